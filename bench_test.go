@@ -1,0 +1,141 @@
+package netpoll_test
+
+// The echo benchmark: this library and package net, each with its own server and the same clients. Names can be
+// grouped by benchstat:
+//
+//	go test -run '^$' -bench Echo -count 10 . | benchstat -col /lib -
+//
+// Clients and server share the processors, so the figures tell the two libraries apart and nothing else.
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// echoServers starts an echo server of each library and returns its address.
+var echoServers = []struct {
+	lib   string
+	start func(b *testing.B) (addr string)
+}{
+	{"netpoll", func(b *testing.B) string { return startServer(b, echo) }},
+	{"net", startPlainEchoServer},
+}
+
+// startPlainEchoServer is the usual server with package net: a goroutine and a buffer for each connection.
+func startPlainEchoServer(b *testing.B) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(b, err)
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer conn.Close()
+				buf := make([]byte, 4<<10)
+				for {
+					n, err := conn.Read(buf)
+					if err != nil {
+						return
+					}
+					if _, err := conn.Write(buf[:n]); err != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	b.Cleanup(running.Wait) // called after the next one, and after the clients are closed
+	b.Cleanup(func() { ln.Close() })
+	return ln.Addr().String()
+}
+
+func BenchmarkEcho(b *testing.B) {
+	for _, conns := range []int{1, 10, 100, 1000} {
+		for _, size := range []int{1024} {
+			for _, server := range echoServers {
+				b.Run(fmt.Sprintf("lib=%s/conns=%d/size=%d", server.lib, conns, size), func(b *testing.B) {
+					benchmarkEcho(b, server.start(b), conns, size)
+				})
+			}
+		}
+	}
+}
+
+// benchmarkEcho makes b.N round trips over so many connections at once, each with a request under way at any time.
+func benchmarkEcho(b *testing.B, addr string, conns, size int) {
+	clients := make([]*echoClient, conns)
+	for i := range clients {
+		conn, err := net.Dial("tcp", addr)
+		require.NoError(b, err)
+		b.Cleanup(func() { conn.Close() })
+		clients[i] = &echoClient{conn: conn, buf: make([]byte, size)}
+		require.NoError(b, clients[i].roundTrip()) // the connection is set up at the server, too
+		clients[i].took = make([]time.Duration, 0, 2*b.N/conns+16)
+	}
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var running sync.WaitGroup
+	b.ResetTimer()
+	for _, c := range clients {
+		running.Go(func() {
+			for left.Add(-1) >= 0 {
+				start := time.Now()
+				if err := c.roundTrip(); err != nil {
+					b.Error(err)
+					return
+				}
+				c.took = append(c.took, time.Since(start))
+			}
+		})
+	}
+	running.Wait()
+	b.StopTimer()
+	var all []time.Duration
+	for _, c := range clients {
+		all = append(all, c.took...)
+	}
+	reportLatencies(b, all)
+}
+
+// echoClient is one connection to an echo server.
+type echoClient struct {
+	conn net.Conn
+	buf  []byte
+	took []time.Duration // what each round trip took
+}
+
+func (c *echoClient) roundTrip() error {
+	if _, err := c.conn.Write(c.buf); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c.conn, c.buf)
+	return err
+}
+
+// reportLatencies adds throughput and percentiles to the result.
+func reportLatencies(b *testing.B, all []time.Duration) {
+	if len(all) == 0 {
+		return
+	}
+	slices.Sort(all)
+	at := func(permille int) float64 {
+		return float64(all[(len(all)-1)*permille/1000]) / float64(time.Microsecond)
+	}
+	b.ReportMetric(at(500), "p50-µs")
+	b.ReportMetric(at(990), "p99-µs")
+	b.ReportMetric(at(999), "p999-µs")
+	b.ReportMetric(float64(len(all))/b.Elapsed().Seconds(), "requests/s")
+}

@@ -1,0 +1,171 @@
+package compat
+
+// A Hertz server and client on a loopback or Unix address, with counts of the connections on both sides.
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/hertz/pkg/app/client"
+	"github.com/cloudwego/hertz/pkg/app/server"
+	"github.com/cloudwego/hertz/pkg/common/config"
+	"github.com/cloudwego/hertz/pkg/network"
+	hertznetpoll "github.com/cloudwego/hertz/pkg/network/netpoll"
+	"github.com/cloudwego/hertz/pkg/protocol"
+	"github.com/stretchr/testify/require"
+)
+
+// hertzServer is a running server.
+type hertzServer struct {
+	*server.Hertz
+	addr     net.Addr
+	accepted atomic.Int32 // connections accepted so far; written by the server
+	ran      chan error   // delivers the result of Run
+}
+
+// startHertz serves on a free loopback port for network "tcp", or on a new socket file for "unix", until the test ends.
+// Connections are possible when it returns.
+func startHertz(t *testing.T, network string, routes func(h *server.Hertz), opts ...config.Option) *hertzServer {
+	t.Helper()
+	address := "127.0.0.1:0"
+	if network == "unix" {
+		address = filepath.Join(t.TempDir(), "hertz.sock")
+	}
+	return startHertzOn(t, network, address, routes, opts...)
+}
+
+// startHertzOn is startHertz on an address that the caller chooses.
+func startHertzOn(
+	t *testing.T, network, address string, routes func(h *server.Hertz), opts ...config.Option,
+) *hertzServer {
+	t.Helper()
+	s := &hertzServer{ran: make(chan error, 1)}
+	var listen config.Option
+	if network == "unix" {
+		// Hertz removes the file of a listener that is handed to it, so it has to create its own.
+		s.addr = &net.UnixAddr{Net: network, Name: address}
+		listen = server.WithHostPorts(address)
+	} else {
+		ln, err := net.Listen(network, address)
+		require.NoError(t, err)
+		s.addr = ln.Addr()
+		listen = server.WithListener(ln)
+	}
+	opts = append([]config.Option{
+		listen,
+		server.WithNetwork(network),
+		server.WithExitWaitTime(patience),
+		server.WithReadTimeout(patience),
+		server.WithWriteTimeout(patience),
+		server.WithDisablePrintRoute(true),
+		server.WithOnAccept(func(net.Conn) context.Context {
+			s.accepted.Add(1)
+			return context.Background()
+		}),
+	}, opts...)
+	s.Hertz = server.New(opts...)
+	routes(s.Hertz)
+	go func() { s.ran <- s.Run() }()
+	requireListening(t, s)
+	t.Cleanup(func() {
+		// The test may have shut it down itself.
+		if s.IsRunning() {
+			s.shutdown(t)
+		}
+	})
+	return s
+}
+
+// requireListening waits until s runs and its address accepts. Hertz has no event for that: its hooks run before it
+// listens. A listener that was handed to it accepts before it runs, and what it accepts is then served by Run.
+func requireListening(t *testing.T, s *hertzServer) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		if s.addr.Network() == "unix" {
+			_, err := os.Stat(s.addr.String())
+			return err == nil && s.IsRunning()
+		}
+		return s.IsRunning()
+	}, patience, time.Millisecond, "the server did not start")
+}
+
+// shutdown stops the server and requires Shutdown and Run to succeed.
+func (s *hertzServer) shutdown(t *testing.T) {
+	t.Helper()
+	require.NoError(t, s.Shutdown(context.Background()))
+	require.NoError(t, await(t, s.ran, "the end of Run"))
+}
+
+// url is the address of path on the server; over a Unix socket the host is only a name.
+func (s *hertzServer) url(path string) string {
+	if s.addr.Network() == "unix" {
+		return "http://unix" + path
+	}
+	return "http://" + s.addr.String() + path
+}
+
+// hertzDialer dials with the library, to one fixed address, and keeps count.
+type hertzDialer struct {
+	network.Dialer
+	to    net.Addr
+	dials atomic.Int32 // successful dials; written by the client
+	last  atomic.Value // the network.Conn of the last one
+}
+
+func (d *hertzDialer) DialConnection(_, _ string, timeout time.Duration, cfg *tls.Config) (network.Conn, error) {
+	conn, err := d.Dialer.DialConnection(d.to.Network(), d.to.String(), timeout, cfg)
+	if err == nil {
+		d.dials.Add(1)
+		d.last.Store(conn)
+	}
+	return conn, err
+}
+
+// newHertzClient returns a client of s and the dialer that it uses. Its idle connections are closed with the test.
+func newHertzClient(t *testing.T, s *hertzServer, opts ...config.ClientOption) (*client.Client, *hertzDialer) {
+	t.Helper()
+	d := &hertzDialer{Dialer: hertznetpoll.NewDialer(), to: s.addr}
+	opts = append([]config.ClientOption{
+		client.WithDialer(d),
+		client.WithDialTimeout(patience),
+		client.WithClientReadTimeout(patience),
+		client.WithWriteTimeout(patience),
+	}, opts...)
+	c, err := client.NewClient(opts...)
+	require.NoError(t, err)
+	t.Cleanup(c.CloseIdleConnections)
+	return c, d
+}
+
+// roundTrip sends body with method and returns the status and a copy of the response's body. A round trip that stalls,
+// even if it succeeds after all, is an error.
+func roundTrip(
+	c *client.Client, method, url string, body []byte, change ...func(*protocol.Request),
+) (int, string, error) {
+	req, resp := protocol.AcquireRequest(), protocol.AcquireResponse()
+	defer protocol.ReleaseRequest(req)
+	defer protocol.ReleaseResponse(resp)
+	req.SetMethod(method)
+	req.SetRequestURI(url)
+	req.SetBody(body)
+	for _, f := range change {
+		f(req)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	begin := time.Now()
+	if err := c.Do(ctx, req, resp); err != nil {
+		return 0, "", err
+	}
+	if took := time.Since(begin); took > patience/2 {
+		return 0, "", fmt.Errorf("the round trip took %v", took)
+	}
+	return resp.StatusCode(), string(resp.Body()), nil
+}

@@ -1,0 +1,57 @@
+package compat
+
+// What all tests share: silence, waiting, and the proof that the frameworks were built with this repository.
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/hertz/pkg/common/hlog"
+	"github.com/cloudwego/kitex/pkg/klog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll"
+)
+
+// patience is how long a test waits for an event before it fails.
+const patience = 10 * time.Second
+
+func TestMain(m *testing.M) {
+	hlog.SetOutput(io.Discard)
+	klog.SetOutput(io.Discard)
+	os.Exit(m.Run())
+}
+
+// await fails t when event neither delivers nor is closed in time.
+func await[T any](t testing.TB, event <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-event:
+	case <-time.After(patience):
+		t.Fatal("no sign of " + what)
+	}
+	return v
+}
+
+// A binary has one package of a path, so where the linked package was compiled from tells what the frameworks use. The
+// build information would say it too, but test binaries carry no list of modules.
+func TestLibraryUnderTestIsThisRepository(t *testing.T) {
+	_, here, _, ok := runtime.Caller(0)
+	require.True(t, ok)
+	f := runtime.FuncForPC(reflect.ValueOf(netpoll.NewEventLoop).Pointer())
+	require.NotNil(t, f)
+	library, _ := f.FileLine(f.Entry())
+	require.Equal(t, filepath.Dir(filepath.Dir(here)), filepath.Dir(library))
+}
+
+// requireInactive waits until conn has seen that its peer is gone.
+func requireInactive(t *testing.T, conn netpoll.Connection) {
+	t.Helper()
+	require.Eventually(t, func() bool { return !conn.IsActive() }, patience, time.Millisecond,
+		"the connection did not notice its peer's close")
+}

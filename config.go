@@ -1,0 +1,167 @@
+package netpoll
+
+// This file holds the settings of the whole process: Configure, the setters that came before it, and the logger.
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"sync/atomic"
+
+	"github.com/cloudwego/netpoll/internal/runner"
+)
+
+// Config holds settings for the whole process. The zero value of a field leaves that setting as it is.
+type Config struct {
+	// PollerNum is the number of pollers: the goroutines that wait for descriptors to become ready. When it shrinks,
+	// connections stay with their poller, which ends after the last of them.
+	PollerNum int
+
+	// BufferSize is how much a connection receives at once, in bytes, until it has learned what its peer sends. It
+	// counts for connections made afterwards. The default is 4 KiB.
+	BufferSize int
+
+	// Runner runs OnConnect, OnRequest and OnDisconnect. It must call f exactly once, and not before returning: f may
+	// block for as long as the user's callback does. The default is a pool of goroutines.
+	Runner func(ctx context.Context, f func())
+
+	// LoggerOutput is where the few messages go that have no caller to return them to as an error, such as a panic in
+	// a callback. The default is os.Stderr.
+	LoggerOutput io.Writer
+
+	// LoadBalance says how new connections are spread over the pollers. [RoundRobin], which is the zero value, leaves
+	// the setting as it is: to return to it use [SetLoadBalance].
+	LoadBalance LoadBalance
+
+	// ReadLimit bounds the unread input of a connection, in bytes; see [WithReadLimit]. It counts for connections
+	// dialed and event loops made afterwards. A negative value means no bound. The default is 1 MiB.
+	ReadLimit int
+
+	// Feature holds switches for behaviour that is not the default.
+	Feature
+}
+
+// Feature holds switches for behaviour that is not the default.
+type Feature struct {
+	// AlwaysNoCopyRead has no effect. Next, Peek, Slice and Until never copy what lies in one block, and ReadBinary
+	// and ReadString always copy, whatever it says.
+	//
+	// Deprecated: leave it out.
+	AlwaysNoCopyRead bool
+}
+
+const (
+	builtinBufferSize = 4 << 10
+	builtinReadLimit  = 1 << 20
+)
+
+// bufferSize and readLimit are stored by Configure; 0 stands for the built-in value.
+var (
+	bufferSize atomic.Int64
+	readLimit  atomic.Int64
+)
+
+// defaultBufferSize is how many bytes a new connection receives at once at first.
+func defaultBufferSize() int {
+	if n := bufferSize.Load(); n > 0 {
+		return int(n)
+	}
+	return builtinBufferSize
+}
+
+// defaultReadLimit bounds the unread input of a new connection, in bytes; negative means no bound.
+func defaultReadLimit() int {
+	if n := readLimit.Load(); n != 0 {
+		return int(n)
+	}
+	return builtinReadLimit
+}
+
+// Configure changes the settings that are set in config and no others. If one of them is not valid it returns an error
+// and changes none. It may be called at any time, from any goroutine, with connections open.
+func Configure(config Config) (err error) {
+	switch {
+	case config.PollerNum < 0:
+		return fmt.Errorf("netpoll: configure: number of pollers is %d", config.PollerNum)
+	case config.BufferSize < 0:
+		return fmt.Errorf("netpoll: configure: buffer size is %d", config.BufferSize)
+	case config.LoadBalance != RoundRobin && config.LoadBalance != Random:
+		return fmt.Errorf("netpoll: configure: unknown load balance %d", int(config.LoadBalance))
+	}
+	if config.PollerNum > 0 { // first, because it is the one that can fail
+		if err := SetNumLoops(config.PollerNum); err != nil {
+			return err
+		}
+	}
+	if config.LoadBalance != RoundRobin {
+		if err := SetLoadBalance(config.LoadBalance); err != nil {
+			return err
+		}
+	}
+	if config.BufferSize > 0 {
+		bufferSize.Store(int64(config.BufferSize))
+	}
+	if config.ReadLimit != 0 {
+		readLimit.Store(int64(config.ReadLimit))
+	}
+	if config.Runner != nil {
+		SetRunner(config.Runner)
+	}
+	if config.LoggerOutput != nil {
+		SetLoggerOutput(config.LoggerOutput)
+	}
+	return nil
+}
+
+// Initialize starts the pollers now; without it they start with the first connection or listener. It may be called any
+// number of times. If they cannot be started, whoever needs them next tries again and gets the error.
+func Initialize() {
+	_ = pollers.init()
+}
+
+// SetNumLoops sets the number of pollers, at least 1; see [Config].PollerNum.
+//
+// Deprecated: use [Configure].
+func SetNumLoops(numLoops int) error {
+	return pollers.resize(numLoops)
+}
+
+// SetLoadBalance sets how new connections are spread over the pollers.
+//
+// Deprecated: use [Configure], except for returning to [RoundRobin].
+func SetLoadBalance(lb LoadBalance) error {
+	return pollers.setBalance(lb)
+}
+
+// SetRunner sets what runs the callbacks; see [Config].Runner. A nil f restores the default.
+//
+// Deprecated: use [Configure].
+func SetRunner(f func(ctx context.Context, f func())) {
+	runner.Set(f)
+}
+
+// DisableGopool runs every callback in a goroutine of its own instead of one from a pool. It returns nil.
+//
+// Deprecated: use [Configure] with a Runner.
+func DisableGopool() error {
+	runner.UseGoroutines()
+	return nil
+}
+
+// SetLoggerOutput sets where messages go; see [Config].LoggerOutput. A nil w drops them.
+//
+// Deprecated: use [Configure].
+func SetLoggerOutput(w io.Writer) {
+	if w == nil {
+		w = io.Discard
+	}
+	processLog.SetOutput(w)
+}
+
+// processLog may be used and redirected by many goroutines at once.
+var processLog = log.New(os.Stderr, "", log.LstdFlags)
+
+// logger is for what no caller can be told by an error; nothing is written in normal operation.
+func logger() *log.Logger { return processLog }

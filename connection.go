@@ -1,0 +1,315 @@
+package netpoll
+
+// This file holds what a connection is: the public interfaces, the struct and how it is made, its identity (addresses,
+// descriptor) and its settings. Its life is in connection_state.go and connection_close.go, its two directions in
+// connection_read.go and connection_write.go, the user's callbacks in connection_callbacks.go.
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Conn is a [net.Conn] that shows its descriptor.
+type Conn interface {
+	net.Conn
+
+	// Fd returns the descriptor, or -1 if there is none. It stays the property of the connection: it must not be
+	// closed, and it is another's as soon as the connection is closed.
+	Fd() (fd int)
+}
+
+// CloseCallback is called once when a connection ends. Its error is ignored.
+type CloseCallback func(connection Connection) error
+
+// Connection is a byte stream with zero-copy access to its two buffers. It is also a full [net.Conn]: deadlines,
+// errors and concurrency are those of package net where nothing else is said.
+//
+// One goroutine at a time may use Reader() and one Writer(); they may be two, and all other methods may be called from
+// any goroutine at any time. What breaks this rule gets [ErrConcurrentAccess].
+type Connection interface {
+	// Read, Write, Close, the addresses and the deadlines are those of net.Conn. Read returns exactly io.EOF at the
+	// end of the stream. Write sends what is pending in Writer() first. Several goroutines may call Read and Write.
+	net.Conn
+
+	// Reader gives zero-copy access to what the peer sent. Its methods block until enough has arrived.
+	Reader() Reader
+
+	// Writer gives zero-copy access to what will be sent. Nothing is sent before Flush or Write.
+	Writer() Writer
+
+	// IsActive reports whether the peer and this side both still have the connection open. It costs one load: it is
+	// made for asking before each use of a pooled connection.
+	IsActive() bool
+
+	// SetReadTimeout bounds each call that waits for input, from its beginning to its end. 0 means no bound, a
+	// negative value changes nothing. It clears a read deadline, and calls that are waiting follow the new bound.
+	SetReadTimeout(timeout time.Duration) error
+
+	// SetWriteTimeout bounds each Flush and Write in the same way.
+	SetWriteTimeout(timeout time.Duration) error
+
+	// SetIdleTimeout sets the TCP keepalive time, rounded up to whole seconds: a peer that does not answer probes is
+	// taken for dead. It does nothing for a duration of 0 or less and for connections that are not TCP. To close
+	// connections that carry no traffic use [WithIdleLimit].
+	SetIdleTimeout(timeout time.Duration) error
+
+	// SetOnRequest sets the handler that is called, in the runner, when there is input; see [OnRequest]. If there is
+	// input already it is called for that. A nil handler changes nothing.
+	SetOnRequest(on OnRequest) error
+
+	// AddCloseCallback adds a function to call when the connection has ended and nobody is inside any more. They run
+	// in the reverse order of adding. Added after that, it is called at once.
+	AddCloseCallback(callback CloseCallback) error
+}
+
+// TCPConnection is a [Connection] over TCP.
+type TCPConnection struct{ connection }
+
+// UnixConnection is a [Connection] over a Unix domain socket.
+type UnixConnection struct{ connection }
+
+var (
+	_ Connection = (*TCPConnection)(nil)
+	_ Connection = (*UnixConnection)(nil)
+	_ Conn       = (*TCPConnection)(nil)
+	_ ReadWriter = (*TCPConnection)(nil)
+	_ sink       = (*connection)(nil)
+)
+
+// connOwner is told of the end of the connections it started.
+type connOwner interface {
+	// connClosed is called once, when the close callbacks have run and the descriptor has been closed.
+	connClosed(c *connection)
+	// draining reports that connections which become idle must close.
+	draining() bool
+}
+
+// connLink chains the connections of one owner. Only the owner uses it, under its own lock.
+type connLink struct{ prev, next *connection }
+
+// connection is the one implementation of Connection. An idle one holds no block, no goroutine, no timer and no
+// channel; what is needed only in use is made then.
+type connection struct {
+	life lifeWord
+	self Connection // the value the user knows this connection by
+
+	// transport carries the bytes; sock is it for all connections with a descriptor to watch.
+	transport transport
+	sock      socket
+
+	in       LinkBuffer   // filled by the transport's reports, emptied by whoever holds bitReading
+	out      LinkBuffer   // filled under bitProducing, sent under bitFlushing
+	reading  direction    // the waiting of readers
+	writing  direction    // the waiting of the one that flushes
+	need     atomic.Int64 // bytes that a waiting reader needs; stored by it, 0 when nobody waits
+	allow    atomic.Int64 // bytes that may be buffered for it, whatever the bound; the same
+	recvBase int          // bytes to receive at once, at first and at least
+	recvSize int          // the same, now; only the reporting goroutine uses it
+	disarmed bool         // the end of the input was seen and is not watched for any more; the same
+
+	readLimit atomic.Int64 // bound on unread input; stored by SetReadLimit
+	paused    atomic.Bool  // input is at its bound; set by the reporting goroutine, cleared by whoever resumes it
+	wantWrite atomic.Bool  // somebody waits for room to send; set by it, cleared by the reporting goroutine
+	readers   sync.Mutex   // held by a call of Read for as long as it takes: callers have their turn
+	writers   sync.Mutex   // the same for Write
+
+	calls callbacks
+	owner connOwner // set, if at all, before prepare and start
+	link  connLink
+
+	network   string
+	localAddr net.Addr
+	remoteAP  netip.AddrPort           // the remote address as the kernel gave it, if remote is not set yet
+	remote    atomic.Pointer[net.Addr] // stored by whoever asks first
+
+	derived atomic.Pointer[derivedContext] // see connection_context.go
+	idle    atomic.Pointer[idleLimit]      // see connection_idle.go
+}
+
+// socketInfo describes a connected stream socket that is to become a connection. Its descriptor is non-blocking and
+// close-on-exec.
+type socketInfo struct {
+	fd       int
+	network  string // "tcp", "unix" or "" for anything else
+	local    net.Addr
+	remote   net.Addr
+	remoteAP netip.AddrPort // instead of remote: turned into a *net.TCPAddr when somebody asks
+}
+
+// newSocketConnection makes a connection that owns s.fd. It must then be prepared and started, or closed.
+func newSocketConnection(s socketInfo) *connection {
+	c := newConnection(s.network)
+	c.sock.sysfd = s.fd
+	c.transport = &c.sock
+	c.localAddr = s.local
+	c.remoteAP = s.remoteAP
+	if s.remote != nil {
+		c.remote.Store(&s.remote)
+	}
+	return c
+}
+
+func newConnection(network string) (c *connection) {
+	switch network {
+	case "tcp":
+		t := new(TCPConnection)
+		c, t.self = &t.connection, t
+	case "unix":
+		u := new(UnixConnection)
+		c, u.self = &u.connection, u
+	default:
+		c = new(connection)
+		c.self = c
+	}
+	c.network = network
+	c.life.begin(true)
+	c.recvBase = defaultBufferSize()
+	c.recvSize = c.recvBase
+	c.readLimit.Store(int64(defaultReadLimit()))
+	return c
+}
+
+// prepare gives the connection the settings of the server that accepted it and calls OnPrepare, which may close it.
+func (c *connection) prepare(o *options) {
+	c.life.enter(0, phaseOpening)
+	defer c.leave(0)
+	c.calls.take(o)
+	if o.onConnect != nil {
+		c.life.yield(bitConnected)
+	}
+	c.reading.setTimeout(o.readTimeout)
+	c.writing.setTimeout(o.writeTimeout)
+	_ = c.SetIdleTimeout(o.keepAlive) // a peer that is gone already shows soon enough
+	c.readLimit.Store(int64(o.readLimit))
+	if o.onPrepare != nil {
+		c.guard("OnPrepare", func() { c.calls.base = o.onPrepare(c.self) })
+	}
+	c.calls.ctx = c.calls.base
+	if o.connContext {
+		c.calls.ctx = c.Context()
+	}
+	if o.idleLimit > 0 {
+		_ = c.SetIdleLimit(o.idleLimit)
+	}
+}
+
+// start begins the life of the connection: it is watched from here on, and OnConnect runs. After an error it is closed.
+func (c *connection) start() error {
+	if c.life.enter(0, phaseOpening) != entered {
+		return nil // closed while it was prepared
+	}
+	defer c.leave(0)
+	if !c.life.open() {
+		return nil
+	}
+	if err := c.transport.start(c); err != nil {
+		c.close(causeFailed)
+		return err
+	}
+	if !c.life.load().has(bitConnected) {
+		c.trigger()
+	}
+	return nil
+}
+
+// Reader implements Connection.
+func (c *connection) Reader() Reader { return c }
+
+// Writer implements Connection.
+func (c *connection) Writer() Writer { return c }
+
+// IsActive implements Connection.
+func (c *connection) IsActive() bool { return c.life.load().phase() <= phaseOpen }
+
+// Fd returns the descriptor, or -1 if there is none; see [Conn].
+func (c *connection) Fd() (fd int) { return c.transport.fd() }
+
+// LocalAddr returns the address of this side, or nil if it has none.
+func (c *connection) LocalAddr() (addr net.Addr) { return c.localAddr }
+
+// RemoteAddr returns the address of the peer, or nil if it has none.
+func (c *connection) RemoteAddr() (addr net.Addr) {
+	if a := c.remote.Load(); a != nil {
+		return *a
+	}
+	if !c.remoteAP.IsValid() {
+		return nil
+	}
+	addr = net.TCPAddrFromAddrPort(c.remoteAP)
+	c.remote.Store(&addr)
+	return addr
+}
+
+// peerName is the peer's address for error texts.
+func (c *connection) peerName() string {
+	if addr := c.RemoteAddr(); addr != nil {
+		return addr.String()
+	}
+	return "(no address)"
+}
+
+// SetReadTimeout implements Connection.
+func (c *connection) SetReadTimeout(timeout time.Duration) error {
+	c.reading.setTimeout(timeout)
+	return nil
+}
+
+// SetWriteTimeout implements Connection.
+func (c *connection) SetWriteTimeout(timeout time.Duration) error {
+	c.writing.setTimeout(timeout)
+	return nil
+}
+
+// SetDeadline sets both deadlines. Like those of package net they hold for calls that are waiting already, a passed
+// one makes calls fail at once, the zero time removes them. A deadline overrides the timeout of its direction.
+func (c *connection) SetDeadline(t time.Time) error {
+	if err := c.settable("set deadline"); err != nil {
+		return err
+	}
+	c.reading.setDeadline(t)
+	c.writing.setDeadline(t)
+	return nil
+}
+
+// SetReadDeadline is SetDeadline for input. Enough buffered input is returned even past a deadline.
+func (c *connection) SetReadDeadline(t time.Time) error {
+	if err := c.settable("set read deadline"); err != nil {
+		return err
+	}
+	c.reading.setDeadline(t)
+	return nil
+}
+
+// SetWriteDeadline is SetDeadline for output.
+func (c *connection) SetWriteDeadline(t time.Time) error {
+	if err := c.settable("set write deadline"); err != nil {
+		return err
+	}
+	c.writing.setDeadline(t)
+	return nil
+}
+
+func (c *connection) settable(what string) error {
+	if c.life.load().phase() >= phaseClosing {
+		return Exception(ErrConnClosed, what)
+	}
+	return nil
+}
+
+// SetReadLimit bounds the unread input that is buffered, in bytes: at the bound the connection stops reading from the
+// socket until half of it has been consumed, and the peer has to wait. A reader that waits for more gets it all the
+// same. 0 or less removes the bound. The default is 1 MiB; see [WithReadLimit] and [Config].
+func (c *connection) SetReadLimit(bytes int) error {
+	c.readLimit.Store(int64(bytes))
+	c.resumeInput()
+	return nil
+}
+
+// Context returns a context that is cancelled when the peer is gone or the connection is closed; [context.Cause] tells
+// why, with an error that answers to the same names as one from Read. It descends from what OnPrepare returned. It
+// costs nothing until it is asked for.
+func (c *connection) Context() context.Context { return c.deriveContext() }

@@ -1,0 +1,226 @@
+package netpoll
+
+// This file holds the user's callbacks of a connection and who runs them when.
+//
+// OnConnect and OnRequest are run by the task: at most one is under way, claimed with bitTask, and whoever has news
+// for it while it runs leaves bitKick. OnDisconnect runs beside it. The close callbacks run at the very end, when
+// nobody is inside any more.
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cloudwego/netpoll/internal/runner"
+)
+
+// callbacks are the functions of one connection, and the context they are called with.
+type callbacks struct {
+	onRequest    atomic.Pointer[OnRequest]
+	onConnect    atomic.Pointer[OnConnect]
+	onDisconnect atomic.Pointer[OnDisconnect]
+
+	// base is what OnPrepare returned; constant after start.
+	base context.Context
+	// ctx is base, or a descendant, until OnConnect has returned another. Written before start and by the task that
+	// runs OnConnect; everybody else who reads it has seen bitConnected.
+	ctx context.Context
+	// task is the method value connection.runTask, made once so that starting a task allocates nothing. Written by
+	// the first owner of bitTask, read by later ones.
+	task func()
+
+	// mu guards onClose and closed.
+	mu      sync.Mutex
+	onClose []CloseCallback
+	closed  bool // the close callbacks have been taken
+}
+
+// take copies what a server gives to each of its connections.
+func (b *callbacks) take(o *options) {
+	if o.onRequest != nil {
+		b.onRequest.Store(&o.onRequest)
+	}
+	if o.onConnect != nil {
+		b.onConnect.Store(&o.onConnect)
+	}
+	if o.onDisconnect != nil {
+		b.onDisconnect.Store(&o.onDisconnect)
+	}
+}
+
+func (b *callbacks) hasCloseCallbacks() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.onClose) > 0
+}
+
+// SetOnRequest implements Connection.
+func (c *connection) SetOnRequest(on OnRequest) error {
+	if on == nil {
+		return nil
+	}
+	c.calls.onRequest.Store(&on)
+	if c.life.load().phase() > phaseOpening {
+		c.triggerRequest()
+		c.settle()
+	}
+	return nil
+}
+
+// SetOnConnect sets the callback for the beginning of the connection's life. On a connection that is alive already,
+// such as a dialed one, it is called at once, in the runner and before any further OnRequest. A nil callback changes
+// nothing.
+func (c *connection) SetOnConnect(onConnect OnConnect) error {
+	if onConnect == nil {
+		return nil
+	}
+	c.calls.onConnect.Store(&onConnect)
+	if c.life.clearConnected() && c.life.load().phase() > phaseOpening {
+		c.trigger()
+	}
+	return nil
+}
+
+// SetOnDisconnect sets the callback for the moment when the peer is gone; see [OnDisconnect]. If that moment has passed
+// and no other callback has been called for it, this one is called at once. A nil callback changes nothing.
+func (c *connection) SetOnDisconnect(onDisconnect OnDisconnect) error {
+	if onDisconnect == nil {
+		return nil
+	}
+	c.calls.onDisconnect.Store(&onDisconnect)
+	c.startDisconnect()
+	return nil
+}
+
+// AddCloseCallback implements Connection.
+func (c *connection) AddCloseCallback(callback CloseCallback) error {
+	if callback == nil {
+		return nil
+	}
+	b := &c.calls
+	b.mu.Lock()
+	closed := b.closed
+	if !closed {
+		b.onClose = append(b.onClose, callback)
+	}
+	b.mu.Unlock()
+	if closed {
+		c.guard("CloseCallback", func() { _ = callback(c.self) })
+	}
+	return nil
+}
+
+// triggerRequest is trigger where there is input for a handler.
+func (c *connection) triggerRequest() {
+	if c.in.Len() > 0 && c.calls.onRequest.Load() != nil {
+		c.trigger()
+	}
+}
+
+// trigger makes the task look at what there is to do, now or once more.
+func (c *connection) trigger() {
+	if !c.life.startTask() {
+		return
+	}
+	if c.calls.task == nil {
+		c.calls.task = c.runTask
+	}
+	runner.Run(c.context(), c.calls.task)
+}
+
+// runTask is the task: it runs until it finds nothing new to do.
+func (c *connection) runTask() {
+	for {
+		c.life.clearKick()
+		c.runHandlers()
+		if c.life.endTask() {
+			break
+		}
+	}
+	c.leaveHere(0)
+	c.settle()
+}
+
+// runHandlers runs OnConnect if it is due, and OnRequest as long as that consumes input.
+func (c *connection) runHandlers() {
+	if !c.life.load().has(bitConnected) {
+		c.guard("OnConnect", c.runOnConnect)
+		c.life.set(bitConnected)
+		c.startDisconnect()
+	}
+	for c.life.load().phase() < phaseClosing && c.in.Len() > 0 {
+		on := c.calls.onRequest.Load()
+		if on == nil {
+			return
+		}
+		before := c.in.consumed()
+		c.runOnRequest(*on)
+		if c.in.consumed() == before {
+			return // it waits for more, or for another handler: either kicks
+		}
+	}
+}
+
+func (c *connection) runOnConnect() {
+	if on := c.calls.onConnect.Load(); on != nil {
+		if ctx := (*on)(c.context(), c.self); ctx != nil {
+			c.calls.ctx = ctx
+		}
+	}
+}
+
+func (c *connection) runOnRequest(on OnRequest) {
+	defer c.recovered("OnRequest")
+	_ = on(c.context(), c.self) // what it thinks of the request is its own business
+}
+
+// startDisconnect runs OnDisconnect if it is due. It has a goroutine of its own: neither OnRequest, which may go on for
+// long, nor another connection waits for it.
+func (c *connection) startDisconnect() {
+	if c.calls.onDisconnect.Load() == nil || !c.life.claimDisconnect() {
+		return
+	}
+	runner.Run(c.context(), func() {
+		defer c.leaveHere(0)
+		c.guard("OnDisconnect", func() { (*c.calls.onDisconnect.Load())(c.context(), c.self) })
+	})
+}
+
+func (c *connection) runCloseCallbacks() {
+	b := &c.calls
+	b.mu.Lock()
+	list := b.onClose
+	b.onClose, b.closed = nil, true
+	b.mu.Unlock()
+	for i := len(list) - 1; i >= 0; i-- {
+		c.guard("CloseCallback", func() { _ = list[i](c.self) })
+	}
+}
+
+// context is what the callbacks are called with.
+func (c *connection) context() context.Context {
+	if c.calls.ctx == nil {
+		return context.Background()
+	}
+	return c.calls.ctx
+}
+
+// guard runs a callback. A panic closes the connection and is reported; the server lives on.
+func (c *connection) guard(name string, f func()) {
+	defer c.recovered(name)
+	f()
+}
+
+// recovered is deferred around a callback.
+func (c *connection) recovered(name string) {
+	if v := recover(); v != nil {
+		logger().Printf("netpoll: %s", panicText(name, c.peerName(), v))
+		c.close(causeFailed)
+	}
+}
+
+func panicText(name, peer string, v any) string {
+	return fmt.Sprintf("panic in %s of the connection with %s, which is closed: %v\n%s", name, peer, v, debug.Stack())
+}

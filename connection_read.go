@@ -1,0 +1,369 @@
+package netpoll
+
+// This file holds the input of a connection: receiving it when the transport reports it, waiting for it, and the
+// methods of Reader and Read.
+
+import (
+	"errors"
+	"io"
+	"syscall"
+)
+
+const (
+	// maxReceive is what a connection receives at once at most, unless a reader waits for more.
+	maxReceive = 256 << 10
+	// eagerReceive is what is set aside at once for a reader that waits for more. Beyond it no more is set aside than
+	// has arrived already, because the number of bytes to wait for is often the peer's word.
+	eagerReceive = 1 << 20
+	// receiveBudget is what one connection may receive before the others of the poller have their turn.
+	receiveBudget = 512 << 10
+)
+
+// interest is what the transport should report now.
+func (c *connection) interest() (ev pollEvent) {
+	switch {
+	case c.life.load().has(bitEnded): // nothing more to learn but errors, which always are reported
+	case c.paused.Load() && c.life.load().phase() >= phasePeerDone: // the same, until there is room again
+	case c.paused.Load():
+		ev = evHup
+	default:
+		ev = evRead | evHup
+	}
+	if c.wantWrite.Load() {
+		ev |= evWrite
+	}
+	return ev
+}
+
+// onPoll implements pollHandler.
+func (c *connection) onPoll(ev pollEvent) {
+	if c.life.enter(0, phasePeerDone) != entered {
+		return
+	}
+	defer c.leave(0)
+	if ev&evLost != 0 {
+		c.close(causeFailed)
+	}
+	if ev&(evWrite|evErr) != 0 && c.wantWrite.CompareAndSwap(true, false) {
+		_ = c.transport.rearm()
+		c.writing.wake()
+	}
+	if ev&(evRead|evHup|evErr) != 0 {
+		c.onReadable(ev&(evHup|evErr) != 0)
+	}
+}
+
+// onReadable receives until the transport is drained, the input is at its bound, or others must have their turn. hup
+// says that the peer has ended its side; that may not be reported anew, so its end has to be reached now.
+func (c *connection) onReadable(hup bool) {
+	if c.life.load().has(bitEnded) {
+		if !c.disarmed {
+			c.disarmed = true
+			_ = c.transport.rearm()
+		}
+		return
+	}
+	for budget := receiveBudget; budget > 0; {
+		if c.pauseInput() {
+			if hup {
+				c.peerGone(0, false)
+			}
+			return
+		}
+		n, more, err := c.transport.receive(&c.in, c.receiveSize())
+		if n > 0 {
+			c.adaptSize(n, more)
+			c.inputArrived()
+		}
+		if err != nil {
+			c.inputEnded(err)
+			return
+		}
+		if n == 0 || !more && !hup {
+			return // drained; what comes later is reported anew
+		}
+		budget -= n
+	}
+}
+
+// receiveSize is how much to receive at once: what this connection usually gets; for a reader that waits for much, all
+// that it still needs, so that it arrives in one piece; and never more than may be buffered.
+func (c *connection) receiveSize() int {
+	size := int64(c.recvSize)
+	have := int64(c.in.Len())
+	if missing := c.need.Load() - have; missing > size {
+		size = min(missing, max(size, have, eagerReceive))
+	}
+	if bound := c.bound(); bound > 0 {
+		size = min(size, max(bound-have, 1))
+	}
+	return int(size)
+}
+
+// bound is how much input may be buffered now; 0 if there is no bound.
+func (c *connection) bound() int64 {
+	limit := c.readLimit.Load()
+	if limit <= 0 {
+		return 0
+	}
+	return max(limit, c.allow.Load())
+}
+
+// adaptSize lets the size follow what arrives: up at once, down when it is far too large.
+func (c *connection) adaptSize(n int, full bool) {
+	switch size := c.recvSize; {
+	case full && n >= size && size < maxReceive:
+		c.recvSize = size * 2
+	case n < size/4 && size > c.recvBase:
+		c.recvSize = size / 2
+	}
+}
+
+// inputArrived wakes whom new input concerns.
+func (c *connection) inputArrived() {
+	c.touch()
+	if need := c.need.Load(); need > 0 { // the reader that waits is, or outranks, the handler
+		if int64(c.in.Len()) >= need {
+			c.reading.wake()
+		}
+		return
+	}
+	c.triggerRequest()
+}
+
+// inputEnded notes the end of the stream, or the error in its place.
+func (c *connection) inputEnded(err error) {
+	errno := asErrno(err)
+	if err != io.EOF && errno == 0 {
+		errno = syscall.EIO
+	}
+	if c.life.load().has(bitReadShut) {
+		return // this side asked for it
+	}
+	c.peerGone(errno, true)
+}
+
+// pauseInput stops reading from the transport if the input is at its bound.
+func (c *connection) pauseInput() bool {
+	if !c.full() {
+		return false
+	}
+	if c.paused.Swap(true) {
+		return true // and not reported as readable since
+	}
+	if !c.full() && c.paused.CompareAndSwap(true, false) {
+		return false // a reader made room before it could see the flag
+	}
+	_ = c.transport.rearm()
+	return true
+}
+
+// full reports whether the input is at its bound.
+func (c *connection) full() bool {
+	bound := c.bound()
+	return bound > 0 && int64(c.in.Len()) >= bound
+}
+
+// resumeInput goes on reading from the transport when enough room was made. Readers call it after they consumed.
+func (c *connection) resumeInput() {
+	if !c.paused.Load() {
+		return
+	}
+	limit, have := c.readLimit.Load(), int64(c.in.Len())
+	if limit > 0 && have > limit/2 && have >= c.allow.Load() {
+		return
+	}
+	if c.paused.CompareAndSwap(true, false) {
+		_ = c.transport.rearm()
+	}
+}
+
+// beginRead enters as the one reader. That is possible while anything is left to read, even in a closed connection.
+func (c *connection) beginRead() error {
+	switch c.life.enter(bitReading, phaseClosing) {
+	case entryBusy:
+		return Exception(ErrConcurrentAccess, "when read")
+	case entryShut:
+		return c.inputOver()
+	}
+	return nil
+}
+
+func (c *connection) endRead() {
+	c.resumeInput()
+	c.leave(bitReading)
+}
+
+// waitInput returns when n bytes are buffered, or with the reason why they will not be. The caller is the reader.
+func (c *connection) waitInput(n int) error {
+	if c.in.Len() >= n {
+		return nil
+	}
+	w := c.reading.startWaiting()
+	before := c.in.received()
+	c.allow.Store(int64(n))
+	c.need.Store(int64(n))
+	err := c.waitForNeed(w, n, now())
+	c.stopNeeding(w)
+	if err != nil && c.in.received() != before {
+		c.triggerRequest() // it came while this reader had the first claim on it
+	}
+	return err
+}
+
+func (c *connection) stopNeeding(w *waiter) {
+	c.need.Store(0)
+	c.allow.Store(0)
+	c.reading.stopWaiting(w)
+}
+
+func (c *connection) waitForNeed(w *waiter, n int, start int64) error {
+	for {
+		c.resumeInput()
+		over := c.inputOver() // before the length: what came before the end counts
+		if c.in.Len() >= n {
+			return nil
+		}
+		if over != nil {
+			return over
+		}
+		deadline := c.reading.until(start)
+		if deadline != noDeadline && deadline <= now() {
+			return Exception(ErrReadTimeout, c.peerName())
+		}
+		w.wait(deadline)
+	}
+}
+
+// inputOver returns why no more input will come, or nil.
+func (c *connection) inputOver() error {
+	b := c.life.load()
+	if b.phase() >= phaseClosing && (b.cause() != causePeer || !b.has(bitEnded)) {
+		return Exception(ErrConnClosed, "when read")
+	}
+	if !b.has(bitEnded) {
+		return nil
+	}
+	if no := b.errno(); no != 0 {
+		return Exception(no, "when read")
+	}
+	return Exception(ErrEOF, "when read")
+}
+
+// withInput runs f as the reader when n bytes are there.
+func withInput[T any](c *connection, n int, f func(in *LinkBuffer) (T, error)) (v T, err error) {
+	if n <= 0 {
+		return v, nil
+	}
+	if err := c.beginRead(); err != nil {
+		return v, err
+	}
+	defer c.endRead()
+	if err := c.waitInput(n); err != nil {
+		return v, err
+	}
+	return f(&c.in)
+}
+
+// Next implements Reader.
+func (c *connection) Next(n int) (p []byte, err error) {
+	return withInput(c, n, func(in *LinkBuffer) ([]byte, error) { return in.Next(n) })
+}
+
+// Peek implements Reader.
+func (c *connection) Peek(n int) (buf []byte, err error) {
+	return withInput(c, n, func(in *LinkBuffer) ([]byte, error) { return in.Peek(n) })
+}
+
+// Skip implements Reader.
+func (c *connection) Skip(n int) (err error) {
+	_, err = withInput(c, n, func(in *LinkBuffer) (struct{}, error) { return struct{}{}, in.Skip(n) })
+	return err
+}
+
+// ReadString implements Reader.
+func (c *connection) ReadString(n int) (s string, err error) {
+	return withInput(c, n, func(in *LinkBuffer) (string, error) { return in.ReadString(n) })
+}
+
+// ReadBinary implements Reader.
+func (c *connection) ReadBinary(n int) (p []byte, err error) {
+	return withInput(c, n, func(in *LinkBuffer) ([]byte, error) { return in.ReadBinary(n) })
+}
+
+// ReadByte implements Reader.
+func (c *connection) ReadByte() (b byte, err error) {
+	return withInput(c, 1, func(in *LinkBuffer) (byte, error) { return in.ReadByte() })
+}
+
+// Slice implements Reader.
+func (c *connection) Slice(n int) (r Reader, err error) {
+	if n <= 0 {
+		return NewLinkBuffer(), nil
+	}
+	return withInput(c, n, func(in *LinkBuffer) (Reader, error) { return in.Slice(n) })
+}
+
+// Len implements Reader. It may be called from any goroutine.
+func (c *connection) Len() (length int) { return c.in.Len() }
+
+// Release implements Reader. It does not wait.
+func (c *connection) Release() (err error) {
+	switch c.life.enter(bitReading, phaseClosing) {
+	case entryBusy:
+		return Exception(ErrConcurrentAccess, "when release")
+	case entryShut:
+		return nil // it was released with the connection
+	}
+	defer c.endRead()
+	return c.in.Release()
+}
+
+// Until implements Reader. Its timeout is for the whole call.
+func (c *connection) Until(delim byte) (line []byte, err error) {
+	if err := c.beginRead(); err != nil {
+		return nil, err
+	}
+	defer c.endRead()
+	return c.readUntil(delim)
+}
+
+func (c *connection) readUntil(delim byte) (line []byte, err error) {
+	var w *waiter
+	var start int64
+	for seen := 0; ; {
+		length := c.in.Len()
+		if i := c.in.indexByte(delim, seen); i >= 0 {
+			line, err = c.in.Next(i + 1)
+			break
+		}
+		seen = length
+		if w == nil {
+			w, start = c.reading.startWaiting(), now()
+		}
+		c.allow.Store(int64(seen + max(seen, c.recvBase))) // nobody knows how far it is: double what was searched
+		c.need.Store(int64(seen + 1))
+		if err = c.waitForNeed(w, seen+1, start); err != nil {
+			line, _ = c.in.Next(c.in.Len())
+			break
+		}
+	}
+	if w != nil {
+		c.stopNeeding(w)
+	}
+	return line, err
+}
+
+// Read implements net.Conn. It returns what is there, and waits only if there is nothing.
+func (c *connection) Read(p []byte) (n int, err error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	c.readers.Lock()
+	defer c.readers.Unlock()
+	n, err = withInput(c, 1, func(in *LinkBuffer) (int, error) { return in.readCopy(p), nil })
+	if errors.Is(err, ErrEOF) {
+		return 0, io.EOF
+	}
+	return n, err
+}

@@ -1,0 +1,320 @@
+package netpoll
+
+// This file holds the life of a connection: one word that says which phase it is in, why it is ending, who is inside,
+// and who owns which side. Everything that asks or changes one of these goes through here; the rest of the connection
+// has no state of this kind of its own.
+//
+//	            prepared            peer ended or reset
+//	opening ───────────────▶ open ──────────────────────▶ peerDone
+//	   │                      │                              │
+//	   └──────────────────────┴──────────── close ───────────┤
+//	                                                         ▼
+//	                              last one inside leaves   closing
+//	                  closed ◀───────────────────────────────┘
+//
+// The word:
+//
+//	bits  0–2   phase
+//	bits  3–5   cause, set once with the move to closing
+//	bit   6     reading: one goroutine is in a Reader method or in Read
+//	bit   7     producing: one goroutine is in a Writer method that fills the output
+//	bit   8     flushing: one goroutine sends the output
+//	bit   9     task: a run of the handlers is queued or going on
+//	bit  10     kick: something new happened for that run to look at
+//	bit  11     connected: OnConnect has returned, or there is none
+//	bit  12     disconnected: OnDisconnect has been started
+//	bit  13     ended: everything the peer sent before its end is in the input
+//	bit  14     readShut: CloseRead was called
+//	bit  15     writeShut: CloseWrite was called
+//	bit  16     kept: released, with input that can still be read
+//	bit   17    told: the handlers were called for the last time, for the peer's end
+//	bits 24–39  errno that ended the connection, 0 for an orderly end
+//	bits 40–63  references: parties inside, plus one for the connection not being closed
+//
+// Closing takes the connection's own reference away. Whoever drops the last one moves the word to closed in the same
+// step, so exactly one party releases what the connection holds, and nobody is inside when it does.
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"syscall"
+)
+
+// phase is where a connection is in its life. It only moves forward.
+type phase uint64
+
+const (
+	phaseOpening  phase = iota // made, not yet watched: OnPrepare may be running
+	phaseOpen                  // both sides are alive
+	phasePeerDone              // the peer has ended or reset its side; IsActive is false
+	phaseClosing               // closed on this side; somebody is still inside
+	phaseClosed                // released
+)
+
+// phaseMoves holds every legal move: for each phase the set of those that may follow it.
+var phaseMoves = [...]uint8{
+	phaseOpening:  1<<phaseOpen | 1<<phaseClosing,
+	phaseOpen:     1<<phasePeerDone | 1<<phaseClosing,
+	phasePeerDone: 1 << phaseClosing,
+	phaseClosing:  1 << phaseClosed,
+	phaseClosed:   0,
+}
+
+// mayBecome reports whether the move from p to next is legal.
+func (p phase) mayBecome(next phase) bool { return phaseMoves[p]>>next&1 != 0 }
+
+func (p phase) String() string {
+	switch p {
+	case phaseOpening:
+		return "opening"
+	case phaseOpen:
+		return "open"
+	case phasePeerDone:
+		return "peer done"
+	case phaseClosing:
+		return "closing"
+	case phaseClosed:
+		return "closed"
+	}
+	return fmt.Sprintf("phase(%d)", uint64(p))
+}
+
+// cause is why a connection left for closing.
+type cause uint64
+
+const (
+	causeNone   cause = iota
+	causeUser         // Close
+	causePeer         // the peer is gone and the handlers have seen it
+	causeDetach       // Detach: the descriptor is kept
+	causeServer       // Shutdown
+	causeIdle         // the idle limit
+	causeFailed       // a callback panicked, or the poller failed
+)
+
+func (c cause) String() string {
+	names := [...]string{"none", "user", "peer", "detach", "server", "idle", "failed"}
+	if int(c) < len(names) {
+		return names[c]
+	}
+	return fmt.Sprintf("cause(%d)", uint64(c))
+}
+
+// lifeBits is one value of the word.
+type lifeBits uint64
+
+const (
+	phaseMask  lifeBits = 7
+	causeShift          = 3
+	causeMask  lifeBits = 7 << causeShift
+
+	bitReading      lifeBits = 1 << 6
+	bitProducing    lifeBits = 1 << 7
+	bitFlushing     lifeBits = 1 << 8
+	bitTask         lifeBits = 1 << 9
+	bitKick         lifeBits = 1 << 10
+	bitConnected    lifeBits = 1 << 11
+	bitDisconnected lifeBits = 1 << 12
+	bitEnded        lifeBits = 1 << 13
+	bitReadShut     lifeBits = 1 << 14
+	bitWriteShut    lifeBits = 1 << 15
+
+	bitKept lifeBits = 1 << 16
+	bitTold lifeBits = 1 << 17
+
+	errnoShift          = 24
+	oneRef     lifeBits = 1 << 40
+)
+
+func (b lifeBits) phase() phase         { return phase(b & phaseMask) }
+func (b lifeBits) cause() cause         { return cause(b & causeMask >> causeShift) }
+func (b lifeBits) has(f lifeBits) bool  { return b&f != 0 }
+func (b lifeBits) refs() int            { return int(b / oneRef) }
+func (b lifeBits) errno() syscall.Errno { return syscall.Errno(b >> errnoShift & 0xffff) }
+
+func (b lifeBits) with(p phase) lifeBits    { return b&^phaseMask | lifeBits(p) }
+func (b lifeBits) because(c cause) lifeBits { return b&^causeMask | lifeBits(c)<<causeShift }
+func (b lifeBits) failed(e syscall.Errno) lifeBits {
+	if b.errno() != 0 {
+		return b // the first error is the one that tells why
+	}
+	return b | lifeBits(e&0xffff)<<errnoShift
+}
+
+// String is for failure messages: "open refs=2 reading".
+func (b lifeBits) String() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "%v refs=%d", b.phase(), b.refs())
+	if b.cause() != causeNone {
+		fmt.Fprintf(&s, " cause=%v", b.cause())
+	}
+	if b.errno() != 0 {
+		fmt.Fprintf(&s, " errno=%v", b.errno())
+	}
+	for i, name := range [...]string{"reading", "producing", "flushing", "task", "kick", "connected", "disconnected",
+		"ended", "readShut", "writeShut", "kept", "told"} {
+		if b.has(bitReading << i) {
+			s.WriteString(" " + name)
+		}
+	}
+	return s.String()
+}
+
+// lifeWord is the word. Its methods may be called from any goroutine and never block.
+type lifeWord struct{ v atomic.Uint64 }
+
+func (l *lifeWord) load() lifeBits { return lifeBits(l.v.Load()) }
+
+func (l *lifeWord) swap(old, new lifeBits) bool { return l.v.CompareAndSwap(uint64(old), uint64(new)) }
+
+// change applies f until it takes effect or f refuses. It is the only way the word changes.
+func (l *lifeWord) change(f func(old lifeBits) (new lifeBits, ok bool)) (old lifeBits, ok bool) {
+	for {
+		old = l.load()
+		new, ok := f(old)
+		if !ok {
+			return old, false
+		}
+		if l.swap(old, new) {
+			return old, true
+		}
+	}
+}
+
+// begin is the state of a new connection.
+func (l *lifeWord) begin(connected bool) {
+	b := lifeBits(phaseOpening) | oneRef
+	if connected {
+		b |= bitConnected
+	}
+	l.v.Store(uint64(b))
+}
+
+// entry is the answer to a party that wants in.
+type entry uint8
+
+const (
+	entered   entry = iota
+	entryBusy       // another goroutine has that side
+	entryShut       // the connection is too far gone for it
+)
+
+// enter takes a reference and the sides in own, unless one of them is taken or the phase is past last.
+func (l *lifeWord) enter(own lifeBits, last phase) entry {
+	for {
+		old := l.load()
+		switch {
+		case old.phase() > last && !(own == bitReading && old.has(bitKept)):
+			return entryShut
+		case old.has(own):
+			return entryBusy
+		case l.swap(old, old+oneRef|own):
+			return entered
+		}
+	}
+}
+
+// leave gives back what enter took. It returns true to the one who was last in a closing connection, who must now
+// release it.
+func (l *lifeWord) leave(own lifeBits) (last bool) {
+	for {
+		old := l.load()
+		if old.refs() == 0 {
+			panic("netpoll: inconsistent connection state: left more often than entered: " + old.String())
+		}
+		next := old&^own - oneRef
+		last = next.refs() == 0 && old.phase().mayBecome(phaseClosed)
+		if last {
+			next = next.with(phaseClosed)
+		}
+		if l.swap(old, next) {
+			return last
+		}
+	}
+}
+
+// yield gives a side back without leaving.
+func (l *lifeWord) yield(own lifeBits) {
+	l.change(func(old lifeBits) (lifeBits, bool) { return old &^ own, true })
+}
+
+// open moves a prepared connection to open. It returns false if it was closed meanwhile.
+func (l *lifeWord) open() bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+		return old.with(phaseOpen), old.phase().mayBecome(phaseOpen)
+	})
+	return ok
+}
+
+// peerGone records that the peer's side is over. It returns true the first time.
+func (l *lifeWord) peerGone(errno syscall.Errno, ended bool) (first bool) {
+	old, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+		next := old
+		if !old.has(bitEnded) { // after an orderly end a failing write does not make reading fail
+			next = old.failed(errno)
+		}
+		if ended {
+			next |= bitEnded
+		}
+		if old.phase().mayBecome(phasePeerDone) {
+			return next.with(phasePeerDone), true
+		}
+		return next, old.phase() == phasePeerDone && next != old
+	})
+	return ok && old.phase() == phaseOpen
+}
+
+// close moves to closing, unless that has happened. The winner must then leave for the connection itself.
+func (l *lifeWord) close(why cause) bool {
+	return l.closeIf(why, func(lifeBits) bool { return true })
+}
+
+// closeIf is close under a condition that holds at the very moment of the move.
+func (l *lifeWord) closeIf(why cause, cond func(lifeBits) bool) bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+		return old.with(phaseClosing).because(why), old.phase().mayBecome(phaseClosing) && cond(old)
+	})
+	return ok
+}
+
+// startTask claims the run of the handlers, with a reference. If one is going on already it is kicked instead.
+func (l *lifeWord) startTask() bool {
+	old, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+		if old.has(bitTask) {
+			return old | bitKick, true
+		}
+		return old + oneRef | bitTask, old.phase() < phaseClosing
+	})
+	return ok && !old.has(bitTask)
+}
+
+// endTask ends the run unless it was kicked since the last call of clearKick; the reference stays with the caller.
+func (l *lifeWord) endTask() bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ bitTask, !old.has(bitKick) })
+	return ok
+}
+
+func (l *lifeWord) clearKick() { l.yield(bitKick) }
+
+// clearConnected makes the next run call OnConnect. It returns false where that would come after OnDisconnect.
+func (l *lifeWord) clearConnected() bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+		return old &^ bitConnected, old.has(bitConnected) && !old.has(bitDisconnected) && old.phase() < phaseClosing
+	})
+	return ok
+}
+
+// claimDisconnect returns true, once, to the one who has to run OnDisconnect, with a reference.
+func (l *lifeWord) claimDisconnect() bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+		due := old.phase() == phasePeerDone && old.has(bitConnected) && !old.has(bitDisconnected)
+		return old + oneRef | bitDisconnected, due
+	})
+	return ok
+}
+
+// set sets flags that no move of its own guards.
+func (l *lifeWord) set(flags lifeBits) {
+	l.change(func(old lifeBits) (lifeBits, bool) { return old | flags, true })
+}

@@ -1,0 +1,215 @@
+package netpoll
+
+// This file holds the output of a connection: the methods of Writer, and sending with its waiting for room.
+//
+// The goroutine that flushes is the only one that sends, from its own call. So after a timeout nothing is sent behind
+// its back, and nothing of one call can be mixed with another's.
+
+import (
+	"syscall"
+)
+
+// beginWrite enters as the one that fills the output.
+func (c *connection) beginWrite(what string) error {
+	switch c.life.enter(bitProducing, phasePeerDone) {
+	case entryBusy:
+		return Exception(ErrConcurrentAccess, what)
+	case entryShut:
+		return Exception(ErrConnClosed, what)
+	}
+	return nil
+}
+
+// Malloc implements Writer.
+func (c *connection) Malloc(n int) (buf []byte, err error) {
+	if err := c.beginWrite("when malloc"); err != nil {
+		return nil, err
+	}
+	defer c.leave(bitProducing)
+	return c.out.Malloc(n)
+}
+
+// MallocLen implements Writer.
+func (c *connection) MallocLen() (length int) {
+	if c.beginWrite("") != nil {
+		return 0
+	}
+	defer c.leave(bitProducing)
+	return c.out.MallocLen()
+}
+
+// MallocAck implements Writer.
+func (c *connection) MallocAck(n int) (err error) {
+	if err := c.beginWrite("when malloc ack"); err != nil {
+		return err
+	}
+	defer c.leave(bitProducing)
+	return c.out.MallocAck(n)
+}
+
+// Append implements Writer.
+func (c *connection) Append(w Writer) (err error) {
+	if err := c.beginWrite("when append"); err != nil {
+		return err
+	}
+	defer c.leave(bitProducing)
+	return c.out.Append(w)
+}
+
+// WriteString implements Writer.
+func (c *connection) WriteString(s string) (n int, err error) {
+	if err := c.beginWrite("when write string"); err != nil {
+		return 0, err
+	}
+	defer c.leave(bitProducing)
+	return c.out.WriteString(s)
+}
+
+// WriteBinary implements Writer.
+func (c *connection) WriteBinary(b []byte) (n int, err error) {
+	if err := c.beginWrite("when write binary"); err != nil {
+		return 0, err
+	}
+	defer c.leave(bitProducing)
+	return c.out.WriteBinary(b)
+}
+
+// WriteDirect implements Writer.
+func (c *connection) WriteDirect(p []byte, remainCap int) (err error) {
+	if err := c.beginWrite("when write direct"); err != nil {
+		return err
+	}
+	defer c.leave(bitProducing)
+	return c.out.WriteDirect(p, remainCap)
+}
+
+// WriteByte implements Writer.
+func (c *connection) WriteByte(b byte) (err error) {
+	if err := c.beginWrite("when write byte"); err != nil {
+		return err
+	}
+	defer c.leave(bitProducing)
+	return c.out.WriteByte(b)
+}
+
+// Flush implements Writer. It returns nil when every byte is in the kernel, and waits while the socket is full, until
+// the write timeout or deadline. What could not be sent stays queued, in order, and the next Flush sends it first.
+func (c *connection) Flush() error {
+	_, err := c.submit(nil, "when flush")
+	return err
+}
+
+// Write implements net.Conn: it sends what is pending in Writer and then p, and returns how many bytes of p the kernel
+// took. What it did not take is not sent later.
+func (c *connection) Write(p []byte) (n int, err error) {
+	c.writers.Lock()
+	defer c.writers.Unlock()
+	return c.submit(p, "when write")
+}
+
+// submit sends everything that was written so far, and extra behind it.
+func (c *connection) submit(extra []byte, what string) (n int, err error) {
+	switch c.life.enter(bitProducing|bitFlushing, phasePeerDone) {
+	case entryBusy:
+		return 0, Exception(ErrConcurrentAccess, what)
+	case entryShut:
+		return 0, Exception(ErrConnClosed, what)
+	}
+	err = c.out.Flush()
+	c.life.yield(bitProducing)
+	if err == nil {
+		n, err = c.send(extra, what)
+	}
+	c.leave(bitFlushing)
+	c.settle()
+	return n, err
+}
+
+// send works through the queued output and extra. The caller holds bitFlushing.
+func (c *connection) send(extra []byte, what string) (n int, err error) {
+	if c.life.load().has(bitWriteShut) {
+		return 0, Exception(syscall.EPIPE, what)
+	}
+	if c.writing.expired() {
+		return 0, Exception(ErrWriteTimeout, what+" "+c.peerName())
+	}
+	v := getVector()
+	defer v.put()
+	for start := int64(0); c.out.Len() > 0 || n < len(extra); {
+		v.fill(&c.out, extra[n:])
+		sent, err := c.transport.send(v)
+		queued := min(sent, c.out.Len())
+		if err := c.dequeue(queued); err != nil {
+			return n, err
+		}
+		n += sent - queued
+		switch {
+		case sent > 0:
+			c.touch()
+		case err == errWouldBlock:
+			if start == 0 {
+				start = now()
+			}
+			if err := c.waitRoom(start, what); err != nil {
+				return n, err
+			}
+		case err != nil:
+			return n, c.sendFailed(err, what)
+		}
+	}
+	return n, nil
+}
+
+// dequeue forgets n bytes of the output that were sent.
+func (c *connection) dequeue(n int) error {
+	if n == 0 {
+		return nil
+	}
+	if err := c.out.Skip(n); err != nil {
+		return err
+	}
+	return c.out.Release()
+}
+
+// waitRoom waits until the transport may take more.
+func (c *connection) waitRoom(start int64, what string) error {
+	w := c.writing.startWaiting()
+	defer c.writing.stopWaiting(w)
+	c.wantWrite.Store(true)
+	if err := c.transport.rearm(); err != nil {
+		return Exception(err, what)
+	}
+	for c.wantWrite.Load() {
+		if c.life.load().phase() >= phaseClosing {
+			return Exception(ErrConnClosed, what)
+		}
+		deadline := c.writing.until(start)
+		if deadline != noDeadline && deadline <= now() {
+			if !c.wantWrite.CompareAndSwap(true, false) {
+				return nil // there is room after all
+			}
+			_ = c.transport.rearm()
+			return Exception(ErrWriteTimeout, what+" "+c.peerName())
+		}
+		w.wait(deadline)
+	}
+	return nil
+}
+
+// sendFailed tells everybody that the connection is broken.
+func (c *connection) sendFailed(err error, what string) error {
+	no := asErrno(err)
+	if no == 0 {
+		return Exception(err, what)
+	}
+	switch {
+	case no == syscall.EPIPE: // why it is broken, the reading side will know, or knows
+		c.peerGone(0, false)
+		if first := c.life.load().errno(); first != 0 {
+			no = first
+		}
+	case endsConnection(no):
+		c.peerGone(no, false)
+	}
+	return Exception(no, what)
+}

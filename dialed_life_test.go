@@ -1,0 +1,274 @@
+package netpoll_test
+
+// The life of connections that belong to their user: dialed ones and those made from a descriptor.
+
+import (
+	"context"
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/netpoll"
+	"github.com/stretchr/testify/require"
+)
+
+// lifeSetter is what every connection offers beyond Connection.
+type lifeSetter interface {
+	SetOnConnect(netpoll.OnConnect) error
+	SetOnDisconnect(netpoll.OnDisconnect) error
+}
+
+// Behaviour 5.8: a dialed connection without OnRequest belongs to its user until Close.
+func TestDialedConnectionIsFreedByItsUser(t *testing.T) {
+	overNetworks(t, func(t *testing.T, network string) {
+		conn, peer := dialedTo(t, network)
+		socket := idOf(t, conn)
+		gone, closed := make(chan bool, 2), make(chan struct{}, 2)
+		require.NoError(t, conn.(lifeSetter).SetOnDisconnect(func(_ context.Context, c netpoll.Connection) {
+			gone <- c.IsActive()
+		}))
+		require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { closed <- struct{}{}; return nil }))
+		require.True(t, conn.IsActive())
+
+		_, err := io.WriteString(peer, "bye")
+		require.NoError(t, err)
+		require.NoError(t, peer.Close())
+		require.False(t, receive(t, gone), "IsActive in OnDisconnect")
+		require.False(t, conn.IsActive())
+		silent(t, closed, "close callback before Close")
+		require.True(t, socketIsOpen(socket), "the descriptor was closed before Close")
+
+		p, err := conn.Reader().Next(3)
+		require.NoError(t, err)
+		require.Equal(t, "bye", string(p))
+		_, err = conn.Reader().Next(1)
+		require.ErrorIs(t, err, netpoll.ErrEOF)
+
+		require.NoError(t, conn.Close())
+		receive(t, closed)
+		require.False(t, socketIsOpen(socket), "the descriptor is open after Close")
+		require.NoError(t, conn.Close())
+		silent(t, closed, "second close callback")
+		silent(t, gone, "second OnDisconnect")
+	})
+}
+
+// Behaviour 5.8: a reader that waits gets what came before the end, and then the end.
+func TestBlockedReaderOfDialedConnectionSeesTheEnd(t *testing.T) {
+	overNetworks(t, func(t *testing.T, network string) {
+		conn, peer := dialedTo(t, network)
+		result := blocked(t, func() error { return waitForMore(conn) })
+		_, err := io.WriteString(peer, "not enough")
+		require.NoError(t, err)
+		require.NoError(t, peer.Close())
+		require.ErrorIs(t, receive(t, result), netpoll.ErrEOF)
+		require.Equal(t, len("not enough"), conn.Reader().Len())
+	})
+}
+
+// waitForMore waits for more than the peer sends.
+func waitForMore(conn netpoll.Connection) error {
+	_, err := conn.Reader().Next(100)
+	return err
+}
+
+// Behaviour 5.8: a dialed connection with OnRequest ends with its peer, without a Close.
+func TestDialedConnectionWithHandlerEndsWithItsPeer(t *testing.T) {
+	overNetworks(t, func(t *testing.T, network string) {
+		conn, peer := dialedTo(t, network)
+		socket := idOf(t, conn)
+		got, closed := make(chan string, 1), make(chan struct{})
+		require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil }))
+		require.NoError(t, conn.SetOnRequest(takeAll(got)))
+		_, err := io.WriteString(peer, "bye")
+		require.NoError(t, err)
+		require.NoError(t, peer.Close())
+		require.Equal(t, "bye", receive(t, got))
+		receive(t, closed)
+		eventually(t, func() bool { return !socketIsOpen(socket) })
+	})
+}
+
+// Behaviour 5.8: SetOnConnect on a dialed connection is called at once, in the pool, and does not hide OnRequest.
+func TestOnConnectSetOnDialedConnectionIsCalled(t *testing.T) {
+	for _, order := range []string{"OnConnect first", "OnRequest first"} {
+		t.Run(order, func(t *testing.T) {
+			conn, peer := dialedTo(t, "tcp")
+			connected, requested := make(chan struct{}, 2), make(chan any, 2)
+			setConnect := func() {
+				var caller sync.Mutex // shows that the callback has a goroutine of its own
+				caller.Lock()
+				defer caller.Unlock()
+				require.NoError(t, conn.(lifeSetter).SetOnConnect(
+					func(ctx context.Context, _ netpoll.Connection) context.Context {
+						caller.Lock()
+						defer caller.Unlock()
+						connected <- struct{}{}
+						return context.WithValue(ctx, contextKey("k"), "v")
+					}))
+			}
+			setRequest := func() {
+				require.NoError(t, conn.SetOnRequest(func(ctx context.Context, conn netpoll.Connection) error {
+					requested <- ctx.Value(contextKey("k"))
+					return discard(ctx, conn)
+				}))
+			}
+			if order == "OnRequest first" {
+				setRequest()
+				setConnect()
+			} else {
+				setConnect()
+				setRequest()
+			}
+			receive(t, connected)
+			_, err := io.WriteString(peer, "x")
+			require.NoError(t, err)
+			require.Equal(t, "v", receive(t, requested))
+			silent(t, connected, "second OnConnect")
+		})
+	}
+}
+
+// Behaviour 5.8: SetOnConnect alone leaves reading, and the Close, to the user.
+func TestDialedConnectionWithOnConnectOnlyIsReadByItsUser(t *testing.T) {
+	conn, peer := dialedTo(t, "tcp")
+	connected := make(chan struct{})
+	require.NoError(t, conn.(lifeSetter).SetOnConnect(
+		func(ctx context.Context, _ netpoll.Connection) context.Context { close(connected); return ctx }))
+	receive(t, connected)
+	for range 10 {
+		_, err := io.WriteString(peer, "ping")
+		require.NoError(t, err)
+		p, err := conn.Reader().Next(4)
+		require.NoError(t, err)
+		require.Equal(t, "ping", string(p))
+	}
+}
+
+// Behaviour 5.14: a CloseCallback added after the close runs at once.
+func TestCloseCallbackAddedAfterTheCloseRunsAtOnce(t *testing.T) {
+	conn, _ := dialedTo(t, "tcp")
+	require.NoError(t, conn.Close())
+	ran := make(chan netpoll.Connection, 2)
+	require.NoError(t, conn.AddCloseCallback(func(c netpoll.Connection) error { ran <- c; return nil }))
+	require.Same(t, conn, receive(t, ran))
+	silent(t, ran, "second run of the callback")
+
+	inner := make(chan struct{})
+	require.NoError(t, conn.AddCloseCallback(func(c netpoll.Connection) error {
+		return c.AddCloseCallback(func(netpoll.Connection) error { close(inner); return nil })
+	}))
+	receive(t, inner)
+}
+
+// Behaviour 5.14: … on a served connection too, and inside the callbacks themselves.
+func TestCloseCallbackAddedByCloseCallbackRuns(t *testing.T) {
+	var j journal
+	s := newLifeServer(t, "tcp", echo,
+		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
+			_ = conn.AddCloseCallback(func(c netpoll.Connection) error {
+				j.add("outer")
+				return c.AddCloseCallback(j.noting("inner"))
+			})
+			return ctx
+		}))
+	c := s.dial()
+	require.NoError(t, roundTrip(c, "x"))
+	require.NoError(t, c.Close())
+	j.until(t, "inner")
+	require.Equal(t, []string{"outer", "inner"}, j.list())
+}
+
+// Behaviour 5.14: adding is safe from any goroutine: each callback runs exactly once, whenever it was added.
+func TestCloseCallbacksAddedConcurrentlyAllRunOnce(t *testing.T) {
+	const rounds, adders, each = 50, 8, 20
+	for range rounds {
+		conn, peer := dialedTo(t, "tcp")
+		var runs [adders * each]atomic.Int32
+		start := make(chan struct{})
+		var wg sync.WaitGroup
+		for a := range adders {
+			wg.Go(func() {
+				<-start
+				for i := range each {
+					_ = conn.AddCloseCallback(func(netpoll.Connection) error { runs[a*each+i].Add(1); return nil })
+				}
+			})
+		}
+		wg.Go(func() { <-start; conn.Close() })
+		close(start)
+		wg.Wait()
+		eventually(t, func() bool {
+			for i := range runs {
+				if runs[i].Load() == 0 {
+					return false
+				}
+			}
+			return true
+		})
+		for i := range runs {
+			require.EqualValues(t, 1, runs[i].Load())
+		}
+		peer.Close()
+	}
+}
+
+// Behaviour 5.11: Detach frees the descriptor from the poller without closing it.
+func TestDetachLeavesDescriptorOpenAndUnread(t *testing.T) {
+	overNetworks(t, func(t *testing.T, network string) {
+		conn, peer := dialedTo(t, network)
+		fd, socket := conn.(netpoll.Conn).Fd(), idOf(t, conn)
+		closed := make(chan struct{})
+		require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil }))
+		require.NoError(t, conn.(detacher).Detach())
+		receive(t, closed)
+		id, err := socketID(fd)
+		require.NoError(t, err)
+		require.Equal(t, socket, id)
+		require.NoError(t, conn.Close())
+		require.True(t, socketIsOpen(socket), "Close after Detach closed the descriptor")
+		_, err = conn.Write([]byte("x"))
+		require.ErrorIs(t, err, netpoll.ErrConnClosed)
+
+		file := asFile(t, fd)
+		defer file.Close()
+		_, err = io.WriteString(peer, "to the new owner")
+		require.NoError(t, err)
+		require.NoError(t, file.SetDeadline(time.Now().Add(eventTimeout)))
+		buf := make([]byte, len("to the new owner"))
+		_, err = io.ReadFull(file, buf)
+		require.NoError(t, err)
+		require.Equal(t, "to the new owner", string(buf))
+		_, err = file.WriteString("and back")
+		require.NoError(t, err)
+		buf = buf[:len("and back")]
+		_, err = io.ReadFull(peer, buf)
+		require.NoError(t, err)
+		require.Equal(t, "and back", string(buf))
+	})
+}
+
+// Behaviour 5.11: a server's handler may detach, too, and the server forgets the connection.
+func TestDetachInsideRequestHandsTheSocketOver(t *testing.T) {
+	detached := make(chan int, 1)
+	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		_ = discard(ctx, conn)
+		fd := conn.(netpoll.Conn).Fd()
+		_ = conn.AddCloseCallback(func(netpoll.Connection) error { detached <- fd; return nil })
+		return conn.(detacher).Detach()
+	})
+	c := s.dial()
+	_, err := io.WriteString(c, "upgrade")
+	require.NoError(t, err)
+	file := asFile(t, receive(t, detached))
+	defer file.Close()
+	s.stop() // it does not wait for, nor close, what is no longer its own
+	_, err = file.WriteString("upgraded")
+	require.NoError(t, err)
+	buf := make([]byte, len("upgraded"))
+	_, err = io.ReadFull(c, buf)
+	require.NoError(t, err)
+	require.Equal(t, "upgraded", string(buf))
+}

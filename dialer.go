@@ -1,0 +1,192 @@
+package netpoll
+
+// This file holds dialing. Package net does it: names, several addresses, timeouts, socket options. The connected
+// socket is then taken from it.
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Dialer makes connections to servers. The one of this package is [NetDialer].
+type Dialer interface {
+	// DialConnection connects to an address on a network: "tcp", "tcp4", "tcp6" or "unix". It gives up after timeout;
+	// 0 or less means that only the system's own limits count.
+	DialConnection(network, address string, timeout time.Duration) (connection Connection, err error)
+
+	// DialTimeout is DialConnection. The value it returns is a [Connection].
+	DialTimeout(network, address string, timeout time.Duration) (conn net.Conn, err error)
+}
+
+// NetDialer dials with the options of a [net.Dialer], which all have their effect: Timeout, LocalAddr, KeepAlive,
+// Resolver, Control and so on. The zero value is ready to use, and several goroutines may dial at once.
+//
+// Its errors are *[net.OpError] as those of package net, except that an unknown network gives a bare
+// [net.UnknownNetworkError]. A dial that took too long Is [ErrDialTimeout] and [os.ErrDeadlineExceeded].
+type NetDialer struct{ net.Dialer }
+
+var _ Dialer = (*NetDialer)(nil)
+
+// defaultDialer is what the package functions use; it is never changed.
+var defaultDialer = new(NetDialer)
+
+// NewDialer returns a *[NetDialer] without options.
+func NewDialer() Dialer { return new(NetDialer) }
+
+// DialConnection connects to an address; see [Dialer].
+func DialConnection(network, address string, timeout time.Duration) (connection Connection, err error) {
+	return defaultDialer.DialConnection(network, address, timeout)
+}
+
+// DialContext is DialConnection that gives up when ctx ends. Once connected, the connection has no more to do with ctx.
+func DialContext(ctx context.Context, network, address string) (Connection, error) {
+	return defaultDialer.dial(ctx, network, address)
+}
+
+// DialConnection implements Dialer.
+func (d *NetDialer) DialConnection(network, address string, timeout time.Duration) (connection Connection, err error) {
+	ctx := context.Background()
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	return d.dial(ctx, network, address)
+}
+
+// DialTimeout implements Dialer.
+func (d *NetDialer) DialTimeout(network, address string, timeout time.Duration) (conn net.Conn, err error) {
+	return d.DialConnection(network, address, timeout) // nil becomes nil: one interface from another
+}
+
+// DialContext has the form that an http.Transport asks for. What it returns is a [Connection].
+func (d *NetDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return d.dial(ctx, network, address)
+}
+
+// Dial is DialContext without a context.
+func (d *NetDialer) Dial(network, address string) (net.Conn, error) {
+	return d.dial(context.Background(), network, address)
+}
+
+// dial returns a nil interface with an error.
+func (d *NetDialer) dial(ctx context.Context, network, address string) (Connection, error) {
+	if !canDial(network) {
+		return nil, net.UnknownNetworkError(network)
+	}
+	c, err := dialNet(ctx, &d.Dialer, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return c.self, nil
+}
+
+func canDial(network string) bool {
+	switch network {
+	case "tcp", "tcp4", "tcp6", "unix":
+		return true
+	}
+	return false
+}
+
+// DialTCP connects to raddr from laddr, which may be nil. The network is "tcp", "tcp4" or "tcp6". A raddr without an IP
+// is the local system. It gives up when ctx ends; a nil ctx means never.
+func DialTCP(ctx context.Context, network string, laddr, raddr *TCPAddr) (*TCPConnection, error) {
+	if network == "unix" || !canDial(network) {
+		return nil, dialError(network, laddr.netAddr(), raddr.netAddr(), net.UnknownNetworkError(network))
+	}
+	if raddr == nil {
+		return nil, dialError(network, laddr.netAddr(), nil, errMissingAddress)
+	}
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	c, err := dialNet(ctx, &net.Dialer{LocalAddr: laddr.netAddr()}, network, raddr.String())
+	if err != nil {
+		return nil, err
+	}
+	return c.self.(*TCPConnection), nil
+}
+
+// DialUnix connects to raddr from laddr, which may be nil. The network is "unix".
+func DialUnix(network string, laddr, raddr *UnixAddr) (*UnixConnection, error) {
+	if network != "unix" {
+		return nil, dialError(network, laddr.netAddr(), raddr.netAddr(), net.UnknownNetworkError(network))
+	}
+	if raddr == nil {
+		return nil, dialError(network, laddr.netAddr(), nil, errMissingAddress)
+	}
+	c, err := dialNet(context.Background(), &net.Dialer{LocalAddr: laddr.netAddr()}, network, raddr.Name)
+	if err != nil {
+		return nil, err
+	}
+	return c.self.(*UnixConnection), nil
+}
+
+var errMissingAddress = errors.New("missing address")
+
+// dialNet dials and starts the connection.
+func dialNet(ctx context.Context, d *net.Dialer, network, address string) (*connection, error) {
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, nameTimeout(err)
+	}
+	socket := socketInfo{network: "unix", local: conn.LocalAddr(), remote: conn.RemoteAddr()}
+	if network != "unix" {
+		socket.network = "tcp"
+	}
+	socket.fd, err = duplicateOf(conn)
+	_ = conn.Close() // the duplicate, if there is one, keeps the socket open
+	if err == nil {
+		c := newSocketConnection(socket)
+		if err = c.start(); err == nil {
+			return c, nil
+		}
+	}
+	return nil, dialError(network, socket.local, socket.remote, err)
+}
+
+func dialError(network string, local, remote net.Addr, err error) error {
+	return &net.OpError{Op: "dial", Net: network, Source: local, Addr: remote, Err: err}
+}
+
+// nameTimeout makes err, if it is a timeout, answer to the names of one.
+func nameTimeout(err error) error {
+	var op *net.OpError
+	if !errors.As(err, &op) || !op.Timeout() {
+		return err
+	}
+	if errno := asErrno(err); errno != 0 && errno != syscall.ETIMEDOUT {
+		return err // EAGAIN calls itself a timeout, but from connect it is a full backlog
+	}
+	named := *op
+	named.Err = &dialTimeout{op.Err}
+	return &named
+}
+
+// dialTimeout is an error of package net that says that a dial took too long.
+type dialTimeout struct{ err error }
+
+var _ net.Error = (*dialTimeout)(nil)
+
+func (e *dialTimeout) Error() string { return e.err.Error() }
+
+func (e *dialTimeout) Unwrap() error { return e.err }
+
+// Is reports whether target is a name of a dial timeout. Of the last two package net gives one or the other, as chance
+// would have it.
+func (e *dialTimeout) Is(target error) bool {
+	return target == ErrDialTimeout || target == os.ErrDeadlineExceeded || target == context.DeadlineExceeded
+}
+
+// Timeout implements [net.Error].
+func (e *dialTimeout) Timeout() bool { return true }
+
+// Temporary implements [net.Error].
+//
+// Deprecated: as in package net, "temporary" is not well defined.
+func (e *dialTimeout) Temporary() bool { return true }

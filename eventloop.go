@@ -1,0 +1,97 @@
+package netpoll
+
+// This file holds what a user of the server sees: the EventLoop, its callbacks, and the error of its shutdown. How it
+// works is in server.go.
+
+import (
+	"context"
+	"fmt"
+	"net"
+)
+
+// EventLoop is a server: it accepts connections and calls the handlers for what arrives on them. The callbacks of one
+// connection come in this order, each at most once except OnRequest:
+//
+//	OnPrepare        accepted; nothing has been read yet
+//	OnConnect        open
+//	OnRequest        there is input; again and again, one at a time
+//	OnDisconnect     the peer is gone; beside an OnRequest that is still running
+//	CloseCallbacks   the connection is closed and no OnRequest runs any more; the last one added comes first
+//
+// Then the descriptor is closed. A connection is closed by Close, and by itself when the peer is gone and OnRequest has
+// had the chance to read what came before. OnDisconnect does not run for a connection that was closed on this side
+// first. A panic in a callback is logged and closes that connection; the server goes on.
+type EventLoop interface {
+	// Serve accepts connections from ln, which it owns from then on, and blocks. It returns nil after Shutdown, at once
+	// if that was called before, and an error when ln can accept no more; if ln was made by [CreateListener] or
+	// [ListenConfig] and closed by somebody else, the error Is [net.ErrClosed]. When Serve returns ln is closed, except
+	// for an error that Is [ErrUnsupported]: then ln is of a kind that cannot be served.
+	//
+	// Serve may be called several times at once, with a listener each.
+	//
+	// A listener of package net goes through [ConvertListener] first: Serve goes on with a duplicate of its descriptor
+	// when somebody closes it, until Shutdown.
+	Serve(ln net.Listener) error
+
+	// Shutdown ends the server. It closes the listeners and makes every Serve return, closes the connections that are
+	// idle, and waits for the others: each is closed as soon as its handlers have returned and nothing is left to
+	// read. If ctx ends first Shutdown returns a [*ShutdownError] with the connections that are still busy, which go
+	// on as before and close when they become idle. Only the first call does all this; later ones return nil at once.
+	Shutdown(ctx context.Context) error
+}
+
+// OnPrepare is called first on an accepted connection, before anything is read from it. It may set timeouts, add close
+// callbacks, or close the connection to turn the peer away: then neither OnConnect nor OnRequest is called for it. What
+// it returns is the context of the later callbacks; nil stands for the background context.
+//
+// It runs on the poller that accepts, which waits for it: it must be quick, and must not use Reader or Writer.
+type OnPrepare func(connection Connection) context.Context
+
+// OnConnect is called when the connection is open, in the runner. It may read, write, block, and close. OnRequest is
+// not called before it has returned, and gets the context that it returned.
+type OnConnect func(ctx context.Context, connection Connection) context.Context
+
+// OnDisconnect is called once when the peer is gone, in the runner, with the context that OnConnect returned and not
+// before it has returned. OnRequest may be running at that moment, and reads what the peer sent before it went.
+type OnDisconnect func(ctx context.Context, connection Connection)
+
+// OnRequest is called when there is input, in the runner and never twice at once for one connection:
+//
+//	func handle(ctx context.Context, c netpoll.Connection) error {
+//		defer c.Reader().Release()
+//		request, err := c.Reader().Next(size)
+//		if err != nil {
+//			return err
+//		}
+//		if _, err := c.Writer().WriteBinary(reply(request)); err != nil {
+//			return err
+//		}
+//		return c.Writer().Flush()
+//	}
+//
+// It is called again as long as it leaves input and has consumed some. If it has consumed nothing it is called again
+// when more arrives, when another handler is set, and one last time when the peer is gone. It may block for as long as
+// the connection lives while others read. The error it returns is ignored; to end the connection, close it.
+type OnRequest func(ctx context.Context, connection Connection) error
+
+// NewEventLoop makes an event loop that is ready to Serve. It starts nothing and returns no error. A nil onRequest
+// leaves the input of a connection to whoever reads it, or to a handler that OnConnect sets by SetOnRequest.
+func NewEventLoop(onRequest OnRequest, ops ...Option) (EventLoop, error) {
+	return newServer(newOptions(onRequest, ops)), nil
+}
+
+// ShutdownError says that the context of a Shutdown ended before the last connection did.
+type ShutdownError struct {
+	// Err is the error of the context.
+	Err error
+	// Busy holds the connections that were not closed yet, in no particular order.
+	Busy []Connection
+}
+
+// Error gives the error of the context and the number of busy connections.
+func (e *ShutdownError) Error() string {
+	return fmt.Sprintf("netpoll: shutdown: %v (%d connections are busy)", e.Err, len(e.Busy))
+}
+
+// Unwrap returns Err.
+func (e *ShutdownError) Unwrap() error { return e.Err }

@@ -1,0 +1,513 @@
+package netpoll_test
+
+// This file holds the tests of EventLoop as far as accepting, limits and shutdown go. What happens to one connection
+// under it has tests of its own.
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll"
+)
+
+// shutdown ends a loop that has nothing to wait for.
+func shutdown(t *testing.T, loop netpoll.EventLoop) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
+	defer cancel()
+	require.NoError(t, loop.Shutdown(ctx))
+}
+
+// busyHandler returns an OnRequest that reports each call and then waits for release.
+func busyHandler() (on netpoll.OnRequest, entered chan netpoll.Connection, release chan struct{}) {
+	entered, release = make(chan netpoll.Connection, 16), make(chan struct{})
+	return func(_ context.Context, c netpoll.Connection) error {
+		_ = c.Reader().Skip(c.Reader().Len())
+		entered <- c
+		<-release
+		return c.Reader().Release()
+	}, entered, release
+}
+
+// Behaviour 6.1: Serve blocks and returns nil after Shutdown, idle connections are closed, the port is free.
+func TestShutdownEndsServeAndIdleConnections(t *testing.T) {
+	overNetworks(t, func(t *testing.T, network string) {
+		ln := listenOn(t, network)
+		r := serveOn(t, ln, echo)
+		conns := []net.Conn{plainDial(t, ln.Addr()), plainDial(t, ln.Addr())}
+		for _, conn := range conns {
+			requireEcho(t, conn, "hello")
+		}
+		shutdown(t, r.loop)
+		require.NoError(t, receive(t, r.served))
+		for _, conn := range conns {
+			requireEnd(t, conn)
+		}
+		again, err := net.Listen(network, ln.Addr().String())
+		require.NoError(t, err)
+		require.NoError(t, again.Close())
+	})
+}
+
+// Behaviour 6.1: Shutdown waits for busy connections, woken by the end of the last one.
+func TestShutdownWaitsForBusyConnections(t *testing.T) {
+	on, entered, release := busyHandler()
+	ln := listenOn(t, "tcp")
+	r := serveOn(t, ln, on)
+	conn := plainDial(t, ln.Addr())
+	send(t, conn, "work")
+	receive(t, entered)
+
+	done := blocked(t, func() error { return r.loop.Shutdown(context.Background()) })
+	require.NoError(t, receive(t, r.served), "Serve does not wait")
+	again, err := net.Listen("tcp", ln.Addr().String())
+	require.NoError(t, err, "the port is free while Shutdown waits")
+	require.NoError(t, again.Close())
+
+	close(release)
+	require.NoError(t, receive(t, done))
+	requireEnd(t, conn)
+}
+
+// Behaviour 6.1: ctx ends first: its error, with the busy connections told apart; a second call returns nil.
+func TestShutdownTellsWhichConnectionsAreBusy(t *testing.T) {
+	on, entered, release := busyHandler()
+	ln := listenOn(t, "tcp")
+	closed := make(chan struct{}, 2)
+	r := serveOn(t, ln, on, netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
+		_ = c.AddCloseCallback(func(netpoll.Connection) error { closed <- struct{}{}; return nil })
+		return context.Background()
+	}))
+	idle := plainDial(t, ln.Addr())
+	busy := plainDial(t, ln.Addr())
+	send(t, busy, "work")
+	connection := receive(t, entered)
+
+	cause, cancel := context.WithTimeout(context.Background(), shortTimeout)
+	defer cancel()
+	err := r.loop.Shutdown(cause)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	var shutdownError *netpoll.ShutdownError
+	require.ErrorAs(t, err, &shutdownError)
+	require.Equal(t, []netpoll.Connection{connection}, shutdownError.Busy)
+	require.Contains(t, err.Error(), "1 ")
+	receive(t, closed)
+	requireEnd(t, idle)
+	require.True(t, connection.IsActive(), "a busy connection is left alone")
+
+	require.NoError(t, r.loop.Shutdown(context.Background()))
+	close(release)
+	receive(t, closed) // it closes itself when it becomes idle
+	requireEnd(t, busy)
+}
+
+func TestShutdownIsBoundedThoughACloseCallbackBlocks(t *testing.T) {
+	entered, release := make(chan struct{}, 2), make(chan struct{})
+	ln := listenOn(t, "tcp")
+	r := serveOn(t, ln, echo, netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
+		_ = c.AddCloseCallback(func(netpoll.Connection) error {
+			entered <- struct{}{}
+			<-release
+			return nil
+		})
+		return context.Background()
+	}))
+	for range 2 {
+		requireEcho(t, plainDial(t, ln.Addr()), "hello")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := blocked(t, func() error { return r.loop.Shutdown(ctx) })
+	receive(t, entered)
+	receive(t, entered) // one does not wait for the other
+	cancel()
+	var busy *netpoll.ShutdownError
+	require.ErrorAs(t, receive(t, done), &busy)
+	require.Len(t, busy.Busy, 2)
+	close(release)
+}
+
+func TestShutdownWithAnEndedContextStillClosesIdleConnections(t *testing.T) {
+	ln := listenOn(t, "tcp")
+	r := serveOn(t, ln, echo)
+	conn := plainDial(t, ln.Addr())
+	requireEcho(t, conn, "hello")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := r.loop.Shutdown(ctx); err != nil {
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	require.NoError(t, receive(t, r.served))
+	requireEnd(t, conn)
+}
+
+// Behaviour 6.1: Shutdown before Serve makes Serve return at once.
+func TestServeAfterShutdownReturnsAtOnceAndClosesTheListener(t *testing.T) {
+	for name, ln := range map[string]net.Listener{
+		"created": listenOn(t, "tcp"), "converted": convertedOn(t, "tcp"), "plain": plainListenOn(t, "tcp"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			loop, err := netpoll.NewEventLoop(echo)
+			require.NoError(t, err)
+			shutdown(t, loop)
+			require.NoError(t, loop.Serve(ln))
+			requireRefused(t, ln.Addr())
+		})
+	}
+}
+
+func TestShutdownRacesServe(t *testing.T) {
+	for range 100 {
+		ln := listenOn(t, "tcp")
+		r := serveOn(t, ln, echo)
+		dialed := make(chan struct{})
+		go func() {
+			defer close(dialed)
+			if conn, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+				conn.Close()
+			}
+		}()
+		shutdown(t, r.loop)
+		require.NoError(t, receive(t, r.served))
+		receive(t, dialed)
+	}
+}
+
+// Behaviour 6.1: one EventLoop can serve several listeners and Shutdown ends all.
+func TestOneLoopServesSeveralListeners(t *testing.T) {
+	loop, err := netpoll.NewEventLoop(echo)
+	require.NoError(t, err)
+	served := make(chan error, 4)
+	var conns []net.Conn
+	for _, ln := range []net.Listener{
+		listenOn(t, "tcp"), listenOn(t, "unix"), convertedOn(t, "tcp"), plainListenOn(t, "unix"),
+	} {
+		go func() { served <- loop.Serve(ln) }()
+		conns = append(conns, plainDial(t, ln.Addr()))
+	}
+	for _, conn := range conns {
+		requireEcho(t, conn, "hello")
+	}
+	shutdown(t, loop)
+	for _, conn := range conns {
+		require.NoError(t, receive(t, served))
+		requireEnd(t, conn)
+	}
+}
+
+// Behaviour 6.1: the end of the listener ends Serve with an error that Is net.ErrClosed.
+func TestListenerClosedUnderServeEndsServe(t *testing.T) {
+	ln := listenOn(t, "tcp")
+	r := serveOn(t, ln, echo)
+	conn := plainDial(t, ln.Addr())
+	requireEcho(t, conn, "before")
+	require.NoError(t, ln.Close())
+	require.ErrorIs(t, receive(t, r.served), net.ErrClosed)
+	requireEcho(t, conn, "connections live on")
+	shutdown(t, r.loop)
+	requireEnd(t, conn)
+}
+
+// Behaviour 6.2: kitex closes the converted listener and shuts down later; Serve must not fail.
+func TestConvertedListenerClosedUnderServeStopsAcceptingOnly(t *testing.T) {
+	ln := convertedOn(t, "tcp")
+	r := serveOn(t, ln, echo)
+	conn := plainDial(t, ln.Addr())
+	requireEcho(t, conn, "before")
+	require.NoError(t, ln.Close())
+	requireRefused(t, ln.Addr())
+	requireEcho(t, conn, "after")
+	select {
+	case err := <-r.served:
+		t.Fatalf("Serve returned %v before Shutdown", err)
+	default:
+	}
+	shutdown(t, r.loop)
+	require.NoError(t, receive(t, r.served))
+}
+
+// Behaviour 6.2: hertz closes the original listener; Serve goes on with the duplicate and returns nil after Shutdown.
+func TestOriginalListenerClosedUnderServeIsHarmless(t *testing.T) {
+	for name, convert := range map[string]bool{"plain": false, "converted": true} {
+		t.Run(name, func(t *testing.T) {
+			original := plainListenOn(t, "tcp")
+			ln := original
+			if convert {
+				converted, err := netpoll.ConvertListener(original)
+				require.NoError(t, err)
+				ln = converted
+			}
+			r := serveOn(t, ln, echo)
+			requireEcho(t, plainDial(t, original.Addr()), "before")
+			require.NoError(t, original.Close())
+			requireEcho(t, plainDial(t, original.Addr()), "after")
+			shutdown(t, r.loop)
+			require.NoError(t, receive(t, r.served))
+			requireRefused(t, original.Addr())
+		})
+	}
+}
+
+func TestServeRefusesWhatItCannotServe(t *testing.T) {
+	loop, err := netpoll.NewEventLoop(echo)
+	require.NoError(t, err)
+	require.Error(t, loop.Serve(nil))
+	closed := listenOn(t, "tcp")
+	require.NoError(t, closed.Close())
+	require.ErrorIs(t, loop.Serve(closed), net.ErrClosed)
+
+	wrapped := wrappedListener{plainListenOn(t, "tcp").(*net.TCPListener)}
+	require.ErrorIs(t, loop.Serve(wrapped), netpoll.ErrUnsupported)
+	requireEchoFromNet(t, wrapped.TCPListener)
+
+	ln := listenOn(t, "tcp")
+	r := serveOn(t, ln, echo)
+	requireEcho(t, plainDial(t, ln.Addr()), "served")
+	shutdown(t, r.loop)
+	shutdown(t, loop)
+}
+
+// requireEchoFromNet proves that a listener of package net still works.
+func requireEchoFromNet(t *testing.T, ln net.Listener) {
+	t.Helper()
+	client := plainDial(t, ln.Addr())
+	server, err := ln.Accept()
+	require.NoError(t, err)
+	defer server.Close()
+	go func() { _, _ = io.Copy(server, server) }()
+	requireEcho(t, client, "hello")
+}
+
+// A listener that somebody shuts down by shutdown(2) can accept no more.
+func TestListenerThatFailsEndsServe(t *testing.T) {
+	ln := listenOn(t, "tcp")
+	r := serveOn(t, ln, echo)
+	requireEcho(t, plainDial(t, ln.Addr()), "before")
+	require.NoError(t, unix.Shutdown(ln.Fd(), unix.SHUT_RDWR))
+	err := receive(t, r.served)
+	require.ErrorIs(t, err, syscall.EINVAL)
+	var op *net.OpError
+	require.ErrorAs(t, err, &op)
+	require.Equal(t, -1, ln.Fd(), "Serve closes the listener it gave up")
+}
+
+// At the limit newcomers wait in the backlog, and get in when others leave.
+func TestMaxConnectionsMakesNewcomersWait(t *testing.T) {
+	const limit, clients = 3, 10
+	var now, most atomic.Int64
+	ln := listenOn(t, "tcp")
+	prepare := netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
+		n := now.Add(1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		_ = c.AddCloseCallback(func(netpoll.Connection) error { now.Add(-1); return nil })
+		return context.Background()
+	})
+	r := serveOn(t, ln, echo, netpoll.WithMaxConnections(limit), prepare)
+	second := listenOn(t, "unix") // the limit is that of the loop, not of a listener
+	served := make(chan error, 1)
+	go func() { served <- r.loop.Serve(second) }()
+
+	failed := make(chan error, clients)
+	for i := range clients {
+		addr := ln.Addr()
+		if i%2 == 1 {
+			addr = second.Addr()
+		}
+		go func() { failed <- dialEchoClose(addr) }()
+	}
+	for range clients {
+		require.NoError(t, receive(t, failed))
+	}
+	require.LessOrEqual(t, most.Load(), int64(limit))
+	shutdown(t, r.loop)
+	require.NoError(t, receive(t, served))
+}
+
+// At the limit a newcomer is connected by the system but gets no answer until somebody leaves.
+func TestMaxConnectionsHoldsBackTheNextOne(t *testing.T) {
+	prepared := make(chan string, 4)
+	ln := listenOn(t, "tcp")
+	serveOn(t, ln, echo, netpoll.WithMaxConnections(1),
+		netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
+			prepared <- c.RemoteAddr().String()
+			return context.Background()
+		}))
+	first, second := plainDial(t, ln.Addr()), plainDial(t, ln.Addr())
+	requireEcho(t, first, "hello")
+	require.Equal(t, first.LocalAddr().String(), receive(t, prepared))
+	send(t, second, "hello")
+	require.NoError(t, second.SetReadDeadline(time.Now().Add(calmTime)))
+	_, err := second.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.Empty(t, prepared)
+
+	require.NoError(t, first.Close())
+	require.Equal(t, second.LocalAddr().String(), receive(t, prepared))
+	require.NoError(t, second.SetReadDeadline(time.Now().Add(eventTimeout)))
+	_, err = io.ReadFull(second, make([]byte, 5))
+	require.NoError(t, err)
+}
+
+// Behaviour 5.3: OnPrepare may Close; nothing else runs then, and the place is free again.
+func TestPrepareMayTurnConnectionsAway(t *testing.T) {
+	var called atomic.Int64
+	ended := make(chan struct{}, 8)
+	ln := listenOn(t, "tcp")
+	r := serveOn(t, ln,
+		func(context.Context, netpoll.Connection) error { called.Add(1); return nil },
+		netpoll.WithMaxConnections(1),
+		netpoll.WithOnConnect(func(ctx context.Context, _ netpoll.Connection) context.Context {
+			called.Add(1)
+			return ctx
+		}),
+		netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
+			_ = c.AddCloseCallback(func(netpoll.Connection) error { ended <- struct{}{}; return nil })
+			_ = c.Close()
+			return nil
+		}))
+	for range 8 {
+		conn := plainDial(t, ln.Addr())
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(eventTimeout)))
+		_, err := conn.Read(make([]byte, 1))
+		require.Error(t, err)
+		require.NotErrorIs(t, err, context.DeadlineExceeded)
+		receive(t, ended)
+	}
+	shutdown(t, r.loop)
+	require.Zero(t, called.Load())
+}
+
+// Behaviour 5.7: a panic in OnPrepare closes that connection, and accepting goes on.
+func TestPanicInPrepareDoesNotStopAccepting(t *testing.T) {
+	log := newLines()
+	netpoll.SetLoggerOutput(log)
+	defer netpoll.SetLoggerOutput(os.Stderr)
+	first := true // OnPrepare runs on the one poller of the listener
+	ln := listenOn(t, "tcp")
+	serveOn(t, ln, echo, netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
+		if first {
+			first = false
+			panic("first one")
+		}
+		return context.Background()
+	}))
+	requireEnd(t, plainDial(t, ln.Addr()))
+	requireEcho(t, plainDial(t, ln.Addr()), "hello")
+	require.Contains(t, log.String(), "first one")
+}
+
+// Behaviour 6.8: running out of descriptors backs off without spinning or flooding the log, as often as it happens, and
+// goes on when there are some again. Connections that are open already are not harmed.
+func TestAcceptingGoesOnAfterLackOfDescriptors(t *testing.T) {
+	inSubprocess(t, func(t *testing.T) {
+		log := newLines()
+		netpoll.SetLoggerOutput(log)
+		ln := listenOn(t, "tcp")
+		serveOn(t, ln, echo)
+		old := plainDial(t, ln.Addr())
+		requireEcho(t, old, "before")
+
+		hog := limitDescriptors(t, 64)
+		for round := range 3 {
+			hog.takeAll(t)
+			hog.free(1)
+			cpu, start := cpuTime(t), time.Now()
+			client := plainDial(t, ln.Addr()) // takes the last one: none is left for the server
+			if round == 0 {
+				receive(t, log.wrote)
+			}
+			requireEcho(t, old, "meanwhile")
+			time.Sleep(300 * time.Millisecond) // the time that must not be spent on trying
+			spent, passed := cpuTime(t)-cpu, time.Since(start)
+			require.Less(t, spent, passed/3, "spins")
+			hog.free(2)
+			requireEcho(t, client, "afterwards")
+			require.NoError(t, client.Close())
+		}
+		require.Positive(t, log.count())
+		require.LessOrEqual(t, log.count(), 3, "one line for each time:\n%s", log)
+		require.Contains(t, log.String(), "too many open files")
+	})
+}
+
+// The end of one of the server's own connections is reason enough to try again at once.
+func TestAcceptingGoesOnWhenAConnectionEnds(t *testing.T) {
+	inSubprocess(t, func(t *testing.T) {
+		log := newLines()
+		netpoll.SetLoggerOutput(log)
+		ln := listenOn(t, "tcp")
+		serveOn(t, ln, echo)
+		hog := limitDescriptors(t, 64)
+		var open []net.Conn
+		for range 4 {
+			conn := plainDial(t, ln.Addr())
+			requireEcho(t, conn, "before")
+			open = append(open, conn)
+		}
+		hog.takeAll(t)
+		hog.free(1)
+		waiting := plainDial(t, ln.Addr())
+		receive(t, log.wrote)
+		for _, conn := range open {
+			require.NoError(t, conn.Close())
+		}
+		requireEcho(t, waiting, "my turn")
+	})
+}
+
+func cpuTime(t *testing.T) time.Duration {
+	t.Helper()
+	var usage unix.Rusage
+	require.NoError(t, unix.Getrusage(unix.RUSAGE_SELF, &usage))
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// Many connections come and go while the limit is reached over and over, and none gets lost.
+func TestMaxConnectionsUnderChurn(t *testing.T) {
+	ln := listenOn(t, "tcp")
+	r := serveOn(t, ln, echo, netpoll.WithMaxConnections(2))
+	failed := make(chan error, 8)
+	for range 8 {
+		go func() {
+			for range 50 {
+				if err := dialEchoClose(ln.Addr()); err != nil {
+					failed <- err
+					return
+				}
+			}
+			failed <- nil
+		}()
+	}
+	for range 8 {
+		require.NoError(t, receive(t, failed))
+	}
+	shutdown(t, r.loop)
+}
+
+func dialEchoClose(addr net.Addr) error {
+	conn, err := net.Dial(addr.Network(), addr.String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(eventTimeout)); err != nil {
+		return err
+	}
+	if _, err := conn.Write([]byte("x")); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+		return errors.Join(errors.New("echo"), err)
+	}
+	return nil
+}

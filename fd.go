@@ -1,0 +1,110 @@
+//go:build unix
+
+package netpoll
+
+// This file holds descriptors that come from outside: taking over those of package net, and making connections of any.
+
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// duplicate returns a new descriptor, close-on-exec, for what raw gives access to. It shares the mode of the original,
+// which for everything from package net is non-blocking.
+func duplicate(raw syscall.RawConn) (fd int, err error) {
+	controlErr := raw.Control(func(original uintptr) {
+		fd, err = unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if controlErr != nil {
+		return -1, controlErr
+	}
+	if err != nil {
+		return -1, os.NewSyscallError("fcntl", err)
+	}
+	return fd, nil
+}
+
+// duplicateOf is duplicate for a connection or listener of package net.
+func duplicateOf(v any) (fd int, err error) {
+	s, ok := v.(syscall.Conn)
+	if !ok {
+		return -1, Exception(ErrUnsupported, "what has no descriptor")
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	return duplicate(raw)
+}
+
+// NewFDConnection makes a connection of a descriptor: a connected stream socket of any kind, or an end of a pipe. The
+// connection owns fd from then on, and makes it non-blocking and close-on-exec. Its addresses are nil if the descriptor
+// has none. A descriptor that cannot be a connection gives an error and still belongs to the caller.
+func NewFDConnection(fd int) (Connection, error) {
+	network, err := streamNetwork(fd)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := pickPoller(); err != nil { // while fd can still be given back
+		return nil, err
+	}
+	unix.CloseOnExec(fd)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	c := newSocketConnection(socketInfo{fd: fd, network: network, local: localAddr(fd), remote: remoteAddr(fd)})
+	if err := c.start(); err != nil {
+		return nil, err
+	}
+	return c.self, nil
+}
+
+// streamNetwork returns "tcp" or "unix" for a socket of that kind, "" for another byte stream, and an error for what is
+// none.
+func streamNetwork(fd int) (network string, err error) {
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return "", os.NewSyscallError("fstat", err)
+	}
+	switch stat.Mode & unix.S_IFMT {
+	case unix.S_IFSOCK:
+	case unix.S_IFREG, unix.S_IFDIR:
+		return "", Exception(ErrUnsupported, "files") // they cannot be waited for
+	default:
+		return "", nil
+	}
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return "", os.NewSyscallError("getsockopt", err)
+	}
+	if kind != unix.SOCK_STREAM {
+		return "", Exception(ErrUnsupported, "sockets that are not streams")
+	}
+	if listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && listening != 0 {
+		return "", errors.New("netpoll: listening socket is not a connection")
+	}
+	var name sockaddr
+	if err := getSocketName(fd, &name); err != nil {
+		return "", os.NewSyscallError("getsockname", err)
+	}
+	switch name.raw.Addr.Family {
+	case unix.AF_INET, unix.AF_INET6:
+		return "tcp", nil
+	case unix.AF_UNIX:
+		return "unix", nil
+	}
+	return "", nil
+}
+
+// GetSysFdPairs returns two connected Unix stream sockets, close-on-exec, which the caller has to close or to give to
+// [NewFDConnection]. Both are -1 if there are no descriptors left.
+func GetSysFdPairs() (r, w int) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, -1
+	}
+	return fds[0], fds[1]
+}

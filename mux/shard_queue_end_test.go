@@ -1,0 +1,160 @@
+package mux_test
+
+// What ShardQueue does when its connection fails or a getter panics, and what becomes of the getters it drops.
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/runner"
+	"github.com/cloudwego/netpoll/mux"
+)
+
+// closedEvent returns a channel that is closed when conn runs its CloseCallbacks.
+func closedEvent(t *testing.T, conn netpoll.Connection) <-chan struct{} {
+	t.Helper()
+	closed := make(chan struct{})
+	require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error {
+		close(closed)
+		return nil
+	}))
+	return closed
+}
+
+// Behaviour 7.1: a write error closes the connection.
+// Behaviour 7.2: the getters that it costs are reported, not silent.
+func TestWriteErrorClosesTheConnectionAndIsReported(t *testing.T) {
+	cases := []struct {
+		name string
+		fail func(w *mockWriter, err error)
+	}{
+		{"append", func(w *mockWriter, err error) { w.onAppend = func() error { return err } }},
+		{"flush", func(w *mockWriter, err error) { w.onFlush = func() error { return err } }},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			conn := newMockConn()
+			c.fail(&conn.writer, netpoll.Exception(syscall.EPIPE, "when flush"))
+			closed := closedEvent(t, conn)
+			q := mux.NewShardQueue(2, conn)
+			q.Add(text(t, "x"))
+			await(t, closed, "the connection's end")
+			require.Equal(t, 1, conn.closeCount())
+
+			require.ErrorIs(t, q.Err(), syscall.EPIPE)
+			err := q.Close()
+			require.ErrorIs(t, err, syscall.EPIPE)
+			require.ErrorContains(t, err, "1 getters not sent")
+			require.Empty(t, conn.writer.sentBytes())
+			require.ErrorIs(t, q.Close(), netpoll.ErrConnClosed)
+		})
+	}
+}
+
+// Behaviour 7.2: getters that wait when the connection ends are called, which frees their buffers, and counted.
+func TestGettersWaitingAtTheEndAreCalledAndCounted(t *testing.T) {
+	conn := newMockConn()
+	inFlush, goOn := make(chan struct{}), make(chan struct{})
+	conn.writer.onFlush = func() error {
+		close(inFlush)
+		<-goOn
+		return netpoll.Exception(netpoll.ErrWriteTimeout, "when flush")
+	}
+	closed := closedEvent(t, conn)
+	q := mux.NewShardQueue(4, conn)
+	q.Add(text(t, "x"))
+	await(t, inFlush, "the flush")
+	var called atomic.Int32
+	for range 10 {
+		buf := filled(t, "y")
+		q.Add(func() (netpoll.Writer, bool) {
+			called.Add(1)
+			return buf, false
+		})
+	}
+	close(goOn)
+	await(t, closed, "the connection's end")
+	require.EqualValues(t, 10, called.Load())
+	err := q.Close()
+	require.ErrorIs(t, err, netpoll.ErrWriteTimeout)
+	require.ErrorContains(t, err, "11 getters not sent")
+}
+
+// Behaviour 7.2: a getter added after the end is called, its buffer freed, and Err says so.
+func TestGetterAddedAfterTheEndIsDroppedAndReported(t *testing.T) {
+	conn := newMockConn()
+	q := mux.NewShardQueue(2, conn)
+	require.NoError(t, q.Close())
+
+	buf := filled(t, "too late")
+	get, called := mark()
+	gts := []mux.WriterGetter{func() (netpoll.Writer, bool) { return buf, false }, get}
+	q.Add(gts...)
+	clear(gts) // the queue must have its own copy
+	await(t, called, "the dropped getters")
+	require.Zero(t, buf.Len(), "the memory of the dropped buffer was not freed")
+	require.ErrorIs(t, q.Err(), netpoll.ErrConnClosed)
+	require.ErrorContains(t, q.Err(), "2 getters not sent")
+	require.Empty(t, conn.writer.sentBytes())
+	require.Zero(t, conn.writer.flushCount())
+}
+
+func TestGetterDroppedInsideAGetterDoesNotDeadlock(t *testing.T) {
+	conn := newMockConn()
+	q := mux.NewShardQueue(1, conn)
+	require.NoError(t, q.Close())
+	last, called := mark()
+	q.Add(func() (netpoll.Writer, bool) {
+		q.Add(last)
+		return nil, true
+	})
+	await(t, called, "the inner getter")
+}
+
+// Behaviour 7.1: Kitex closes the queue in a CloseCallback of the connection, which the queue itself closes after a
+// write error.
+func TestCloseInACloseCallbackDoesNotDeadlock(t *testing.T) {
+	conn := newMockConn()
+	failure := errors.New("failure")
+	conn.writer.onAppend = func() error { return failure }
+	q := mux.NewShardQueue(2, conn)
+	result := make(chan error, 1)
+	require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error {
+		result <- q.Close()
+		return nil
+	}))
+	closed := closedEvent(t, conn)
+	q.Add(text(t, "x"), text(t, "y"))
+	await(t, closed, "the connection's end")
+	err := <-result
+	require.ErrorIs(t, err, failure)
+	require.ErrorContains(t, err, "2 getters not sent")
+}
+
+// Behaviour 5.7: a panic in a callback closes that connection, is reported, and the process lives on.
+func TestPanicInAGetterClosesTheConnectionAndIsReported(t *testing.T) {
+	reports := make(chan any, 4)
+	runner.OnPanic(func(_ context.Context, v any, _ []byte) { reports <- v })
+	t.Cleanup(func() { runner.OnPanic(nil) })
+	conn := newMockConn()
+	closed := closedEvent(t, conn)
+	q := mux.NewShardQueue(1, conn)
+	get, called := mark()
+	q.Add(
+		func() (netpoll.Writer, bool) { panic("boom") },
+		func() (netpoll.Writer, bool) { panic("boom while dropped") },
+		get,
+	)
+	await(t, called, "the getter after those that panic")
+	await(t, closed, "the connection's end")
+	require.Equal(t, "boom", <-reports)
+	require.Equal(t, "boom while dropped", <-reports)
+	require.ErrorContains(t, q.Close(), "boom")
+	require.Equal(t, 1, conn.closeCount())
+}

@@ -1,0 +1,98 @@
+package netpoll
+
+// This file holds the options of NewEventLoop.
+
+import "time"
+
+// Option sets one property of an [EventLoop] and of the connections it accepts. Options are applied in their order;
+// the last one of a kind counts.
+type Option struct {
+	apply func(*options)
+}
+
+// options is what the options of one event loop add up to. It is not changed after NewEventLoop.
+type options struct {
+	onPrepare    OnPrepare
+	onConnect    OnConnect
+	onDisconnect OnDisconnect
+	onRequest    OnRequest
+
+	readTimeout  time.Duration
+	writeTimeout time.Duration
+	keepAlive    time.Duration // 0: as it is
+	readLimit    int           // bytes; 0 or less: no bound
+	idleLimit    time.Duration // 0 or less: none
+	maxConns     int           // 0 or less: no bound
+	connContext  bool
+}
+
+// newOptions applies list to the defaults.
+func newOptions(onRequest OnRequest, list []Option) *options {
+	o := &options{onRequest: onRequest, readLimit: defaultReadLimit()}
+	for _, option := range list {
+		if option.apply != nil { // the zero Option is allowed and does nothing
+			option.apply(o)
+		}
+	}
+	return o
+}
+
+// WithOnPrepare sets the callback that runs first on every accepted connection; see [OnPrepare].
+func WithOnPrepare(onPrepare OnPrepare) Option {
+	return Option{func(o *options) { o.onPrepare = onPrepare }}
+}
+
+// WithOnConnect sets the callback that runs once a connection is open; see [OnConnect].
+func WithOnConnect(onConnect OnConnect) Option {
+	return Option{func(o *options) { o.onConnect = onConnect }}
+}
+
+// WithOnDisconnect sets the callback that runs as soon as the peer is gone; see [OnDisconnect].
+func WithOnDisconnect(onDisconnect OnDisconnect) Option {
+	return Option{func(o *options) { o.onDisconnect = onDisconnect }}
+}
+
+// WithReadTimeout bounds every call that waits for input; see [Connection].SetReadTimeout. 0 or less means no bound,
+// which is the default.
+func WithReadTimeout(timeout time.Duration) Option {
+	return Option{func(o *options) { o.readTimeout = max(timeout, 0) }}
+}
+
+// WithWriteTimeout bounds every Flush and Write; see [Connection].SetWriteTimeout. 0 or less means no bound, which is
+// the default.
+func WithWriteTimeout(timeout time.Duration) Option {
+	return Option{func(o *options) { o.writeTimeout = max(timeout, 0) }}
+}
+
+// WithIdleTimeout sets the TCP keepalive time, rounded up to whole seconds: a peer that does not answer probes is taken
+// for dead. It does nothing on other networks and for a duration of 0 or less. In spite of its name it closes no
+// connection whose peer is alive: that is what [WithIdleLimit] does.
+func WithIdleTimeout(timeout time.Duration) Option {
+	return Option{func(o *options) { o.keepAlive = timeout }}
+}
+
+// WithReadLimit bounds the input of a connection that has arrived and was not read yet, in bytes. At the bound the
+// connection takes no more from the socket, so that the peer has to wait, until half of it has been read. Whoever waits
+// for more than the bound gets it all the same. The default is that of [Config], 1 MiB; 0 or less means no bound.
+func WithReadLimit(bytes int) Option {
+	return Option{func(o *options) { o.readLimit = bytes }}
+}
+
+// WithIdleLimit closes a connection that carried no traffic for d while none of its handlers ran. 0 or less means that
+// idle connections stay open, which is the default.
+func WithIdleLimit(d time.Duration) Option {
+	return Option{func(o *options) { o.idleLimit = d }}
+}
+
+// WithMaxConnections bounds how many connections an event loop has at a time, over all its listeners. At the bound it
+// stops accepting until one of them has ended; newcomers wait in the backlog of the listener, which the system keeps.
+// 0 or less means no bound, which is the default.
+func WithMaxConnections(n int) Option {
+	return Option{func(o *options) { o.maxConns = n }}
+}
+
+// WithConnContext makes the context that OnConnect and OnRequest get one that is cancelled when the peer is gone or the
+// connection is closed. [context.Cause] tells why. It descends from the context that OnPrepare returned.
+func WithConnContext() Option {
+	return Option{func(o *options) { o.connContext = true }}
+}

@@ -1,0 +1,274 @@
+package netpoll
+
+import (
+	"bytes"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// recorder is a handler that hands on what it is told.
+type recorder struct {
+	watch  watch
+	events chan pollEvent
+	drain  int       // a descriptor to empty on evRead
+	wants  pollEvent // what to watch for after the next follow
+}
+
+func newRecorder(fd int) *recorder { return &recorder{events: make(chan pollEvent, 64), drain: fd} }
+
+func (r *recorder) onPoll(ev pollEvent) {
+	if ev&evRead != 0 {
+		var buf [256]byte
+		_, _ = unix.Read(r.drain, buf[:])
+	}
+	r.events <- ev
+}
+
+func (r *recorder) interest() pollEvent { return r.wants }
+
+// set changes what is watched for.
+func (r *recorder) set(ev pollEvent) error {
+	r.wants = ev
+	return r.watch.follow(r)
+}
+
+func (r *recorder) next(t *testing.T) pollEvent {
+	t.Helper()
+	select {
+	case ev := <-r.events:
+		return ev
+	case <-time.After(10 * time.Second):
+		t.Fatal("no event")
+		return 0
+	}
+}
+
+// socketPair returns two connected descriptors that are closed when the test ends, unless the test closed them.
+func socketPair(t *testing.T) (a, b int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	require.NoError(t, unix.SetNonblock(fds[0], true))
+	require.NoError(t, unix.SetNonblock(fds[1], true))
+	t.Cleanup(func() { unix.Close(fds[0]); unix.Close(fds[1]) })
+	return fds[0], fds[1]
+}
+
+func testPoller(t *testing.T) *poller {
+	t.Helper()
+	p, err := newPoller()
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		p.retire()
+		<-p.done
+	})
+	return p
+}
+
+func TestPollerReportsReadinessAndHangup(t *testing.T) {
+	p := testPoller(t)
+	a, b := socketPair(t)
+	r := newRecorder(a)
+	require.NoError(t, r.watch.open(p, a, r, evRead|evHup))
+	defer r.watch.close()
+
+	_, err := unix.Write(b, []byte("x"))
+	require.NoError(t, err)
+	require.Equal(t, evRead, r.next(t))
+
+	require.NoError(t, r.set(evRead|evHup|evWrite))
+	require.Equal(t, evWrite, r.next(t))
+	require.NoError(t, r.set(evHup))
+
+	require.NoError(t, unix.Shutdown(b, unix.SHUT_WR))
+	for {
+		if ev := r.next(t); ev&evHup != 0 {
+			break
+		}
+	}
+}
+
+// A token whose slot was freed, or given to another since, reaches nobody.
+func TestStaleTokenReachesNobody(t *testing.T) {
+	var table slotTable
+	first, second := new(watch), new(watch)
+	require.True(t, table.put(first))
+	stale := first.token
+	require.Same(t, first, table.lookup(stale))
+	table.drop(stale)
+	require.Nil(t, table.lookup(stale))
+
+	require.True(t, table.put(second))
+	require.Equal(t, uint32(stale), uint32(second.token), "the slot must be used again for this test to mean anything")
+	require.Nil(t, table.lookup(stale), "the generation must differ")
+	require.Same(t, second, table.lookup(second.token))
+	require.Nil(t, table.lookup(makeToken(1<<20, 1)), "a token of no slot at all")
+}
+
+func TestSlotIsNotReusedWithinTheBatch(t *testing.T) {
+	var table slotTable
+	first, second, third := new(watch), new(watch), new(watch)
+	require.True(t, table.put(first))
+	table.beginBatch()
+	table.drop(first.token)
+	require.True(t, table.put(second))
+	require.NotEqual(t, uint32(first.token), uint32(second.token))
+	table.endBatch()
+	require.True(t, table.put(third))
+	require.Equal(t, uint32(first.token), uint32(third.token))
+}
+
+func TestSlotTableGrowsUnderLookups(t *testing.T) {
+	var table slotTable
+	var stop atomic.Bool
+	var seen sync.WaitGroup
+	first := new(watch)
+	table.put(first)
+	seen.Go(func() {
+		for !stop.Load() {
+			if table.lookup(first.token) != first {
+				t.Error("lost a slot while the table grew")
+				return
+			}
+		}
+	})
+	for range 4 * slotsPerChunk {
+		require.True(t, table.put(new(watch)))
+	}
+	stop.Store(true)
+	seen.Wait()
+	require.Len(t, table.closeAll(), 4*slotsPerChunk+1)
+	require.False(t, table.put(new(watch)))
+}
+
+// A duplicate keeps the socket, and what it is registered for, alive past close. Its events must reach nobody, and must
+// not be reported for ever.
+func TestClosedWatchIsSilentThoughADuplicateLives(t *testing.T) {
+	p := testPoller(t)
+	a, b := socketPair(t)
+	dup, err := unix.Dup(a)
+	require.NoError(t, err)
+	defer unix.Close(dup)
+	r := newRecorder(a)
+	require.NoError(t, r.watch.open(p, a, r, evRead|evHup))
+	r.watch.close()
+	_, err = unix.Write(b, []byte("x"))
+	require.NoError(t, err)
+
+	// A second watch on the same poller proves that the event, had there been one, would have been delivered by now.
+	c, d := socketPair(t)
+	other := newRecorder(c)
+	require.NoError(t, other.watch.open(p, c, other, evRead))
+	defer other.watch.close()
+	_, err = unix.Write(d, []byte("y"))
+	require.NoError(t, err)
+	require.Equal(t, evRead, other.next(t))
+	require.Empty(t, r.events)
+}
+
+func TestRetiredPollerServesWhatItHasAndEndsWithIt(t *testing.T) {
+	p, err := newPoller()
+	require.NoError(t, err)
+	a, b := socketPair(t)
+	r := newRecorder(a)
+	require.NoError(t, r.watch.open(p, a, r, evRead))
+	p.retire()
+	_, err = unix.Write(b, []byte("x"))
+	require.NoError(t, err)
+	require.Equal(t, evRead, r.next(t), "it must go on for what it watches")
+	r.watch.close()
+	<-p.done
+	require.NoError(t, p.failure)
+	require.ErrorIs(t, newRecorder(a).watch.open(p, a, r, evRead), errPollerGone)
+}
+
+// The poller's queue is closed under it: everything it watches is told, and nothing hangs.
+func TestFailedPollerTellsAllItWatches(t *testing.T) {
+	var log lockedBuffer
+	SetLoggerOutput(&log)
+	defer SetLoggerOutput(os.Stderr)
+	p, err := newPoller()
+	require.NoError(t, err)
+	a, b := socketPair(t)
+	r := newRecorder(a)
+	require.NoError(t, r.watch.open(p, a, r, evRead))
+	_, err = unix.Write(b, []byte("x"))
+	require.NoError(t, err)
+	require.Equal(t, evRead, r.next(t))
+	require.NoError(t, p.sel.file.Close())
+	require.NotZero(t, r.next(t)&evLost)
+	<-p.done
+	require.Error(t, p.failure)
+	require.Contains(t, log.String(), "poller failed")
+}
+
+func TestWatchIsUsedOnce(t *testing.T) {
+	p := testPoller(t)
+	a, _ := socketPair(t)
+	r := newRecorder(a)
+	r.watch.close()
+	require.NoError(t, r.watch.open(p, a, r, evRead), "closed before it was opened: nothing to watch, no error")
+	require.NoError(t, r.set(evWrite))
+	require.Empty(t, r.events)
+}
+
+func TestPollerSetSpreadsAndResizes(t *testing.T) {
+	var s pollerSet
+	require.Error(t, s.resize(0))
+	require.Error(t, s.setBalance(LoadBalance(7)))
+	require.NoError(t, s.resize(3))
+	require.Nil(t, s.current.Load(), "nothing starts before it is needed")
+	counts := map[*poller]int{}
+	for range 30 {
+		p, err := s.pick()
+		require.NoError(t, err)
+		counts[p]++
+	}
+	require.Len(t, counts, 3)
+	for _, n := range counts {
+		require.Equal(t, 10, n, "round robin is even")
+	}
+	require.NoError(t, s.setBalance(Random))
+	for range 200 {
+		p, err := s.pick()
+		require.NoError(t, err)
+		delete(counts, p)
+	}
+	require.Empty(t, counts, "random reaches all")
+
+	old := *s.current.Load()
+	require.NoError(t, s.resize(1))
+	for _, p := range old[1:] {
+		<-p.done
+	}
+	require.Len(t, *s.current.Load(), 1)
+	require.NoError(t, s.resize(2))
+	for _, p := range *s.current.Load() {
+		p.retire()
+		<-p.done
+	}
+}
+
+// lockedBuffer takes log output from any goroutine.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

@@ -1,0 +1,452 @@
+package netpoll
+
+// This file holds the interfaces Reader and Writer, and the adapters between them and package io.
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+)
+
+// Reader reads a stream without copying: slices that it returns point into its own memory until Release.
+//
+// A Reader in front of a source (a [Connection], or one from [NewReader]) waits in Next, Peek, Skip, Until,
+// ReadString, ReadBinary, ReadByte and Slice until enough bytes are there, the source has ended, or a timeout passed.
+// Enough buffered bytes win over every other state. If there are not enough, the method returns an error and nothing
+// else, and the buffered bytes stay readable (except with Until). A bare [LinkBuffer] never waits.
+//
+// Sizes are in bytes; a size of zero or less gives zero values and no error, at once. One goroutine at a time.
+type Reader interface {
+	// Next returns the next n bytes and consumes them. The slice has length and capacity n, and stays valid and
+	// unchanged until Release.
+	Next(n int) (p []byte, err error)
+
+	// Peek is Next without consuming.
+	Peek(n int) (buf []byte, err error)
+
+	// Skip consumes n bytes.
+	Skip(n int) (err error)
+
+	// Until returns everything up to and including the first delim, like Next. If it fails before it finds one, it
+	// returns, and consumes, what is buffered, together with the error.
+	Until(delim byte) (line []byte, err error)
+
+	// ReadString is Next with a copy, which is valid for ever.
+	ReadString(n int) (s string, err error)
+
+	// ReadBinary is Next with a copy, which is valid for ever and belongs to the caller.
+	ReadBinary(n int) (p []byte, err error)
+
+	// ReadByte consumes one byte.
+	ReadByte() (b byte, err error)
+
+	// Slice moves the next n bytes, without copying, to a Reader of their own, which another goroutine may use and
+	// which is an [io.Closer] too. Its memory is given back when it has been read and released, or closed.
+	//
+	// Slice also frees what was read before, so that a caller that only slices need not call Release; but what Next
+	// and Peek returned since the last Slice or Release stays valid until the next.
+	Slice(n int) (r Reader, err error)
+
+	// Release frees what has been read. Slices returned by Next, Peek and Until must not be used any more. It does
+	// not wait.
+	Release() (err error)
+
+	// Len returns the number of bytes that can be read without waiting.
+	Len() (length int)
+}
+
+// Writer writes a stream without copying: memory is reserved, filled in by the caller, and sent by Flush. Nothing is
+// sent, and nothing waits, before Flush.
+//
+// One goroutine at a time. Misuse is an error and changes nothing.
+type Writer interface {
+	// Malloc reserves the next n bytes of the output and returns them, to be filled in until Flush. They stay in
+	// place whatever else is written meanwhile. Their content is arbitrary at first. With n <= 0 it returns nil.
+	Malloc(n int) (buf []byte, err error)
+
+	// WriteString writes s. A string longer than [BinaryInplaceThreshold] is referenced, not copied.
+	WriteString(s string) (n int, err error)
+
+	// WriteBinary writes b. Up to [BinaryInplaceThreshold] bytes are copied; a longer b is referenced, and must not
+	// be changed until Flush has returned nil.
+	WriteBinary(b []byte) (n int, err error)
+
+	// WriteByte writes one byte.
+	WriteByte(b byte) (err error)
+
+	// WriteDirect inserts p, by reference, before the last remainCap bytes that were written since the last Flush. So
+	//
+	//	buf, _ := w.Malloc(a + b)
+	//	w.WriteDirect(p, b)
+	//
+	// sends buf[:a], p, buf[a:]. Later calls count p among the bytes written.
+	WriteDirect(p []byte, remainCap int) error
+
+	// MallocAck keeps the first n bytes that were written since the last Flush, in whatever way, and discards the
+	// rest.
+	MallocAck(n int) (err error)
+
+	// Append moves everything in w, a [*LinkBuffer], flushed or not, to the end of the output without copying, and
+	// leaves w empty.
+	Append(w Writer) (err error)
+
+	// Flush sends everything written so far. For a [Connection] it waits until the kernel has taken all, or for the
+	// write timeout or deadline; what could not be sent stays queued, and the next Flush sends it first.
+	Flush() (err error)
+
+	// MallocLen returns the number of bytes written since the last Flush.
+	MallocLen() (length int)
+}
+
+// ReadWriter is a Reader and a Writer. The two may be used at the same time by two goroutines.
+type ReadWriter interface {
+	Reader
+	Writer
+}
+
+// NewReader returns a Reader on r. If r is a Reader already, or comes from [NewIOReader], it is that Reader; otherwise
+// the Reader has a buffer of its own and may read more from r than was asked for. An error of r is returned when the
+// bytes before it are not enough; io.EOF comes as an error that Is [ErrEOF] and io.EOF.
+func NewReader(r io.Reader) Reader {
+	switch r := r.(type) {
+	case *ioReader:
+		return r.r
+	case Reader:
+		return r
+	}
+	return &streamReader{src: r}
+}
+
+// NewWriter returns a Writer on w. If w is a Writer already, or comes from [NewIOWriter], it is that Writer; otherwise
+// its Flush calls w.Write, and keeps what w did not take for the next Flush.
+func NewWriter(w io.Writer) Writer {
+	switch w := w.(type) {
+	case *ioWriter:
+		return w.w
+	case Writer:
+		return w
+	}
+	return &streamWriter{dst: w}
+}
+
+// NewReadWriter is [NewReader] and [NewWriter] for rw.
+func NewReadWriter(rw io.ReadWriter) ReadWriter {
+	switch rw := rw.(type) {
+	case *ioReadWriter:
+		return rw.rw
+	case ReadWriter:
+		return rw
+	}
+	return &streamReadWriter{streamReader{src: rw}, streamWriter{dst: rw}}
+}
+
+// NewIOReader returns an io.Reader on r: r itself if it is one, else an adapter. The adapter's Read waits only if
+// nothing is buffered, and calls Release, so slices of r must not be in use.
+func NewIOReader(r Reader) io.Reader {
+	if reader, ok := r.(io.Reader); ok {
+		return reader
+	}
+	return &ioReader{r}
+}
+
+// NewIOWriter returns an io.Writer on w: w itself if it is one, else an adapter whose Write flushes. After an error the
+// bytes may stay queued in w.
+func NewIOWriter(w Writer) io.Writer {
+	if writer, ok := w.(io.Writer); ok {
+		return writer
+	}
+	return &ioWriter{w}
+}
+
+// NewIOReadWriter is [NewIOReader] and [NewIOWriter] for rw.
+func NewIOReadWriter(rw ReadWriter) io.ReadWriter {
+	if readWriter, ok := rw.(io.ReadWriter); ok {
+		return readWriter
+	}
+	return &ioReadWriter{NewIOReader(rw), NewIOWriter(rw), rw}
+}
+
+// ioReader is a Reader as an io.Reader.
+type ioReader struct{ r Reader }
+
+// Read implements io.Reader.
+func (a *ioReader) Read(p []byte) (n int, err error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if b, ok := a.r.(*LinkBuffer); ok {
+		if n = b.readCopy(p); n == 0 {
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+	q, err := a.r.Next(min(len(p), max(a.r.Len(), 1)))
+	if err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, ErrEOF) || errors.Is(err, ErrNotEnoughData) {
+			err = io.EOF
+		}
+		return 0, err
+	}
+	return copy(p, q), a.r.Release()
+}
+
+// ioWriter is a Writer as an io.Writer.
+type ioWriter struct{ w Writer }
+
+// Write implements io.Writer.
+func (a *ioWriter) Write(p []byte) (n int, err error) {
+	if s, ok := a.w.(interface{ writeThrough([]byte) (int, error) }); ok {
+		return s.writeThrough(p)
+	}
+	q, err := a.w.Malloc(len(p))
+	if err != nil {
+		return 0, err
+	}
+	n = copy(q, p)
+	if err = a.w.Flush(); err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// ioReadWriter is a ReadWriter as an io.ReadWriter.
+type ioReadWriter struct {
+	io.Reader
+	io.Writer
+	rw ReadWriter
+}
+
+const (
+	// streamChunk is how much a streamReader asks its source for, at least and, to begin with, at most.
+	streamChunk = 4 << 10
+	// maxStreamChunk bounds what is set aside for a large read before its bytes are there.
+	maxStreamChunk = 1 << 20
+	// maxEmptyReads is how often in a row a source may return nothing.
+	maxEmptyReads = 100
+	// maxJoined is up to how many bytes a streamWriter joins pieces for one call of Write.
+	maxJoined = 16 << 10
+)
+
+// streamReader is a Reader on an io.Reader.
+type streamReader struct {
+	src io.Reader
+	buf LinkBuffer
+	err error // what the source ended with
+}
+
+var _ Reader = (*streamReader)(nil)
+
+// fill reads from the source until n bytes are buffered.
+func (s *streamReader) fill(n int) error {
+	for s.buf.Len() < n {
+		if err := s.err; err != nil {
+			var timeout net.Error
+			if errors.As(err, &timeout) && timeout.Timeout() {
+				s.err = nil // it is worth another try, later
+			}
+			return err
+		}
+		s.readSome(n - s.buf.Len())
+	}
+	return nil
+}
+
+// readSome reads once, preferably n bytes, and notes the error.
+func (s *streamReader) readSome(n int) {
+	for range maxEmptyReads {
+		p := s.buf.book(min(max(n, streamChunk), max(s.buf.Len(), maxStreamChunk)))
+		m, err := s.src.Read(p)
+		if m < 0 || m > len(p) {
+			m, err = 0, fmt.Errorf("netpoll: a Read of %d bytes returned %d", len(p), m)
+		}
+		s.buf.bookAck(m)
+		if err == io.EOF {
+			err = Exception(ErrEOF, "")
+		}
+		s.err = err
+		if m > 0 || err != nil {
+			return
+		}
+	}
+	s.err = io.ErrNoProgress
+}
+
+// Next implements Reader.
+func (s *streamReader) Next(n int) (p []byte, err error) {
+	if err = s.fill(n); err != nil {
+		return nil, err
+	}
+	return s.buf.Next(n)
+}
+
+// Peek implements Reader.
+func (s *streamReader) Peek(n int) (p []byte, err error) {
+	if err = s.fill(n); err != nil {
+		return nil, err
+	}
+	return s.buf.Peek(n)
+}
+
+// Skip implements Reader.
+func (s *streamReader) Skip(n int) error {
+	if err := s.fill(n); err != nil {
+		return err
+	}
+	return s.buf.Skip(n)
+}
+
+// Until implements Reader.
+func (s *streamReader) Until(delim byte) (line []byte, err error) {
+	for seen := 0; ; {
+		if i := s.buf.indexByte(delim, seen); i >= 0 {
+			return s.buf.Next(i + 1)
+		}
+		seen = s.buf.Len()
+		if err = s.fill(seen + 1); err != nil {
+			line, _ = s.buf.Next(seen)
+			return line, err
+		}
+	}
+}
+
+// ReadString implements Reader.
+func (s *streamReader) ReadString(n int) (str string, err error) {
+	if err = s.fill(n); err != nil {
+		return "", err
+	}
+	return s.buf.ReadString(n)
+}
+
+// ReadBinary implements Reader.
+func (s *streamReader) ReadBinary(n int) (p []byte, err error) {
+	if err = s.fill(n); err != nil {
+		return nil, err
+	}
+	return s.buf.ReadBinary(n)
+}
+
+// ReadByte implements Reader.
+func (s *streamReader) ReadByte() (c byte, err error) {
+	if err = s.fill(1); err != nil {
+		return 0, err
+	}
+	return s.buf.ReadByte()
+}
+
+// Slice implements Reader.
+func (s *streamReader) Slice(n int) (r Reader, err error) {
+	if err = s.fill(n); err != nil {
+		return nil, err
+	}
+	return s.buf.Slice(n)
+}
+
+// Release implements Reader.
+func (s *streamReader) Release() error { return s.buf.Release() }
+
+// Len implements Reader.
+func (s *streamReader) Len() int { return s.buf.Len() }
+
+// Read implements io.Reader. It returns what is buffered, or else reads from the source directly.
+func (s *streamReader) Read(p []byte) (n int, err error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err = s.fill(1); err != nil {
+		if errors.Is(err, ErrEOF) {
+			err = io.EOF
+		}
+		return 0, err
+	}
+	return s.buf.readCopy(p), nil
+}
+
+// streamWriter is a Writer on an io.Writer. Everything but Flush is its buffer's.
+type streamWriter struct {
+	dst io.Writer
+	buf LinkBuffer
+}
+
+var _ Writer = (*streamWriter)(nil)
+
+// writeBuffer is what Append moves away.
+func (s *streamWriter) writeBuffer() *LinkBuffer { return &s.buf }
+
+// Malloc implements Writer.
+func (s *streamWriter) Malloc(n int) ([]byte, error) { return s.buf.Malloc(n) }
+
+// MallocLen implements Writer.
+func (s *streamWriter) MallocLen() int { return s.buf.MallocLen() }
+
+// MallocAck implements Writer.
+func (s *streamWriter) MallocAck(n int) error { return s.buf.MallocAck(n) }
+
+// WriteString implements Writer.
+func (s *streamWriter) WriteString(str string) (int, error) { return s.buf.WriteString(str) }
+
+// WriteBinary implements Writer.
+func (s *streamWriter) WriteBinary(p []byte) (int, error) { return s.buf.WriteBinary(p) }
+
+// WriteByte implements Writer.
+func (s *streamWriter) WriteByte(c byte) error { return s.buf.WriteByte(c) }
+
+// WriteDirect implements Writer.
+func (s *streamWriter) WriteDirect(p []byte, remain int) error { return s.buf.WriteDirect(p, remain) }
+
+// Append implements Writer.
+func (s *streamWriter) Append(w Writer) error { return s.buf.Append(w) }
+
+// Flush implements Writer. What the destination does not take stays queued.
+func (s *streamWriter) Flush() error {
+	_ = s.buf.Flush()
+	for s.buf.Len() > 0 {
+		piece, err := s.piece()
+		if err != nil {
+			return err
+		}
+		n, err := writeOnce(s.dst, piece)
+		_ = s.buf.Skip(n)
+		_ = s.buf.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// piece returns what to write next: everything if it is little, else one block.
+func (s *streamWriter) piece() ([]byte, error) {
+	if n := s.buf.Len(); n <= maxJoined {
+		return s.buf.Peek(n)
+	}
+	var one [1][]byte
+	return s.buf.GetBytes(one[:])[0], nil
+}
+
+// writeOnce writes p, and makes sure that n is in range and that a short write is an error.
+func writeOnce(w io.Writer, p []byte) (n int, err error) {
+	n, err = w.Write(p)
+	switch {
+	case n < 0 || n > len(p):
+		return 0, fmt.Errorf("netpoll: a Write of %d bytes returned %d", len(p), n)
+	case n < len(p) && err == nil:
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+// writeThrough flushes, and then writes p without copying it. It is not called Write, because a streamWriter must not
+// pass for an io.Writer: package io would find its WriteString, which does not flush.
+func (s *streamWriter) writeThrough(p []byte) (n int, err error) {
+	if err = s.Flush(); err != nil || len(p) == 0 {
+		return 0, err
+	}
+	return writeOnce(s.dst, p)
+}
+
+// streamReadWriter is a ReadWriter on an io.ReadWriter.
+type streamReadWriter struct {
+	streamReader
+	streamWriter
+}

@@ -1,0 +1,251 @@
+package netpoll_test
+
+// A peer that resets the connection, in every state the connection can be in: callbacks once, errors that tell what
+// happened, nothing left, and a server that lives on.
+
+import (
+	"context"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+
+	"github.com/cloudwego/netpoll"
+	"github.com/stretchr/testify/require"
+)
+
+// watchedServer serves one client after the other and notes its callbacks.
+type watchedServer struct {
+	*lifeServer
+	journal
+	ids chan uint64 // identities of the sockets, from OnPrepare
+}
+
+// newWatchedServer calls prepare and connect inside OnPrepare and OnConnect; both may be nil.
+func newWatchedServer(t testing.TB, prepare, connect func(netpoll.Connection), on netpoll.OnRequest) *watchedServer {
+	w := &watchedServer{ids: make(chan uint64, 100)}
+	w.lifeServer = newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		w.add("request")
+		return on(ctx, conn)
+	}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
+		_ = conn.AddCloseCallback(w.noting("closed"))
+		w.ids <- idOf(t, conn)
+		if prepare != nil {
+			prepare(conn)
+		}
+		return context.Background()
+	}), netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
+		if connect != nil {
+			connect(conn)
+		}
+		w.add("connect")
+		return ctx
+	}), netpoll.WithOnDisconnect(func(context.Context, netpoll.Connection) {
+		w.add("disconnect")
+	}))
+	return w
+}
+
+// requireEnded checks that the connection has gone, its callbacks ran as expected, and the server still serves.
+func (w *watchedServer) requireEnded(want ...string) {
+	w.t.Helper()
+	socket := receive(w.t, w.ids)
+	eventually(w.t, func() bool { return !socketIsOpen(socket) })
+	require.Equal(w.t, want, w.list())
+	c := w.dial() // somebody new
+	require.NoError(w.t, c.Close())
+	next := receive(w.t, w.ids)
+	eventually(w.t, func() bool { return !socketIsOpen(next) })
+}
+
+// Behaviour 5.1: reset while OnPrepare runs: the connection still has its whole, short life.
+func TestResetWhileOpening(t *testing.T) {
+	preparing, release := make(chan struct{}, 1), make(chan struct{}, 2)
+	w := newWatchedServer(t, func(netpoll.Connection) {
+		preparing <- struct{}{}
+		<-release
+	}, nil, discard)
+	c := w.dial()
+	receive(t, preparing)
+	reset(t, c)
+	release <- struct{}{}
+	release <- struct{}{}
+	w.requireEnded("connect", "disconnect", "closed")
+}
+
+// Behaviour 5.2: reset while OnConnect runs: OnDisconnect when it has returned.
+func TestResetDuringOnConnect(t *testing.T) {
+	connecting, release := make(chan netpoll.Connection, 2), make(chan struct{}, 2)
+	w := newWatchedServer(t, nil, func(conn netpoll.Connection) {
+		connecting <- conn
+		<-release
+	}, discard)
+	c := w.dial()
+	conn := receive(t, connecting)
+	reset(t, c)
+	eventually(t, func() bool { return !conn.IsActive() })
+	release <- struct{}{}
+	release <- struct{}{}
+	w.requireEnded("connect", "disconnect", "closed")
+}
+
+// Behaviour 5.1: reset of an idle served connection.
+func TestResetWhileIdle(t *testing.T) {
+	w := newWatchedServer(t, nil, nil, echo)
+	c := w.dial()
+	require.NoError(t, roundTrip(c, "x"))
+	reset(t, c)
+	w.requireEnded("connect", "request", "disconnect", "closed")
+}
+
+// Behaviour 2.3: reset while the handler waits for the rest of a request: ECONNRESET, and the beginning stays readable.
+func TestResetInsideRequest(t *testing.T) {
+	waiting, result := make(chan netpoll.Connection, 1), make(chan error, 1)
+	left := make(chan int, 1)
+	w := newWatchedServer(t, nil, nil, func(_ context.Context, conn netpoll.Connection) error {
+		waiting <- conn
+		_, err := conn.Reader().Next(100)
+		left <- conn.Reader().Len()
+		result <- err
+		return discard(context.Background(), conn)
+	})
+	c := w.dial()
+	_, err := io.WriteString(c, "begin")
+	require.NoError(t, err)
+	receive(t, waiting)
+	reset(t, c)
+	err = receive(t, result)
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, err, netpoll.ErrConnClosed)
+	require.Equal(t, len("begin"), receive(t, left))
+	w.requireEnded("connect", "request", "disconnect", "closed")
+}
+
+// Behaviour 4.7: reset while Flush waits for room: it ends with the reason.
+func TestResetWhileFlushing(t *testing.T) {
+	conn, peer := dialedTo(t, "tcp")
+	result := blocked(t, func() error { return flushAll(conn, make([]byte, 64<<20)) })
+	reset(t, peer)
+	err := receive(t, result)
+	require.True(t, isReset(err), "%v", err)
+	require.Contains(t, err.Error(), "when flush")
+	require.False(t, conn.IsActive())
+	_, err = conn.Write([]byte("x"))
+	require.True(t, isReset(err), "%v", err)
+	require.NoError(t, conn.Close())
+}
+
+// isReset reports whether err is what a write to a connection gives that its peer has reset.
+func isReset(err error) bool {
+	no, ok := errno(err)
+	return ok && (no == syscall.ECONNRESET || no == syscall.EPIPE)
+}
+
+// Behaviour 2.3: a dialed connection gives what was buffered, then ECONNRESET, from each way of reading.
+func TestResetOfDialedConnectionIsReadAfterTheBufferedBytes(t *testing.T) {
+	conn, peer := dialedTo(t, "tcp")
+	gone := make(chan struct{})
+	require.NoError(t, conn.(lifeSetter).SetOnDisconnect(func(context.Context, netpoll.Connection) { close(gone) }))
+	_, err := io.WriteString(peer, "last words")
+	require.NoError(t, err)
+	buffered(t, conn, len("last words"))
+	reset(t, peer)
+	receive(t, gone)
+	require.False(t, conn.IsActive())
+	p, err := conn.Reader().Next(4)
+	require.NoError(t, err)
+	require.Equal(t, "last", string(p))
+	got, err := io.ReadAll(conn)
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.NotErrorIs(t, err, io.EOF)
+	require.Equal(t, " words", string(got))
+	_, err = conn.Reader().Next(1)
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, err, netpoll.ErrConnClosed)
+}
+
+// Behaviour 5.10: reset after the peer's half-close: what it sent was read to the end, writes fail with the reason.
+func TestResetAfterPeersHalfClose(t *testing.T) {
+	conn, peer := dialedTo(t, "tcp")
+	_, err := io.WriteString(peer, "all of it")
+	require.NoError(t, err)
+	require.NoError(t, peer.(*net.TCPConn).CloseWrite())
+	got, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	require.Equal(t, "all of it", string(got))
+	result := blocked(t, func() error { return flushAll(conn, make([]byte, 64<<20)) })
+	reset(t, peer)
+	require.True(t, isReset(receive(t, result)))
+	idles(t) // a socket with an error pending must not keep the poller busy
+	require.NoError(t, conn.Close())
+}
+
+// Behaviour 5.10: reset after the own half-close ends a read that waits for the reply.
+func TestResetAfterOwnHalfClose(t *testing.T) {
+	conn, peer := dialedTo(t, "tcp")
+	require.NoError(t, conn.(halfCloser).CloseWrite())
+	_, err := peer.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	result := blocked(t, func() error { return waitForMore(conn) })
+	reset(t, peer)
+	require.ErrorIs(t, receive(t, result), syscall.ECONNRESET)
+	require.False(t, conn.IsActive())
+	idles(t)
+}
+
+// Behaviour 6.9: reset, or end, while the connection has stopped reading because nobody consumes.
+func TestEndIsNoticedWhileInputIsAtItsBound(t *testing.T) {
+	for _, end := range []string{"close", "reset"} {
+		t.Run(end, func(t *testing.T) {
+			conn, peer := dialedTo(t, "tcp")
+			sent := fillInput(t, conn, peer)
+			if end == "close" {
+				require.NoError(t, peer.Close())
+			} else {
+				reset(t, peer)
+			}
+			eventually(t, func() bool { return !conn.IsActive() })
+			idles(t)
+			if end == "close" {
+				got, err := io.Copy(io.Discard, conn)
+				require.NoError(t, err)
+				require.EqualValues(t, sent, got)
+			}
+		})
+	}
+}
+
+// fillInput sends until the connection holds all it takes without a reader, and a little more, which stays in the
+// kernel. It returns how much it sent.
+func fillInput(t testing.TB, conn netpoll.Connection, peer net.Conn) (sent int) {
+	t.Helper()
+	const defaultBound, more = 1 << 20, 32 << 10
+	sent = defaultBound + more
+	_, err := peer.Write(make([]byte, sent))
+	require.NoError(t, err)
+	buffered(t, conn, defaultBound)
+	return sent
+}
+
+// Behaviour 5.7: a storm of clients that reset in the middle of things leaves nothing, and logs nothing.
+func TestResetStormLeavesNothing(t *testing.T) {
+	noLeak(t)
+	log := captureLog(t)
+	s := newLifeServer(t, "tcp", echo)
+	good := s.dial()
+	for i := range rounds(2000, 500) {
+		c, err := net.Dial("tcp", s.ln.Addr().String())
+		require.NoError(t, err)
+		if i%2 == 0 {
+			_, err = io.WriteString(c, "half a request")
+			require.NoError(t, err)
+		}
+		reset(t, c)
+		if i%50 == 0 {
+			require.NoError(t, roundTrip(good, "still served"))
+		}
+	}
+	require.NoError(t, good.Close())
+	s.stop()
+	require.Empty(t, log.String())
+}

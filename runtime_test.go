@@ -1,0 +1,189 @@
+package netpoll_test
+
+// What the library does to its process: what it starts and when, and settings that change while it works. These tests
+// change what belongs to the whole process, so each has a process of its own.
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cloudwego/netpoll"
+	"github.com/stretchr/testify/require"
+)
+
+// Behaviour 6.7: importing the package starts no goroutine and opens no descriptor; Initialize does it early.
+func TestImportStartsNothing(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // makes the Go runtime open its own poller
+	require.NoError(t, err)
+	require.NoError(t, ln.Close())
+	before := countFiles("anon_inode:")
+	require.LessOrEqual(t, before, 2, "epoll and event descriptors; the Go runtime has one of each: %v", openFiles())
+	require.Zero(t, libraryGoroutines(), "%s", stacks())
+
+	netpoll.Initialize()
+	require.Greater(t, countFiles("anon_inode:"), before, "no poller was opened")
+	eventually(t, func() bool { return libraryGoroutines() > 0 })
+	pollers := countFiles("anon_inode:")
+	netpoll.Initialize()
+	require.Equal(t, pollers, countFiles("anon_inode:"), "Initialize opened another set of pollers")
+}
+
+// libraryGoroutines counts the goroutines that are inside this package and not inside its tests.
+func libraryGoroutines() (n int) {
+	for stack := range strings.SplitSeq(stacks(), "\n\n") {
+		if strings.Contains(stack, "cloudwego/netpoll.") && !strings.Contains(stack, "netpoll_test.") {
+			n++
+		}
+	}
+	return n
+}
+
+// startPingers makes clients that send and expect echoes until stop is closed. Each failure is reported.
+func startPingers(t *testing.T, address string, n int, stop <-chan struct{}) (done *sync.WaitGroup, pings *atomic.Int64) {
+	t.Helper()
+	done, pings = new(sync.WaitGroup), new(atomic.Int64)
+	for i := range n {
+		conn, err := netpoll.DialConnection("tcp", address, eventTimeout)
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadTimeout(eventTimeout))
+		done.Go(func() {
+			defer conn.Close()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := ping(conn, fmt.Sprintf("from %d", i)); err != nil {
+					t.Errorf("client %d: %v", i, err)
+					return
+				}
+				pings.Add(1)
+			}
+		})
+	}
+	return done, pings
+}
+
+// ping is roundTrip by way of Reader and Writer.
+func ping(conn netpoll.Connection, msg string) error {
+	if _, err := conn.Writer().WriteString(msg); err != nil {
+		return err
+	}
+	if err := conn.Writer().Flush(); err != nil {
+		return err
+	}
+	got, err := conn.Reader().ReadString(len(msg))
+	if err != nil {
+		return err
+	}
+	if got != msg {
+		return fmt.Errorf("sent %q, received %q", msg, got)
+	}
+	return conn.Reader().Release()
+}
+
+// Behaviour 6.6: shrinking the number of pollers strands no connection, idle or busy, dialed or accepted.
+func TestShrinkingPollersStrandsNoConnection(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	require.NoError(t, netpoll.Configure(netpoll.Config{PollerNum: 6}))
+	s := newLifeServer(t, "tcp", echo)
+	var idle []netpoll.Connection
+	for range 24 {
+		conn, err := netpoll.DialConnection("tcp", s.ln.Addr().String(), eventTimeout)
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.SetReadTimeout(eventTimeout))
+		require.NoError(t, ping(conn, "before"))
+		idle = append(idle, conn)
+	}
+	stop := make(chan struct{})
+	busy, pings := startPingers(t, s.ln.Addr().String(), 8, stop)
+	for i, n := range []int{1, 6, 2, 3, 1} {
+		require.NoError(t, netpoll.SetNumLoops(n))
+		for _, conn := range idle {
+			require.NoError(t, ping(conn, "after"), "with %d pollers", n)
+		}
+		c, err := net.Dial("tcp", s.ln.Addr().String())
+		require.NoError(t, err)
+		require.NoError(t, roundTrip(c, "new"), "a new connection with %d pollers", n)
+		require.NoError(t, c.Close())
+		eventually(t, func() bool { return pings.Load() > int64(200*(i+1)) })
+	}
+	close(stop)
+	busy.Wait()
+}
+
+// Behaviour 6.6: pollers that are too many end with their last connection: no goroutine and no descriptor stays.
+func TestSurplusPollersEndWithTheirConnections(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	require.NoError(t, netpoll.SetNumLoops(1))
+	netpoll.Initialize()
+	eventually(t, func() bool { return libraryGoroutines() > 0 })
+	files, goroutines := countFiles("anon_inode:"), libraryGoroutines()
+	require.NoError(t, netpoll.SetNumLoops(5))
+	conns := make([]netpoll.Connection, 20)
+	for i := range conns {
+		conns[i], _ = rawPair(t, "tcp")
+	}
+	require.NoError(t, netpoll.SetNumLoops(1))
+	for _, conn := range conns {
+		require.NoError(t, conn.Close())
+	}
+	eventually(t, func() bool { return countFiles("anon_inode:") <= files && libraryGoroutines() <= goroutines })
+}
+
+// Behaviour 6.6: every setting may change at any time, from any goroutine, under load.
+func TestSettingsMayChangeUnderLoad(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	s := newLifeServer(t, "tcp", echo)
+	stop := make(chan struct{})
+	clients, pings := startPingers(t, s.ln.Addr().String(), 8, stop)
+	var ran atomic.Int64
+	plain := func(_ context.Context, f func()) { ran.Add(1); go f() }
+	changes := []func(i int) error{
+		func(i int) error { return netpoll.SetNumLoops(1 + i%4) },
+		func(i int) error { return netpoll.SetLoadBalance(netpoll.LoadBalance(i % 2)) },
+		func(int) error { netpoll.SetRunner(plain); return nil },
+		func(int) error { return netpoll.DisableGopool() },
+		func(int) error { netpoll.SetLoggerOutput(io.Discard); return nil },
+		func(int) error { netpoll.Initialize(); return nil },
+		func(i int) error { return netpoll.Configure(netpoll.Config{BufferSize: 1024 << (i % 4)}) },
+		func(i int) error {
+			return netpoll.Configure(netpoll.Config{PollerNum: 1 + i%3, Runner: plain, LoggerOutput: io.Discard})
+		},
+	}
+	var changers sync.WaitGroup
+	for _, change := range changes {
+		changers.Go(func() {
+			for i := range rounds(100, 30) {
+				if err := change(i); err != nil {
+					t.Errorf("change %d: %v", i, err)
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	changers.Wait()
+	reached := pings.Load()
+	eventually(t, func() bool { return pings.Load() > reached+200 })
+	close(stop)
+	clients.Wait()
+	require.Positive(t, ran.Load(), "the runner that was set was never used")
+}

@@ -1,0 +1,211 @@
+package netpoll
+
+// This file holds the server behind EventLoop: which connections it has, how many more it takes, and its end. What
+// accepts on its behalf, one per listener, is in acceptor.go.
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cloudwego/netpoll/internal/runner"
+)
+
+// server implements EventLoop.
+type server struct {
+	opts *options
+
+	// ending is set once by Shutdown, under mu; connections that become idle read it.
+	ending atomic.Bool
+
+	// mu guards everything below, the link of every registered connection, and the state of every acceptor. It is
+	// taken before the lock of a watch, never after it, and no user code runs under it.
+	mu        sync.Mutex
+	first     *connection // the registered connections, chained by their links
+	places    int         // registered connections, and those that are being accepted at the moment
+	acceptors []*acceptor // one for each running Serve
+	stalled   []*acceptor // those of acceptors that wait for a place or for descriptors
+
+	// empty is closed when the last place has been given back after Shutdown began.
+	empty chan struct{}
+}
+
+var (
+	_ EventLoop = (*server)(nil)
+	_ connOwner = (*server)(nil)
+)
+
+func newServer(opts *options) *server {
+	return &server{opts: opts, empty: make(chan struct{})}
+}
+
+// Serve implements EventLoop.
+func (s *server) Serve(ln net.Listener) error {
+	if ln == nil {
+		return errors.New("netpoll: serve: listener is nil")
+	}
+	l, err := listenerToServe(ln)
+	if err != nil {
+		return err
+	}
+	a := newAcceptor(s, l)
+	if s.addAcceptor(a) {
+		a.start()
+		<-a.done
+	}
+	_ = l.Close() // most often it is closed already
+	return a.err
+}
+
+// addAcceptor returns false if Shutdown has begun.
+func (s *server) addAcceptor(a *acceptor) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending.Load() {
+		return false
+	}
+	s.acceptors = append(s.acceptors, a)
+	return true
+}
+
+// Shutdown implements EventLoop.
+func (s *server) Shutdown(ctx context.Context) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	acceptors, conns, first := s.beginShutdown()
+	if !first {
+		return nil
+	}
+	for _, a := range acceptors {
+		a.finish(nil)
+		_ = a.ln.Close()
+	}
+	closeIdle(conns)
+	select {
+	case <-s.empty:
+		return nil
+	case <-ctx.Done():
+	}
+	select {
+	case <-s.empty: // both at once: that the work is done counts more
+		return nil
+	default:
+		return &ShutdownError{Err: ctx.Err(), Busy: s.busy()}
+	}
+}
+
+// closeIdle closes those of conns that are idle; a busy one closes itself when it becomes idle. Close callbacks may
+// block: neither the caller nor another connection waits for them.
+func closeIdle(conns []*connection) {
+	for _, c := range conns {
+		if c.calls.hasCloseCallbacks() {
+			runner.Run(context.Background(), func() { c.closeIfIdle() })
+		} else {
+			c.closeIfIdle()
+		}
+	}
+}
+
+// beginShutdown returns what there is to end. From here on nothing is added to it.
+func (s *server) beginShutdown() (acceptors []*acceptor, conns []*connection, first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending.Swap(true) {
+		return nil, nil, false
+	}
+	if s.places == 0 {
+		close(s.empty)
+	}
+	return slices.Clone(s.acceptors), s.connections(), true
+}
+
+// busy returns the connections that are still registered.
+func (s *server) busy() (list []Connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.connections() {
+		list = append(list, c.self)
+	}
+	return list
+}
+
+// connections lists the registered connections. The caller holds mu.
+func (s *server) connections() (list []*connection) {
+	for c := s.first; c != nil; c = c.link.next {
+		list = append(list, c)
+	}
+	return list
+}
+
+// takePlace takes the place of one connection for a. If there is none a stalls until there is. It returns false also
+// when a must not accept for another reason.
+func (s *server) takePlace(a *acceptor) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending.Load() || a.ended || a.stalled.Load() {
+		return false
+	}
+	if s.opts.maxConns > 0 && s.places >= s.opts.maxConns {
+		s.stall(a)
+		return false
+	}
+	s.places++
+	return true
+}
+
+// returnPlace gives back a place that was taken for nothing.
+func (s *server) returnPlace() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.placeFreed()
+}
+
+// placeFreed tells of one place less. The caller holds mu.
+func (s *server) placeFreed() {
+	s.places--
+	if s.places == 0 && s.ending.Load() {
+		close(s.empty)
+	}
+	for len(s.stalled) > 0 {
+		s.unstall(s.stalled[0])
+	}
+}
+
+// register adds c, which has a place. It returns false if Shutdown has begun; then c does not belong to the server.
+func (s *server) register(c *connection) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending.Load() {
+		return false
+	}
+	c.link.next = s.first
+	if s.first != nil {
+		s.first.link.prev = c
+	}
+	s.first = c
+	return true
+}
+
+// connClosed implements connOwner. A place for a connection is also a descriptor for it, so those that wait for either
+// try again.
+func (s *server) connClosed(c *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.link.prev != nil {
+		c.link.prev.link.next = c.link.next
+	} else {
+		s.first = c.link.next
+	}
+	if c.link.next != nil {
+		c.link.next.link.prev = c.link.prev
+	}
+	c.link = connLink{}
+	s.placeFreed()
+}
+
+// draining implements connOwner.
+func (s *server) draining() bool { return s.ending.Load() }

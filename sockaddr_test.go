@@ -1,0 +1,75 @@
+package netpoll
+
+// This file holds the tests of what cannot be seen from outside: addresses as the kernel writes them.
+
+import (
+	"net"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// kernelAddress lays out raw as the kernel would.
+func kernelAddress[T any](raw T, size uintptr) *sockaddr {
+	a := &sockaddr{size: uint32(size)}
+	*(*T)(unsafe.Pointer(&a.raw)) = raw
+	return a
+}
+
+func TestSockaddrIsReadAsPackageNetWouldWriteIt(t *testing.T) {
+	loopback, err := net.InterfaceByName("lo")
+	require.NoError(t, err)
+	wire := networkOrder(80) // turning the bytes round works both ways
+	local := [16]byte{0xfe, 0x80, 15: 1}
+	path := func(s string) (p [108]int8) {
+		for i := range s {
+			p[i] = int8(s[i])
+		}
+		return p
+	}
+	unixAddress := func(s string, terminated int) *sockaddr {
+		return kernelAddress(unix.RawSockaddrUnix{Family: unix.AF_UNIX, Path: path(s)}, uintptr(2+len(s)+terminated))
+	}
+	for name, c := range map[string]struct {
+		addr *sockaddr
+		want net.Addr
+	}{
+		"IPv4": {
+			kernelAddress(unix.RawSockaddrInet4{Family: unix.AF_INET, Port: wire, Addr: [4]byte{127, 0, 0, 1}}, 16),
+			&net.TCPAddr{IP: net.IP{127, 0, 0, 1}, Port: 80},
+		},
+		"IPv4 in IPv6": {
+			kernelAddress(unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: wire,
+				Addr: [16]byte{10: 0xff, 11: 0xff, 12: 10, 15: 7}}, 28),
+			&net.TCPAddr{IP: net.IP{10, 0, 0, 7}, Port: 80},
+		},
+		"IPv6 with a zone": {
+			kernelAddress(unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: wire, Addr: local,
+				Scope_id: uint32(loopback.Index)}, 28),
+			&net.TCPAddr{IP: local[:], Port: 80, Zone: "lo"},
+		},
+		"IPv6 with a zone that is gone": {
+			kernelAddress(unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: wire, Addr: local, Scope_id: 1 << 30}, 28),
+			&net.TCPAddr{IP: local[:], Port: 80, Zone: "1073741824"},
+		},
+		"path":                    {unixAddress("/run/x", 1), &net.UnixAddr{Name: "/run/x", Net: "unix"}},
+		"path without terminator": {unixAddress("/run/x", 0), &net.UnixAddr{Name: "/run/x", Net: "unix"}},
+		"abstract":                {unixAddress("\x00name", 0), &net.UnixAddr{Name: "@name", Net: "unix"}},
+		"no name":                 {unixAddress("", 0), nil},
+		"another family":          {kernelAddress(unix.RawSockaddrInet4{Family: unix.AF_NETLINK}, 12), nil},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, c.addr.netAddr()) })
+	}
+	require.Equal(t, "@", unixAddress("", 0).unixAddr().String(), "an unnamed peer, as package net calls it")
+}
+
+func TestTCPSockaddrBecomesAddrPortWithoutAllocation(t *testing.T) {
+	a := kernelAddress(unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: [16]byte{15: 1}}, 28)
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		if !a.addrPort().IsValid() {
+			t.Error("no address")
+		}
+	}))
+}

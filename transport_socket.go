@@ -1,0 +1,109 @@
+//go:build unix
+
+package netpoll
+
+// This file holds the socket transport: a non-blocking stream socket watched by a poller.
+
+import (
+	"io"
+	"os"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxTransfer bounds one system call; some kernels refuse more than 2 GiB, and whole pages keep the rest aligned.
+const maxTransfer = 1 << 30
+
+// socket owns its descriptor from the moment it is made until release.
+type socket struct {
+	sysfd int
+	watch watch
+	sink  sink
+}
+
+var _ transport = (*socket)(nil)
+
+func (s *socket) start(to sink) error {
+	s.sink = to
+	return s.watch.openAny(s.sysfd, to, to.interest())
+}
+
+func (s *socket) rearm() error { return s.watch.follow(s.sink) }
+
+func (s *socket) stop() { s.watch.close() }
+
+func (s *socket) fd() int { return s.sysfd }
+
+// ioOrder lets the memory model, and so the race detector, know what the kernel guarantees anyway: what a goroutine
+// did before it sent bytes happens before what another does after receiving them. package syscall says the same for
+// plain reads and writes; gathering writes have to say it here.
+var ioOrder atomic.Uint32
+
+func (s *socket) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
+	p := in.book(min(size, maxTransfer))
+	for {
+		n, err = syscall.Read(s.sysfd, p)
+		if err != syscall.EINTR {
+			break
+		}
+	}
+	ioOrder.Load()
+	n = max(n, 0)
+	in.bookAck(n)
+	switch {
+	case err == syscall.EAGAIN:
+		return 0, false, nil
+	case err != nil:
+		return 0, false, os.NewSyscallError("read", err)
+	case n == 0:
+		return 0, false, io.EOF
+	}
+	return n, n == len(p), nil
+}
+
+// sysVector is the list that a gathering write hands to the kernel.
+type sysVector [maxVector]unix.Iovec
+
+func (s *socket) send(v *vector) (n int, err error) {
+	for {
+		if v.n == 1 {
+			b := v.bufs[0]
+			n, err = syscall.Write(s.sysfd, b[:min(len(b), maxTransfer)])
+		} else {
+			n, err = s.gather(v)
+		}
+		if err != syscall.EINTR {
+			break
+		}
+	}
+	switch {
+	case err == syscall.EAGAIN:
+		return 0, errWouldBlock
+	case err != nil:
+		return 0, os.NewSyscallError("write", err)
+	}
+	return n, nil
+}
+
+func (s *socket) gather(v *vector) (int, error) {
+	ioOrder.Add(1)
+	return gatherWrite(s.sysfd, v)
+}
+
+func (s *socket) closeRead() error {
+	return os.NewSyscallError("shutdown", syscall.Shutdown(s.sysfd, syscall.SHUT_RD))
+}
+
+func (s *socket) closeWrite() error {
+	return os.NewSyscallError("shutdown", syscall.Shutdown(s.sysfd, syscall.SHUT_WR))
+}
+
+func (s *socket) release(keep bool) error {
+	s.watch.close()
+	if keep {
+		return nil
+	}
+	return os.NewSyscallError("close", syscall.Close(s.sysfd))
+}
