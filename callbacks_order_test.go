@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // The order of a served connection's callbacks: which run when, with which context, and what they may do.

@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // When OnRequest is called, with what, and what it may leave undone.

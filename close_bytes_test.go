@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // No byte is lost, doubled or exchanged when a connection ends while it works.

@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // Close against everything else, at the same moment, over thousands of connections: no panic, no hang, no descriptor

@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // Close: from everywhere, against everything that waits, and what it leaves.

@@ -107,6 +107,7 @@ type connection struct {
 	writing  direction    // the waiting of the one that flushes
 	need     atomic.Int64 // bytes that a waiting reader needs; stored by it, 0 when nobody waits
 	allow    atomic.Int64 // bytes that may be buffered for it, whatever the bound; the same
+	grant    atomic.Int64 // the same for a handler that waits by returning; stored by the task
 	recvBase int          // bytes to receive at once, at first and at least
 	recvSize int          // the same, now; only the reporting goroutine uses it
 	disarmed bool         // the end of the input was seen and is not watched for any more; the same
@@ -302,7 +303,7 @@ func (c *connection) settable(what string) error {
 
 // SetReadLimit bounds the unread input that is buffered, in bytes: at the bound the connection stops reading from the
 // socket until half of it has been consumed, and the peer has to wait. A reader that waits for more gets it all the
-// same. 0 or less removes the bound. The default is 1 MiB; see [WithReadLimit] and [Config].
+// same, and so does a handler that returns without consuming anything. 0 or less removes the bound. The default is 1 MiB; see [WithReadLimit] and [Config].
 func (c *connection) SetReadLimit(bytes int) error {
 	c.readLimit.Store(int64(bytes))
 	c.resumeInput()

@@ -158,8 +158,20 @@ func (c *connection) runHandlers() {
 		before := c.in.consumed()
 		c.runOnRequest(*on)
 		if c.in.consumed() == before {
+			c.grantMore()
 			return // it waits for more, or for another handler: either kicks
 		}
+		if c.grant.Load() != 0 {
+			c.grant.Store(0)
+		}
+	}
+}
+
+// grantMore doubles the bound on the input for a handler that has seen everything up to it and wants to see more.
+func (c *connection) grantMore() {
+	if c.full() {
+		c.grant.Store(2 * int64(c.in.Len()))
+		c.resumeInput()
 	}
 }
 

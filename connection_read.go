@@ -106,7 +106,7 @@ func (c *connection) bound() int64 {
 	if limit <= 0 {
 		return 0
 	}
-	return max(limit, c.allow.Load())
+	return max(limit, c.allow.Load(), c.grant.Load())
 }
 
 // adaptSize lets the size follow what arrives: up at once, down when it is far too large.
@@ -170,7 +170,7 @@ func (c *connection) resumeInput() {
 		return
 	}
 	limit, have := c.readLimit.Load(), int64(c.in.Len())
-	if limit > 0 && have > limit/2 && have >= c.allow.Load() {
+	if limit > 0 && have > limit/2 && have >= max(c.allow.Load(), c.grant.Load()) {
 		return
 	}
 	if c.paused.CompareAndSwap(true, false) {

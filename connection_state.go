@@ -236,7 +236,7 @@ func (l *lifeWord) leave(own lifeBits) (last bool) {
 
 // yield gives a side back without leaving.
 func (l *lifeWord) yield(own lifeBits) {
-	l.change(func(old lifeBits) (lifeBits, bool) { return old &^ own, true })
+	l.change(func(old lifeBits) (lifeBits, bool) { return old &^ own, old.has(own) })
 }
 
 // open moves a prepared connection to open. It returns false if it was closed meanwhile.

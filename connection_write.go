@@ -115,18 +115,17 @@ func (c *connection) submit(extra []byte, what string) (n int, err error) {
 	case entryShut:
 		return 0, Exception(ErrConnClosed, what)
 	}
-	err = c.out.Flush()
-	c.life.yield(bitProducing)
-	if err == nil {
-		n, err = c.send(extra, what)
+	own := bitProducing | bitFlushing
+	if err = c.out.Flush(); err == nil {
+		n, err = c.send(extra, what, &own)
 	}
-	c.leave(bitFlushing)
+	c.leave(own)
 	c.settle()
 	return n, err
 }
 
-// send works through the queued output and extra. The caller holds bitFlushing.
-func (c *connection) send(extra []byte, what string) (n int, err error) {
+// send works through the queued output and extra. It owns what own says; while it waits others may fill the output.
+func (c *connection) send(extra []byte, what string, own *lifeBits) (n int, err error) {
 	if c.life.load().has(bitWriteShut) {
 		return 0, Exception(syscall.EPIPE, what)
 	}
@@ -149,6 +148,8 @@ func (c *connection) send(extra []byte, what string) (n int, err error) {
 		case err == errWouldBlock:
 			if start == 0 {
 				start = now()
+				c.life.yield(bitProducing)
+				*own = bitFlushing
 			}
 			if err := c.waitRoom(start, what); err != nil {
 				return n, err

@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // What the sockets of connections are like: options, inheritance, addresses, and connections made from a descriptor.

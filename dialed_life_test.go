@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // The life of connections that belong to their user: dialed ones and those made from a descriptor.
@@ -145,6 +147,19 @@ func TestDialedConnectionWithOnConnectOnlyIsReadByItsUser(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "ping", string(p))
 	}
+}
+
+// Behaviour 5.2: OnDisconnect that is set when the peer is gone already is called at once, if no other was.
+func TestOnDisconnectSetAfterThePeerIsGoneIsCalled(t *testing.T) {
+	conn, peer := dialedTo(t, "tcp")
+	require.NoError(t, peer.Close())
+	eventually(t, func() bool { return !conn.IsActive() })
+	gone := make(chan struct{}, 2)
+	on := func(context.Context, netpoll.Connection) { gone <- struct{}{} }
+	require.NoError(t, conn.(lifeSetter).SetOnDisconnect(on))
+	receive(t, gone)
+	require.NoError(t, conn.(lifeSetter).SetOnDisconnect(on))
+	silent(t, gone, "second OnDisconnect")
 }
 
 // Behaviour 5.14: a CloseCallback added after the close runs at once.

@@ -39,6 +39,14 @@ const (
 	ErrConcurrentAccess = syscall.Errno(0x108)
 )
 
+// The errors of a [LinkBuffer] by itself, which never waits.
+var (
+	// ErrNotEnoughData: a [LinkBuffer] holds fewer bytes than were asked for, or the delimiter is not among them.
+	ErrNotEnoughData = errors.New("link buffer: not enough data")
+	// ErrBufferMisuse: the arguments of a [LinkBuffer] method contradict what was written so far. Nothing was changed.
+	ErrBufferMisuse = errors.New("link buffer: misuse")
+)
+
 // codeTexts holds the text of each code; programs match on some of them.
 var codeTexts = map[syscall.Errno]string{
 	ErrConnClosed:       "connection has been closed",

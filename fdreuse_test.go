@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // Descriptor numbers are used again at once: nothing of the library may touch the number of what it has closed, and an

@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // Half-closed connections: one direction over, the other alive.
@@ -6,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"math/rand/v2"
 	"net"
 	"syscall"
 	"testing"
@@ -15,16 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// noise is n bytes that do not compress into a pattern, the same in each run.
-func noise(n int) []byte {
-	p := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{1}).Read(p)
-	return p
-}
-
 // Behaviour 5.10: after the peer's half-close a served connection still sends its reply, large ones too.
 func TestReplyAfterPeersHalfCloseArrives(t *testing.T) {
-	reply := noise(8 << 20) // more than the socket takes at once
+	reply := pattern(8 << 20) // more than the socket takes at once
 	overNetworks(t, func(t *testing.T, network string) {
 		failed, gone := make(chan error, 1), make(chan struct{})
 		s := newLifeServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
@@ -78,7 +72,7 @@ func TestDialedConnectionRepliesAfterPeersHalfClose(t *testing.T) {
 
 // Behaviour 5.10: a Flush that waits for room when the half-close comes goes on.
 func TestPeersHalfCloseDoesNotDisturbRunningFlush(t *testing.T) {
-	data := noise(16 << 20)
+	data := pattern(16 << 20)
 	overNetworks(t, func(t *testing.T, network string) {
 		conn, peer := dialedTo(t, network)
 		flushed := blocked(t, func() error { return flushAll(conn, data) })
@@ -165,7 +159,7 @@ func TestCloseReadEndsOnlyReading(t *testing.T) {
 
 // Behaviour 5.10: both sides half-closed in turn carry a whole exchange, as with package net.
 func TestHalfCloseInBothDirectionsCarriesWholeExchange(t *testing.T) {
-	request, response := noise(3<<20), noise(2<<20)
+	request, response := pattern(3<<20), pattern(2<<20)
 	s := newLifeServer(t, "tcp", nil,
 		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 			got, err := io.ReadAll(conn)

@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // Helpers of the tests about the life of connections and servers: a server with raw clients, a journal of callbacks,

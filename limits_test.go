@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // The bounds that keep a server alive: unread input of one connection, connections without traffic, and the number of
@@ -23,7 +25,7 @@ type readLimiter interface{ SetReadLimit(bytes int) error }
 // floodUntilStopped writes until the peer takes no more for a while, and returns how much it took.
 func floodUntilStopped(t testing.TB, peer net.Conn, total int) (sent int) {
 	t.Helper()
-	chunk := noise(64 << 10)
+	chunk := pattern(64 << 10)
 	for sent < total {
 		require.NoError(t, peer.SetWriteDeadline(time.Now().Add(5*calmTime)))
 		n, err := peer.Write(chunk)
@@ -71,7 +73,7 @@ func TestUnreadInputIsBoundedByDefault(t *testing.T) {
 
 // Behaviour 6.9: the bound holds for the bytes in order, however it is set, with any size of reads.
 func TestInputArrivesWholeThroughSmallReadLimits(t *testing.T) {
-	data := noise(1 << 20)
+	data := pattern(1 << 20)
 	for _, limit := range []int{1, 100, 4096, 5000, 64 << 10} {
 		for _, size := range []int{1 << 10, 100_000} {
 			t.Run(fmt.Sprintf("limit=%d/read=%d", limit, size), func(t *testing.T) {
@@ -103,7 +105,7 @@ func TestInputArrivesWholeThroughSmallReadLimits(t *testing.T) {
 // Behaviour 6.9: a reader that waits for more than the limit gets its bytes, and the limit holds again afterwards.
 func TestReaderThatWaitsForMoreThanTheLimitGetsIt(t *testing.T) {
 	const limit, message = 16 << 10, 5 << 20
-	data := noise(message + limit)
+	data := pattern(message + limit)
 	calls := map[string]func(r netpoll.Reader) ([]byte, error){
 		"Next":       func(r netpoll.Reader) ([]byte, error) { return r.Next(message) },
 		"Peek":       func(r netpoll.Reader) ([]byte, error) { return r.Peek(message) },
@@ -202,8 +204,28 @@ func TestReadLimitOptionOfZeroMeansNone(t *testing.T) {
 	buffered(t, conn, total)
 }
 
-// Behaviour 6.9: a handler that waits for more than is there keeps its connection reading: a message beyond the limit
-// that the handler only looks at does not hang it.
+// Behaviour 5.5, 6.9: a handler that returns until its message is whole is a reader that waits: it gets a message that
+// is larger than the limit.
+func TestHandlerThatReturnsUntilMessageIsWholeGetsMoreThanTheLimit(t *testing.T) {
+	const limit, message = 4096, 100_000
+	data := pattern(message)
+	whole := make(chan bool, 1)
+	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		if conn.Reader().Len() < message {
+			return nil // comes back with more
+		}
+		got, err := conn.Reader().ReadBinary(message)
+		whole <- err == nil && bytes.Equal(data, got)
+		return nil
+	}, netpoll.WithReadLimit(limit))
+	c := s.dial()
+	_, err := c.Write(data)
+	require.NoError(t, err)
+	require.True(t, receive(t, whole))
+}
+
+// Behaviour 5.5, 6.9: a handler that never consumes gets its last call at the peer's close, at the limit too, and the
+// connection is freed.
 func TestHandlerThatConsumesNothingAtTheLimitSeesTheEnd(t *testing.T) {
 	closed := make(chan struct{})
 	s := newLifeServer(t, "tcp", func(context.Context, netpoll.Connection) error { return nil },

@@ -5,7 +5,6 @@ package netpoll
 // consumer does is in linkbuffer_read.go, what the producer does in linkbuffer_write.go, memory in block.go.
 
 import (
-	"errors"
 	"sync/atomic"
 )
 
@@ -16,13 +15,6 @@ const BinaryInplaceThreshold = 4096
 // LinkBufferCap is the least capacity, in bytes, of the blocks that writing into a [LinkBuffer] takes. Set it before
 // any LinkBuffer is in use; it is read without synchronization.
 var LinkBufferCap = 4096
-
-var (
-	// ErrNotEnoughData: a [LinkBuffer] holds fewer bytes than were asked for, or the delimiter is not among them.
-	ErrNotEnoughData = errors.New("link buffer: not enough data")
-	// ErrBufferMisuse: the arguments of a [LinkBuffer] method contradict what was written so far. Nothing was changed.
-	ErrBufferMisuse = errors.New("link buffer: misuse")
-)
 
 // UnsafeLinkBuffer is the same type as [LinkBuffer].
 type UnsafeLinkBuffer = LinkBuffer

@@ -22,7 +22,9 @@ const (
 
 // grow returns the node to write n contiguous bytes into. n is positive.
 func (b *LinkBuffer) grow(n int) *node {
-	b.hold()
+	if b.last == nil {
+		b.hold()
+	}
 	if nd := b.last; nd != nil && nd.room() >= n {
 		return nd
 	}

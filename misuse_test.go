@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // Wrong arguments, everywhere: an error each, never a panic.
@@ -24,19 +26,20 @@ func TestWrongArgumentsAreErrors(t *testing.T) {
 	defer file.Close()
 	loop, err := netpoll.NewEventLoop(echo)
 	require.NoError(t, err)
-	discarded := func(v any, err error) error { return err }
+	ctx, second := context.Background(), time.Second
+	discarded := func(_ any, err error) error { return err }
 
 	cases := map[string]func() error{
-		"dial no network":        func() error { return discarded(netpoll.DialConnection("", "127.0.0.1:1", time.Second)) },
-		"dial unknown network":   func() error { return discarded(netpoll.DialConnection("ip", "127.0.0.1", time.Second)) },
-		"dial datagrams":         func() error { return discarded(netpoll.DialConnection("udp", "127.0.0.1:1", time.Second)) },
-		"dial no address":        func() error { return discarded(netpoll.DialConnection("tcp", "", time.Second)) },
-		"dial no port":           func() error { return discarded(netpoll.DialConnection("tcp", "127.0.0.1", time.Second)) },
-		"dial wild port":         func() error { return discarded(netpoll.DialConnection("tcp", "127.0.0.1:99999", time.Second)) },
-		"dial missing file":      func() error { return discarded(netpoll.DialConnection("unix", "/nonexistent/s", time.Second)) },
-		"dial no file":           func() error { return discarded(netpoll.DialConnection("unix", "", time.Second)) },
-		"DialTCP nil":            func() error { return discarded(netpoll.DialTCP(context.Background(), "tcp", nil, nil)) },
-		"DialTCP unknown":        func() error { return discarded(netpoll.DialTCP(context.Background(), "x", nil, &netpoll.TCPAddr{})) },
+		"dial no network":        func() error { return discarded(netpoll.DialConnection("", "127.0.0.1:1", second)) },
+		"dial unknown network":   func() error { return discarded(netpoll.DialConnection("ip", "127.0.0.1", second)) },
+		"dial datagrams":         func() error { return discarded(netpoll.DialConnection("udp", "127.0.0.1:1", second)) },
+		"dial no address":        func() error { return discarded(netpoll.DialConnection("tcp", "", second)) },
+		"dial no port":           func() error { return discarded(netpoll.DialConnection("tcp", "127.0.0.1", second)) },
+		"dial wild port":         func() error { return discarded(netpoll.DialConnection("tcp", "127.0.0.1:99999", second)) },
+		"dial missing file":      func() error { return discarded(netpoll.DialConnection("unix", "/nonexistent/s", second)) },
+		"dial no file":           func() error { return discarded(netpoll.DialConnection("unix", "", second)) },
+		"DialTCP nil":            func() error { return discarded(netpoll.DialTCP(ctx, "tcp", nil, nil)) },
+		"DialTCP unknown":        func() error { return discarded(netpoll.DialTCP(ctx, "x", nil, new(netpoll.TCPAddr))) },
 		"DialUnix nil":           func() error { return discarded(netpoll.DialUnix("unix", nil, nil)) },
 		"DialUnix unknown":       func() error { return discarded(netpoll.DialUnix("x", nil, &netpoll.UnixAddr{})) },
 		"NewFDConnection(-1)":    func() error { return discarded(netpoll.NewFDConnection(-1)) },
@@ -86,7 +89,7 @@ func dupOf(t *testing.T, file *os.File) int {
 func TestOddArgumentsDoNothing(t *testing.T) {
 	conn, peer := dialedTo(t, "tcp")
 	r, w := conn.Reader(), conn.Writer()
-	discarded := func(v any, err error) error { return err }
+	discarded := func(_ any, err error) error { return err }
 	for _, n := range []int{0, -1, math.MinInt} {
 		require.NoError(t, discarded(r.Next(n)))
 		require.NoError(t, discarded(r.Peek(n)))

@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // Running out of descriptors, while accepting, while dialing, and before the first poller exists. Each test has a

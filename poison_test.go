@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // The memory debug mode in the service of other tests.

@@ -170,7 +170,7 @@ func (n lying) Read([]byte) (int, error)  { return int(n), nil }
 func (n lying) Write([]byte) (int, error) { return int(n), nil }
 
 func TestImpossibleCountsAreErrors(t *testing.T) {
-	for _, n := range []lying{-1, 1 << 40} {
+	for _, n := range []lying{-1, 1 << 20} {
 		_, err := NewReader(n).Next(1)
 		require.ErrorContains(t, err, "returned")
 		w := NewWriter(n)

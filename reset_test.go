@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // A peer that resets the connection, in every state the connection can be in: callbacks once, errors that tell what

@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // What the library does to its process: what it starts and when, and settings that change while it works. These tests
@@ -49,7 +51,9 @@ func libraryGoroutines() (n int) {
 }
 
 // startPingers makes clients that send and expect echoes until stop is closed. Each failure is reported.
-func startPingers(t *testing.T, address string, n int, stop <-chan struct{}) (done *sync.WaitGroup, pings *atomic.Int64) {
+func startPingers(t *testing.T, address string, n int, stop <-chan struct{}) (
+	done *sync.WaitGroup, pings *atomic.Int64,
+) {
 	t.Helper()
 	done, pings = new(sync.WaitGroup), new(atomic.Int64)
 	for i := range n {

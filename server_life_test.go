@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // The life of a server as its clients and its program see it: Serve, Shutdown and the listener, in every order.
