@@ -142,9 +142,8 @@ func (a *acceptor) admit(socket socketInfo) error {
 		a.srv.returnPlace()
 		return nil
 	}
-	c.owner = a.srv // it may be closed, and so lost again, from here on
 	c.prepare(a.srv.opts)
-	if err := c.start(); err != nil {
+	if err := c.start(causeFailed); err != nil {
 		return err
 	}
 	a.succeeded()

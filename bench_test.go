@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -138,4 +140,46 @@ func reportLatencies(b *testing.B, all []time.Duration) {
 	b.ReportMetric(at(990), "p99-µs")
 	b.ReportMetric(at(999), "p999-µs")
 	b.ReportMetric(float64(len(all))/b.Elapsed().Seconds(), "requests/s")
+}
+
+// BenchmarkIdleConnection reports what an accepted connection costs that has served a request and waits for the next:
+// heap, and stacks of goroutines.
+func BenchmarkIdleConnection(b *testing.B) {
+	const connections = 2000
+	for _, server := range echoServers {
+		b.Run("lib="+server.lib, func(b *testing.B) {
+			addr := server.start(b)
+			var clients []bareClient
+			connect := func(n int) {
+				p := make([]byte, 1024)
+				for range n {
+					c, err := newBareClient(addr)
+					require.NoError(b, err)
+					clients = append(clients, c)
+					require.NoError(b, c.roundTrip(p))
+				}
+			}
+			b.Cleanup(func() {
+				for _, c := range clients {
+					_ = syscall.Close(int(c))
+				}
+			})
+			connect(100) // what is made once
+			heap, stack := memoryInUse()
+			for b.Loop() {
+				connect(connections)
+			}
+			moreHeap, moreStack := memoryInUse()
+			total := float64(len(clients) - 100)
+			b.ReportMetric(float64(moreHeap-heap)/total, "heap-B/conn")
+			b.ReportMetric(float64(moreStack-stack)/total, "stack-B/conn")
+		})
+	}
+}
+
+func memoryInUse() (heap, stack int64) {
+	heap = heapInUse() // collects first
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return heap, int64(m.StackInuse)
 }

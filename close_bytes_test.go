@@ -79,7 +79,7 @@ func TestFlushedBytesReachThePeerWhateverCloseDoes(t *testing.T) {
 	require.NoError(t, err)
 	defer ln.Close()
 	var dialing sync.Mutex
-	stress(t, rounds(2000, 500), func(r *rand.Rand) {
+	stress(t, rounds(1000, 400), func(r *rand.Rand) {
 		dialing.Lock()
 		conn, dialErr := netpoll.DialConnection("tcp", ln.Addr().String(), eventTimeout)
 		peer, acceptErr := ln.Accept()

@@ -158,6 +158,9 @@ func SetLoggerOutput(w io.Writer) {
 		w = io.Discard
 	}
 	processLog.SetOutput(w)
+	runner.OnPanic(func(_ context.Context, v any, stack []byte) {
+		processLog.Printf("netpoll: panic in a callback: %v\n%s", v, stack)
+	})
 }
 
 // processLog may be used and redirected by many goroutines at once.

@@ -28,8 +28,9 @@ type CloseCallback func(connection Connection) error
 // Connection is a byte stream with zero-copy access to its two buffers. It is also a full [net.Conn]: deadlines,
 // errors and concurrency are those of package net where nothing else is said.
 //
-// One goroutine at a time may use Reader() and one Writer(); they may be two, and all other methods may be called from
-// any goroutine at any time. What breaks this rule gets [ErrConcurrentAccess].
+// One goroutine at a time may use Reader() or Read, except that Read may be called by several; the same holds for
+// Writer() and Write. Reading and writing may go on at the same time, and all other methods may be called from any
+// goroutine at any time. What breaks this rule gets [ErrConcurrentAccess].
 type Connection interface {
 	// Read, Write, Close, the addresses and the deadlines are those of net.Conn. Read returns exactly io.EOF at the
 	// end of the stream. Write sends what is pending in Writer() first. Several goroutines may call Read and Write.
@@ -110,6 +111,7 @@ type connection struct {
 	grant    atomic.Int64 // the same for a handler that waits by returning; stored by the task
 	recvBase int          // bytes to receive at once, at first and at least
 	recvSize int          // the same, now; only the reporting goroutine uses it
+	waited   bool         // under bitReading: input came while the reader waited
 	disarmed bool         // the end of the input was seen and is not watched for any more; the same
 
 	readLimit atomic.Int64 // bound on unread input; stored by SetReadLimit
@@ -129,6 +131,8 @@ type connection struct {
 
 	derived atomic.Pointer[derivedContext] // see connection_context.go
 	idle    atomic.Pointer[idleLimit]      // see connection_idle.go
+
+	detaching atomic.Pointer[waiter] // stored by Detach, which waits for those who use the descriptor
 }
 
 // socketInfo describes a connected stream socket that is to become a connection. Its descriptor is non-blocking and
@@ -176,7 +180,9 @@ func newConnection(network string) (c *connection) {
 
 // prepare gives the connection the settings of the server that accepted it and calls OnPrepare, which may close it.
 func (c *connection) prepare(o *options) {
-	c.life.enter(0, phaseOpening)
+	if c.life.enter(0, phaseOpening) != entered {
+		return // its server has closed it already
+	}
 	defer c.leave(0)
 	c.calls.take(o)
 	if o.onConnect != nil {
@@ -190,7 +196,7 @@ func (c *connection) prepare(o *options) {
 		c.guard("OnPrepare", func() { c.calls.base = o.onPrepare(c.self) })
 	}
 	c.calls.ctx = c.calls.base
-	if o.connContext {
+	if o.connContext && (c.calls.base == nil || c.derived.Load() == nil) { // else OnPrepare has built on Context itself
 		c.calls.ctx = c.Context()
 	}
 	if o.idleLimit > 0 {
@@ -198,8 +204,9 @@ func (c *connection) prepare(o *options) {
 	}
 }
 
-// start begins the life of the connection: it is watched from here on, and OnConnect runs. After an error it is closed.
-func (c *connection) start() error {
+// start begins the life of the connection: it is watched from here on, and OnConnect runs. After an error it is closed,
+// for the cause onError.
+func (c *connection) start(onError cause) error {
 	if c.life.enter(0, phaseOpening) != entered {
 		return nil // closed while it was prepared
 	}
@@ -208,7 +215,7 @@ func (c *connection) start() error {
 		return nil
 	}
 	if err := c.transport.start(c); err != nil {
-		c.close(causeFailed)
+		c.close(onError)
 		return err
 	}
 	if !c.life.load().has(bitConnected) {

@@ -50,10 +50,13 @@ func (b *callbacks) take(o *options) {
 	}
 }
 
-func (b *callbacks) hasCloseCallbacks() bool {
+// takeCloseCallbacks returns the close callbacks to the one who runs them. Those that come later run at once.
+func (b *callbacks) takeCloseCallbacks() (list []CloseCallback) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.onClose) > 0
+	list = b.onClose
+	b.onClose, b.closed = nil, true
+	return list
 }
 
 // SetOnRequest implements Connection.
@@ -132,27 +135,34 @@ func (c *connection) trigger() {
 
 // runTask is the task: it runs until it finds nothing new to do.
 func (c *connection) runTask() {
+	defer c.taskDone()
 	for {
 		c.life.clearKick()
 		c.runHandlers()
 		if c.life.endTask() {
-			break
+			return
 		}
 	}
+}
+
+// taskDone is deferred, because a handler may end its goroutine by runtime.Goexit.
+func (c *connection) taskDone() {
+	c.touch() // the time with a handler does not count as idle
+	c.life.yield(bitTask)
 	c.leaveHere(0)
 	c.settle()
 }
 
 // runHandlers runs OnConnect if it is due, and OnRequest as long as that consumes input.
 func (c *connection) runHandlers() {
-	if !c.life.load().has(bitConnected) {
-		c.guard("OnConnect", c.runOnConnect)
-		c.life.set(bitConnected)
-		c.startDisconnect()
-	}
-	for c.life.load().phase() < phaseClosing && c.in.Len() > 0 {
+	for {
+		if !c.life.load().has(bitConnected) {
+			c.guard("OnConnect", c.runOnConnect)
+			c.life.set(bitConnected)
+			c.startDisconnect()
+		}
 		on := c.calls.onRequest.Load()
-		if on == nil {
+		if on == nil || c.in.Len() == 0 || c.life.load().phase() >= phaseClosing {
 			return
 		}
 		before := c.in.consumed()
@@ -169,7 +179,7 @@ func (c *connection) runHandlers() {
 
 // grantMore doubles the bound on the input for a handler that has seen everything up to it and wants to see more.
 func (c *connection) grantMore() {
-	if c.full() {
+	if c.full() || c.paused.Load() {
 		c.grant.Store(2 * int64(c.in.Len()))
 		c.resumeInput()
 	}
@@ -188,27 +198,21 @@ func (c *connection) runOnRequest(on OnRequest) {
 	_ = on(c.context(), c.self) // what it thinks of the request is its own business
 }
 
-// startDisconnect runs OnDisconnect if it is due. It has a goroutine of its own: neither OnRequest, which may go on for
-// long, nor another connection waits for it.
+// startDisconnect runs OnDisconnect if it is due.
 func (c *connection) startDisconnect() {
-	if c.calls.onDisconnect.Load() == nil || !c.life.claimDisconnect() {
-		return
+	if c.calls.onDisconnect.Load() != nil && c.life.claimDisconnect() {
+		c.runDisconnect()
 	}
-	runner.Run(c.context(), func() {
-		defer c.leaveHere(0)
-		c.guard("OnDisconnect", func() { (*c.calls.onDisconnect.Load())(c.context(), c.self) })
-	})
 }
 
-func (c *connection) runCloseCallbacks() {
-	b := &c.calls
-	b.mu.Lock()
-	list := b.onClose
-	b.onClose, b.closed = nil, true
-	b.mu.Unlock()
-	for i := len(list) - 1; i >= 0; i-- {
-		c.guard("CloseCallback", func() { _ = list[i](c.self) })
-	}
+// runDisconnect runs OnDisconnect, which was claimed, in a goroutine of its own: neither OnRequest, which may go on for
+// long, nor another connection waits for it.
+func (c *connection) runDisconnect() {
+	runner.Run(c.context(), func() {
+		c.guard("OnDisconnect", func() { (*c.calls.onDisconnect.Load())(c.context(), c.self) })
+		c.leaveHere(0)
+		c.settle()
+	})
 }
 
 // context is what the callbacks are called with.

@@ -17,10 +17,20 @@ func (c *connection) Close() error {
 	return nil
 }
 
-// Detach takes the connection off its poller without closing the descriptor, which is the caller's from then on. In
-// all other respects it is Close: the close callbacks run, and later calls fail.
+// Detach takes the connection off its poller without closing the descriptor, which is the caller's from then on: when
+// Detach returns, neither the poller nor a Flush uses it any more. In all other respects it is Close: the close
+// callbacks run, and later calls fail. On a connection that is closed already it returns an error that Is
+// [ErrConnClosed], and there is no descriptor to own.
 func (c *connection) Detach() error {
-	c.closeHere(causeDetach)
+	w := waiterPool.Get().(*waiter)
+	if !c.detaching.CompareAndSwap(nil, w) || !c.life.close(causeDetach) {
+		return Exception(ErrConnClosed, "when detach")
+	}
+	c.closing()
+	for c.life.load().has(bitPolled | bitFlushing) {
+		w.wait(noDeadline)
+	}
+	c.leaveHere(0)
 	return nil
 }
 
@@ -55,89 +65,95 @@ func (c *connection) closing() {
 	c.cancelContext()
 }
 
-// closeIfIdle closes the connection for its server's shutdown if no handler runs, nobody is inside, and nothing is
-// left to read or to send. It reports whether the connection is closing or closed.
+// closeIfIdle closes the connection for its server's shutdown if no handler runs, nobody sends, and nothing is left to
+// read or to send. It reports whether the connection is closing or closed.
 func (c *connection) closeIfIdle() bool {
-	if c.in.Len() == 0 && c.out.Len() == 0 && c.closeIf(causeServer, idle) {
+	if c.nothingToRead() && c.out.Len() == 0 && c.closeIf(causeServer, idle) {
 		return true
 	}
 	return c.life.load().phase() >= phaseClosing
 }
 
-// idle holds if nobody but the connection itself has a reference. A shutdown closes connections whose peer is done too.
-func idle(b lifeBits) bool { return b.refs() == 1 && b.phase() != phaseOpening }
+// nothingToRead also holds for input that no handler will be called for, if the peer is done: closing keeps it.
+func (c *connection) nothingToRead() bool {
+	return c.in.Len() == 0 || c.calls.onRequest.Load() == nil && c.life.load().phase() == phasePeerDone
+}
 
-// peerGone notes that the peer ended its side. ended says that everything it sent has been received.
+// idle holds if no callback and no Writer is at work. A reader that waits, and the poller, are no reason to stay open.
+func idle(b lifeBits) bool {
+	return !b.has(bitTask|bitFlushing|bitProducing) && b.has(bitConnected) && b.phase() != phaseOpening
+}
+
+// peerGone notes that the peer ended its side. ended says that everything it sent has been received. OnDisconnect comes
+// first: whoever is woken may close the connection.
 func (c *connection) peerGone(errno syscall.Errno, ended bool) {
-	c.life.peerGone(errno, ended)
+	if c.life.peerGone(errno, ended, c.calls.onDisconnect.Load() != nil) {
+		c.runDisconnect()
+	}
 	c.reading.wake()
 	if errno != 0 {
 		c.writing.wake()
 	}
 	c.cancelContext()
-	c.startDisconnect()
-	if ended || c.paused.Load() {
-		c.triggerRequest() // the last call, for what is left
+	c.triggerRequest()
+	if ended { // that was the last call, for what is left
 		c.life.set(bitTold)
 		c.settle()
 	}
 }
 
-// settle does what has become due when somebody has left: a connection that handlers own closes when the peer is done
-// and they have seen everything, or do not want it though the input is at its bound; and an idle one closes when its
-// server shuts down.
+// settle does what has become due when somebody has left: a connection that its handler owns closes when the peer is
+// done and the handler has seen everything, and an idle one when its server shuts down.
 func (c *connection) settle() {
 	b := c.life.load()
 	if b.has(bitTask | bitFlushing) {
 		return // they settle when they end
 	}
-	if b.phase() == phasePeerDone && b.has(bitTold) && (b.has(bitEnded) || c.paused.Load()) && c.ownedByHandlers() {
+	if b.phase() == phasePeerDone && b.has(bitTold) && c.calls.onRequest.Load() != nil {
 		c.closeIf(causePeer, func(b lifeBits) bool { return !b.has(bitTask|bitFlushing) && b.has(bitConnected) })
 		return
 	}
-	if c.owner != nil && c.owner.draining() {
+	if c.owner != nil && b.phase() > phaseOpening && c.owner.draining() {
 		c.closeIfIdle()
 	}
-}
-
-// ownedByHandlers reports whether the connection ends by itself when the peer is done. Others belong to their user
-// until Close.
-func (c *connection) ownedByHandlers() bool {
-	return c.owner != nil || c.calls.onRequest.Load() != nil
 }
 
 // leave gives back what was entered with. The last one out of a closing connection releases it. If there are close
 // callbacks that happens in the runner: the caller may be a poll goroutine, or a Flush that holds a lock of its user.
 func (c *connection) leave(own lifeBits) {
-	if !c.life.leave(own) {
+	if c.life.leave(own) {
+		callbacks := c.calls.takeCloseCallbacks()
+		if len(callbacks) == 0 {
+			c.release(nil)
+		} else {
+			runner.Run(c.context(), func() { c.release(callbacks) })
+		}
 		return
 	}
-	if c.calls.hasCloseCallbacks() {
-		runner.Run(c.context(), c.release)
-	} else {
-		c.release()
+	if w := c.detaching.Load(); w != nil {
+		w.wake()
 	}
 }
 
 // leaveHere is leave for Close and for the runner, where the close callbacks may run in place.
 func (c *connection) leaveHere(own lifeBits) {
 	if c.life.leave(own) {
-		c.release()
+		c.release(c.calls.takeCloseCallbacks())
 	}
 }
 
 // release runs once, when the word has moved to closed: nobody is inside and nobody will be.
-func (c *connection) release() {
-	c.runCloseCallbacks()
+func (c *connection) release(callbacks []CloseCallback) {
+	for i := len(callbacks) - 1; i >= 0; i-- {
+		c.guard("CloseCallback", func() { _ = callbacks[i](c.self) })
+	}
 	c.stopIdleLimit()
-	if c.calls.onRequest.Load() != nil {
-		c.in.abandon() // the handlers have had their last look
+	if c.in.Len() == 0 {
+		c.in.abandon()
 	} else {
-		c.life.set(bitKept) // whoever reads by itself may go on with what is buffered
+		c.life.set(bitKept) // whoever has the connection may go on with what is buffered
 	}
-	if c.out.MallocLen() == 0 {
-		c.out.abandon()
-	}
+	c.out.abandon()
 	_ = c.transport.release(c.life.load().cause() == causeDetach) // a stream socket has no news to give at its close
 	if c.owner != nil {
 		c.owner.connClosed(c)

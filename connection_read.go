@@ -37,10 +37,10 @@ func (c *connection) interest() (ev pollEvent) {
 
 // onPoll implements pollHandler.
 func (c *connection) onPoll(ev pollEvent) {
-	if c.life.enter(0, phasePeerDone) != entered {
+	if c.life.enter(bitPolled, phasePeerDone) != entered {
 		return
 	}
-	defer c.leave(0)
+	defer c.leave(bitPolled)
 	if ev&evLost != 0 {
 		c.close(causeFailed)
 	}
@@ -63,6 +63,10 @@ func (c *connection) onReadable(hup bool) {
 		}
 		return
 	}
+	if c.life.load().has(bitRaw) {
+		c.reportRaw()
+		return
+	}
 	for budget := receiveBudget; budget > 0; {
 		if c.pauseInput() {
 			if hup {
@@ -70,11 +74,7 @@ func (c *connection) onReadable(hup bool) {
 			}
 			return
 		}
-		n, more, err := c.transport.receive(&c.in, c.receiveSize())
-		if n > 0 {
-			c.adaptSize(n, more)
-			c.inputArrived()
-		}
+		n, more, err := c.receive()
 		if err != nil {
 			c.inputEnded(err)
 			return
@@ -84,6 +84,22 @@ func (c *connection) onReadable(hup bool) {
 		}
 		budget -= n
 	}
+}
+
+// receive receives once. What comes after CloseRead is dropped; it is received all the same, to learn of the end.
+func (c *connection) receive() (n int, more bool, err error) {
+	if c.life.load().has(bitReadShut) {
+		var dropped LinkBuffer
+		n, more, err = c.transport.receive(&dropped, c.recvSize)
+		_ = dropped.Close()
+		return n, more, err
+	}
+	n, more, err = c.transport.receive(&c.in, c.receiveSize())
+	if n > 0 {
+		c.adaptSize(n, more)
+		c.inputArrived()
+	}
+	return n, more, err
 }
 
 // receiveSize is how much to receive at once: what this connection usually gets; for a reader that waits for much, all
@@ -134,11 +150,11 @@ func (c *connection) inputArrived() {
 // inputEnded notes the end of the stream, or the error in its place.
 func (c *connection) inputEnded(err error) {
 	errno := asErrno(err)
-	if err != io.EOF && errno == 0 {
+	switch {
+	case errno == syscall.EBADF: // the writing end of a pipe
+		errno = 0
+	case errno == 0 && err != io.EOF:
 		errno = syscall.EIO
-	}
-	if c.life.load().has(bitReadShut) {
-		return // this side asked for it
 	}
 	c.peerGone(errno, true)
 }
@@ -161,7 +177,7 @@ func (c *connection) pauseInput() bool {
 // full reports whether the input is at its bound.
 func (c *connection) full() bool {
 	bound := c.bound()
-	return bound > 0 && int64(c.in.Len()) >= bound
+	return bound > 0 && !c.life.load().has(bitReadShut) && int64(c.in.Len()) >= bound
 }
 
 // resumeInput goes on reading from the transport when enough room was made. Readers call it after they consumed.
@@ -191,23 +207,32 @@ func (c *connection) beginRead() error {
 
 func (c *connection) endRead() {
 	c.resumeInput()
+	if c.waited {
+		c.waited = false
+		c.triggerRequest() // for what this reader, which had the first claim, has left
+	}
 	c.leave(bitReading)
+	if c.owner != nil {
+		c.settle()
+	}
 }
 
-// waitInput returns when n bytes are buffered, or with the reason why they will not be. The caller is the reader.
-func (c *connection) waitInput(n int) error {
+// waitInput returns when n bytes are buffered, or with the reason why they will not be. The caller is the reader. A
+// start that is not 0 is when its call began.
+func (c *connection) waitInput(n int, start int64) error {
 	if c.in.Len() >= n {
 		return nil
+	}
+	if start == 0 {
+		start = now()
 	}
 	w := c.reading.startWaiting()
 	before := c.in.received()
 	c.allow.Store(int64(n))
 	c.need.Store(int64(n))
-	err := c.waitForNeed(w, n, now())
+	err := c.waitForNeed(w, n, start)
 	c.stopNeeding(w)
-	if err != nil && c.in.received() != before {
-		c.triggerRequest() // it came while this reader had the first claim on it
-	}
+	c.waited = c.in.received() != before
 	return err
 }
 
@@ -241,7 +266,7 @@ func (c *connection) inputOver() error {
 	if b.phase() >= phaseClosing && (b.cause() != causePeer || !b.has(bitEnded)) {
 		return Exception(ErrConnClosed, "when read")
 	}
-	if !b.has(bitEnded) {
+	if !b.has(bitEnded | bitReadShut) {
 		return nil
 	}
 	if no := b.errno(); no != 0 {
@@ -252,6 +277,11 @@ func (c *connection) inputOver() error {
 
 // withInput runs f as the reader when n bytes are there.
 func withInput[T any](c *connection, n int, f func(in *LinkBuffer) (T, error)) (v T, err error) {
+	return withInputSince(c, 0, n, f)
+}
+
+// withInputSince is withInput for a call that began at start.
+func withInputSince[T any](c *connection, start int64, n int, f func(in *LinkBuffer) (T, error)) (v T, err error) {
 	if n <= 0 {
 		return v, nil
 	}
@@ -259,7 +289,7 @@ func withInput[T any](c *connection, n int, f func(in *LinkBuffer) (T, error)) (
 		return v, err
 	}
 	defer c.endRead()
-	if err := c.waitInput(n); err != nil {
+	if err := c.waitInput(n, start); err != nil {
 		return v, err
 	}
 	return f(&c.in)
@@ -350,6 +380,7 @@ func (c *connection) readUntil(delim byte) (line []byte, err error) {
 	}
 	if w != nil {
 		c.stopNeeding(w)
+		c.waited = true
 	}
 	return line, err
 }
@@ -359,9 +390,10 @@ func (c *connection) Read(p []byte) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	start := c.reading.callStart()
 	c.readers.Lock()
 	defer c.readers.Unlock()
-	n, err = withInput(c, 1, func(in *LinkBuffer) (int, error) { return in.readCopy(p), nil })
+	n, err = withInputSince(c, start, 1, func(in *LinkBuffer) (int, error) { return in.readCopy(p), nil })
 	if errors.Is(err, ErrEOF) {
 		return 0, io.EOF
 	}

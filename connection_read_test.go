@@ -6,6 +6,7 @@ package netpoll_test
 import (
 	"bytes"
 	"errors"
+	"math"
 	"net"
 	"runtime"
 	"testing"
@@ -194,7 +195,7 @@ func TestReadOfNothingReturnsAtOnce(t *testing.T) {
 			if call.max > 0 {
 				continue // ReadByte takes no number
 			}
-			for _, n := range []int{0, -1, -1 << 63} {
+			for _, n := range []int{0, -1, math.MinInt} {
 				var got string
 				var err error
 				within(t, eventTimeout, func() { got, err = call.do(conn.Reader(), n) })

@@ -28,6 +28,9 @@ package netpoll
 //	bit  15     writeShut: CloseWrite was called
 //	bit  16     kept: released, with input that can still be read
 //	bit   17    told: the handlers were called for the last time, for the peer's end
+//	bit   18    gone: the peer ended its side while this one was open
+//	bit   19    polled: the transport's report is being handled
+//	bit   20    raw: a function of RawConn.Read takes the bytes from the descriptor
 //	bits 24–39  errno that ended the connection, 0 for an orderly end
 //	bits 40–63  references: parties inside, plus one for the connection not being closed
 //
@@ -120,8 +123,11 @@ const (
 	bitReadShut     lifeBits = 1 << 14
 	bitWriteShut    lifeBits = 1 << 15
 
-	bitKept lifeBits = 1 << 16
-	bitTold lifeBits = 1 << 17
+	bitKept   lifeBits = 1 << 16
+	bitTold   lifeBits = 1 << 17
+	bitGone   lifeBits = 1 << 18
+	bitPolled lifeBits = 1 << 19
+	bitRaw    lifeBits = 1 << 20
 
 	errnoShift          = 24
 	oneRef     lifeBits = 1 << 40
@@ -153,7 +159,7 @@ func (b lifeBits) String() string {
 		fmt.Fprintf(&s, " errno=%v", b.errno())
 	}
 	for i, name := range [...]string{"reading", "producing", "flushing", "task", "kick", "connected", "disconnected",
-		"ended", "readShut", "writeShut", "kept", "told"} {
+		"ended", "readShut", "writeShut", "kept", "told", "gone", "polled", "raw"} {
 		if b.has(bitReading << i) {
 			s.WriteString(" " + name)
 		}
@@ -247,9 +253,10 @@ func (l *lifeWord) open() bool {
 	return ok
 }
 
-// peerGone records that the peer's side is over. It returns true the first time.
-func (l *lifeWord) peerGone(errno syscall.Errno, ended bool) (first bool) {
-	old, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+// peerGone records that the peer's side is over, and ended that its input is complete. With disconnect it claims, in
+// the same step, the run of OnDisconnect as claimDisconnect does.
+func (l *lifeWord) peerGone(errno syscall.Errno, ended, disconnect bool) (claimed bool) {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
 		next := old
 		if !old.has(bitEnded) { // after an orderly end a failing write does not make reading fail
 			next = old.failed(errno)
@@ -258,11 +265,20 @@ func (l *lifeWord) peerGone(errno syscall.Errno, ended bool) (first bool) {
 			next |= bitEnded
 		}
 		if old.phase().mayBecome(phasePeerDone) {
-			return next.with(phasePeerDone), true
+			next = next.with(phasePeerDone) | bitGone
 		}
-		return next, old.phase() == phasePeerDone && next != old
+		claimed = disconnect && next.disconnectDue()
+		if claimed {
+			next = next + oneRef | bitDisconnected
+		}
+		return next, old.phase() <= phasePeerDone && next != old
 	})
-	return ok && old.phase() == phaseOpen
+	return ok && claimed
+}
+
+// disconnectDue holds if OnDisconnect may run now and has not been started.
+func (b lifeBits) disconnectDue() bool {
+	return b.has(bitGone) && b.has(bitConnected) && !b.has(bitDisconnected)
 }
 
 // close moves to closing, unless that has happened. The winner must then leave for the connection itself.
@@ -308,8 +324,7 @@ func (l *lifeWord) clearConnected() bool {
 // claimDisconnect returns true, once, to the one who has to run OnDisconnect, with a reference.
 func (l *lifeWord) claimDisconnect() bool {
 	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
-		due := old.phase() == phasePeerDone && old.has(bitConnected) && !old.has(bitDisconnected)
-		return old + oneRef | bitDisconnected, due
+		return old + oneRef | bitDisconnected, old.disconnectDue() && old.phase() < phaseClosed
 	})
 	return ok
 }

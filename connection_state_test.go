@@ -12,7 +12,7 @@ import (
 func TestLifeMovesOnlyAlongTheTable(t *testing.T) {
 	moves := map[phase]func(l *lifeWord){
 		phaseOpen:     func(l *lifeWord) { l.open() },
-		phasePeerDone: func(l *lifeWord) { l.peerGone(0, true) },
+		phasePeerDone: func(l *lifeWord) { l.peerGone(0, true, false) },
 		phaseClosing:  func(l *lifeWord) { l.close(causeUser) },
 		phaseClosed: func(l *lifeWord) {
 			if l.load().phase() == phaseClosing {
@@ -87,8 +87,8 @@ func TestLifeFirstErrnoStays(t *testing.T) {
 	var l lifeWord
 	l.begin(true)
 	l.open()
-	require.True(t, l.peerGone(syscall.ECONNRESET, false))
-	require.False(t, l.peerGone(syscall.EPIPE, true))
+	l.peerGone(syscall.ECONNRESET, false, false)
+	l.peerGone(syscall.EPIPE, true, false)
 	require.Equal(t, syscall.ECONNRESET, l.load().errno())
 	require.True(t, l.load().has(bitEnded))
 }
@@ -112,7 +112,7 @@ func TestLifeDisconnectIsClaimedOnceAndAfterConnect(t *testing.T) {
 	var l lifeWord
 	l.begin(false)
 	l.open()
-	l.peerGone(0, true)
+	require.False(t, l.peerGone(0, true, true), "OnConnect has not returned")
 	require.False(t, l.claimDisconnect(), "OnConnect has not returned")
 	l.set(bitConnected)
 	require.True(t, l.claimDisconnect())
@@ -160,8 +160,8 @@ func TestLifeNamesItself(t *testing.T) {
 	l.begin(true)
 	l.open()
 	l.enter(bitReading, phaseOpen)
-	l.peerGone(syscall.ECONNRESET, true)
-	require.Equal(t, "peer done refs=2 errno=connection reset by peer reading connected ended", l.load().String())
+	l.peerGone(syscall.ECONNRESET, true, false)
+	require.Equal(t, "peer done refs=2 errno=connection reset by peer reading connected ended gone", l.load().String())
 	require.Equal(t, "phase(7)", phase(7).String())
 	require.Equal(t, "cause(7)", cause(7).String())
 }

@@ -7,31 +7,35 @@ package netpoll
 
 import (
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// CloseRead shuts down the reading side: reads return what is buffered and then io.EOF. The writing side goes on.
+// CloseRead shuts down the reading side: reads return what is buffered and then io.EOF, and what the peer sends from
+// then on is dropped. The writing side goes on, and the peer's end is noticed as before.
 func (c *connection) CloseRead() error {
 	if c.life.enter(0, phasePeerDone) != entered {
 		return Exception(ErrConnClosed, "when close read")
 	}
 	defer c.leave(0)
-	c.life.set(bitEnded | bitReadShut)
+	c.life.set(bitReadShut)
 	c.reading.wake()
-	return c.transport.closeRead()
+	if c.paused.CompareAndSwap(true, false) {
+		_ = c.transport.rearm()
+	}
+	return nil
 }
 
 // CloseWrite shuts down the writing side: the peer reads everything that was flushed and then the end of the stream.
-// What was not flushed is dropped, and later writes fail with EPIPE. The reading side goes on.
+// A Flush that is waiting, and later ones, fail with EPIPE and drop what was not sent. The reading side goes on.
 func (c *connection) CloseWrite() error {
 	if c.life.enter(0, phasePeerDone) != entered {
 		return Exception(ErrConnClosed, "when close write")
 	}
 	defer c.leave(0)
 	c.life.set(bitWriteShut)
+	c.writing.wake()
 	return c.transport.closeWrite()
 }
 
@@ -87,37 +91,3 @@ func (c *connection) File() (f *os.File, err error) {
 	})
 	return f, err
 }
-
-// SyscallConn gives access to the descriptor. Control runs its function while the descriptor cannot be closed. The
-// functions given to Read and Write are called once: the poller takes incoming bytes into the connection's buffer, so
-// one that returns false, to wait for readiness, ends the call with an error that Is [errors.ErrUnsupported].
-func (c *connection) SyscallConn() (syscall.RawConn, error) {
-	if c.transport.fd() < 0 {
-		return nil, Exception(ErrUnsupported, "when syscall conn")
-	}
-	return rawConn{c}, nil
-}
-
-// rawConn implements syscall.RawConn.
-type rawConn struct{ c *connection }
-
-func (r rawConn) Control(f func(fd uintptr)) error {
-	return r.c.withFd("when control", func(fd int) error {
-		f(uintptr(fd))
-		return nil
-	})
-}
-
-func (r rawConn) Read(f func(fd uintptr) (done bool)) error  { return r.once("when raw read", f) }
-func (r rawConn) Write(f func(fd uintptr) (done bool)) error { return r.once("when raw write", f) }
-
-func (r rawConn) once(what string, f func(fd uintptr) (done bool)) error {
-	return r.c.withFd(what, func(fd int) error {
-		if f(uintptr(fd)) {
-			return nil
-		}
-		return Exception(ErrUnsupported, what+": waiting for readiness")
-	})
-}
-
-var _ syscall.RawConn = rawConn{}

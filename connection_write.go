@@ -95,20 +95,21 @@ func (c *connection) WriteByte(b byte) (err error) {
 // Flush implements Writer. It returns nil when every byte is in the kernel, and waits while the socket is full, until
 // the write timeout or deadline. What could not be sent stays queued, in order, and the next Flush sends it first.
 func (c *connection) Flush() error {
-	_, err := c.submit(nil, "when flush")
+	_, err := c.submit(nil, "when flush", 0)
 	return err
 }
 
 // Write implements net.Conn: it sends what is pending in Writer and then p, and returns how many bytes of p the kernel
 // took. What it did not take is not sent later.
 func (c *connection) Write(p []byte) (n int, err error) {
+	start := c.writing.callStart()
 	c.writers.Lock()
 	defer c.writers.Unlock()
-	return c.submit(p, "when write")
+	return c.submit(p, "when write", start)
 }
 
-// submit sends everything that was written so far, and extra behind it.
-func (c *connection) submit(extra []byte, what string) (n int, err error) {
+// submit sends everything that was written so far, and extra behind it. A start that is not 0 is when the call began.
+func (c *connection) submit(extra []byte, what string, start int64) (n int, err error) {
 	switch c.life.enter(bitProducing|bitFlushing, phasePeerDone) {
 	case entryBusy:
 		return 0, Exception(ErrConcurrentAccess, what)
@@ -117,7 +118,7 @@ func (c *connection) submit(extra []byte, what string) (n int, err error) {
 	}
 	own := bitProducing | bitFlushing
 	if err = c.out.Flush(); err == nil {
-		n, err = c.send(extra, what, &own)
+		n, err = c.send(extra, what, start, &own)
 	}
 	c.leave(own)
 	c.settle()
@@ -125,8 +126,9 @@ func (c *connection) submit(extra []byte, what string) (n int, err error) {
 }
 
 // send works through the queued output and extra. It owns what own says; while it waits others may fill the output.
-func (c *connection) send(extra []byte, what string, own *lifeBits) (n int, err error) {
+func (c *connection) send(extra []byte, what string, start int64, own *lifeBits) (n int, err error) {
 	if c.life.load().has(bitWriteShut) {
+		c.dropOutput()
 		return 0, Exception(syscall.EPIPE, what)
 	}
 	if c.writing.expired() {
@@ -134,7 +136,7 @@ func (c *connection) send(extra []byte, what string, own *lifeBits) (n int, err 
 	}
 	v := getVector()
 	defer v.put()
-	for start := int64(0); c.out.Len() > 0 || n < len(extra); {
+	for c.out.Len() > 0 || n < len(extra) {
 		v.fill(&c.out, extra[n:])
 		sent, err := c.transport.send(v)
 		queued := min(sent, c.out.Len())
@@ -148,6 +150,8 @@ func (c *connection) send(extra []byte, what string, own *lifeBits) (n int, err 
 		case err == errWouldBlock:
 			if start == 0 {
 				start = now()
+			}
+			if *own != bitFlushing {
 				c.life.yield(bitProducing)
 				*own = bitFlushing
 			}
@@ -181,8 +185,11 @@ func (c *connection) waitRoom(start int64, what string) error {
 		return Exception(err, what)
 	}
 	for c.wantWrite.Load() {
-		if c.life.load().phase() >= phaseClosing {
+		switch b := c.life.load(); {
+		case b.phase() >= phaseClosing:
 			return Exception(ErrConnClosed, what)
+		case b.has(bitWriteShut):
+			return c.sendFailed(syscall.EPIPE, what)
 		}
 		deadline := c.writing.until(start)
 		if deadline != noDeadline && deadline <= now() {
@@ -203,7 +210,11 @@ func (c *connection) sendFailed(err error, what string) error {
 	if no == 0 {
 		return Exception(err, what)
 	}
+	if endsConnection(no) {
+		c.dropOutput()
+	}
 	switch {
+	case c.life.load().has(bitWriteShut): // this side asked for it
 	case no == syscall.EPIPE: // why it is broken, the reading side will know, or knows
 		c.peerGone(0, false)
 		if first := c.life.load().errno(); first != 0 {
@@ -213,4 +224,9 @@ func (c *connection) sendFailed(err error, what string) error {
 		c.peerGone(no, false)
 	}
 	return Exception(no, what)
+}
+
+// dropOutput forgets what can never be sent. The caller holds bitFlushing.
+func (c *connection) dropOutput() {
+	_ = c.dequeue(c.out.Len())
 }

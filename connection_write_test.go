@@ -412,7 +412,7 @@ func TestAskingForMoreThanWasAllocatedIsAnError(t *testing.T) {
 		"MallocAck beyond":              func() error { return w.MallocAck(6) },
 		"MallocAck below 0":             func() error { return w.MallocAck(-1) },
 		"WriteDirect before all":        func() error { return w.WriteDirect([]byte("x"), 6) },
-		"WriteDirect long before all":   func() error { return w.WriteDirect([]byte("x"), 1<<40) },
+		"WriteDirect long before all":   func() error { return w.WriteDirect([]byte("x"), 1<<30) },
 		"Append of something unrelated": func() error { return w.Append(conn.Writer()) },
 	}
 	for name, do := range misuse {

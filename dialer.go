@@ -143,7 +143,7 @@ func dialNet(ctx context.Context, d *net.Dialer, network, address string) (*conn
 	_ = conn.Close() // the duplicate, if there is one, keeps the socket open
 	if err == nil {
 		c := newSocketConnection(socket)
-		if err = c.start(); err == nil {
+		if err = c.start(causeFailed); err == nil {
 			return c, nil
 		}
 	}

@@ -19,7 +19,7 @@ import (
 //	CloseCallbacks   the connection is closed and no OnRequest runs any more; the last one added comes first
 //
 // Then the descriptor is closed. A connection is closed by Close, and by itself when the peer is gone and OnRequest has
-// had the chance to read what came before. OnDisconnect does not run for a connection that was closed on this side
+// had the chance to read what came before; without an OnRequest it belongs to whoever reads it, who must close it. OnDisconnect does not run for a connection that was closed on this side
 // first. A panic in a callback is logged and closes that connection; the server goes on.
 type EventLoop interface {
 	// Serve accepts connections from ln, which it owns from then on, and blocks. It returns nil after Shutdown, at once
@@ -75,7 +75,7 @@ type OnDisconnect func(ctx context.Context, connection Connection)
 type OnRequest func(ctx context.Context, connection Connection) error
 
 // NewEventLoop makes an event loop that is ready to Serve. It starts nothing and returns no error. A nil onRequest
-// leaves the input of a connection to whoever reads it, or to a handler that OnConnect sets by SetOnRequest.
+// leaves a connection to whoever reads it, and has to close it, or to a handler that OnConnect sets by SetOnRequest.
 func NewEventLoop(onRequest OnRequest, ops ...Option) (EventLoop, error) {
 	return newServer(newOptions(onRequest, ops)), nil
 }

@@ -56,7 +56,7 @@ func NewFDConnection(fd int) (Connection, error) {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
 	c := newSocketConnection(socketInfo{fd: fd, network: network, local: localAddr(fd), remote: remoteAddr(fd)})
-	if err := c.start(); err != nil {
+	if err := c.start(causeDetach); err != nil {
 		return nil, err
 	}
 	return c.self, nil

@@ -262,12 +262,12 @@ func noLeak(t testing.TB) {
 
 // cpuDuring returns how much processor time the process used while d passed.
 func cpuDuring(d time.Duration) time.Duration {
-	before := processTime()
+	before := processorTime()
 	time.Sleep(d)
-	return processTime() - before
+	return processorTime() - before
 }
 
-func processTime() time.Duration {
+func processorTime() time.Duration {
 	var ru syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
 		panic(err)
@@ -283,28 +283,28 @@ func idles(t testing.TB) {
 	require.Less(t, used, window/2, "processor time used in %v with nothing to do", window)
 }
 
-// lockedBuffer is a bytes.Buffer for several goroutines.
-type lockedBuffer struct {
+// lockedLog is a bytes.Buffer for several goroutines.
+type lockedLog struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (b *lockedBuffer) Write(p []byte) (int, error) {
+func (b *lockedLog) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.Write(p)
 }
 
-func (b *lockedBuffer) String() string {
+func (b *lockedLog) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
 
 // captureLog collects what the library logs until the test ends.
-func captureLog(t testing.TB) *lockedBuffer {
+func captureLog(t testing.TB) *lockedLog {
 	t.Helper()
-	log := new(lockedBuffer)
+	log := new(lockedLog)
 	netpoll.SetLoggerOutput(log)
 	t.Cleanup(func() { netpoll.SetLoggerOutput(os.Stderr) })
 	return log

@@ -220,7 +220,7 @@ func (ln *listener) Accept() (net.Conn, error) {
 		return nil, ln.opError("accept", err)
 	}
 	c := newSocketConnection(socket)
-	if err := c.start(); err != nil {
+	if err := c.start(causeFailed); err != nil {
 		return nil, ln.opError("accept", err)
 	}
 	return c.self, nil
@@ -325,6 +325,9 @@ func (ln *listener) Close() error {
 	return err
 }
 
+// errServedAlready ends a second Serve of a listener; the first goes on.
+var errServedAlready = errors.New("netpoll: serve: listener is being served already")
+
 // attach makes a the one that is told of Close.
 func (ln *listener) attach(a *acceptor) error {
 	ln.mu.Lock()
@@ -333,7 +336,7 @@ func (ln *listener) attach(a *acceptor) error {
 	case ln.closed:
 		return ln.closedError("accept")
 	case ln.acceptor != nil:
-		return ln.opError("accept", errors.New("listener is being served already"))
+		return errServedAlready
 	}
 	ln.acceptor = a
 	return nil

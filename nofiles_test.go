@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/cloudwego/netpoll"
 	"github.com/stretchr/testify/require"
@@ -66,13 +65,14 @@ func (f fillers) free(t *testing.T, n int) fillers {
 // unconnected returns sockets that can connect without a further descriptor.
 func unconnected(t *testing.T, n int) []int {
 	t.Helper()
+	timeout := unix.NsecToTimeval(int64(eventTimeout))
 	fds := make([]int, n)
 	for i := range fds {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		require.NoError(t, err)
 		t.Cleanup(func() { closeFd(fd) })
 		require.NoError(t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO,
-			&unix.Timeval{Sec: int64(eventTimeout / time.Second)}))
+			&timeout))
 		fds[i] = fd
 	}
 	return fds

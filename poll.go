@@ -54,14 +54,15 @@ type poller struct {
 	closing atomic.Bool   // set once by retire; read by the poll goroutine
 	done    chan struct{} // closed when the poll goroutine has ended
 	failure error         // why it ended early; written before done is closed
+	failed  func(*poller) // called then, before it takes no more descriptors; may be nil
 }
 
-func newPoller() (*poller, error) {
+func newPoller(failed func(*poller)) (*poller, error) {
 	sel, err := newSelector()
 	if err != nil {
 		return nil, err
 	}
-	p := &poller{sel: sel, done: make(chan struct{})}
+	p := &poller{sel: sel, done: make(chan struct{}), failed: failed}
 	go p.run()
 	return p, nil
 }
@@ -73,13 +74,18 @@ func (p *poller) run() {
 	if err := p.sel.park(p.turn); err != nil {
 		p.failure = err
 	}
-	if p.failure != nil {
-		logger().Printf("netpoll: poller failed, its connections are closed: %v", p.failure)
+	if p.failure == nil {
+		p.sel.close()
+		return
 	}
+	logger().Printf("netpoll: poller failed, its connections are closed: %v", p.failure)
+	if p.failed != nil {
+		p.failed(p)
+	}
+	// The queue's descriptor is left to the garbage collector: watches that are being closed still name it.
 	for _, w := range p.slots.closeAll() {
 		w.handler.onPoll(evLost | evErr)
 	}
-	p.sel.close()
 }
 
 // turn handles events until a look finds none. That last look is what makes parking safe: the kernel wakes nobody for
@@ -119,7 +125,8 @@ func (p *poller) retire() {
 	p.sel.interrupt()
 }
 
-// errPollerGone: the poller ended between being picked and being asked to watch. The next pick finds another.
+// errPollerGone: the poller ended between being picked and being asked to watch. It has left its set before, so the next
+// pick finds another.
 var errPollerGone = errors.New("netpoll: poller has ended")
 
 // watch ties one descriptor to one slot of a poller. It is embedded in what is watched and used once; the zero value

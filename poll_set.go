@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -45,7 +46,7 @@ func pickPoller() (*poller, error) { return pollers.pick() }
 
 func (s *pollerSet) pick() (*poller, error) {
 	list := s.current.Load()
-	if list == nil {
+	for list == nil {
 		if err := s.init(); err != nil {
 			return nil, err
 		}
@@ -101,7 +102,7 @@ func (s *pollerSet) adjust(n int) error {
 	keep := min(n, len(old))
 	next := append(make([]*poller, 0, n), old[:keep]...)
 	for len(next) < n {
-		p, err := newPoller()
+		p, err := newPoller(s.drop)
 		if err != nil {
 			for _, started := range next[keep:] {
 				started.retire()
@@ -115,6 +116,22 @@ func (s *pollerSet) adjust(n int) error {
 		surplus.retire()
 	}
 	return nil
+}
+
+// drop takes a poller that failed out of the set. The next pick starts one in its place if it was the last.
+func (s *pollerSet) drop(p *poller) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.current.Load()
+	if list == nil {
+		return
+	}
+	rest := slices.DeleteFunc(slices.Clone(*list), func(q *poller) bool { return q == p })
+	if len(rest) == 0 {
+		s.current.Store(nil)
+	} else {
+		s.current.Store(&rest)
+	}
 }
 
 // setBalance changes how new connections are spread.

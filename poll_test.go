@@ -62,7 +62,7 @@ func socketPair(t *testing.T) (a, b int) {
 
 func testPoller(t *testing.T) *poller {
 	t.Helper()
-	p, err := newPoller()
+	p, err := newPoller(nil)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		p.retire()
@@ -173,7 +173,7 @@ func TestClosedWatchIsSilentThoughADuplicateLives(t *testing.T) {
 }
 
 func TestRetiredPollerServesWhatItHasAndEndsWithIt(t *testing.T) {
-	p, err := newPoller()
+	p, err := newPoller(nil)
 	require.NoError(t, err)
 	a, b := socketPair(t)
 	r := newRecorder(a)
@@ -193,7 +193,7 @@ func TestFailedPollerTellsAllItWatches(t *testing.T) {
 	var log lockedBuffer
 	SetLoggerOutput(&log)
 	defer SetLoggerOutput(os.Stderr)
-	p, err := newPoller()
+	p, err := newPoller(nil)
 	require.NoError(t, err)
 	a, b := socketPair(t)
 	r := newRecorder(a)

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"github.com/cloudwego/netpoll/internal/runner"
 )
 
 // server implements EventLoop.
@@ -56,7 +54,9 @@ func (s *server) Serve(ln net.Listener) error {
 		a.start()
 		<-a.done
 	}
-	_ = l.Close() // most often it is closed already
+	if a.err != errServedAlready {
+		_ = l.Close() // most often it is closed already
+	}
 	return a.err
 }
 
@@ -84,7 +84,9 @@ func (s *server) Shutdown(ctx context.Context) error {
 		a.finish(nil)
 		_ = a.ln.Close()
 	}
-	closeIdle(conns)
+	for _, c := range conns {
+		c.closeIfIdle() // one that is busy closes itself when it becomes idle
+	}
 	select {
 	case <-s.empty:
 		return nil
@@ -95,18 +97,6 @@ func (s *server) Shutdown(ctx context.Context) error {
 		return nil
 	default:
 		return &ShutdownError{Err: ctx.Err(), Busy: s.busy()}
-	}
-}
-
-// closeIdle closes those of conns that are idle; a busy one closes itself when it becomes idle. Close callbacks may
-// block: neither the caller nor another connection waits for them.
-func closeIdle(conns []*connection) {
-	for _, c := range conns {
-		if c.calls.hasCloseCallbacks() {
-			runner.Run(context.Background(), func() { c.closeIfIdle() })
-		} else {
-			c.closeIfIdle()
-		}
 	}
 }
 
@@ -157,21 +147,25 @@ func (s *server) takePlace(a *acceptor) bool {
 	return true
 }
 
-// returnPlace gives back a place that was taken for nothing.
+// returnPlace gives back a place that was taken for nothing. No descriptor came free with it, so those that wait for
+// one go on waiting.
 func (s *server) returnPlace() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.placeFreed()
+	s.placeFreed(func(a *acceptor) bool { return a.retry == nil })
 }
 
-// placeFreed tells of one place less. The caller holds mu.
-func (s *server) placeFreed() {
+// placeFreed tells of one place less, and lets those of the stalled acceptors that it helps try again. The caller holds
+// mu.
+func (s *server) placeFreed(helps func(*acceptor) bool) {
 	s.places--
 	if s.places == 0 && s.ending.Load() {
 		close(s.empty)
 	}
-	for len(s.stalled) > 0 {
-		s.unstall(s.stalled[0])
+	for _, a := range slices.Clone(s.stalled) {
+		if helps(a) {
+			s.unstall(a)
+		}
 	}
 }
 
@@ -182,6 +176,7 @@ func (s *server) register(c *connection) bool {
 	if s.ending.Load() {
 		return false
 	}
+	c.owner = s
 	c.link.next = s.first
 	if s.first != nil {
 		s.first.link.prev = c
@@ -204,7 +199,7 @@ func (s *server) connClosed(c *connection) {
 		c.link.next.link.prev = c.link.prev
 	}
 	c.link = connLink{}
-	s.placeFreed()
+	s.placeFreed(func(*acceptor) bool { return true })
 }
 
 // draining implements connOwner.

@@ -102,6 +102,35 @@ func TestShutdownWaitsForOnConnect(t *testing.T) {
 	require.NoError(t, receive(t, done))
 }
 
+// Behaviour 6.1: a connection that a goroutine outside the handlers waits to read from is idle.
+func TestShutdownClosesConnectionWithWaitingReader(t *testing.T) {
+	conns := make(chan netpoll.Connection, 1)
+	s := newLifeServer(t, "tcp", nil,
+		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
+			conns <- conn
+			return ctx
+		}))
+	c := s.dial()
+	conn := receive(t, conns)
+	result := blocked(t, func() error { return waitForMore(conn) })
+	require.NoError(t, receive(t, shutdownIn(s.loop)))
+	require.ErrorIs(t, receive(t, result), netpoll.ErrConnClosed)
+	_, err := c.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+}
+
+// Behaviour 6.1: Shutdown closes a connection that has just answered, whatever its goroutines still have to finish.
+func TestShutdownRightAfterAnAnswerDoesNotWait(t *testing.T) {
+	for range rounds(2000, 500) {
+		s := newLifeServer(t, "tcp", echo)
+		c, err := net.Dial("tcp", s.ln.Addr().String())
+		require.NoError(t, err)
+		require.NoError(t, roundTrip(c, "hello"))
+		require.NoError(t, receive(t, shutdownIn(s.loop)))
+		require.NoError(t, c.Close())
+	}
+}
+
 // Behaviour 6.1: Shutdown returns ctx.Err() when ctx ends first. The busy connection still sends its reply, and then
 // ends, because its server is shut down.
 func TestShutdownReturnsContextErrorAndLeavesBusyConnection(t *testing.T) {
@@ -207,7 +236,7 @@ func TestServeRacingWithShutdownAlwaysReturns(t *testing.T) {
 }
 
 // Behaviour 6.1: the end of the listener ends Serve with an error that Is net.ErrClosed; established connections go on.
-func TestCreatedListenerClosedUnderServeEndsServe(t *testing.T) {
+func TestServeEndsWithItsListenerAndConnectionsGoOn(t *testing.T) {
 	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	loop, err := netpoll.NewEventLoop(echo)

@@ -35,8 +35,7 @@ type transport interface {
 	// goroutine at a time.
 	send(v *vector) (n int, err error)
 
-	// closeRead and closeWrite end one direction; the other goes on.
-	closeRead() error
+	// closeWrite ends the sending direction, after what was sent; the other goes on.
 	closeWrite() error
 	// release frees the transport, and its descriptor unless keep is set. It is called once, after stop, when nobody
 	// uses the transport any more.

@@ -92,10 +92,6 @@ func (s *socket) gather(v *vector) (int, error) {
 	return gatherWrite(s.sysfd, v)
 }
 
-func (s *socket) closeRead() error {
-	return os.NewSyscallError("shutdown", syscall.Shutdown(s.sysfd, syscall.SHUT_RD))
-}
-
 func (s *socket) closeWrite() error {
 	return os.NewSyscallError("shutdown", syscall.Shutdown(s.sysfd, syscall.SHUT_WR))
 }

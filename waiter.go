@@ -98,6 +98,14 @@ func (d *direction) until(start int64) int64 {
 	return noDeadline
 }
 
+// callStart is when a call begins that has to wait for its turn, 0 if nobody will ask.
+func (d *direction) callStart() int64 {
+	if d.timeout.Load() == 0 {
+		return 0
+	}
+	return now()
+}
+
 // expired reports whether a deadline that was set has passed.
 func (d *direction) expired() bool {
 	t := d.deadline.Load()
@@ -106,9 +114,10 @@ func (d *direction) expired() bool {
 
 // setTimeout replaces the timeout, and the deadline with it. A negative one is ignored.
 func (d *direction) setTimeout(timeout time.Duration) {
-	if timeout >= 0 {
-		d.timeout.Store(int64(timeout))
+	if timeout < 0 {
+		return
 	}
+	d.timeout.Store(int64(timeout))
 	d.deadline.Store(0)
 	d.wake()
 }

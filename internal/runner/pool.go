@@ -14,7 +14,7 @@ import (
 
 const (
 	// maxIdle bounds how many workers wait for work.
-	maxIdle = 256
+	maxIdle = 1024
 	// trimInterval is how often workers that were not needed in the meantime are let go.
 	trimInterval = 200 * time.Millisecond
 )

@@ -39,7 +39,7 @@ func Run(ctx context.Context, f func()) {
 }
 
 // Set makes f the runner of every later task; tasks already handed over stay where they are. Nil restores the default,
-// the process-wide pool of gopool. It may be called at any time.
+// the pool of this package. It may be called at any time.
 func Set(f Func) {
 	if f == nil {
 		current.Store(nil)

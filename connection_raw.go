@@ -1,0 +1,112 @@
+//go:build unix
+
+package netpoll
+
+// This file holds access to the descriptor by functions of the user, as package net has it: syscall.RawConn.
+
+import (
+	"syscall"
+)
+
+// SyscallConn gives access to the descriptor, which cannot be closed while a function given to the result runs.
+//
+// The functions given to Read and Write are called again, when the descriptor is ready, until they return true; they
+// must not block. Deadlines and timeouts bound the waiting, and Close ends it. Read counts as the one reader of the
+// connection, Write as the one that flushes. While Read runs, arriving bytes are left to its function; what had arrived
+// before is in the connection's buffer and not seen by it.
+func (c *connection) SyscallConn() (syscall.RawConn, error) {
+	if c.transport.fd() < 0 {
+		return nil, Exception(ErrUnsupported, "when syscall conn")
+	}
+	return rawConn{c}, nil
+}
+
+// rawConn implements syscall.RawConn.
+type rawConn struct{ c *connection }
+
+var _ syscall.RawConn = rawConn{}
+
+// Control implements syscall.RawConn.
+func (r rawConn) Control(f func(fd uintptr)) error {
+	return r.c.withFd("when raw control", func(fd int) error {
+		f(uintptr(fd))
+		return nil
+	})
+}
+
+// Read implements syscall.RawConn.
+func (r rawConn) Read(f func(fd uintptr) (done bool)) error {
+	c := r.c
+	switch c.life.enter(bitReading|bitRaw, phasePeerDone) {
+	case entryBusy:
+		return Exception(ErrConcurrentAccess, "when raw read")
+	case entryShut:
+		return Exception(ErrConnClosed, "when raw read")
+	}
+	defer c.leave(bitReading)
+	defer c.endRawRead()
+	w := c.reading.startWaiting()
+	defer c.reading.stopWaiting(w)
+	for start := now(); !f(uintptr(c.transport.fd())); {
+		if err := c.waitReadable(w, start); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waitReadable waits until the poller has reported the descriptor, which it then watches no more, or for a reason to
+// give up.
+func (c *connection) waitReadable(w *waiter, start int64) error {
+	if c.paused.CompareAndSwap(true, false) {
+		if err := c.transport.rearm(); err != nil {
+			return Exception(err, "when raw read")
+		}
+	}
+	for !c.paused.Load() {
+		if b := c.life.load(); b.phase() >= phaseClosing || b.has(bitEnded|bitReadShut) {
+			return c.inputOver()
+		}
+		deadline := c.reading.until(start)
+		if deadline <= now() {
+			return Exception(ErrReadTimeout, c.peerName())
+		}
+		w.wait(deadline)
+	}
+	return nil
+}
+
+// reportRaw tells a function of RawConn.Read that there is something for it.
+func (c *connection) reportRaw() {
+	if !c.paused.Swap(true) {
+		_ = c.transport.rearm()
+		c.reading.wake()
+	}
+}
+
+// endRawRead gives the descriptor's input back to the connection.
+func (c *connection) endRawRead() {
+	c.life.yield(bitRaw)
+	if c.paused.CompareAndSwap(true, false) {
+		_ = c.transport.rearm()
+	}
+}
+
+// Write implements syscall.RawConn.
+func (r rawConn) Write(f func(fd uintptr) (done bool)) error {
+	c := r.c
+	switch c.life.enter(bitFlushing, phasePeerDone) {
+	case entryBusy:
+		return Exception(ErrConcurrentAccess, "when raw write")
+	case entryShut:
+		return Exception(ErrConnClosed, "when raw write")
+	}
+	defer c.settle()
+	defer c.leave(bitFlushing)
+	for start := now(); !f(uintptr(c.transport.fd())); {
+		if err := c.waitRoom(start, "when raw write"); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package netpoll_test
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll"
+)
+
+func rawOf(t *testing.T, conn netpoll.Connection) syscall.RawConn {
+	t.Helper()
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	require.NoError(t, err)
+	return raw
+}
+
+// A function of RawConn.Read gets the bytes that arrive while it waits, and the connection those that come after.
+func TestRawReadWaitsForInput(t *testing.T) {
+	overNetworks(t, func(t *testing.T, network string) {
+		conn, peer := rawPair(t, network)
+		buf := make([]byte, 16)
+		var n int
+		var failure error
+		done := blocked(t, func() error {
+			return rawOf(t, conn).Read(func(fd uintptr) bool {
+				n, failure = syscall.Read(int(fd), buf)
+				return failure != syscall.EAGAIN
+			})
+		})
+		send(t, peer, "first")
+		require.NoError(t, receive(t, done))
+		require.NoError(t, failure)
+		require.Equal(t, "first", string(buf[:n]))
+		send(t, peer, "second")
+		got, err := conn.Reader().ReadString(6)
+		require.NoError(t, err)
+		require.Equal(t, "second", got)
+	})
+}
+
+func TestRawReadEndsWithDeadlineAndClose(t *testing.T) {
+	conn, _ := rawPair(t, "tcp")
+	never := func(uintptr) bool { return false }
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
+	require.ErrorIs(t, rawOf(t, conn).Read(never), os.ErrDeadlineExceeded)
+	require.NoError(t, conn.SetReadDeadline(time.Time{}))
+	done := blocked(t, func() error { return rawOf(t, conn).Read(never) })
+	require.NoError(t, conn.Close())
+	require.ErrorIs(t, receive(t, done), net.ErrClosed)
+	require.ErrorIs(t, rawOf(t, conn).Read(never), net.ErrClosed)
+	require.ErrorIs(t, rawOf(t, conn).Write(never), net.ErrClosed)
+	require.ErrorIs(t, rawOf(t, conn).Control(func(uintptr) {}), net.ErrClosed)
+}
+
+func TestRawReadSeesTheEnd(t *testing.T) {
+	conn, peer := rawPair(t, "tcp")
+	n := -1
+	done := blocked(t, func() error {
+		return rawOf(t, conn).Read(func(fd uintptr) bool {
+			var err error
+			n, err = syscall.Read(int(fd), make([]byte, 1))
+			return err != syscall.EAGAIN
+		})
+	})
+	require.NoError(t, peer.Close())
+	require.NoError(t, receive(t, done))
+	require.Zero(t, n)
+	_, err := conn.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+}
+
+func TestRawWriteWaitsForRoom(t *testing.T) {
+	conn, peer := rawPair(t, "unix")
+	const total = 4 << 20
+	left := total
+	done := blocked(t, func() error {
+		return rawOf(t, conn).Write(func(fd uintptr) bool {
+			for left > 0 {
+				n, err := syscall.Write(int(fd), make([]byte, min(left, 64<<10)))
+				if err != nil {
+					return err != syscall.EAGAIN
+				}
+				left -= n
+			}
+			return true
+		})
+	})
+	_, err := io.CopyN(io.Discard, peer, total)
+	require.NoError(t, err)
+	require.NoError(t, receive(t, done))
+	require.Zero(t, left)
+}

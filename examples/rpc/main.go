@@ -1,0 +1,85 @@
+// Command rpc makes many concurrent calls over one connection: requests and replies are frames with a length and the
+// number of their call, so that a reply may overtake another. frame.go has the format, client.go and server.go have the
+// two ends.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/cloudwego/netpoll"
+)
+
+func main() {
+	if err := run(context.Background(), os.Stdout); err != nil {
+		log.Fatal(err)
+	}
+}
+
+const callers = 100
+
+// run makes one call that stays open while many others, on the same connection, are answered.
+func run(ctx context.Context, w io.Writer) error {
+	gate := make(chan struct{}) // holds the answer to "slow" back
+	srv, err := newServer(func(request string) string {
+		if request == "slow" {
+			<-gate
+		}
+		return strings.ToUpper(request)
+	})
+	if err != nil {
+		return err
+	}
+	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+
+	err = callAll(ctx, ln.Addr().String(), gate, w)
+	return errors.Join(err, srv.Shutdown(ctx), <-served)
+}
+
+func callAll(ctx context.Context, addr string, gate chan struct{}, w io.Writer) error {
+	c, err := dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+
+	slow := make(chan string, 1)
+	go func() {
+		reply, err := c.Call(ctx, "slow")
+		slow <- fmt.Sprintf("%s, error %v", reply, err)
+	}()
+
+	var group sync.WaitGroup
+	errs := make([]error, callers)
+	for i := range callers {
+		group.Go(func() {
+			request := fmt.Sprintf("call %d", i)
+			reply, err := c.Call(ctx, request)
+			if err == nil && reply != strings.ToUpper(request) {
+				err = fmt.Errorf("the answer to %q is %q", request, reply)
+			}
+			errs[i] = err
+		})
+	}
+	group.Wait()
+	fmt.Fprintf(w, "%d concurrent calls on one connection: error %v\n", callers, errors.Join(errs...))
+	fmt.Fprintf(w, "the slow call was overtaken: %v\n", len(slow) == 0)
+	close(gate)
+	fmt.Fprintf(w, "the slow call: %s\n", <-slow)
+
+	c.Close()
+	_, err = c.Call(ctx, "too late")
+	fmt.Fprintf(w, "a call after Close: is ErrConnClosed %v\n", errors.Is(err, netpoll.ErrConnClosed))
+	return errors.Join(errs...)
+}

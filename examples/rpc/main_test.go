@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll"
+)
+
+// TestRunAnswersEveryCall runs the program and checks what it says it did.
+func TestRunAnswersEveryCall(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), &out))
+	require.Equal(t, `100 concurrent calls on one connection: error <nil>
+the slow call was overtaken: true
+the slow call: SLOW, error <nil>
+a call after Close: is ErrConnClosed true
+`, out.String())
+}
+
+// TestReadFrameWaitsForWholeFrames feeds a frame byte by byte: nothing may be taken before it is complete.
+func TestReadFrameWaitsForWholeFrames(t *testing.T) {
+	want := frame{call: 7, text: "text"}
+	encoded, err := want.buffer()
+	require.NoError(t, err)
+	require.NoError(t, encoded.Flush())
+	bytes := encoded.(*netpoll.LinkBuffer).Bytes()
+
+	in := netpoll.NewLinkBuffer()
+	for _, b := range bytes {
+		_, ok, err := readFrame(in)
+		require.NoError(t, err)
+		require.False(t, ok)
+		require.NoError(t, in.WriteByte(b))
+		require.NoError(t, in.Flush())
+	}
+	got, ok, err := readFrame(in)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, want, got)
+	require.Zero(t, in.Len())
+}
+
+// TestReadFrameRefusesHugeFrames checks that a peer cannot make the reader wait for more than it may send.
+func TestReadFrameRefusesHugeFrames(t *testing.T) {
+	in := netpoll.NewLinkBuffer()
+	_, err := in.WriteBinary([]byte{0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1})
+	require.NoError(t, err)
+	require.NoError(t, in.Flush())
+	_, ok, err := readFrame(in)
+	require.False(t, ok)
+	require.ErrorContains(t, err, "at most 65536")
+}

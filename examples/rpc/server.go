@@ -1,0 +1,38 @@
+package main
+
+// This file holds the server's end: each request is handled in a goroutine of its own, and answered when it is done.
+
+import (
+	"context"
+
+	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/mux"
+)
+
+// queueKey is the key of a connection's queue in its context.
+type queueKey struct{}
+
+// newServer makes a server that answers requests with what handle returns.
+func newServer(handle func(request string) string) (netpoll.EventLoop, error) {
+	onConnect := func(ctx context.Context, conn netpoll.Connection) context.Context {
+		return context.WithValue(ctx, queueKey{}, mux.NewShardQueue(0, conn))
+	}
+	onRequest := func(ctx context.Context, conn netpoll.Connection) error {
+		queue := ctx.Value(queueKey{}).(*mux.ShardQueue)
+		return forEachFrame(conn, func(f frame) {
+			go func() {
+				f.text = handle(f.text)
+				send(queue, f)
+			}()
+		})
+	}
+	return netpoll.NewEventLoop(onRequest, netpoll.WithOnConnect(onConnect))
+}
+
+// send queues a frame: what several goroutines queue at the same time goes out in one system call.
+func send(queue *mux.ShardQueue, f frame) {
+	queue.Add(func() (netpoll.Writer, bool) {
+		b, err := f.buffer()
+		return b, err != nil
+	})
+}

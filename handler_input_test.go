@@ -1,0 +1,128 @@
+//go:build linux
+
+package netpoll_test
+
+// Who gets the input where a handler is one of several that may want it: a handler that returns until its frame is
+// whole, a reader that was there first, and a goroutine that the handler handed its connection to.
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/cloudwego/netpoll"
+	"github.com/stretchr/testify/require"
+)
+
+// lengthFramed returns a message of n bytes behind its length.
+func lengthFramed(n int) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, uint32(n)), pattern(n)...)
+}
+
+// takeFrame is an OnRequest that consumes one frame if it is whole, and nothing otherwise.
+func takeFrame(to chan<- int) netpoll.OnRequest {
+	return func(_ context.Context, conn netpoll.Connection) error {
+		r := conn.Reader()
+		if r.Len() < 4 {
+			return nil
+		}
+		head, err := r.Peek(4)
+		if err != nil {
+			return err
+		}
+		n := int(binary.BigEndian.Uint32(head))
+		if r.Len() < 4+n {
+			return nil
+		}
+		if err = r.Skip(4 + n); err != nil {
+			return err
+		}
+		to <- n
+		return r.Release()
+	}
+}
+
+// Behaviour 5.5, 6.9: a handler that consumes one frame and then waits for the rest of the next one gets it, though
+// what it left is too much for the input to be taken up again by itself and too little to be the limit.
+func TestHandlerGetsEveryFrameThoughTheReadLimitCutsThem(t *testing.T) {
+	const limit, pairs = 1000, 20
+	for _, peerCloses := range []bool{false, true} {
+		t.Run(fmt.Sprintf("peer closes: %v", peerCloses), func(t *testing.T) {
+			frames, closed := make(chan int, 2*pairs), make(chan struct{})
+			s := newLifeServer(t, "tcp", takeFrame(frames), netpoll.WithReadLimit(limit),
+				netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
+					_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
+					return context.Background()
+				}))
+			c := s.dial()
+			var stream []byte
+			for range pairs {
+				stream = append(append(stream, lengthFramed(296)...), lengthFramed(896)...)
+			}
+			_, err := c.Write(stream)
+			require.NoError(t, err)
+			if peerCloses {
+				require.NoError(t, c.Close())
+				receive(t, closed)
+				require.Len(t, frames, 2*pairs, "frames that the handler saw before the connection was closed")
+			}
+			for range pairs {
+				require.Equal(t, 296, receive(t, frames))
+				require.Equal(t, 896, receive(t, frames))
+			}
+		})
+	}
+}
+
+// Behaviour 5.6: what a reader that was there before the handler leaves over goes to the handler, once that reader is
+// out of its way.
+func TestHandlerIsCalledForWhatAWaitingReaderLeft(t *testing.T) {
+	for range 20 {
+		conn, peer := rawPair(t, "tcp")
+		handled := make(chan string, 10)
+		result := blocked(t, func() error {
+			p, err := conn.Reader().Next(4)
+			if err == nil && string(p) != "head" {
+				err = fmt.Errorf("the reader got %q", p)
+			}
+			return err
+		})
+		require.NoError(t, conn.SetOnRequest(takeAll(handled)))
+		send(t, peer, "headrest")
+		require.NoError(t, receive(t, result))
+		require.Equal(t, "rest", receive(t, handled))
+		require.NoError(t, conn.Close())
+	}
+}
+
+// Behaviour 5.4: what a handler left to another goroutine can be read after the peer's end, and after the automatic
+// close that follows from it.
+func TestInputHandedToAGoroutineCanBeReadAfterTheAutomaticClose(t *testing.T) {
+	overNetworks(t, func(t *testing.T, network string) {
+		handed, closed := make(chan netpoll.Connection, 10), make(chan struct{})
+		s := newLifeServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
+			handed <- conn
+			return nil
+		}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
+			_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
+			return context.Background()
+		}))
+		c := s.dial()
+		_, err := io.WriteString(c, "aaaabbbb")
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		conn := receive(t, handed)
+		receive(t, closed)
+
+		for _, want := range []string{"aaaa", "bbbb"} {
+			p, err := conn.Reader().Next(len(want))
+			require.NoError(t, err)
+			require.Equal(t, want, string(p))
+		}
+		require.NoError(t, conn.Reader().Release())
+		_, err = conn.Reader().Next(1)
+		require.ErrorIs(t, err, netpoll.ErrConnClosed)
+	})
+}

@@ -1,0 +1,161 @@
+package netpoll
+
+// A poller that fails, what comes after it, and two moments that only the inside can hold still: the poller in the
+// middle of a receive, and a connection in the middle of being admitted.
+
+import (
+	"context"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// await returns what arrives on ch, or ends the test.
+func await[T any](t *testing.T, ch <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-ch:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("waited in vain for %s", what)
+	}
+	return v
+}
+
+// withFailingPoller makes a fresh poller the only one of the process until the test ends, and returns a function that
+// makes it fail. The pollers that came after it are let go then.
+func withFailingPoller(t *testing.T) (fail func()) {
+	t.Helper()
+	p, err := newPoller(pollers.drop)
+	require.NoError(t, err)
+	old := pollers.current.Swap(&[]*poller{p})
+	t.Cleanup(func() {
+		list := pollers.current.Swap(old)
+		if list == nil {
+			return
+		}
+		for _, p := range *list {
+			p.retire()
+			await(t, p.done, "the poller's end")
+		}
+	})
+	return func() {
+		t.Helper()
+		require.NoError(t, p.sel.file.Close()) // its queue, under it
+		p.sel.interrupt()
+		await(t, p.done, "the poller's failure")
+		require.Error(t, p.failure)
+	}
+}
+
+// Behaviour 6.5: when a poller has failed its connections end, and new ones do not try for ever to use it: they work, on
+// another one.
+func TestConnectionsGoOnAfterAPollerFailed(t *testing.T) {
+	var log lockedBuffer
+	SetLoggerOutput(&log)
+	defer SetLoggerOutput(os.Stderr)
+	fail := withFailingPoller(t)
+	lost, _ := fdConnection(t)
+	fail()
+	_, err := lost.Reader().Next(1)
+	require.ErrorIs(t, err, ErrConnClosed)
+
+	conn, peer := fdConnection(t)
+	_, err = unix.Write(peer, []byte("hello"))
+	require.NoError(t, err)
+	s, err := conn.Reader().ReadString(5)
+	require.NoError(t, err)
+	require.Equal(t, "hello", s)
+	require.NoError(t, conn.Close())
+}
+
+// fdConnection returns a connection of a descriptor, and the other end. It fails the test if that takes for ever.
+func fdConnection(t *testing.T) (conn Connection, peer int) {
+	t.Helper()
+	fd, peer := GetSysFdPairs()
+	require.GreaterOrEqual(t, fd, 0)
+	t.Cleanup(func() { unix.Close(peer) })
+	made := make(chan error, 1)
+	go func() {
+		var err error
+		conn, err = NewFDConnection(fd)
+		made <- err
+	}()
+	require.NoError(t, await(t, made, "NewFDConnection"))
+	t.Cleanup(func() { conn.Close() })
+	require.NoError(t, conn.SetReadTimeout(20*time.Second))
+	return conn, peer
+}
+
+// gatedTransport holds each receive until told to go on.
+type gatedTransport struct {
+	transport
+	receiving chan struct{} // one mark for each receive that begins
+	goOn      chan struct{}
+}
+
+func (g *gatedTransport) receive(in *LinkBuffer, size int) (int, bool, error) {
+	g.receiving <- struct{}{}
+	<-g.goOn
+	return g.transport.receive(in, size)
+}
+
+// Behaviour 5.11: when Detach returns, the poller does not use the descriptor any more, nor will it.
+func TestDetachWaitsForThePollerThatReceives(t *testing.T) {
+	conns := make(chan *connection, 1)
+	gate := &gatedTransport{receiving: make(chan struct{}, 100), goOn: make(chan struct{})}
+	addr := serveOn(t, nil, WithOnPrepare(func(conn Connection) context.Context {
+		c := inner(conn)
+		gate.transport, c.transport = c.transport, gate
+		conns <- c
+		return context.Background()
+	}))
+	peer, err := net.Dial("tcp", addr.String())
+	require.NoError(t, err)
+	defer peer.Close()
+	c := await(t, conns, "the connection")
+	fd := c.Fd()
+	_, err = peer.Write([]byte("x"))
+	require.NoError(t, err)
+	await(t, gate.receiving, "the poller's receive")
+
+	detached := make(chan error, 1)
+	go func() { detached <- c.Detach() }()
+	select {
+	case err := <-detached:
+		t.Errorf("Detach returned while the poller was about to read from the descriptor, with error %v", err)
+		detached <- err
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(gate.goOn)
+	require.NoError(t, await(t, detached, "Detach"))
+	require.NoError(t, unix.Close(fd), "the descriptor was closed by Detach")
+}
+
+// Behaviour 6.1: a connection that a Shutdown reports as busy may be closed at once, even in the middle of being
+// admitted: it gives back its place, and the rest of its admission is harmless.
+func TestBusyConnectionMayBeClosedWhileItIsAdmitted(t *testing.T) {
+	s := newServer(newOptions(nil, nil))
+	fd, peer := GetSysFdPairs()
+	require.GreaterOrEqual(t, fd, 0)
+	defer unix.Close(peer)
+	s.places = 1 // as the acceptor takes it before it accepts
+	c := newSocketConnection(socketInfo{fd: fd, network: "unix"})
+	require.True(t, s.register(c))
+
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var shutdown *ShutdownError
+	require.ErrorAs(t, s.Shutdown(ctx), &shutdown)
+	require.Equal(t, []Connection{c.self}, shutdown.Busy)
+	require.NoError(t, shutdown.Busy[0].Close())
+
+	require.NotPanics(t, func() {
+		c.prepare(s.opts)
+		require.NoError(t, c.start(causeFailed))
+	})
+	await(t, s.empty, "the return of the last place")
+}
