@@ -207,11 +207,12 @@ func (c *connection) beginRead() error {
 
 func (c *connection) endRead() {
 	c.resumeInput()
-	if c.waited {
-		c.waited = false
+	waited := c.waited
+	c.waited = false
+	c.leave(bitReading)
+	if waited {
 		c.triggerRequest() // for what this reader, which had the first claim, has left
 	}
-	c.leave(bitReading)
 	if c.owner != nil {
 		c.settle()
 	}
