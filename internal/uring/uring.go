@@ -1,0 +1,32 @@
+// Package uring runs batches of socket operations in one system call, with io_uring as the executor.
+//
+// The ring is not used to wait for anything. Every operation carries MSG_DONTWAIT, so it completes, or fails with
+// EAGAIN, inside the io_uring_enter that submits it. Between two calls of Submit the kernel therefore holds nothing:
+// no memory, no descriptor, no operation to cancel; a descriptor may be closed at any time in between. What remains
+// of io_uring is its one gift that epoll has not: many receives and sends for the price of one entry into the kernel.
+//
+// The package knows sockets by their descriptors and memory by slices. It knows no connections, and no retries:
+// EAGAIN, a short send and the end of stream are results like any other.
+package uring
+
+import (
+	"errors"
+	"math"
+)
+
+// This file holds what is the same on every system: the outcomes beyond those of a system call, and the errors.
+
+// Results of an operation are those of recv(2) and send(2): a count of bytes, or a negative errno. Two more exist;
+// no kernel returns them.
+const (
+	// NotExecuted: the kernel never began the operation. No byte was moved; do it with a plain system call.
+	NotExecuted int32 = math.MinInt32
+	// Lost: the kernel took the operation and neither answered nor gave it back. Some, all or none of the bytes
+	// may have been moved, so the stream is beyond repair; and the kernel may still use the memory, so it must
+	// not be used again. The package keeps a reference to it for good. Only a kernel at fault gives this.
+	Lost = NotExecuted + 1
+)
+
+// ErrMisbehaves is wrapped by the errors of [Probe] and [Ring.Submit] that say that the kernel took an operation and
+// did not do with it what the package relies on.
+var ErrMisbehaves = errors.New("io_uring operation misbehaves")
