@@ -6,6 +6,7 @@ package netpoll
 
 import (
 	"errors"
+	"net"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -51,11 +52,17 @@ func newAcceptor(s *server, ln *listener) *acceptor {
 func (a *acceptor) start() {
 	err := a.ln.attach(a)
 	if err == nil {
-		err = a.watch.openAny(a.ln.sysfd, a, a.interest())
+		err = a.ln.hold(func(fd int) error { return a.watch.openAny(fd, a, a.interest()) })
 	}
-	if err != nil {
+	if err != nil && !a.closedByUser(err) {
 		a.finish(err)
 	}
+}
+
+// closedByUser reports whether err only says that the listener was closed after attach: then listenerClosed, which
+// Close calls, does what that calls for.
+func (a *acceptor) closedByUser(err error) bool {
+	return a.ln.attached(a) && errors.Is(err, net.ErrClosed)
 }
 
 // finish ends the acceptor; the first reason counts. It accepts nothing more once finish has returned, except for a
@@ -118,6 +125,9 @@ func (a *acceptor) acceptOne() bool {
 
 // goOnAfter says whether there may be more to accept at once after err, and does what it calls for.
 func (a *acceptor) goOnAfter(err error) bool {
+	if a.closedByUser(err) {
+		return false
+	}
 	switch errno := asErrno(err); errno {
 	case syscall.EAGAIN:
 		a.drained()

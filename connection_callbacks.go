@@ -135,20 +135,22 @@ func (c *connection) trigger() {
 
 // runTask is the task: it runs until it finds nothing new to do.
 func (c *connection) runTask() {
-	defer c.taskDone()
-	for {
+	cut := true // short by a handler that ends its goroutine with runtime.Goexit
+	defer func() { c.taskDone(cut) }()
+	for cut {
 		c.life.clearKick()
 		c.runHandlers()
-		if c.life.endTask() {
-			return
-		}
+		cut = !c.life.endTask()
 	}
 }
 
-// taskDone is deferred, because a handler may end its goroutine by runtime.Goexit.
-func (c *connection) taskDone() {
+// taskDone leaves for a task. One that ended in order has given bitTask back already, and it may be the next one's.
+func (c *connection) taskDone(cut bool) {
+	if cut {
+		c.life.yield(bitTask | bitKick)
+		c.triggerRequest()
+	}
 	c.touch() // the time with a handler does not count as idle
-	c.life.yield(bitTask)
 	c.leaveHere(0)
 	c.settle()
 }

@@ -342,6 +342,21 @@ func (ln *listener) attach(a *acceptor) error {
 	return nil
 }
 
+// attached reports whether a is told of Close.
+func (ln *listener) attached(a *acceptor) bool {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return ln.acceptor == a
+}
+
+// hold calls f while the descriptor cannot be closed.
+func (ln *listener) hold(f func(fd int) error) (err error) {
+	if rawErr := ln.raw.Control(func(fd uintptr) { err = f(int(fd)) }); rawErr != nil {
+		return ln.fileError(rawErr)
+	}
+	return err
+}
+
 func (ln *listener) detach(a *acceptor) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()

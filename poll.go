@@ -52,6 +52,7 @@ type poller struct {
 	sel     *selector
 	slots   slotTable
 	closing atomic.Bool   // set once by retire; read by the poll goroutine
+	dead    atomic.Bool   // set when the queue has failed; read by watches, which then leave it alone
 	done    chan struct{} // closed when the poll goroutine has ended
 	failure error         // why it ended early; written before done is closed
 	failed  func(*poller) // called then, before it takes no more descriptors; may be nil
@@ -78,6 +79,7 @@ func (p *poller) run() {
 		p.sel.close()
 		return
 	}
+	p.dead.Store(true)
 	logger().Printf("netpoll: poller failed, its connections are closed: %v", p.failure)
 	if p.failed != nil {
 		p.failed(p)
@@ -186,7 +188,7 @@ type interestSource interface {
 func (w *watch) follow(src interestSource) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.opened || w.closed {
+	if !w.opened || w.closed || w.p.dead.Load() {
 		return nil
 	}
 	return w.p.sel.modify(int(w.fd), w.token, src.interest())
@@ -204,7 +206,9 @@ func (w *watch) close() {
 	if !w.opened {
 		return
 	}
-	w.p.sel.remove(int(w.fd))
+	if !w.p.dead.Load() { // the number of a queue that was closed may be another's by now
+		w.p.sel.remove(int(w.fd))
+	}
 	if w.p.slots.drop(w.token) && w.p.closing.Load() {
 		w.p.sel.interrupt() // it was the last one of a retired poller
 	}
