@@ -246,14 +246,11 @@ func (ln *listener) acceptWaiting() (socket socketInfo, err error) {
 
 // accept takes a socket that is waiting. If there is none the error Is EAGAIN.
 func (ln *listener) accept() (socket socketInfo, err error) {
-	rawErr := ln.raw.Control(func(uintptr) { socket, err = ln.acceptNow() })
-	if rawErr != nil {
-		return socket, ln.fileError(rawErr)
-	}
-	if err != nil {
-		return socket, os.NewSyscallError("accept4", err)
-	}
-	return socket, nil
+	err = ln.hold(func(int) (err error) {
+		socket, err = ln.acceptNow()
+		return os.NewSyscallError("accept4", err)
+	})
+	return socket, err
 }
 
 // acceptNow is accept for a caller that holds the descriptor open. Its errors are bare errnos.
