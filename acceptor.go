@@ -95,7 +95,7 @@ func (a *acceptor) interest() pollEvent {
 }
 
 // onPoll implements pollHandler.
-func (a *acceptor) onPoll(ev pollEvent) {
+func (a *acceptor) onPoll(ev pollEvent, _ *batch) {
 	if ev&evLost != 0 {
 		a.finish(errors.New("netpoll: accept: the poller failed"))
 		return

@@ -113,12 +113,14 @@ type connection struct {
 	recvSize int          // the same, now; only the reporting goroutine uses it
 	waited   bool         // under bitReading: input came while the reader waited
 	disarmed bool         // the end of the input was seen and is not watched for any more; the same
+	direct   bool         // every Flush sends by itself; constant after prepare
 
-	readLimit atomic.Int64 // bound on unread input; stored by SetReadLimit
-	paused    atomic.Bool  // input is at its bound; set by the reporting goroutine, cleared by whoever resumes it
-	wantWrite atomic.Bool  // somebody waits for room to send; set by it, cleared by the reporting goroutine
-	readers   sync.Mutex   // held by a call of Read for as long as it takes: callers have their turn
-	writers   sync.Mutex   // the same for Write
+	readLimit atomic.Int64  // bound on unread input; stored by SetReadLimit
+	paused    atomic.Bool   // input is at its bound; set by the reporting goroutine, cleared by whoever resumes it
+	wantWrite atomic.Bool   // somebody waits for room to send; set by it, cleared by the reporting goroutine
+	owedEnd   atomic.Uint64 // position in out up to which the poller has to send; see connection_owed.go
+	readers   sync.Mutex    // held by a call of Read for as long as it takes: callers have their turn
+	writers   sync.Mutex    // the same for Write
 
 	calls callbacks
 	owner connOwner // set, if at all, before prepare and start
@@ -219,7 +221,7 @@ func (c *connection) start(onError cause) error {
 		return err
 	}
 	if !c.life.load().has(bitConnected) {
-		c.trigger()
+		c.trigger(nil)
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (c *connection) SetOnRequest(on OnRequest) error {
 	}
 	c.calls.onRequest.Store(&on)
 	if c.life.load().phase() > phaseOpening {
-		c.triggerRequest()
+		c.triggerRequest(nil)
 		c.settle()
 	}
 	return nil
@@ -81,7 +81,7 @@ func (c *connection) SetOnConnect(onConnect OnConnect) error {
 	}
 	c.calls.onConnect.Store(&onConnect)
 	if c.life.clearConnected() && c.life.load().phase() > phaseOpening {
-		c.trigger()
+		c.trigger(nil)
 	}
 	return nil
 }
@@ -116,24 +116,29 @@ func (c *connection) AddCloseCallback(callback CloseCallback) error {
 }
 
 // triggerRequest is trigger where there is input for a handler.
-func (c *connection) triggerRequest() {
+func (c *connection) triggerRequest(b *batch) {
 	if c.in.Len() > 0 && c.calls.onRequest.Load() != nil {
-		c.trigger()
+		c.trigger(b)
 	}
 }
 
-// trigger makes the task look at what there is to do, now or once more.
-func (c *connection) trigger() {
-	if !c.life.startTask() {
-		return
+// trigger makes the task look at what there is to do, now or once more. If b can take it, it runs with that batch; but
+// OnConnect, which may do more than answer a request, always goes to the runner.
+func (c *connection) trigger(b *batch) {
+	if c.life.startTask() && !(c.life.load().has(bitConnected) && b.add(c)) {
+		c.dispatch()
 	}
+}
+
+// dispatch implements task.
+func (c *connection) dispatch() {
 	if c.calls.task == nil {
 		c.calls.task = c.runTask
 	}
 	runner.Run(c.context(), c.calls.task)
 }
 
-// runTask is the task: it runs until it finds nothing new to do.
+// runTask implements task: it runs until it finds nothing new to do.
 func (c *connection) runTask() {
 	cut := true // short by a handler that ends its goroutine with runtime.Goexit
 	defer func() { c.taskDone(cut) }()
@@ -148,7 +153,7 @@ func (c *connection) runTask() {
 func (c *connection) taskDone(cut bool) {
 	if cut {
 		c.life.yield(bitTask | bitKick)
-		c.triggerRequest()
+		c.triggerRequest(nil)
 	}
 	c.touch() // the time with a handler does not count as idle
 	c.leaveHere(0)

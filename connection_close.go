@@ -23,11 +23,15 @@ func (c *connection) Close() error {
 // [ErrConnClosed], and there is no descriptor to own.
 func (c *connection) Detach() error {
 	w := waiterPool.Get().(*waiter)
-	if !c.detaching.CompareAndSwap(nil, w) || !c.life.close(causeDetach) {
+	if !c.detaching.CompareAndSwap(nil, w) {
 		return Exception(ErrConnClosed, "when detach")
 	}
-	c.closing()
-	for c.life.load().has(bitPolled | bitFlushing) {
+	old, ok := c.life.close(causeDetach)
+	if !ok {
+		return Exception(ErrConnClosed, "when detach")
+	}
+	c.closing(old)
+	for c.life.load().has(bitPolled | bitFlushing | bitOwed | bitSending) {
 		w.wait(noDeadline)
 	}
 	c.leaveHere(0)
@@ -36,8 +40,8 @@ func (c *connection) Detach() error {
 
 // closeHere moves to closing, once. If nobody is inside it releases the connection before it returns.
 func (c *connection) closeHere(why cause) {
-	if c.life.close(why) {
-		c.closing()
+	if old, ok := c.life.close(why); ok {
+		c.closing(old)
 		c.leaveHere(0)
 	}
 }
@@ -49,17 +53,22 @@ func (c *connection) close(why cause) {
 
 // closeIf is close under a condition on the state; see lifeWord.closeIf.
 func (c *connection) closeIf(why cause, cond func(lifeBits) bool) bool {
-	if !c.life.closeIf(why, cond) {
-		return false
+	old, ok := c.life.closeIf(why, cond)
+	if ok {
+		c.closing(old)
+		c.leave(0)
 	}
-	c.closing()
-	c.leave(0)
-	return true
+	return ok
 }
 
-// closing is what the winner of the move to closing does before it gives back the connection's own reference.
-func (c *connection) closing() {
-	c.transport.stop()
+// closing is what the winner of the move to closing does before it gives back the connection's own reference. old is
+// what was before the move.
+func (c *connection) closing(old lifeBits) {
+	if old.has(bitOwed) {
+		c.linger()
+	} else {
+		c.transport.stop()
+	}
 	c.reading.wake()
 	c.writing.wake()
 	c.cancelContext()
@@ -81,7 +90,7 @@ func (c *connection) nothingToRead() bool {
 
 // idle holds if no callback and no Writer is at work. A reader that waits, and the poller, are no reason to stay open.
 func idle(b lifeBits) bool {
-	return !b.has(bitTask|bitFlushing|bitProducing) && b.has(bitConnected) && b.phase() != phaseOpening
+	return !b.has(bitTask|bitFlushing|bitProducing|bitOwed|bitSending) && b.has(bitConnected) && b.phase() != phaseOpening
 }
 
 // peerGone notes that the peer ended its side. ended says that everything it sent has been received. OnDisconnect comes
@@ -95,7 +104,7 @@ func (c *connection) peerGone(errno syscall.Errno, ended bool) {
 		c.writing.wake()
 	}
 	c.cancelContext()
-	c.triggerRequest()
+	c.triggerRequest(nil)
 	if ended { // that was the last call, for what is left
 		c.life.set(bitTold)
 		c.settle()

@@ -103,6 +103,14 @@ func (r rawConn) Write(f func(fd uintptr) (done bool)) error {
 	}
 	defer c.settle()
 	defer c.leave(bitFlushing)
+	defer c.settleOwed()
+	c.awaitPoller()
+	if c.owes() {
+		own := bitFlushing
+		if _, err := c.send(nil, "when raw write", 0, &own); err != nil {
+			return err
+		}
+	}
 	for start := now(); !f(uintptr(c.transport.fd())); {
 		if err := c.waitRoom(start, "when raw write"); err != nil {
 			return err

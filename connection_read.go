@@ -6,7 +6,10 @@ package netpoll
 import (
 	"errors"
 	"io"
+	"os"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/uring"
 )
 
 const (
@@ -23,6 +26,7 @@ const (
 func (c *connection) interest() (ev pollEvent) {
 	switch {
 	case c.life.load().has(bitEnded): // nothing more to learn but errors, which always are reported
+	case c.life.load().phase() >= phaseClosing: // the same: it only sends what it owes
 	case c.paused.Load() && c.life.load().phase() >= phasePeerDone: // the same, until there is room again
 	case c.paused.Load():
 		ev = evHup
@@ -36,27 +40,71 @@ func (c *connection) interest() (ev pollEvent) {
 }
 
 // onPoll implements pollHandler.
-func (c *connection) onPoll(ev pollEvent) {
-	if c.life.enter(bitPolled, phasePeerDone) != entered {
+func (c *connection) onPoll(ev pollEvent, b *batch) {
+	last := phasePeerDone
+	if c.life.load().has(bitOwed) {
+		last = phaseClosing
+	}
+	if c.life.enter(bitPolled, last) != entered {
 		return
 	}
 	defer c.leave(bitPolled)
 	if ev&evLost != 0 {
 		c.close(causeFailed)
+		c.forgetOwed()
 	}
-	if ev&(evWrite|evErr) != 0 && c.wantWrite.CompareAndSwap(true, false) {
-		_ = c.transport.rearm()
-		c.writing.wake()
+	if ev&(evWrite|evErr) != 0 {
+		if c.wantWrite.CompareAndSwap(true, false) {
+			_ = c.transport.rearm()
+			c.writing.wake()
+		}
+		c.sendOwed()
 	}
 	if ev&(evRead|evHup|evErr) != 0 {
-		c.onReadable(ev&(evHup|evErr) != 0)
+		c.onReadable(ev&(evHup|evErr) != 0, b)
+	}
+}
+
+// beginReceive implements receiver, for a connection that may receive and has nothing else to do.
+func (c *connection) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
+	if ev != evRead || c.life.enter(bitPolled, phasePeerDone) != entered {
+		return 0, nil, false
+	}
+	if c.life.load().has(bitEnded|bitRaw|bitReadShut) || c.full() {
+		c.leave(bitPolled)
+		return 0, nil, false
+	}
+	return c.transport.fd(), c.in.book(min(c.receiveSize(), maxTransfer)), true
+}
+
+// endReceive implements receiver.
+func (c *connection) endReceive(res int32, full bool, b *batch) {
+	defer c.leave(bitPolled)
+	if res == uring.Lost { // the kernel may still write into the block, so nobody else may ever have it
+		c.in.forsake()
+		c.inputEnded(syscall.EIO)
+		return
+	}
+	c.in.bookAck(int(max(res, 0)))
+	switch errno := errnoOf(res); {
+	case res > 0:
+		c.received(int(res), full, b)
+		if full {
+			c.onReadable(false, b)
+		}
+	case res == 0:
+		c.inputEnded(io.EOF)
+	case res == uring.NotExecuted:
+		c.onReadable(false, b)
+	case errno != syscall.EAGAIN && errno != syscall.EINTR:
+		c.inputEnded(os.NewSyscallError("recv", errno))
 	}
 }
 
 // onReadable receives until the transport is drained, the input is at its bound, or others must have their turn. hup
 // says that the peer has ended its side; that may not be reported anew, so its end has to be reached now.
-func (c *connection) onReadable(hup bool) {
-	if c.life.load().has(bitEnded) {
+func (c *connection) onReadable(hup bool, b *batch) {
+	if bits := c.life.load(); bits.has(bitEnded) || bits.phase() >= phaseClosing {
 		if !c.disarmed {
 			c.disarmed = true
 			_ = c.transport.rearm()
@@ -74,7 +122,7 @@ func (c *connection) onReadable(hup bool) {
 			}
 			return
 		}
-		n, more, err := c.receive()
+		n, more, err := c.receive(b)
 		if err != nil {
 			c.inputEnded(err)
 			return
@@ -87,7 +135,7 @@ func (c *connection) onReadable(hup bool) {
 }
 
 // receive receives once. What comes after CloseRead is dropped; it is received all the same, to learn of the end.
-func (c *connection) receive() (n int, more bool, err error) {
+func (c *connection) receive(b *batch) (n int, more bool, err error) {
 	if c.life.load().has(bitReadShut) {
 		var dropped LinkBuffer
 		n, more, err = c.transport.receive(&dropped, c.recvSize)
@@ -96,10 +144,15 @@ func (c *connection) receive() (n int, more bool, err error) {
 	}
 	n, more, err = c.transport.receive(&c.in, c.receiveSize())
 	if n > 0 {
-		c.adaptSize(n, more)
-		c.inputArrived()
+		c.received(n, more, b)
 	}
 	return n, more, err
+}
+
+// received notes that n bytes have arrived; more says that there may be more.
+func (c *connection) received(n int, more bool, b *batch) {
+	c.adaptSize(n, more)
+	c.inputArrived(b)
 }
 
 // receiveSize is how much to receive at once: what this connection usually gets; for a reader that waits for much, all
@@ -136,7 +189,7 @@ func (c *connection) adaptSize(n int, full bool) {
 }
 
 // inputArrived wakes whom new input concerns.
-func (c *connection) inputArrived() {
+func (c *connection) inputArrived(b *batch) {
 	c.touch()
 	if need := c.need.Load(); need > 0 { // the reader that waits is, or outranks, the handler
 		if int64(c.in.Len()) >= need {
@@ -144,7 +197,7 @@ func (c *connection) inputArrived() {
 		}
 		return
 	}
-	c.triggerRequest()
+	c.triggerRequest(b)
 }
 
 // inputEnded notes the end of the stream, or the error in its place.
@@ -211,7 +264,7 @@ func (c *connection) endRead() {
 	c.waited = false
 	c.leave(bitReading)
 	if waited {
-		c.triggerRequest() // for what this reader, which had the first claim, has left
+		c.triggerRequest(nil) // for what this reader, which had the first claim, has left
 	}
 	if c.owner != nil {
 		c.settle()

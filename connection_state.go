@@ -31,6 +31,9 @@ package netpoll
 //	bit   18    gone: the peer ended its side while this one was open
 //	bit   19    polled: the transport's report is being handled
 //	bit   20    raw: a function of RawConn.Read takes the bytes from the descriptor
+//	bit   21    owed: the poller has to send output that was flushed; see connection_owed.go
+//	bit   22    sending: one goroutine sends what is owed
+//	bit   23    lost: owed output could not be sent
 //	bits 24–39  errno that ended the connection, 0 for an orderly end
 //	bits 40–63  references: parties inside, plus one for the connection not being closed
 //
@@ -129,6 +132,10 @@ const (
 	bitPolled lifeBits = 1 << 19
 	bitRaw    lifeBits = 1 << 20
 
+	bitOwed    lifeBits = 1 << 21
+	bitSending lifeBits = 1 << 22
+	bitLost    lifeBits = 1 << 23
+
 	errnoShift          = 24
 	oneRef     lifeBits = 1 << 40
 )
@@ -159,7 +166,7 @@ func (b lifeBits) String() string {
 		fmt.Fprintf(&s, " errno=%v", b.errno())
 	}
 	for i, name := range [...]string{"reading", "producing", "flushing", "task", "kick", "connected", "disconnected",
-		"ended", "readShut", "writeShut", "kept", "told", "gone", "polled", "raw"} {
+		"ended", "readShut", "writeShut", "kept", "told", "gone", "polled", "raw", "owed", "sending", "lost"} {
 		if b.has(bitReading << i) {
 			s.WriteString(" " + name)
 		}
@@ -281,17 +288,45 @@ func (b lifeBits) disconnectDue() bool {
 	return b.has(bitGone) && b.has(bitConnected) && !b.has(bitDisconnected)
 }
 
-// close moves to closing, unless that has happened. The winner must then leave for the connection itself.
-func (l *lifeWord) close(why cause) bool {
+// close moves to closing, unless that has happened, and returns what was before. The winner must then leave for the
+// connection itself.
+func (l *lifeWord) close(why cause) (old lifeBits, ok bool) {
 	return l.closeIf(why, func(lifeBits) bool { return true })
 }
 
 // closeIf is close under a condition that holds at the very moment of the move.
-func (l *lifeWord) closeIf(why cause, cond func(lifeBits) bool) bool {
-	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+func (l *lifeWord) closeIf(why cause, cond func(lifeBits) bool) (old lifeBits, ok bool) {
+	return l.change(func(old lifeBits) (lifeBits, bool) {
 		return old.with(phaseClosing).because(why), old.phase().mayBecome(phaseClosing) && cond(old)
 	})
+}
+
+// owe turns what a Flush entered with, own, into a debt of the poller. It refuses where the peer or this side has
+// ended the direction: then the caller needs to see what sending says.
+func (l *lifeWord) owe(own lifeBits) bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+		next := old&^own | bitOwed
+		if old.has(bitOwed) { // which has a reference already
+			next -= oneRef
+		}
+		return next, old.phase() == phaseOpen && !old.has(bitWriteShut|bitLost)
+	})
 	return ok
+}
+
+// enterSending claims the sending of what is owed, with a reference.
+func (l *lifeWord) enterSending() bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+		return old + oneRef | bitSending, old.has(bitOwed) && !old.has(bitFlushing|bitSending)
+	})
+	return ok
+}
+
+// paid ends the debt if cond holds at that very moment. The caller has a reference of its own.
+func (l *lifeWord) paid(cond func() bool) (old lifeBits, ok bool) {
+	return l.change(func(old lifeBits) (lifeBits, bool) {
+		return old&^bitOwed - oneRef, old.has(bitOwed) && cond()
+	})
 }
 
 // startTask claims the run of the handlers, with a reference. If one is going on already it is kicked instead.
@@ -329,7 +364,8 @@ func (l *lifeWord) claimDisconnect() bool {
 	return ok
 }
 
-// set sets flags that no move of its own guards.
-func (l *lifeWord) set(flags lifeBits) {
-	l.change(func(old lifeBits) (lifeBits, bool) { return old | flags, true })
+// set sets flags that no move of its own guards, and returns what was before.
+func (l *lifeWord) set(flags lifeBits) (old lifeBits) {
+	old, _ = l.change(func(old lifeBits) (lifeBits, bool) { return old | flags, true })
+	return old
 }

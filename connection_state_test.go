@@ -44,8 +44,8 @@ func TestLifeLastToLeaveClosesOnce(t *testing.T) {
 	require.True(t, l.open())
 	require.Equal(t, entered, l.enter(bitReading, phaseClosing))
 	require.Equal(t, entered, l.enter(bitFlushing, phasePeerDone))
-	require.True(t, l.close(causeUser))
-	require.False(t, l.close(causePeer), "the second close must lose")
+	require.True(t, closes(&l, causeUser))
+	require.False(t, closes(&l, causePeer), "the second close must lose")
 	require.False(t, l.leave(0), "two are still inside")
 	require.False(t, l.leave(bitReading))
 	require.Equal(t, phaseClosing, l.load().phase())
@@ -136,7 +136,7 @@ func TestLifeReleaseUnderContention(t *testing.T) {
 						require.False(t, twice)
 					}
 				}
-				if g == 0 && l.close(causeUser) && l.leave(0) {
+				if g == 0 && closes(&l, causeUser) && l.leave(0) {
 					_, twice := releases.LoadOrStore("x", g)
 					require.False(t, twice)
 				}
@@ -164,4 +164,9 @@ func TestLifeNamesItself(t *testing.T) {
 	require.Equal(t, "peer done refs=2 errno=connection reset by peer reading connected ended gone", l.load().String())
 	require.Equal(t, "phase(7)", phase(7).String())
 	require.Equal(t, "cause(7)", cause(7).String())
+}
+
+func closes(l *lifeWord, why cause) bool {
+	_, ok := l.close(why)
+	return ok
 }

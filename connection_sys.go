@@ -34,8 +34,12 @@ func (c *connection) CloseWrite() error {
 		return Exception(ErrConnClosed, "when close write")
 	}
 	defer c.leave(0)
-	c.life.set(bitWriteShut)
+	old := c.life.set(bitWriteShut)
 	c.writing.wake()
+	if old.has(bitOwed) {
+		c.sendOwed()
+		return nil // whoever sends the last of what is owed ends the direction
+	}
 	return c.transport.closeWrite()
 }
 
@@ -49,6 +53,7 @@ func (c *connection) withFd(what string, f func(fd int) error) error {
 	if fd < 0 {
 		return Exception(ErrUnsupported, what)
 	}
+	c.sendOwed()
 	return f(fd)
 }
 

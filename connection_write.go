@@ -116,10 +116,15 @@ func (c *connection) submit(extra []byte, what string, start int64) (n int, err 
 	case entryShut:
 		return 0, Exception(ErrConnClosed, what)
 	}
+	c.awaitPoller()
 	own := bitProducing | bitFlushing
 	if err = c.out.Flush(); err == nil {
+		if len(extra) == 0 && c.leaveToPoller() {
+			return 0, nil
+		}
 		n, err = c.send(extra, what, start, &own)
 	}
+	c.settleOwed()
 	c.leave(own)
 	c.settle()
 	return n, err
@@ -127,9 +132,11 @@ func (c *connection) submit(extra []byte, what string, start int64) (n int, err 
 
 // send works through the queued output and extra. It owns what own says; while it waits others may fill the output.
 func (c *connection) send(extra []byte, what string, start int64, own *lifeBits) (n int, err error) {
-	if c.life.load().has(bitWriteShut) {
-		c.dropOutput()
-		return 0, Exception(syscall.EPIPE, what)
+	switch b := c.life.load(); {
+	case b.has(bitLost):
+		return 0, Exception(c.brokenBy(syscall.EPIPE), what)
+	case b.has(bitWriteShut):
+		return 0, c.afterCloseWrite(what)
 	}
 	if c.writing.expired() {
 		return 0, Exception(ErrWriteTimeout, what+" "+c.peerName())
@@ -189,7 +196,7 @@ func (c *connection) waitRoom(start int64, what string) error {
 		case b.phase() >= phaseClosing:
 			return Exception(ErrConnClosed, what)
 		case b.has(bitWriteShut):
-			return c.sendFailed(syscall.EPIPE, what)
+			return c.afterCloseWrite(what)
 		}
 		deadline := c.writing.until(start)
 		if deadline != noDeadline && deadline <= now() {
@@ -217,16 +224,30 @@ func (c *connection) sendFailed(err error, what string) error {
 	case c.life.load().has(bitWriteShut): // this side asked for it
 	case no == syscall.EPIPE: // why it is broken, the reading side will know, or knows
 		c.peerGone(0, false)
-		if first := c.life.load().errno(); first != 0 {
-			no = first
-		}
+		no = c.brokenBy(no)
 	case endsConnection(no):
 		c.peerGone(no, false)
 	}
 	return Exception(no, what)
 }
 
-// dropOutput forgets what can never be sent. The caller holds bitFlushing.
+// brokenBy is the error that broke the connection, or no if it is not known.
+func (c *connection) brokenBy(no syscall.Errno) syscall.Errno {
+	if first := c.life.load().errno(); first != 0 {
+		return first
+	}
+	return no
+}
+
+// afterCloseWrite drops what was written too late. What is still owed was not.
+func (c *connection) afterCloseWrite(what string) error {
+	if !c.owes() {
+		c.dropOutput()
+	}
+	return Exception(syscall.EPIPE, what)
+}
+
+// dropOutput forgets what can never be sent. The caller is the one that sends.
 func (c *connection) dropOutput() {
 	_ = c.dequeue(c.out.Len())
 }

@@ -27,6 +27,9 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/cloudwego/netpoll/internal/runner"
 )
 
 // pollEvent is a set of things that a descriptor can be watched for, or that happened to it.
@@ -42,9 +45,10 @@ const (
 
 // pollHandler is told what happened to a watched descriptor.
 type pollHandler interface {
-	// onPoll runs on the poll goroutine and must neither block nor run the user's code. What it leaves undone is
-	// reported again in the next batch, as long as the descriptor is watched for it.
-	onPoll(ev pollEvent)
+	// onPoll runs on the poll goroutine and must neither block nor run the user's code; b takes what is to run after
+	// the batch, and is nil where there is none. What onPoll leaves undone is reported again in the next batch, as long
+	// as the descriptor is watched for it.
+	onPoll(ev pollEvent, b *batch)
 }
 
 // poller is one poll goroutine with what it watches.
@@ -56,6 +60,18 @@ type poller struct {
 	done    chan struct{} // closed when the poll goroutine has ended
 	failure error         // why it ended early; written before done is closed
 	failed  func(*poller) // called then, before it takes no more descriptors; may be nil
+
+	helm     helm
+	watchdog *time.Timer  // runs while the helm is free
+	started  atomic.Int64 // when it became so, as now counts; stored by whoever has it
+	sends    sendQueue
+
+	// These belong to whoever has the helm.
+	turnFunc func() (stop bool) // turn, made once
+	empty    bool               // nothing is watched any more, and nothing will be
+	pace     pace
+	batch    batch
+	exec     executor
 }
 
 func newPoller(failed func(*poller)) (*poller, error) {
@@ -64,17 +80,42 @@ func newPoller(failed func(*poller)) (*poller, error) {
 		return nil, err
 	}
 	p := &poller{sel: sel, done: make(chan struct{}), failed: failed}
+	p.turnFunc = p.turn
+	p.exec.init()
+	p.watchdog = time.AfterFunc(time.Hour, p.checkHelm)
+	p.watchdog.Stop()
 	go p.run()
 	return p, nil
 }
 
-// run is the poll goroutine. It ends when the poller has been retired and nothing is watched any more, or when the
-// system's queue fails; then everything that is still watched is told so.
+// run is the poll goroutine, which may change. It ends when the poller has been retired and nothing is watched any
+// more, when the system's queue fails, or when another goroutine has taken the helm.
 func (p *poller) run() {
-	defer close(p.done)
-	if err := p.sel.park(p.turn); err != nil {
-		p.failure = err
+	cut := true // short by a handler that ends its goroutine with runtime.Goexit
+	defer func() {
+		if cut {
+			p.takeHelm(false)
+		}
+	}()
+	for {
+		if err := p.sel.park(p.turnFunc); err != nil {
+			p.failure = err
+		}
+		if p.failure != nil || p.empty {
+			p.end()
+			break
+		}
+		if !p.runReady() {
+			break
+		}
 	}
+	cut = false
+}
+
+// end frees the poller. If it failed, everything that is still watched is told so.
+func (p *poller) end() {
+	defer close(p.done)
+	p.exec.close()
 	if p.failure == nil {
 		p.sel.close()
 		return
@@ -84,17 +125,20 @@ func (p *poller) run() {
 	if p.failed != nil {
 		p.failed(p)
 	}
+	p.sendAll(p.sends.shut())
 	// The queue's descriptor is left to the garbage collector: watches that are being closed still name it.
 	for _, w := range p.slots.closeAll() {
-		w.handler.onPoll(evLost | evErr)
+		w.handler.onPoll(evLost|evErr, nil)
 	}
 }
 
-// turn handles events until a look finds none. That last look is what makes parking safe: the kernel wakes nobody for
-// a descriptor that it has in its ready list already, and keeps it there until a look finds it drained.
+// turn handles events until there are handlers to run or a look finds nothing. That last look is what makes parking
+// safe: the kernel wakes nobody for a descriptor that it has in its ready list already, and keeps it there until a look
+// finds it drained.
 func (p *poller) turn() (stop bool) {
 	for {
 		if p.closing.Load() && p.slots.shutIfEmpty() {
+			p.empty = true
 			return true
 		}
 		n, err := p.sel.look()
@@ -103,19 +147,29 @@ func (p *poller) turn() (stop bool) {
 			return true
 		}
 		if n == 0 {
+			p.sendAll(p.sends.shut())
 			return false
 		}
 		p.dispatch(n)
+		if len(p.batch.ready) > 0 {
+			return true
+		}
 	}
 }
 
 // dispatch tells the handlers of one batch. A slot freed meanwhile is not given to a stranger before the batch ends.
 func (p *poller) dispatch(n int) {
 	p.slots.beginBatch()
-	for i := range n {
-		token, ev := p.sel.event(i)
-		if w := p.slots.lookup(token); w != nil {
-			w.handler.onPoll(ev)
+	p.batch.inline = p.pace.allows() && runner.IsDefault()
+	if sends := p.sends.take(); p.exec.worth(n + len(sends)) {
+		p.gather(n, sends)
+	} else {
+		p.sendAll(sends)
+		for i := range n {
+			token, ev := p.sel.event(i)
+			if w := p.slots.lookup(token); w != nil {
+				w.handler.onPoll(ev, &p.batch)
+			}
 		}
 	}
 	p.slots.endBatch()
@@ -142,8 +196,9 @@ type watch struct {
 
 	// Written by open before the watch is published in its slot, constant afterwards.
 	token   uint64
-	p       *poller
 	handler pollHandler
+
+	p atomic.Pointer[poller] // stored by open
 }
 
 // open starts watching fd, which must stay open until close has returned.
@@ -153,7 +208,8 @@ func (w *watch) open(p *poller, fd int, h pollHandler, interest pollEvent) error
 	if w.closed {
 		return nil // closed before it was opened: nothing to watch
 	}
-	w.fd, w.p, w.handler = int32(fd), p, h
+	w.fd, w.handler = int32(fd), h
+	w.p.Store(p)
 	if !p.slots.put(w) {
 		return errPollerGone
 	}
@@ -188,10 +244,11 @@ type interestSource interface {
 func (w *watch) follow(src interestSource) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.opened || w.closed || w.p.dead.Load() {
+	p := w.p.Load()
+	if !w.opened || w.closed || p.dead.Load() {
 		return nil
 	}
-	return w.p.sel.modify(int(w.fd), w.token, src.interest())
+	return p.sel.modify(int(w.fd), w.token, src.interest())
 }
 
 // close stops watching; the descriptor may be closed afterwards. A call of onPoll that has begun may still be running.
@@ -206,10 +263,11 @@ func (w *watch) close() {
 	if !w.opened {
 		return
 	}
-	if !w.p.dead.Load() { // the number of a queue that was closed may be another's by now
-		w.p.sel.remove(int(w.fd))
+	p := w.p.Load()
+	if !p.dead.Load() { // the number of a queue that was closed may be another's by now
+		p.sel.remove(int(w.fd))
 	}
-	if w.p.slots.drop(w.token) && w.p.closing.Load() {
-		w.p.sel.interrupt() // it was the last one of a retired poller
+	if p.slots.drop(w.token) && p.closing.Load() {
+		p.sel.interrupt() // it was the last one of a retired poller
 	}
 }

@@ -19,6 +19,11 @@ type selector struct {
 	file *os.File // epfd, known to the Go runtime's own poller
 	raw  syscall.RawConn
 
+	// turn and stopped are park's; callback is the method of that name, made once. Only the poll goroutine uses these.
+	turn     func() (stop bool)
+	stopped  bool
+	callback func(uintptr) bool
+
 	// events is filled by look; only the poll goroutine uses it.
 	events [maxEvents]unix.EpollEvent
 }
@@ -43,6 +48,7 @@ func newSelector() (*selector, error) {
 		s.file.Close()
 		return nil, err
 	}
+	s.callback = s.takeTurn
 	return s, nil
 }
 
@@ -116,13 +122,10 @@ func (s *selector) event(i int) (token uint64, ev pollEvent) {
 }
 
 func (s *selector) park(turn func() (stop bool)) error {
+	s.turn, s.stopped = turn, false
 	for {
-		stopped := false
-		err := s.raw.Read(func(uintptr) bool {
-			stopped = turn()
-			return stopped
-		})
-		if stopped {
+		err := s.raw.Read(s.callback)
+		if s.stopped {
 			return nil
 		}
 		if err != nil && !os.IsTimeout(err) {
@@ -132,6 +135,12 @@ func (s *selector) park(turn func() (stop bool)) error {
 			return err
 		}
 	}
+}
+
+// takeTurn is what the runtime's poller calls; where it returns false the goroutine is parked until there are events.
+func (s *selector) takeTurn(uintptr) bool {
+	s.stopped = s.turn()
+	return s.stopped
 }
 
 // interrupt lets the wait run into a deadline.

@@ -22,7 +22,7 @@ type recorder struct {
 
 func newRecorder(fd int) *recorder { return &recorder{events: make(chan pollEvent, 64), drain: fd} }
 
-func (r *recorder) onPoll(ev pollEvent) {
+func (r *recorder) onPoll(ev pollEvent, _ *batch) {
 	if ev&evRead != 0 {
 		var buf [256]byte
 		_, _ = unix.Read(r.drain, buf[:])

@@ -35,6 +35,9 @@ type transport interface {
 	// goroutine at a time.
 	send(v *vector) (n int, err error)
 
+	// sendLater makes the poller send for s, after s.owe has returned true. If it returns false that will not happen.
+	sendLater(s sender) bool
+
 	// closeWrite ends the sending direction, after what was sent; the other goes on.
 	closeWrite() error
 	// release frees the transport, and its descriptor unless keep is set. It is called once, after stop, when nobody
@@ -77,6 +80,18 @@ func (v *vector) fill(out *LinkBuffer, extra []byte) {
 	if len(extra) > 0 && v.n < maxVector && v.total() == out.Len() {
 		v.bufs[v.n] = extra
 		v.n++
+	}
+}
+
+// limit cuts v down to n bytes.
+func (v *vector) limit(n int) {
+	for i, b := range v.bufs[:v.n] {
+		v.bufs[i] = b[:min(n, len(b))]
+		if n -= len(b); n <= 0 {
+			clear(v.bufs[i+1 : v.n])
+			v.n = i + 1
+			return
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ var ioOrder atomic.Uint32
 func (s *socket) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
 	p := in.book(min(size, maxTransfer))
 	for {
-		n, err = syscall.Read(s.sysfd, p)
+		n, err = readNow(s.sysfd, p)
 		if err != syscall.EINTR {
 			break
 		}
@@ -70,7 +70,8 @@ func (s *socket) send(v *vector) (n int, err error) {
 	for {
 		if v.n == 1 {
 			b := v.bufs[0]
-			n, err = syscall.Write(s.sysfd, b[:min(len(b), maxTransfer)])
+			ioOrder.Add(1)
+			n, err = writeNow(s.sysfd, b[:min(len(b), maxTransfer)])
 		} else {
 			n, err = s.gather(v)
 		}
@@ -90,6 +91,11 @@ func (s *socket) send(v *vector) (n int, err error) {
 func (s *socket) gather(v *vector) (int, error) {
 	ioOrder.Add(1)
 	return gatherWrite(s.sysfd, v)
+}
+
+func (s *socket) sendLater(from sender) bool {
+	p := s.watch.p.Load()
+	return p != nil && p.sends.add(from)
 }
 
 func (s *socket) closeWrite() error {

@@ -38,6 +38,9 @@ func Run(ctx context.Context, f func()) {
 	defaultPool.run(f)
 }
 
+// IsDefault reports whether tasks go to the pool of this package, because no other runner was set.
+func IsDefault() bool { return current.Load() == nil }
+
 // Set makes f the runner of every later task; tasks already handed over stay where they are. Nil restores the default,
 // the pool of this package. It may be called at any time.
 func Set(f Func) {

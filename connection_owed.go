@@ -1,0 +1,198 @@
+package netpoll
+
+// This file holds output that a Flush has left to the poller: bytes it promised to send although the kernel does not
+// have them yet. The poller sends them together with what other connections have, at the end of the batch that is
+// running, or when there is room again if the socket is full. For everybody else they are as good as sent: they go
+// before anything that is written later, whoever sends that, and before the end that Close, CloseWrite and Detach make.
+//
+// bitOwed says that there are such bytes; it comes with a reference. The output up to the position owedEnd is owed.
+// Whoever sends is either the one goroutine with bitFlushing or the one with bitSending, never both at a time: who
+// wants bitFlushing waits for bitSending, and who wants bitSending leaves the bytes to the one with bitFlushing.
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/cloudwego/netpoll/internal/uring"
+)
+
+const (
+	// maxOwed bounds the output that one connection leaves to its poller.
+	maxOwed = 64 << 10
+	// lingerLimit ends a closed connection whose peer takes nothing of what is owed to it for so long.
+	lingerLimit = 30 * time.Second
+)
+
+// leaveToPoller leaves the flushed output to the poller, together with all that the caller entered with. It returns
+// false, and nothing has changed, if the caller has to send.
+func (c *connection) leaveToPoller() bool {
+	if n := c.out.Len(); n == 0 || n > maxOwed || c.direct || c.wantWrite.Load() || !c.out.ownsAll() {
+		return false
+	}
+	return c.transport.sendLater(c)
+}
+
+// owe implements sender. The caller of Flush gives back what it entered with.
+func (c *connection) owe() bool {
+	c.owedEnd.Store(c.out.received())
+	return c.life.owe(bitProducing | bitFlushing)
+}
+
+// awaitPoller makes the caller, who holds bitFlushing, the only one that sends.
+func (c *connection) awaitPoller() {
+	if !c.life.load().has(bitSending) {
+		return
+	}
+	w := c.writing.startWaiting()
+	for c.life.load().has(bitSending) {
+		w.wait(noDeadline)
+	}
+	c.writing.stopWaiting(w)
+}
+
+// owes reports whether owed bytes are left. The caller is the one that sends.
+func (c *connection) owes() bool { return int64(c.owedEnd.Load()-c.out.consumed()) > 0 }
+
+// sendOwed implements sender.
+func (c *connection) sendOwed() {
+	if c.life.enterSending() {
+		c.sendRest()
+		c.endSending()
+	}
+}
+
+// sendRest sends owed bytes until there are none, or no room. The caller holds bitSending.
+func (c *connection) sendRest() {
+	v := getVector()
+	defer v.put()
+	for c.owes() {
+		v.fill(&c.out, nil)
+		v.limit(int(c.owedEnd.Load() - c.out.consumed()))
+		n, err := c.transport.send(v)
+		if !c.sentOwed(n, err) {
+			return
+		}
+	}
+}
+
+// sentOwed notes what came of a send and reports whether to go on.
+func (c *connection) sentOwed(n int, err error) bool {
+	switch {
+	case n > 0:
+		c.touch()
+		return c.dequeue(n) == nil
+	case err != nil && err != errWouldBlock:
+		c.owedFailed(err)
+	}
+	return false
+}
+
+// owedFailed ends a connection that cannot send what it owes: there is no call left to return the error to, but the
+// next one gets it. The caller holds bitSending.
+func (c *connection) owedFailed(err error) {
+	c.life.set(bitLost)
+	_ = c.sendFailed(err, "when send")
+	if c.out.Len() > 0 { // not an error that usually ends a connection
+		c.peerGone(asErrno(err), false)
+		c.dropOutput()
+	}
+}
+
+// beginSend implements sender.
+func (c *connection) beginSend() (fd int, p []byte, ok bool) {
+	if !c.life.enterSending() {
+		return 0, nil, false
+	}
+	if !c.owes() {
+		c.endSending()
+		return 0, nil, false
+	}
+	var piece [1][]byte
+	p = c.out.GetBytes(piece[:])[0]
+	return c.transport.fd(), p[:min(len(p), int(c.owedEnd.Load()-c.out.consumed()))], true
+}
+
+// endSend implements sender.
+func (c *connection) endSend(res int32) {
+	switch {
+	case res == uring.NotExecuted:
+		c.sendRest()
+	case res == uring.Lost:
+		c.owedFailed(syscall.EIO)
+	case errnoOf(res) == syscall.EAGAIN || errnoOf(res) == syscall.EINTR:
+	case res < 0:
+		c.owedFailed(errnoOf(res))
+	case c.sentOwed(int(res), nil) && c.owes():
+		c.sendRest()
+	}
+	c.endSending()
+}
+
+// endSending gives bitSending back. What is still owed waits for room.
+func (c *connection) endSending() {
+	c.settleOwed()
+	c.leave(bitSending)
+	c.writing.wake() // a Flush may wait for its turn
+	c.settle()
+}
+
+// settleOwed ends the debt if it is paid, with what was put off until then, or else makes the poller go on when there
+// is room. The caller is the one that sends.
+func (c *connection) settleOwed() {
+	if !c.life.load().has(bitOwed) {
+		return
+	}
+	if c.owes() {
+		c.wantWrite.Store(true)
+		_ = c.transport.rearm()
+		return
+	}
+	b, ok := c.life.paid(func() bool { return !c.owes() })
+	if !ok {
+		return // another Flush has left more, and queued it
+	}
+	if b.phase() >= phaseClosing {
+		c.transport.stop()
+	}
+	if b.has(bitWriteShut) {
+		c.dropOutput()
+		_ = c.transport.closeWrite()
+	}
+}
+
+// linger goes on sending for a connection that was closed while it owed bytes, and gives up when its peer takes nothing
+// for the write timeout, or else for lingerLimit.
+func (c *connection) linger() {
+	c.sendOwed()
+	if !c.life.load().has(bitOwed) {
+		return
+	}
+	_ = c.transport.rearm() // it reads no more
+	patience := lingerLimit
+	if until := c.writing.until(now()); until != noDeadline {
+		patience = min(patience, time.Duration(until-now()))
+	}
+	c.lingerFor(patience)
+}
+
+func (c *connection) lingerFor(patience time.Duration) {
+	before := c.out.consumed()
+	time.AfterFunc(patience, func() {
+		switch {
+		case !c.life.load().has(bitOwed):
+		case c.out.consumed() != before:
+			c.lingerFor(max(patience, time.Second))
+		default:
+			c.forgetOwed()
+		}
+	})
+}
+
+// forgetOwed drops what is owed, unless somebody is about to send it.
+func (c *connection) forgetOwed() {
+	if c.life.enterSending() {
+		c.life.set(bitLost)
+		c.dropOutput()
+		c.endSending()
+	}
+}

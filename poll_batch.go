@@ -1,0 +1,240 @@
+package netpoll
+
+// This file holds the batch: what one look at the system's queue leads to, and the executor that does the receives and
+// sends of a large one in a single system call. Every operation completes inside that call, or fails because the socket
+// is not ready, so between two batches the kernel holds nothing of ours.
+
+import (
+	"sync"
+	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/uring"
+)
+
+// batch collects what is to run when all events of a look have been handled. It belongs to whoever has the helm.
+type batch struct {
+	inline bool   // tasks may run on the poll goroutine
+	ready  []task // in the order in which they became ready
+}
+
+// add makes t run on the poll goroutine after the batch, or returns false if it has to go to the runner.
+func (b *batch) add(t task) bool {
+	if b == nil || !b.inline {
+		return false
+	}
+	b.ready = append(b.ready, t)
+	return true
+}
+
+// receiver is a pollHandler whose receives can be done together with those of others.
+type receiver interface {
+	// beginReceive returns what to receive with because of ev; endReceive must follow, on the same goroutine and in
+	// the same batch. If ok is false the event is one for onPoll.
+	beginReceive(ev pollEvent) (fd int, p []byte, ok bool)
+	// endReceive takes what came of it: the number of bytes, which is 0 at the end of the stream, or one of the
+	// negative results of package uring. full says that they fill p.
+	endReceive(res int32, full bool, b *batch)
+}
+
+// sender is one with output for the poller to send.
+type sender interface {
+	// owe is called once the sender can be sure of the next three. It returns false if it does not need them.
+	owe() bool
+	// sendOwed sends what it can, now.
+	sendOwed()
+	// beginSend returns what to send, and endSend takes what came of it, as a receiver does. If ok is false there is
+	// nothing to send.
+	beginSend() (fd int, p []byte, ok bool)
+	endSend(res int32)
+}
+
+// maxSends bounds a queue of senders. Beyond it they send by themselves.
+const maxSends = 512
+
+// sendQueue holds those that wait for the poller to send. It is open while the poller is sure to look at it soon.
+type sendQueue struct {
+	// mu guards the fields below.
+	mu    sync.Mutex
+	open  bool
+	list  []sender
+	spare []sender // the other array, while one is worked on by whoever has the helm
+}
+
+// add queues s, or returns false if s has to send by itself.
+func (q *sendQueue) add(s sender) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.open || len(q.list) == maxSends || !s.owe() {
+		return false
+	}
+	q.list = append(q.list, s)
+	return true
+}
+
+func (q *sendQueue) setOpen() {
+	q.mu.Lock()
+	q.open = true
+	q.mu.Unlock()
+}
+
+// take returns what is queued. It is valid until the next take or shut.
+func (q *sendQueue) take() []sender {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.swap()
+}
+
+// shut is take for a poller that will not look again soon.
+func (q *sendQueue) shut() []sender {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.open = false
+	return q.swap()
+}
+
+// swap returns the list and puts the other array in its place. The caller holds mu.
+func (q *sendQueue) swap() []sender {
+	list := q.list
+	clear(q.spare)
+	q.list, q.spare = q.spare[:0], list
+	return list
+}
+
+// executor does the operations of a batch in one system call, if it has a ring.
+type executor struct {
+	ring    *uring.Ring
+	least   int // operations that make it worthwhile
+	recvs   []receiving
+	sending []sender
+	done    func(tag uint64, res int32) // deliver, made once
+	batch   *batch                      // of the gather that runs
+}
+
+type receiving struct {
+	by   receiver
+	size int
+}
+
+const (
+	// ringSize is how many operations one system call does at most.
+	ringSize = 512
+	// leastGathered is how many operations a batch needs for the ring to cost less than plain system calls.
+	leastGathered = 4
+	// sendTag marks the tags of sends.
+	sendTag = 1 << 32
+)
+
+func (e *executor) init() {
+	e.done = e.deliver
+	e.least = leastGathered
+	if ring, err := uring.New(ringSize); err == nil {
+		e.ring = ring
+	}
+}
+
+func (e *executor) close() {
+	if e.ring != nil {
+		_ = e.ring.Close()
+		e.ring = nil
+	}
+}
+
+// worth reports whether n operations should be done by the ring.
+func (e *executor) worth(n int) bool { return e.ring != nil && n >= e.least }
+
+// sendAll makes each of list send by itself.
+func (p *poller) sendAll(list []sender) {
+	if p.exec.worth(len(list)) {
+		p.gather(0, list)
+		return
+	}
+	for _, s := range list {
+		s.sendOwed()
+	}
+}
+
+// gather does a batch of n events and the queued sends in one system call, as far as that is possible.
+func (p *poller) gather(n int, sends []sender) {
+	e := &p.exec
+	e.batch = &p.batch
+	for _, s := range sends {
+		e.send(s)
+	}
+	for i := range n {
+		token, ev := p.sel.event(i)
+		w := p.slots.lookup(token)
+		if w == nil {
+			continue
+		}
+		if r, ok := w.handler.(receiver); !ok || !e.receive(r, ev) {
+			w.handler.onPoll(ev, &p.batch)
+		}
+	}
+	e.submit()
+}
+
+func (e *executor) send(s sender) {
+	fd, p, ok := s.beginSend()
+	if !ok {
+		return
+	}
+	e.makeRoom()
+	if e.ring == nil || !e.ring.Send(fd, p, sendTag|uint64(len(e.sending))) {
+		s.endSend(uring.NotExecuted)
+		return
+	}
+	e.sending = append(e.sending, s)
+}
+
+func (e *executor) receive(r receiver, ev pollEvent) bool {
+	fd, p, ok := r.beginReceive(ev)
+	if !ok {
+		return false
+	}
+	e.makeRoom()
+	if e.ring == nil || !e.ring.Recv(fd, p, uint64(len(e.recvs))) {
+		r.endReceive(uring.NotExecuted, false, e.batch)
+		return true
+	}
+	e.recvs = append(e.recvs, receiving{r, len(p)})
+	return true
+}
+
+// makeRoom makes room in the ring for one more operation.
+func (e *executor) makeRoom() {
+	if e.ring != nil && e.ring.Len() == e.ring.Cap() {
+		e.submit()
+	}
+}
+
+// submit does what was gathered. A ring that fails is given up; all it did not do is done otherwise.
+func (e *executor) submit() {
+	if e.ring == nil {
+		return
+	}
+	if err := e.ring.Submit(e.done); err != nil {
+		logger().Printf("netpoll: io_uring failed, plain system calls are used from now on: %v", err)
+		e.close()
+	}
+	clear(e.recvs)
+	clear(e.sending)
+	e.recvs, e.sending = e.recvs[:0], e.sending[:0]
+}
+
+// deliver passes a result on to where it belongs.
+func (e *executor) deliver(tag uint64, res int32) {
+	if tag&sendTag != 0 {
+		e.sending[tag&^sendTag].endSend(res)
+		return
+	}
+	r := e.recvs[tag]
+	r.by.endReceive(res, int(res) == r.size, e.batch)
+}
+
+// errnoOf returns the errno of a negative result; 0 for a result that is none.
+func errnoOf(res int32) syscall.Errno {
+	if res >= 0 || res <= uring.Lost {
+		return 0
+	}
+	return syscall.Errno(-res)
+}

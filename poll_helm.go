@@ -1,0 +1,192 @@
+package netpoll
+
+// This file holds who polls. The handlers of a batch run on the poll goroutine itself, one after the other, because
+// handing a request to another goroutine costs more than most requests. A handler may block, though, and nobody would
+// poll meanwhile. So while one runs, the helm of its poller is free to take: by a watchdog, when the handlers of a
+// batch take too long, or at once, when a handler waits for a connection. The goroutine that ran the handler then
+// finds that it polls no more, and ends with its handler.
+//
+// Handlers that were found slow are not run like this again for a while: they go to the runner, as they always do when
+// the user has set one.
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// inlineBudget is how long the handlers of one batch may run on the poll goroutine; the others of the batch go to
+	// the runner, where they can run at the same time.
+	inlineBudget = 50 * time.Microsecond
+	// watchdogAfter is when the helm is taken from a goroutine whose handler does not return.
+	watchdogAfter = 500 * time.Microsecond
+	// minPenalty and maxPenalty bound how long all handlers go to the runner after one was slow.
+	minPenalty = 20 * time.Millisecond
+	maxPenalty = time.Second
+)
+
+// task is the run of a connection's handlers.
+type task interface {
+	runTask()  // here and now
+	dispatch() // in the runner
+}
+
+// helm is the right to poll: bit 0 says that it is free to take, bits 1–19 which task of the batch runs, and the rest
+// counts, so that nobody can mistake one batch for another.
+type helm struct{ v atomic.Uint64 }
+
+const (
+	helmFree  = 1
+	helmTask  = 1 << 1
+	helmCount = 1 << 20
+)
+
+// free lets the helm be taken while the first task runs. The mark is for next and reclaim.
+func (h *helm) free() (mark uint64) {
+	mark = h.v.Load() + helmCount | helmFree
+	h.v.Store(mark)
+	return mark
+}
+
+// next goes on to the next task, unless the helm has been taken.
+func (h *helm) next(mark uint64) (next uint64, ok bool) {
+	return mark + helmTask, h.v.CompareAndSwap(mark, mark+helmTask)
+}
+
+// reclaim ends what free began, unless the helm has been taken.
+func (h *helm) reclaim(mark uint64) bool {
+	return h.v.CompareAndSwap(mark, mark&^(helmCount-1))
+}
+
+// take takes the helm if it is free. The task with the index running stays with the goroutine that had the helm.
+func (h *helm) take() (running int, ok bool) {
+	v := h.v.Load()
+	if v&helmFree == 0 {
+		return 0, false
+	}
+	running = int(v&(helmCount-1)) / helmTask
+	return running, h.v.CompareAndSwap(v, v&^(helmCount-1)+helmCount)
+}
+
+// freeHelms counts the pollers whose helm is free.
+var freeHelms atomic.Int32
+
+// helmWanted is called by a goroutine before it waits for a connection: it may be a poll goroutine that runs a handler.
+// Which goroutine it is nobody knows, so each free helm is taken.
+func helmWanted() {
+	if freeHelms.Load() == 0 {
+		return
+	}
+	if list := pollers.current.Load(); list != nil {
+		for _, p := range *list {
+			p.takeHelm(false)
+		}
+	}
+}
+
+// pace is the poller's memory of how long handlers take. It belongs to whoever has the helm.
+type pace struct {
+	slowUntil int64         // handlers go to the runner until then, as now counts
+	penalty   time.Duration // the last one
+	score     int           // how often batches were slow of late
+}
+
+const (
+	slowScore   = 8  // what a slow batch adds; a quick one takes away 1
+	slowEnough  = 32 // when handlers are taken for slow
+	afterSlow   = 24 // where the score begins again
+	calmPenalty = 8  // so many penalties without another one, and the next is the least again
+)
+
+// batchDone notes how a batch went. The quickest handlers are slow now and then on a machine that has other things to
+// do; they are taken for slow if many batches are.
+func (p *pace) batchDone(at int64, slow bool) {
+	if !slow {
+		p.score = max(p.score-1, 0)
+		return
+	}
+	if p.score += slowScore; p.score >= slowEnough {
+		p.score = afterSlow
+		p.slow(at)
+	}
+}
+
+// slow sends all handlers to the runner for a while, which doubles if it happens again soon.
+func (p *pace) slow(at int64) {
+	if at-p.slowUntil > calmPenalty*int64(p.penalty) {
+		p.penalty = 0
+	}
+	p.penalty = min(max(minPenalty, 2*p.penalty), maxPenalty)
+	p.slowUntil = at + int64(p.penalty)
+}
+
+// allows reports whether handlers may run on the poll goroutine.
+func (p *pace) allows() bool { return p.slowUntil == 0 || now() > p.slowUntil }
+
+// runReady runs the tasks of the batch and reports whether the caller still has the helm.
+func (p *poller) runReady() bool {
+	tasks := p.batch.ready
+	if p.exec.worth(len(tasks)) {
+		p.sends.setOpen()
+	}
+	start := now()
+	p.started.Store(start)
+	p.watchdog.Reset(watchdogAfter)
+	freeHelms.Add(1)
+	mark, ok := p.helm.free(), true
+	end, done := start, 0
+	for {
+		tasks[done].runTask()
+		done++
+		last := end
+		end = now()
+		if done == len(tasks) || end-last > int64(inlineBudget) || end-start > int64(inlineBudget) {
+			break
+		}
+		if mark, ok = p.helm.next(mark); !ok {
+			return false
+		}
+	}
+	if !p.helm.reclaim(mark) {
+		return false
+	}
+	freeHelms.Add(-1)
+	p.watchdog.Stop()
+	p.pace.batchDone(end, end-start > int64(inlineBudget)*int64(done))
+	p.dispatchTasks(tasks[done:])
+	clear(tasks)
+	p.batch.ready = tasks[:0]
+	return true
+}
+
+func (p *poller) dispatchTasks(tasks []task) {
+	for _, t := range tasks {
+		t.dispatch()
+	}
+}
+
+// checkHelm is the watchdog. It may come late, when the next batch has begun already.
+func (p *poller) checkHelm() {
+	if now()-p.started.Load() >= int64(watchdogAfter)/2 {
+		p.takeHelm(true)
+	}
+}
+
+// takeHelm lets another goroutine poll if the helm is free.
+func (p *poller) takeHelm(slow bool) {
+	running, ok := p.helm.take()
+	if !ok {
+		return
+	}
+	freeHelms.Add(-1)
+	go func() {
+		// The goroutine that had the helm may still read this array.
+		rest := p.batch.ready[running+1:]
+		p.batch.ready = nil
+		if slow {
+			p.pace.slow(now())
+		}
+		p.dispatchTasks(rest)
+		p.run()
+	}()
+}
