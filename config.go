@@ -39,6 +39,15 @@ type Config struct {
 	// dialed and event loops made afterwards. A negative value means no bound. The default is 1 MiB.
 	ReadLimit int
 
+	// IOUring says whether pollers may use io_uring. It counts at once. The environment variable NETPOLL_IOURING, with
+	// the values auto, on, off and always, overrides it. [Features] tells what became of it. [IOUringAuto], which is
+	// the zero value, leaves the setting as it is.
+	IOUring IOUringMode
+
+	// DirectFlush makes every Flush send by itself, as [WithDirectFlush] does for the connections of one server. It
+	// counts for connections made afterwards, and stays once it is set.
+	DirectFlush bool
+
 	// Feature holds switches for behaviour that is not the default.
 	Feature
 }
@@ -57,10 +66,11 @@ const (
 	builtinReadLimit  = 1 << 20
 )
 
-// bufferSize and readLimit are stored by Configure; 0 stands for the built-in value.
+// These are stored by Configure; 0 stands for the built-in value.
 var (
-	bufferSize atomic.Int64
-	readLimit  atomic.Int64
+	bufferSize  atomic.Int64
+	readLimit   atomic.Int64
+	directFlush atomic.Bool
 )
 
 // defaultBufferSize is how many bytes a new connection receives at once at first.
@@ -89,6 +99,11 @@ func Configure(config Config) (err error) {
 		return fmt.Errorf("netpoll: configure: buffer size is %d", config.BufferSize)
 	case config.LoadBalance != RoundRobin && config.LoadBalance != Random:
 		return fmt.Errorf("netpoll: configure: unknown load balance %d", int(config.LoadBalance))
+	case config.IOUring < IOUringAuto || config.IOUring > IOUringAlways:
+		return fmt.Errorf("netpoll: configure: unknown io_uring mode %d", int(config.IOUring))
+	}
+	if err := ringRules.possible(config.IOUring); err != nil {
+		return fmt.Errorf("netpoll: configure io_uring: %w", err)
 	}
 	if config.PollerNum > 0 { // first, because it is the one that can fail
 		if err := SetNumLoops(config.PollerNum); err != nil {
@@ -105,6 +120,12 @@ func Configure(config Config) (err error) {
 	}
 	if config.ReadLimit != 0 {
 		readLimit.Store(int64(config.ReadLimit))
+	}
+	if config.IOUring != IOUringAuto {
+		ringRules.set(config.IOUring)
+	}
+	if config.DirectFlush {
+		directFlush.Store(true)
 	}
 	if config.Runner != nil {
 		SetRunner(config.Runner)

@@ -160,6 +160,9 @@ func newSocketConnection(s socketInfo) *connection {
 	return c
 }
 
+// onSocket reports whether receives and sends may be done on the descriptor of sock, past its methods.
+func (c *connection) onSocket() bool { return c.transport == transport(&c.sock) }
+
 func newConnection(network string) (c *connection) {
 	switch network {
 	case "tcp":
@@ -174,6 +177,7 @@ func newConnection(network string) (c *connection) {
 	}
 	c.network = network
 	c.life.begin(true)
+	c.direct = directFlush.Load()
 	c.recvBase = defaultBufferSize()
 	c.recvSize = c.recvBase
 	c.readLimit.Store(int64(defaultReadLimit()))
@@ -194,6 +198,7 @@ func (c *connection) prepare(o *options) {
 	c.writing.setTimeout(o.writeTimeout)
 	_ = c.SetIdleTimeout(o.keepAlive) // a peer that is gone already shows soon enough
 	c.readLimit.Store(int64(o.readLimit))
+	c.direct = c.direct || o.directFlush
 	if o.onPrepare != nil {
 		c.guard("OnPrepare", func() { c.calls.base = o.onPrepare(c.self) })
 	}

@@ -51,7 +51,10 @@ func (c *connection) awaitPoller() {
 }
 
 // owes reports whether owed bytes are left. The caller is the one that sends.
-func (c *connection) owes() bool { return int64(c.owedEnd.Load()-c.out.consumed()) > 0 }
+func (c *connection) owes() bool { return c.life.load().has(bitOwed) && c.unpaid() > 0 }
+
+// unpaid is the number of bytes up to owedEnd. A Flush that in the end sends by itself may have moved that.
+func (c *connection) unpaid() int { return int(int64(c.owedEnd.Load() - c.out.consumed())) }
 
 // sendOwed implements sender.
 func (c *connection) sendOwed() {
@@ -67,7 +70,7 @@ func (c *connection) sendRest() {
 	defer v.put()
 	for c.owes() {
 		v.fill(&c.out, nil)
-		v.limit(int(c.owedEnd.Load() - c.out.consumed()))
+		v.limit(c.unpaid())
 		n, err := c.transport.send(v)
 		if !c.sentOwed(n, err) {
 			return
@@ -103,13 +106,14 @@ func (c *connection) beginSend() (fd int, p []byte, ok bool) {
 	if !c.life.enterSending() {
 		return 0, nil, false
 	}
-	if !c.owes() {
+	if !c.owes() || !c.onSocket() {
+		c.sendRest()
 		c.endSending()
 		return 0, nil, false
 	}
 	var piece [1][]byte
 	p = c.out.GetBytes(piece[:])[0]
-	return c.transport.fd(), p[:min(len(p), int(c.owedEnd.Load()-c.out.consumed()))], true
+	return c.sock.sysfd, p[:min(len(p), c.unpaid())], true
 }
 
 // endSend implements sender.
@@ -147,7 +151,7 @@ func (c *connection) settleOwed() {
 		_ = c.transport.rearm()
 		return
 	}
-	b, ok := c.life.paid(func() bool { return !c.owes() })
+	b, ok := c.life.paid(func() bool { return c.unpaid() <= 0 })
 	if !ok {
 		return // another Flush has left more, and queued it
 	}

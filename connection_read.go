@@ -70,11 +70,11 @@ func (c *connection) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
 	if ev != evRead || c.life.enter(bitPolled, phasePeerDone) != entered {
 		return 0, nil, false
 	}
-	if c.life.load().has(bitEnded|bitRaw|bitReadShut) || c.full() {
+	if !c.onSocket() || c.life.load().has(bitEnded|bitRaw|bitReadShut) || c.full() {
 		c.leave(bitPolled)
 		return 0, nil, false
 	}
-	return c.transport.fd(), c.in.book(min(c.receiveSize(), maxTransfer)), true
+	return c.sock.sysfd, c.in.book(min(c.receiveSize(), maxTransfer)), true
 }
 
 // endReceive implements receiver.

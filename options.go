@@ -24,6 +24,7 @@ type options struct {
 	idleLimit    time.Duration // 0 or less: none
 	maxConns     int           // 0 or less: no bound
 	connContext  bool
+	directFlush  bool
 }
 
 // newOptions applies list to the defaults.
@@ -95,4 +96,12 @@ func WithMaxConnections(n int) Option {
 // connection is closed. [context.Cause] tells why. It descends from the context that OnPrepare returned.
 func WithConnContext() Option {
 	return Option{func(o *options) { o.connContext = true }}
+}
+
+// WithDirectFlush makes every Flush hand its bytes to the kernel before it returns. Otherwise a Flush of a small output
+// that holds no memory of the user may leave it to the poller, which sends what several connections have with one system
+// call at the end of the batch that it works on. In either case the bytes arrive in order, and before the end that Close
+// and CloseWrite make.
+func WithDirectFlush() Option {
+	return Option{func(o *options) { o.directFlush = true }}
 }

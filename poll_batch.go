@@ -100,10 +100,22 @@ func (q *sendQueue) swap() []sender {
 	return list
 }
 
+// ring is what executes operations; see [uring.Ring].
+type ring interface {
+	Recv(fd int, p []byte, tag uint64) bool
+	Send(fd int, p []byte, tag uint64) bool
+	Submit(done func(tag uint64, res int32)) error
+	Cap() int
+	Len() int
+	Close() error
+}
+
 // executor does the operations of a batch in one system call, if it has a ring.
 type executor struct {
-	ring    *uring.Ring
-	least   int // operations that make it worthwhile
+	rules   *ringUse
+	make    func() (ring, error)
+	ring    ring // made when first needed
+	refused bool // it could not be made
 	recvs   []receiving
 	sending []sender
 	done    func(tag uint64, res int32) // deliver, made once
@@ -126,10 +138,15 @@ const (
 
 func (e *executor) init() {
 	e.done = e.deliver
-	e.least = leastGathered
-	if ring, err := uring.New(ringSize); err == nil {
-		e.ring = ring
+	e.rules = ringRules
+	e.make = newRing
+}
+
+func newRing() (ring, error) {
+	if err := uring.ProbeOnce(); err != nil {
+		return nil, err
 	}
+	return uring.New(ringSize)
 }
 
 func (e *executor) close() {
@@ -139,8 +156,22 @@ func (e *executor) close() {
 	}
 }
 
-// worth reports whether n operations should be done by the ring.
-func (e *executor) worth(n int) bool { return e.ring != nil && n >= e.least }
+// worth reports whether n operations should be done by the ring, and sees to it that there is one.
+func (e *executor) worth(n int) bool {
+	least := e.rules.least()
+	if least == 0 || n < least || e.refused {
+		return false
+	}
+	if e.ring == nil {
+		ring, err := e.make()
+		if err != nil {
+			e.refused = true
+			return false
+		}
+		e.ring = ring
+	}
+	return true
+}
 
 // sendAll makes each of list send by itself.
 func (p *poller) sendAll(list []sender) {
@@ -213,7 +244,7 @@ func (e *executor) submit() {
 		return
 	}
 	if err := e.ring.Submit(e.done); err != nil {
-		logger().Printf("netpoll: io_uring failed, plain system calls are used from now on: %v", err)
+		e.rules.failed(err)
 		e.close()
 	}
 	clear(e.recvs)

@@ -1,0 +1,129 @@
+package netpoll
+
+// This file holds what the library makes use of in the system it runs on: whether it may use io_uring, whether it can,
+// and what it tells of that.
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/cloudwego/netpoll/internal/uring"
+)
+
+// IOUringMode says whether pollers hand large batches of receives and sends to the kernel through io_uring. It changes
+// what they cost, not what they do.
+type IOUringMode int
+
+const (
+	// IOUringAuto uses io_uring where the system has it and allows it. It is the default.
+	IOUringAuto IOUringMode = iota
+	// IOUringOn is IOUringAuto, but [Configure] returns an error if io_uring cannot be used.
+	IOUringOn
+	// IOUringOff never uses it.
+	IOUringOff
+	// IOUringAlways uses it for the smallest batch too, where it costs more than plain system calls. It is for tests.
+	IOUringAlways
+)
+
+// iouringNames are the values of the environment variable of that name, for operators. It overrides [Config].
+const iouringVariable = "NETPOLL_IOURING"
+
+var iouringNames = map[string]IOUringMode{
+	"auto": IOUringAuto, "on": IOUringOn, "off": IOUringOff, "always": IOUringAlways,
+}
+
+// ErrIOUringOff is why io_uring is not used where [Config] or the environment variable NETPOLL_IOURING says so.
+var ErrIOUringOff = errors.New("netpoll: io_uring is switched off")
+
+// FeatureReport is the answer of [Features].
+type FeatureReport struct {
+	// IOUring: pollers hand large batches of receives and sends to the kernel through io_uring.
+	IOUring bool
+	// IOUringError is why they do not, nil if they do: [ErrIOUringOff], the error of the kernel that has none or
+	// forbids it, or the error by which it stopped working later.
+	IOUringError error
+}
+
+// Features tells which features of the system the library uses in this process, and why it does not use the others. The
+// first call may try them out, which takes less than a millisecond. It may be called from any goroutine.
+func Features() FeatureReport {
+	err := ringRules.refusal()
+	return FeatureReport{IOUring: err == nil, IOUringError: err}
+}
+
+// ringRules are those of the process.
+var ringRules = newRingUse(os.Getenv(iouringVariable), uring.ProbeOnce)
+
+// ringUse says whether pollers may use a ring.
+type ringUse struct {
+	mode   atomic.Int32 // an IOUringMode; stored by set
+	fixed  bool         // the mode is the operator's, and stays
+	probe  func() error
+	broken atomic.Pointer[error] // why a ring failed that had worked; stored once, by the poller that saw it
+}
+
+// newRingUse begins with what an operator has set. A value that is not known is reported when the mode is needed.
+func newRingUse(operator string, probe func() error) *ringUse {
+	u := &ringUse{probe: probe}
+	if operator == "" {
+		return u
+	}
+	mode, known := iouringNames[operator]
+	if !known {
+		logger().Printf("netpoll: %s is %q, not one of auto, on, off, always: ignored", iouringVariable, operator)
+		return u
+	}
+	u.mode.Store(int32(mode))
+	u.fixed = true
+	return u
+}
+
+// possible returns why a mode that demands a ring cannot be had.
+func (u *ringUse) possible(mode IOUringMode) error {
+	if mode == IOUringOn || mode == IOUringAlways {
+		return u.probe()
+	}
+	return nil
+}
+
+// set sets the mode, unless the operator has.
+func (u *ringUse) set(mode IOUringMode) {
+	if !u.fixed {
+		u.mode.Store(int32(mode))
+	}
+}
+
+// least returns the number of operations from which on a batch is worth a ring; 0 if no ring is to be used.
+func (u *ringUse) least() int {
+	if u.broken.Load() != nil {
+		return 0
+	}
+	switch IOUringMode(u.mode.Load()) {
+	case IOUringOff:
+		return 0
+	case IOUringAlways:
+		return 1
+	}
+	return leastGathered
+}
+
+// refusal returns why no ring may be used, or nil.
+func (u *ringUse) refusal() error {
+	if err := u.broken.Load(); err != nil {
+		return *err
+	}
+	if IOUringMode(u.mode.Load()) == IOUringOff {
+		return ErrIOUringOff
+	}
+	return u.probe()
+}
+
+// failed ends the use of rings in the process. The first to report it is the one that logs it.
+func (u *ringUse) failed(err error) {
+	err = fmt.Errorf("netpoll: io_uring failed: %w", err)
+	if u.broken.CompareAndSwap(nil, &err) {
+		logger().Printf("%v; plain system calls are used from now on", err)
+	}
+}
