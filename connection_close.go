@@ -8,12 +8,20 @@ import (
 	"github.com/cloudwego/netpoll/internal/runner"
 )
 
-// Close ends the connection on this side and wakes all that wait in it. What was not flushed is dropped. It may be
-// called from anywhere, any number of times, and returns nil. While others are inside, a running callback above all,
-// the last of them to leave runs the close callbacks and frees the descriptor; else that has happened when Close
-// returns.
+// Close ends the connection on this side and wakes all that wait in it. What was not flushed is dropped; what was
+// flushed is sent. It may be called from anywhere, any number of times, and does not wait. While others are inside, a
+// running callback above all, the last of them to leave runs the close callbacks and frees the descriptor; else that has
+// happened when Close returns. The one exception is a peer that takes no more while a Flush has left something to the
+// poller: then the descriptor stays open until that is sent, or the peer has taken nothing for the write timeout, or for
+// 30 seconds if there is none.
+//
+// Close returns nil, unless output of a Flush that had returned nil could not be sent: then it returns the reason, as
+// every later Flush and Write does.
 func (c *connection) Close() error {
 	c.closeHere(causeUser)
+	if c.life.load().has(bitLost) {
+		return Exception(c.brokenBy(syscall.EPIPE), "when close")
+	}
 	return nil
 }
 

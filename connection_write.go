@@ -2,8 +2,8 @@ package netpoll
 
 // This file holds the output of a connection: the methods of Writer, and sending with its waiting for room.
 //
-// The goroutine that flushes is the only one that sends, from its own call. So after a timeout nothing is sent behind
-// its back, and nothing of one call can be mixed with another's.
+// The goroutine that flushes sends, from its own call, or leaves all it has to the poller: see connection_owed.go. After
+// a timeout nothing is sent behind its back, and nothing of one call can be mixed with another's.
 
 import (
 	"syscall"
@@ -94,6 +94,11 @@ func (c *connection) WriteByte(b byte) (err error) {
 
 // Flush implements Writer. It returns nil when every byte is in the kernel, and waits while the socket is full, until
 // the write timeout or deadline. What could not be sent stays queued, in order, and the next Flush sends it first.
+//
+// While its poller works on a batch, a Flush of at most 64 KiB that points to no memory of the user may return before the
+// kernel has the bytes: the poller sends them at the end of the batch, with those of others. They go before everything
+// written later and before the end that Close and CloseWrite make. If that fails the next Flush or Write says so, and
+// Close. [WithDirectFlush] and [Config] switch this off.
 func (c *connection) Flush() error {
 	_, err := c.submit(nil, "when flush", 0)
 	return err

@@ -5,8 +5,9 @@
 //
 // A few pollers, goroutines of the package, ask the system which sockets have something to do. They receive into the
 // input buffer of the connection. Then they wake the goroutine that waits in a method of [Reader] or in Read or, if
-// there is none, start the connection's handler in a pool of goroutines. The handler, or anybody else, reads from the
-// input buffer, writes into the output buffer, and calls Flush, which sends from the calling goroutine.
+// there is none, run the connection's handler: on the spot as long as handlers are quick, else in a pool of goroutines.
+// The handler, or anybody else, reads from the input buffer, writes into the output buffer, and calls Flush, which
+// sends. Where the system has io_uring, the receives and the sends of many connections are one system call.
 //
 // A server is an [EventLoop] with callbacks: [OnPrepare], [OnConnect], [OnRequest], [OnDisconnect] and, for each
 // connection, any number of [CloseCallback] functions. A client dials with [DialConnection] or [DialContext] and either

@@ -55,7 +55,7 @@ type OnConnect func(ctx context.Context, connection Connection) context.Context
 // before it has returned. OnRequest may be running at that moment, and reads what the peer sent before it went.
 type OnDisconnect func(ctx context.Context, connection Connection)
 
-// OnRequest is called when there is input, in the runner and never twice at once for one connection:
+// OnRequest is called when there is input, never twice at once for one connection:
 //
 //	func handle(ctx context.Context, c netpoll.Connection) error {
 //		defer c.Reader().Release()
@@ -72,6 +72,10 @@ type OnDisconnect func(ctx context.Context, connection Connection)
 // It is called again as long as it leaves input and has consumed some. If it has consumed nothing it is called again
 // when more arrives, when another handler is set, and one last time when the peer is gone. It may block for as long as
 // the connection lives while others read. The error it returns is ignored; to end the connection, close it.
+//
+// It runs in the runner or, if none was set by [Config], also on the goroutine of the poller: that saves the change of
+// goroutine, which costs more than most requests. When it does not return soon, or waits for a connection, another
+// goroutine goes on polling, and while many handlers are slow all of them go to the runner.
 type OnRequest func(ctx context.Context, connection Connection) error
 
 // NewEventLoop makes an event loop that is ready to Serve. It starts nothing and returns no error. A nil onRequest

@@ -51,7 +51,7 @@ func echo(_ context.Context, conn netpoll.Connection) error {
 	if _, err := writer.WriteBinary(input); err != nil {
 		return err
 	}
-	return writer.Flush() // returns when the kernel has taken every byte
+	return writer.Flush() // sends
 }
 
 // talk is the client.
