@@ -1,0 +1,152 @@
+package plan
+
+// This file holds the scenarios.
+
+import "fmt"
+
+var (
+	everyServer = []string{Netpoll, Reference, Net, Gnet, Nbio, Epoll, Ring}
+	libraries   = []string{Netpoll, Reference, Net, Gnet, Nbio}
+	withSwitch  = []string{Netpoll, NoRing, Reference, Net, Gnet, Nbio, Epoll, Ring}
+)
+
+// PeakScenario is the one whose throughput by the reference is the peak that PeakShare counts from.
+const PeakScenario = "echo/conns=100/size=1024"
+
+// Matrix returns the scenarios of the full form, the quick one, which leaves out what is similar to something else, or
+// the smoke test.
+func Matrix(quick, smoke bool) (list []Scenario) {
+	if smoke {
+		return filled(smokeTest())
+	}
+	list = append(list, connections(quick)...)
+	list = append(list, sizes(quick)...)
+	list = append(list, handlers(quick)...)
+	list = append(list, loads(quick)...)
+	list = append(list, idle(quick)...)
+	list = append(list, pollers(quick)...)
+	return filled(list)
+}
+
+// smokeTest sees every subject answer once.
+func smokeTest() []Scenario {
+	s := echo(10, 1<<10, withSwitch)
+	s.Group = "Smoke test"
+	load := echo(10, 1<<10, []string{Netpoll})
+	load.Name, load.Group, load.Rate = "load/rate=2000/conns=10/size=1024", s.Group, 2000
+	return []Scenario{s, load}
+}
+
+// filled sets what is not set.
+func filled(list []Scenario) []Scenario {
+	for i := range list {
+		list[i].Depth = max(list[i].Depth, 1)
+		list[i].Loops = max(list[i].Loops, 1)
+		list[i].Cores = max(list[i].Cores, 1)
+	}
+	return list
+}
+
+func echo(conns, size int, subjects []string) Scenario {
+	return Scenario{
+		Name: fmt.Sprintf("echo/conns=%d/size=%d", conns, size), Kind: Echo, Subjects: subjects, Conns: conns, Size: size,
+	}
+}
+
+func connections(quick bool) (list []Scenario) {
+	const group = "Throughput over connections"
+	counts := []int{1, 10, 100, 1000, 10000}
+	if quick {
+		counts = []int{1, 10, 100, 1000}
+	}
+	for _, n := range counts {
+		s := echo(n, 1<<10, withSwitch)
+		s.Group = group
+		list = append(list, s)
+	}
+	if quick {
+		return list
+	}
+	s := echo(10000, 1<<10, libraries)
+	s.Name, s.Group, s.Active = "echo/conns=10000/active=500/size=1024", group, 500
+	return append(list, s)
+}
+
+func sizes(quick bool) (list []Scenario) {
+	const group = "Throughput over message size"
+	type shape struct{ conns, size, depth int }
+	shapes := []shape{{100, 64, 1}, {100, 64 << 10, 1}, {10, 1 << 20, 1}, {4, 1 << 10, 32}}
+	if quick {
+		shapes = []shape{{100, 64 << 10, 1}, {4, 1 << 10, 32}}
+	}
+	for _, p := range shapes {
+		s := echo(p.conns, p.size, everyServer)
+		s.Group, s.Depth = group, p.depth
+		if p.depth > 1 {
+			s.Name += fmt.Sprintf("/depth=%d", p.depth)
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+func handlers(quick bool) (list []Scenario) {
+	if quick {
+		return nil
+	}
+	for _, h := range []struct {
+		work  string
+		conns int
+	}{{"hash=32", 100}, {"sleep=1ms", 100}} {
+		s := echo(h.conns, 1<<10, libraries)
+		s.Name += "/work=" + h.work
+		s.Group, s.Work = "Handlers that do something", h.work
+		list = append(list, s)
+	}
+	return list
+}
+
+func loads(quick bool) (list []Scenario) {
+	const group = "Latency and processor time at a fixed offered load"
+	rates := []float64{5000, 20000, 40000}
+	subjects := everyServer
+	if quick {
+		rates, subjects = rates[1:2], libraries
+	}
+	for _, rate := range rates {
+		s := echo(100, 1<<10, subjects)
+		s.Name = fmt.Sprintf("load/rate=%.0f/conns=100/size=1024", rate)
+		s.Group, s.Rate = group, rate
+		list = append(list, s)
+	}
+	s := echo(100, 1<<10, libraries)
+	s.Name, s.Group, s.PeakShare = "load/peak=60%/conns=100/size=1024", group, 0.6
+	return append(list, s)
+}
+
+func idle(quick bool) (list []Scenario) {
+	counts := []int{0, 1000, 5000, 15000}
+	if quick {
+		counts = []int{0, 5000}
+	}
+	for _, n := range counts {
+		list = append(list, Scenario{
+			Name: fmt.Sprintf("idle/conns=%d", n), Group: "Idle connections", Kind: Idle, Subjects: libraries,
+			Conns: n, Size: 1 << 10,
+		})
+	}
+	return list
+}
+
+func pollers(quick bool) (list []Scenario) {
+	if quick {
+		return nil
+	}
+	for _, n := range []int{1, 2, 4} {
+		s := echo(100, 1<<10, []string{Netpoll, Reference, Net, Gnet})
+		s.Name = fmt.Sprintf("pollers/loops=%d/cores=2/conns=100/size=1024", n)
+		s.Group, s.Loops, s.Cores = "Pollers, server on two processors", n, 2
+		list = append(list, s)
+	}
+	return list
+}

@@ -1,0 +1,159 @@
+// Command bench measures this library against cloudwego/netpoll v0.7.3, package net, gnet, nbio, and servers of bare
+// system calls, under the same load, in turn, on one machine. README.md tells how to use it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloudwego/netpoll/bench/internal/machine"
+	"github.com/cloudwego/netpoll/bench/internal/plan"
+	"github.com/cloudwego/netpoll/bench/internal/report"
+	"github.com/cloudwego/netpoll/bench/internal/run"
+)
+
+// options are the flags.
+type options struct {
+	quick, smoke, list, plain bool
+	pattern, subjects         string
+	reps                      int
+	window                    time.Duration
+	dir                       string
+}
+
+func main() {
+	var o options
+	flag.BoolVar(&o.quick, "quick", false, "the short form: under 3 minutes")
+	flag.BoolVar(&o.smoke, "smoke", false, "only see that everything builds and answers: under 20 seconds")
+	flag.BoolVar(&o.list, "list", false, "list the scenarios and end")
+	flag.BoolVar(&o.plain, "plain", false, "generator without a ring: a system call for each receive and send")
+	flag.StringVar(&o.pattern, "run", "", "only scenarios that match this regular expression")
+	flag.StringVar(&o.subjects, "subjects", "", "only these subjects, comma separated")
+	flag.IntVar(&o.reps, "reps", 0, "how often each run is repeated")
+	flag.DurationVar(&o.window, "window", 0, "how long each run measures")
+	flag.StringVar(&o.dir, "o", "results", "folder for the results")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := bench(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// length is how thorough to be.
+func (o options) length() plan.Length {
+	l := plan.Full
+	switch {
+	case o.smoke:
+		l = plan.Smoke
+	case o.quick:
+		l = plan.Quick
+	}
+	if o.reps > 0 {
+		l.Reps = o.reps
+	}
+	if o.window > 0 {
+		l.Window = o.window
+	}
+	return l
+}
+
+// scenarios are those that the flags choose.
+func (o options) scenarios() (list []plan.Scenario, err error) {
+	re, err := regexp.Compile(o.pattern)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range plan.Matrix(o.quick, o.smoke) {
+		if !re.MatchString(s.Name) {
+			continue
+		}
+		if o.subjects != "" {
+			wanted := strings.Split(o.subjects, ",")
+			s.Subjects = slices.DeleteFunc(slices.Clone(s.Subjects), func(n string) bool {
+				return !slices.Contains(wanted, n)
+			})
+		}
+		if len(s.Subjects) > 0 {
+			list = append(list, s)
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("nothing matches -run %q -subjects %q", o.pattern, o.subjects)
+	}
+	return list, nil
+}
+
+func bench(ctx context.Context, o options) error {
+	list, err := o.scenarios()
+	if err != nil {
+		return err
+	}
+	if o.list {
+		for _, s := range list {
+			fmt.Println(s.Name, "|", strings.Join(s.Subjects, ", "))
+		}
+		return nil
+	}
+	root, err := run.Root()
+	if err != nil {
+		return err
+	}
+	bin, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(bin)
+	fmt.Fprintln(os.Stderr, "building")
+	programs, err := run.Build(ctx, root, bin, plan.Needed(list))
+	if err != nil {
+		return err
+	}
+	about := machine.Describe() // before this process is pinned
+	runtime.GOMAXPROCS(4)       // the generator's thread keeps one for itself while it waits: see package sock
+	r, err := run.New(programs)
+	if err != nil {
+		return err
+	}
+	r.Length, r.PlainGenerator = o.length(), o.plain
+	return measure(ctx, r, list, about, o)
+}
+
+// measure runs the scenarios, keeps each sample in a file at once, and prints the tables at the end, also at an early
+// one.
+func measure(ctx context.Context, r *run.Runner, list []plan.Scenario, about machine.Description, o options) error {
+	if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		return err
+	}
+	raw, err := os.Create(filepath.Join(o.dir, "samples.jsonl"))
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	enc := json.NewEncoder(raw)
+	var samples []run.Sample
+	r.Done = func(s run.Sample) error {
+		samples = append(samples, s)
+		return enc.Encode(s)
+	}
+	r.Progress = func(sc plan.Scenario, subject string, rep int, left time.Duration) {
+		fmt.Fprintf(os.Stderr, "%8v left  %d  %-52s %s\n", left.Round(time.Second), rep+1, sc.Name, subject)
+	}
+	failure := r.Run(ctx, list)
+	fmt.Println(about)
+	if err := report.Tables(os.Stdout, samples); err != nil {
+		return err
+	}
+	return failure
+}
