@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -127,8 +128,13 @@ func bench(ctx context.Context, o options) error {
 		return err
 	}
 	r.Length, r.PlainGenerator = o.length(), o.plain
+	if r.Wrk, err = exec.LookPath("wrk"); err != nil && slices.ContainsFunc(list, usesWrk) {
+		fmt.Fprintln(os.Stderr, "wrk is not installed: the built-in generator loads the HTTP servers in its place")
+	}
 	return measure(ctx, r, list, about, o)
 }
+
+func usesWrk(s plan.Scenario) bool { return s.Wrk }
 
 // measure runs the scenarios, keeps each sample in a file at once, and prints the tables at the end, also at an early
 // one.

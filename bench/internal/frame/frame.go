@@ -37,6 +37,23 @@ func Whole(p []byte) (n int) {
 	return n
 }
 
+// Messages makes requests of one size and checks the responses to them.
+type Messages interface {
+	// Len is the length of a request, in bytes.
+	Len() int
+	// Put writes the request with that stamp to dst, which has at least Len bytes.
+	Put(dst []byte, stamp uint64)
+	// Checker returns a checker for the stream of responses on one connection; their stamps count up from first.
+	Checker(first uint64) Checker
+}
+
+// Checker verifies the stream of responses of one connection, which may come in pieces of any size.
+type Checker interface {
+	// Feed checks p, which follows what was fed before, and returns how many responses it completes. After an error
+	// it must not be used again.
+	Feed(p []byte) (done int, err error)
+}
+
 // Template makes messages of one size. It is constant after NewTemplate and may be used by many goroutines at once.
 type Template struct {
 	image []byte // a whole message, with zero for both stamps
@@ -67,35 +84,40 @@ func (t *Template) Put(dst []byte, stamp uint64) {
 
 // Verify returns an error unless msg is the message with that stamp.
 func (t *Template) Verify(msg []byte, stamp uint64) error {
-	c := Checker{Next: stamp}
-	done, err := c.Feed(t, msg)
+	c := checker{t: t, next: stamp}
+	done, err := c.Feed(msg)
 	if err == nil && done != 1 {
 		err = fmt.Errorf("message of %d bytes, want %d", len(msg), len(t.image))
 	}
 	return err
 }
 
-// Checker verifies the stream of responses of one connection, which may come in pieces of any size. Their stamps
-// count up from the first value of Next.
-type Checker struct {
-	Next uint64 // the stamp of the message that is being received
+// Checker returns a checker of frames.
+func (t *Template) Checker(first uint64) Checker { return &checker{t: t, next: first} }
+
+// Stamp returns the stamp of a message. It looks at nothing else.
+func Stamp(msg []byte) uint64 { return binary.BigEndian.Uint64(msg[HeaderLen:]) }
+
+// checker checks frames.
+type checker struct {
+	t    *Template
+	next uint64 // the stamp of the message that is being received
 	off  int    // how much of that message has come
 }
 
-// Feed checks p, which follows what was fed before, and returns how many messages it completes.
-func (c *Checker) Feed(t *Template, p []byte) (done int, err error) {
+func (c *checker) Feed(p []byte) (done int, err error) {
 	var stamp [stampLen]byte
 	for len(p) > 0 {
-		want := c.expected(t, &stamp)
+		want := c.expected(&stamp)
 		n := min(len(want), len(p))
 		if !bytes.Equal(p[:n], want[:n]) {
-			return done, fmt.Errorf("message %#x differs from what was sent within bytes %d to %d", c.Next, c.off, c.off+n)
+			return done, fmt.Errorf("message %#x differs from what was sent within bytes %d to %d", c.next, c.off, c.off+n)
 		}
 		p = p[n:]
 		c.off += n
-		if c.off == len(t.image) {
+		if c.off == len(c.t.image) {
 			c.off = 0
-			c.Next++
+			c.next++
 			done++
 		}
 	}
@@ -103,18 +125,18 @@ func (c *Checker) Feed(t *Template, p []byte) (done int, err error) {
 }
 
 // expected returns the bytes that must come next, up to the end of the part of the message they belong to.
-func (c *Checker) expected(t *Template, stamp *[stampLen]byte) []byte {
+func (c *checker) expected(stamp *[stampLen]byte) []byte {
 	const body = HeaderLen + stampLen
-	tail := len(t.image) - stampLen
+	tail := len(c.t.image) - stampLen
 	switch {
 	case c.off < HeaderLen:
-		return t.image[c.off:HeaderLen]
+		return c.t.image[c.off:HeaderLen]
 	case c.off < body:
-		binary.BigEndian.PutUint64(stamp[:], c.Next)
+		binary.BigEndian.PutUint64(stamp[:], c.next)
 		return stamp[c.off-HeaderLen:]
 	case c.off < tail:
-		return t.image[c.off:tail]
+		return c.t.image[c.off:tail]
 	}
-	binary.BigEndian.PutUint64(stamp[:], ^c.Next)
+	binary.BigEndian.PutUint64(stamp[:], ^c.next)
 	return stamp[c.off-tail:]
 }

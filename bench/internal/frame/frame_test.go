@@ -23,15 +23,14 @@ func TestCheckerAcceptsWhatWasSentInPiecesOfAnySize(t *testing.T) {
 		require.NoError(t, err)
 		sent := stream(t, tpl, 7, 3)
 		for piece := 1; piece <= len(sent); piece += 1 + piece/3 {
-			c := Checker{Next: 7}
+			c := tpl.Checker(7)
 			total := 0
 			for off := 0; off < len(sent); off += piece {
-				n, err := c.Feed(tpl, sent[off:min(off+piece, len(sent))])
+				n, err := c.Feed(sent[off:min(off+piece, len(sent))])
 				require.NoError(t, err, "size %d, pieces of %d", size, piece)
 				total += n
 			}
 			require.Equal(t, 3, total)
-			require.Equal(t, uint64(10), c.Next)
 		}
 	}
 }
@@ -42,7 +41,7 @@ func TestCheckerRejectsEveryCorruptedByte(t *testing.T) {
 	sent := stream(t, tpl, 1<<32, 2)
 	for i := range sent {
 		sent[i] ^= 0x10
-		_, err := (&Checker{Next: 1 << 32}).Feed(tpl, sent)
+		_, err := tpl.Checker(1 << 32).Feed(sent)
 		require.Error(t, err, "byte %d", i)
 		sent[i] ^= 0x10
 	}
@@ -52,7 +51,7 @@ func TestCheckerRejectsResponsesOfOthersAndOutOfOrder(t *testing.T) {
 	tpl, err := NewTemplate(64)
 	require.NoError(t, err)
 	for name, first := range map[string]uint64{"later": 6, "earlier": 4, "other connection": 1<<32 | 5} {
-		_, err := (&Checker{Next: 5}).Feed(tpl, stream(t, tpl, first, 1))
+		_, err := tpl.Checker(5).Feed(stream(t, tpl, first, 1))
 		require.Error(t, err, name)
 	}
 }

@@ -34,11 +34,11 @@ type conn struct {
 // firstStamp makes stamps of different connections different.
 func firstStamp(index int) uint64 { return uint64(index+1) << 32 }
 
-func newConn(fd, index, depth int) *conn {
+func newConn(fd, index, depth int, m frame.Messages) *conn {
 	stamp := firstStamp(index)
 	return &conn{
 		fd: fd, index: int32(index), stamp: stamp,
-		check:  frame.Checker{Next: stamp},
+		check:  m.Checker(stamp),
 		flight: make([]int64, depth),
 		queued: make([]int64, 0, depth),
 	}
@@ -52,7 +52,7 @@ func (c *conn) queue(due int64) { c.queued = append(c.queued, due) }
 
 // encode makes requests of what is queued, if all that was made before is sent. It reports whether there is something
 // to send.
-func (c *conn) encode(t *frame.Template) bool {
+func (c *conn) encode(t frame.Messages) bool {
 	if c.sent < len(c.out) {
 		return true
 	}
@@ -72,8 +72,8 @@ func (c *conn) encode(t *frame.Template) bool {
 }
 
 // receive takes received bytes, and returns how many responses they complete.
-func (c *conn) receive(t *frame.Template, p []byte) (int, error) {
-	done, err := c.check.Feed(t, p)
+func (c *conn) receive(p []byte) (int, error) {
+	done, err := c.check.Feed(p)
 	if err == nil && done > c.waiting {
 		err = fmt.Errorf("%d responses to %d requests", done, c.waiting)
 	}

@@ -61,7 +61,7 @@ func (g *Generator) received(c *conn, p []byte, n int, errno unix.Errno) {
 		g.fail(fmt.Errorf("connection %d: receive: %w", c.index, io.EOF))
 		return
 	}
-	done, err := c.receive(g.template, p[:n])
+	done, err := c.receive(p[:n])
 	if err != nil {
 		g.fail(err)
 		return
@@ -76,6 +76,22 @@ func (g *Generator) received(c *conn, p []byte, n int, errno unix.Errno) {
 			g.enqueue(c, g.now)
 		}
 	}
+	if done > 0 && g.spec.Reconnect {
+		g.reconnect(c)
+	}
+}
+
+// reconnect gives c a new connection. On one machine the handshake is over when connect returns.
+func (g *Generator) reconnect(c *conn) {
+	_ = unix.Close(c.fd) // leaves the poll, too
+	fd, err := sock.Dial(g.spec.Addr, 1)
+	if err == nil {
+		c.fd = fd
+		err = g.poll.Add(fd, unix.EPOLLIN, c.index)
+	}
+	if err != nil {
+		g.fail(err)
+	}
 }
 
 // flush sends what is queued, until there is nothing more or the sockets are full.
@@ -87,7 +103,7 @@ func (g *Generator) flush() {
 		}
 		for _, c := range now {
 			c.listed = false
-			if !c.encode(g.template) {
+			if !c.encode(g.messages) {
 				continue
 			}
 			if g.ring == nil {

@@ -29,7 +29,7 @@ const (
 // Generator holds open connections. Its methods belong to one goroutine.
 type Generator struct {
 	spec     Spec
-	template *frame.Template
+	messages frame.Messages
 	conns    []*conn
 	active   []*conn
 	poll     *sock.Poll
@@ -47,9 +47,10 @@ type Generator struct {
 	plan       schedule
 	next       int // open loop: the next request to send
 	begin, end int64
-	answered   int // responses since the start
-	settled    int // open loop: answered requests of the window
-	progress   int64
+	answered   int   // responses since the start
+	settled    int   // open loop: answered requests of the window
+	progress   int64 // when there was a response last
+	busy       int64 // time with something to do
 	res        Result
 }
 
@@ -58,11 +59,11 @@ func Open(spec Spec) (*Generator, error) {
 	if err := spec.validate(); err != nil {
 		return nil, err
 	}
-	t, err := frame.NewTemplate(spec.Size)
+	messages, err := spec.messages()
 	if err != nil {
 		return nil, err
 	}
-	g := &Generator{spec: spec, template: t, base: time.Now()}
+	g := &Generator{spec: spec, messages: messages, base: time.Now()}
 	if g.poll, err = sock.NewPoll(); err != nil {
 		return nil, err
 	}
@@ -74,7 +75,7 @@ func Open(spec Spec) (*Generator, error) {
 
 // prepare makes what Close frees.
 func (g *Generator) prepare() (err error) {
-	size := min(max(4<<10, g.template.Len()*g.spec.Depth), 128<<10)
+	size := min(max(4<<10, g.messages.Len()*g.spec.Depth), 128<<10)
 	slots := 1
 	if !g.spec.Plain {
 		slots = min(batch, slotMemory/size)
@@ -95,7 +96,7 @@ func (g *Generator) prepare() (err error) {
 		if err != nil {
 			return fmt.Errorf("connection %d of %d: %w", i, g.spec.Conns, err)
 		}
-		c := newConn(fd, i, g.spec.Depth)
+		c := newConn(fd, i, g.spec.Depth, g.messages)
 		g.conns = append(g.conns, c)
 		if err := g.poll.Add(fd, unix.EPOLLIN, c.index); err != nil {
 			return err
@@ -172,7 +173,7 @@ func (g *Generator) measure() error {
 	}
 	call(g.spec.Begin)
 	begin, cpu := g.clock(), threadTime()
-	g.answered, g.res.ClientBusy = 0, 0
+	g.answered, g.busy = 0, 0
 	if err := g.loop(g.end); err != nil {
 		return err
 	}
@@ -181,7 +182,7 @@ func (g *Generator) measure() error {
 	g.res.Elapsed = time.Duration(elapsed)
 	g.res.Requests = g.answered
 	g.res.ClientCPU = float64(threadTime()-cpu) / float64(elapsed)
-	g.res.ClientBusy /= float64(elapsed)
+	g.res.ClientBusy = float64(g.busy) / float64(elapsed)
 	if g.open() {
 		return g.loop(g.end + int64(drainTime))
 	}
@@ -211,7 +212,7 @@ func (g *Generator) loop(until int64) error {
 		}
 		g.handle(g.events[:n])
 		g.flush()
-		g.res.ClientBusy += float64(g.clock() - woken)
+		g.busy += g.clock() - woken
 		if g.err != nil {
 			return g.err
 		}
@@ -246,7 +247,7 @@ func (g *Generator) sendDue() {
 	}
 	if n > 0 {
 		g.flush()
-		g.res.ClientBusy += float64(g.clock() - began)
+		g.busy += g.clock() - began
 	}
 }
 

@@ -27,7 +27,10 @@ type Spec struct {
 	Rate   float64 // requests per second, all together; 0 means a closed loop
 	Warmup time.Duration
 	Window time.Duration // how long is measured, after the warm-up
-	Plain  bool          // a system call for each receive and send, no ring
+	HTTP   bool          // HTTP/1.1 requests that post the payload, instead of frames
+	// Reconnect makes each connection serve one request, in a closed loop of depth 1.
+	Reconnect bool
+	Plain     bool // a system call for each receive and send, no ring
 
 	// Begin and End are called at the two ends of the window, by the generator's thread: they must be quick. Either
 	// may be nil.
@@ -66,7 +69,19 @@ func (s *Spec) validate() error {
 	if s.Rate > 0 && s.Active == 0 {
 		return errors.New("a rate needs connections")
 	}
+	if s.Reconnect && (s.Rate > 0 || s.Depth > 1) {
+		return errors.New("new connections for each request need a closed loop of depth 1")
+	}
 	return nil
+}
+
+// messages are those of the protocol.
+func (s *Spec) messages() (frame.Messages, error) {
+	t, err := frame.NewTemplate(s.Size)
+	if err == nil && s.HTTP {
+		return frame.NewHTTP(t), nil
+	}
+	return t, err
 }
 
 // newHistogram is for latencies in nanoseconds, up to a minute, to three digits.

@@ -25,6 +25,9 @@ func Matrix(quick, smoke bool) (list []Scenario) {
 	list = append(list, loads(quick)...)
 	list = append(list, idle(quick)...)
 	list = append(list, pollers(quick)...)
+	list = append(list, clients(quick)...)
+	list = append(list, calls(quick)...)
+	list = append(list, web(quick)...)
 	return filled(list)
 }
 
@@ -34,7 +37,12 @@ func smokeTest() []Scenario {
 	s.Group = "Smoke test"
 	load := echo(10, 1<<10, []string{Netpoll})
 	load.Name, load.Group, load.Rate = "load/rate=2000/conns=10/size=1024", s.Group, 2000
-	return []Scenario{s, load}
+	list := []Scenario{s, load}
+	for _, sc := range append(clients(true), web(true)...) {
+		sc.Group = s.Group
+		list = append(list, sc)
+	}
+	return list
 }
 
 // filled sets what is not set.
@@ -69,6 +77,9 @@ func connections(quick bool) (list []Scenario) {
 	}
 	s := echo(10000, 1<<10, libraries)
 	s.Name, s.Group, s.Active = "echo/conns=10000/active=500/size=1024", group, 500
+	list = append(list, s)
+	s = echo(16, 64, libraries)
+	s.Name, s.Group, s.Reconnect = "accept/conns=16/size=64", "Connections made, used once and closed, by the server", true
 	return append(list, s)
 }
 
@@ -149,4 +160,63 @@ func pollers(quick bool) (list []Scenario) {
 		list = append(list, s)
 	}
 	return list
+}
+
+var callClients = []string{Netpoll, Reference, Net}
+
+// clients are measured against a server that costs next to nothing.
+func clients(quick bool) (list []Scenario) {
+	const group = "Clients, against the limit server"
+	for _, c := range []struct {
+		mode           string
+		callers, conns int
+	}{{"pool", 100, 100}, {"mux", 100, 4}, {"dial", 16, 0}} {
+		list = append(list, Scenario{
+			Name:  fmt.Sprintf("client/mode=%s/callers=%d/size=1024", c.mode, c.callers),
+			Group: group, Kind: Call, Subjects: callClients,
+			Mode: c.mode, Callers: c.callers, Conns: c.conns, Size: 1 << 10, Server: Epoll,
+		})
+	}
+	if quick {
+		return list[:2]
+	}
+	return list
+}
+
+// calls are remote calls with the same library on both sides.
+func calls(quick bool) (list []Scenario) {
+	counts := []int{100, 500, 1000}
+	if quick {
+		counts = counts[:1]
+	}
+	for _, c := range []struct {
+		name, mode string
+		conns      func(callers int) int
+	}{
+		{"pool", "pool", func(n int) int { return n }},
+		{"pool-80%-idle", "pool", func(n int) int { return 5 * n }},
+		{"mux-4", "mux", func(int) int { return 4 }},
+	} {
+		for _, n := range counts {
+			list = append(list, Scenario{
+				Name:  fmt.Sprintf("rpc/%s/callers=%d/size=1024", c.name, n),
+				Group: "Remote calls, the same library on both sides", Kind: Call, Subjects: callClients,
+				Mode: c.mode, Callers: n, Conns: c.conns(n), Size: 1 << 10,
+			})
+		}
+	}
+	return list
+}
+
+func web(quick bool) []Scenario {
+	s := Scenario{
+		Name: "http/conns=100/size=1024", Group: "HTTP/1.1", Kind: HTTP,
+		Subjects: []string{Netpoll, Reference, NetHTTP, FastHTTP}, Conns: 100, Size: 1 << 10,
+	}
+	if quick {
+		return []Scenario{s}
+	}
+	wrk := s
+	wrk.Name, wrk.Wrk = "http/wrk/conns=100/size=1024", true
+	return []Scenario{s, wrk}
 }

@@ -19,13 +19,15 @@ type Subject struct {
 // Names of subjects. The first is this library.
 const (
 	Netpoll   = "netpoll"
-	NoRing    = "netpoll, no ring"
+	NoRing    = "netpoll-noring"
 	Reference = "reference"
 	Net       = "net"
 	Gnet      = "gnet"
 	Nbio      = "nbio"
-	Epoll     = "limit: epoll"
-	Ring      = "limit: ring"
+	Epoll     = "limit-epoll"
+	Ring      = "limit-ring"
+	NetHTTP   = "net/http"
+	FastHTTP  = "fasthttp"
 )
 
 const referenceMod = "ref.mod"
@@ -42,6 +44,22 @@ var Servers = []Subject{
 	{Name: Ring, Package: "./server/limit", Args: []string{"-mode", "ring"}},
 }
 
+// HTTPServers are the HTTP servers.
+var HTTPServers = []Subject{
+	{Name: Netpoll, Package: "./server/netpollhttp"},
+	{Name: Reference, Package: "./server/netpollhttp", ModFile: referenceMod},
+	{Name: NetHTTP, Package: "./server/http", Args: []string{"-mode", "net"}},
+	{Name: FastHTTP, Package: "./server/http", Args: []string{"-mode", "fasthttp"}},
+}
+
+// Clients are the clients of remote calls.
+var Clients = []Subject{
+	{Name: Netpoll, Package: "./client/netpoll"},
+	{Name: NoRing, Package: "./client/netpoll", Env: []string{"NETPOLL_IOURING=off"}},
+	{Name: Reference, Package: "./client/netpoll", ModFile: referenceMod},
+	{Name: Net, Package: "./client/net"},
+}
+
 // Kind is how a scenario is measured.
 type Kind string
 
@@ -49,6 +67,9 @@ type Kind string
 const (
 	Echo Kind = "echo" // the generator against a server
 	Idle Kind = "idle" // connections without requests, against a server
+	HTTP Kind = "http" // the generator, or wrk, against an HTTP server
+	// Call measures a client of one library against the server of Server, or of the same library if that is empty.
+	Call Kind = "call"
 )
 
 // Scenario is one row of the results: a load that every subject gets.
@@ -69,10 +90,44 @@ type Scenario struct {
 	Work      string
 	Loops     int // 0 means 1
 	Cores     int // of the server; 0 means 1
+
+	Reconnect bool   // Echo: a new connection for each request
+	Wrk       bool   // HTTP: loaded by wrk, where it is installed
+	Mode      string // Call: pool, mux or dial
+	Callers   int    // Call
+	Server    string // Call
 }
 
 // Throughput reports whether more requests per second are better: a closed loop.
-func (s Scenario) Throughput() bool { return s.Kind == Echo && s.Rate == 0 && s.PeakShare == 0 }
+func (s Scenario) Throughput() bool { return s.Kind != Idle && s.Rate == 0 && s.PeakShare == 0 }
+
+// Needs returns the programs that a scenario takes: those that are measured, and those beside them.
+func (s Scenario) Needs() (needs []Subject) {
+	add := func(list []Subject, names ...string) {
+		for _, sub := range list {
+			if slices.Contains(names, sub.Name) {
+				needs = append(needs, sub)
+			}
+		}
+	}
+	switch s.Kind {
+	case HTTP:
+		add(HTTPServers, s.Subjects...)
+	case Call:
+		add(Clients, s.Subjects...)
+		if s.Server != "" {
+			add(Servers, s.Server)
+		} else {
+			add(Servers, s.Subjects...)
+		}
+	default:
+		add(Servers, s.Subjects...)
+		if s.PeakShare > 0 {
+			add(Servers, Reference)
+		}
+	}
+	return needs
+}
 
 // Length is how thorough a run is.
 type Length struct {
@@ -96,15 +151,10 @@ func Find(list []Subject, name string) (Subject, error) {
 	return list[i], nil
 }
 
-// Needed returns the subjects that scenarios have, and the reference if they count from its peak.
+// Needed returns the programs that scenarios take. Some may be there more than once.
 func Needed(list []Scenario) (subjects []Subject) {
-	for _, sub := range Servers {
-		for _, sc := range list {
-			if slices.Contains(sc.Subjects, sub.Name) || sc.PeakShare > 0 && sub.Name == Reference {
-				subjects = append(subjects, sub)
-				break
-			}
-		}
+	for _, s := range list {
+		subjects = append(subjects, s.Needs()...)
 	}
 	return subjects
 }

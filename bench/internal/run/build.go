@@ -15,15 +15,20 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/plan"
 )
 
-// Programs are the paths of what was built, by the names of the subjects.
-type Programs map[string]string
+// Programs are the paths of what was built, by package and modfile.
+type Programs map[[2]string]string
+
+// of is the path of the program of a subject.
+func (p Programs) of(s plan.Subject) string { return p[[2]string{s.Package, s.ModFile}] }
 
 // Build builds the programs of the subjects into dir. root is the folder of this module. Subjects that differ by their
 // arguments only share a program.
 func Build(ctx context.Context, root, dir string, subjects []plan.Subject) (Programs, error) {
 	programs := make(Programs)
-	built := make(map[string]bool)
 	for _, s := range subjects {
+		if programs.of(s) != "" {
+			continue
+		}
 		name := path.Base(path.Dir(s.Package)) + "-" + path.Base(s.Package)
 		args := []string{"build"}
 		if s.ModFile != "" {
@@ -31,16 +36,12 @@ func Build(ctx context.Context, root, dir string, subjects []plan.Subject) (Prog
 			args = append(args, "-modfile="+s.ModFile)
 		}
 		file := filepath.Join(dir, name)
-		programs[s.Name] = file
-		if built[file] {
-			continue
-		}
 		cmd := exec.CommandContext(ctx, "go", append(args, "-o", file, s.Package)...)
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("build %s: %w\n%s", s.Name, err, out)
 		}
-		built[file] = true
+		programs[[2]string{s.Package, s.ModFile}] = file
 	}
 	return programs, nil
 }

@@ -46,16 +46,9 @@ func (s *Sample) account(a, b mark, before, after stat.Reading) {
 	s.Used = float64(used) / wall
 	// The process answers when it comes to it, so what it counts is scaled from its own interval to the window's.
 	scale := wall / float64(after.Monotonic-before.Monotonic)
-	user, system := after.UserTime-before.UserTime, after.SystemTime-before.SystemTime
-	s.UserShare = float64(user) / float64(max(1, user+system))
-	s.Collections = after.Collections - before.Collections
-	s.PauseMax = micros(after.PauseMax)
-	s.PeakRSS = after.PeakRSS
-	if n := float64(s.Requests); n > 0 {
-		s.CPU = micros(used) / n
-		s.Switches = scale * float64(after.Voluntary+after.Involuntary-before.Voluntary-before.Involuntary) / n
-		s.Allocs = scale * float64(after.Allocations-before.Allocations) / n
-		s.AllocBytes = scale * float64(after.AllocBytes-before.AllocBytes) / n
+	s.counts(before, after, scale)
+	if s.Requests > 0 {
+		s.CPU = micros(used) / float64(s.Requests)
 	}
 	busy := float64(b.usage.Busy - a.usage.Busy)
 	s.Other = max(0, busy-float64(used)-float64(b.own-a.own)) / wall
@@ -75,7 +68,7 @@ func (r *Runner) serverOf(sub plan.Subject, sc plan.Scenario) (*process, netip.A
 	if sc.Work != "" {
 		args = append(args, "-work", sc.Work)
 	}
-	p, err := start(r.programs[sub.Name], args, sub.Env, r.serverCPUs(sc))
+	p, err := start(r.programs.of(sub), args, sub.Env, r.serverCPUs(sc))
 	if err != nil {
 		return nil, netip.AddrPort{}, err
 	}
@@ -96,6 +89,7 @@ func (r *Runner) echo(sub plan.Subject, sc plan.Scenario, rate float64) (s Sampl
 	var a, b mark
 	g, err := load.Open(load.Spec{
 		Addr: addr, Conns: sc.Conns, Active: sc.Active, Size: sc.Size, Depth: sc.Depth, Rate: rate,
+		HTTP: sc.Kind == plan.HTTP, Reconnect: sc.Reconnect,
 		Warmup: r.Length.Warmup, Window: r.Length.Window, Plain: r.PlainGenerator,
 		Begin: func() { a = note(p) }, End: func() { b = note(p) },
 	})

@@ -17,6 +17,7 @@ import (
 type Runner struct {
 	Length         plan.Length
 	PlainGenerator bool
+	Wrk            string // the path of wrk; empty: the generator does its part
 	// Done is called after each run; Progress before each, with the time that is probably left.
 	Done     func(Sample) error
 	Progress func(sc plan.Scenario, subject string, rep int, left time.Duration)
@@ -100,12 +101,23 @@ func (r *Runner) Run(ctx context.Context, list []plan.Scenario) error {
 // one carries out one run.
 func (r *Runner) one(j job) (s Sample, err error) {
 	at := time.Now()
-	sub, err := plan.Find(plan.Servers, j.subject)
+	list := plan.Servers
+	switch j.scenario.Kind {
+	case plan.HTTP:
+		list = plan.HTTPServers
+	case plan.Call:
+		list = plan.Clients
+	}
+	sub, err := plan.Find(list, j.subject)
 	if err != nil {
 		return s, err
 	}
 	switch j.scenario.Kind {
-	case plan.Echo:
+	case plan.Echo, plan.HTTP:
+		if j.scenario.Wrk && r.Wrk != "" {
+			s, err = r.wrk(sub, j.scenario)
+			break
+		}
 		rate := j.scenario.Rate
 		if j.scenario.PeakShare > 0 {
 			peak, err := r.peak()
@@ -118,6 +130,8 @@ func (r *Runner) one(j job) (s Sample, err error) {
 		if j.scenario.Name == plan.PeakScenario && j.subject == plan.Reference {
 			r.peaks = append(r.peaks, s.Throughput)
 		}
+	case plan.Call:
+		s, err = r.call(sub, j.scenario)
 	case plan.Idle:
 		s, err = r.idle(sub, j.scenario)
 	default:

@@ -27,6 +27,7 @@ type Sample struct {
 	CPU         float64 // of the measured process, per request
 	UserShare   float64 // how much of it was not in the kernel
 	Used        float64 // processors that the measured process used
+	ServerUsed  float64 `json:",omitempty"` // where a client is measured: processors that its server used
 	Switches    float64 // context switches per request
 	Allocs      float64 // objects per request
 	AllocBytes  float64 // bytes per request

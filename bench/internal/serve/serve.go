@@ -10,8 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -74,13 +72,12 @@ func Control(in io.Reader, out io.Writer) error {
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
 		var failure string
+		read := source.Read
 		fields := strings.Fields(lines.Text())
 		switch {
 		case len(fields) == 1 && fields[0] == stat.Read:
 		case len(fields) == 1 && fields[0] == stat.Collect:
-			runtime.GC()
-			runtime.GC() // pools drop what they hold at the second
-			debug.FreeOSMemory()
+			read = source.Collect
 		case len(fields) == 3 && fields[0] == stat.Profile:
 			if err := profile(fields[1], fields[2]); err != nil {
 				failure = err.Error()
@@ -88,7 +85,7 @@ func Control(in io.Reader, out io.Writer) error {
 		default:
 			return fmt.Errorf("unknown command %q", lines.Text())
 		}
-		r, err := source.Read()
+		r, err := read()
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
 	"sync"
@@ -133,4 +135,12 @@ func kilobytes(status []byte, name string) int64 {
 		}
 	}
 	return 0
+}
+
+// Collect collects garbage, gives free memory back to the system, and takes a reading.
+func (s *Source) Collect() (Reading, error) {
+	runtime.GC()
+	runtime.GC() // pools drop what they hold at the second
+	debug.FreeOSMemory()
+	return s.Read()
 }

@@ -9,10 +9,33 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/sock"
 )
 
+// room is where to receive: behind the part of a long request that has come, so that it is not copied again, or in
+// slot.
+func (c *conn) room(slot []byte) []byte {
+	c.inPlace = false
+	have := len(c.rest)
+	if have < frame.HeaderLen {
+		return slot
+	}
+	need := frame.HeaderLen + frame.PayloadLen(c.rest)
+	if need-have < len(slot) {
+		return slot
+	}
+	if cap(c.rest) < need {
+		c.rest = append(make([]byte, 0, need), c.rest...)
+	}
+	c.inPlace = true
+	return c.rest[have:need]
+}
+
 // answer puts the responses to all whole requests into c.out, and reports whether there are any.
 func (l *loop) answer(c *conn, data []byte) bool {
-	if len(c.rest) > 0 {
-		c.rest = append(c.rest, data...)
+	if have := len(c.rest); have > 0 {
+		if c.inPlace {
+			c.rest = c.rest[:have+len(data)]
+		} else {
+			c.rest = append(c.rest, data...)
+		}
 		data = c.rest
 	}
 	n := frame.Whole(data)

@@ -17,7 +17,7 @@ import (
 
 const (
 	batch    = 128      // events that are handled together
-	recvSize = 64 << 10 // received at once from a connection
+	recvSize = 16 << 10 // received at once, unless a longer request has begun
 	maxConns = 1 << 16
 )
 
@@ -53,6 +53,7 @@ func main() {
 type conn struct {
 	fd      int
 	rest    []byte // an incomplete request
+	inPlace bool   // the receive under way goes behind rest
 	out     []byte // responses, of which sent bytes are sent
 	sent    int
 	blocked bool // waits for room to send, and is not read meanwhile
@@ -70,6 +71,7 @@ type loop struct {
 
 	ring  *uring.Ring   // nil for plain system calls
 	slots [batch][]byte // where to receive; without a ring only the first is used
+	rooms [batch][]byte // where the ring receives: a slot, or the rest of a long request
 	ready [batch]*conn  // connections of the batch that have something to send
 	n     int           // how many
 }
@@ -122,15 +124,17 @@ func (l *loop) receive(events []unix.EpollEvent) {
 		case c.blocked:
 			l.list(c)
 		case l.ring == nil:
-			n, errno := sock.Recv(fd, l.slots[0])
-			l.received(c, l.slots[0], n, errno)
+			buf := c.room(l.slots[0])
+			n, errno := sock.Recv(fd, buf)
+			l.received(c, buf, n, errno)
 		default:
-			l.ring.Recv(fd, l.slots[i], uint64(i)<<32|uint64(fd))
+			l.rooms[i] = c.room(l.slots[i])
+			l.ring.Recv(fd, l.rooms[i], uint64(i)<<32|uint64(fd))
 		}
 	}
 	if l.ring != nil {
 		l.submit(func(tag uint64, n int, errno unix.Errno) {
-			l.received(l.conns[uint32(tag)].Load(), l.slots[tag>>32], n, errno)
+			l.received(l.conns[uint32(tag)].Load(), l.rooms[tag>>32], n, errno)
 		})
 	}
 }
