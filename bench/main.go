@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -30,6 +31,7 @@ type options struct {
 	reps                      int
 	window                    time.Duration
 	dir                       string
+	publish, old              bool
 }
 
 func main() {
@@ -43,6 +45,8 @@ func main() {
 	flag.IntVar(&o.reps, "reps", 0, "how often each run is repeated")
 	flag.DurationVar(&o.window, "window", 0, "how long each run measures")
 	flag.StringVar(&o.dir, "o", "results", "folder for the results")
+	flag.BoolVar(&o.publish, "publish", false, "put tables and plots into the documents of the repository, too")
+	flag.BoolVar(&o.old, "old", false, "run nothing: report on the results that the folder has")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -111,6 +115,13 @@ func bench(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	if o.old {
+		about, samples, err := report.Load(o.dir)
+		if err != nil {
+			return err
+		}
+		return finish(root, about, samples, list, o)
+	}
 	bin, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
@@ -131,24 +142,24 @@ func bench(ctx context.Context, o options) error {
 	if r.Wrk, err = exec.LookPath("wrk"); err != nil && slices.ContainsFunc(list, usesWrk) {
 		fmt.Fprintln(os.Stderr, "wrk is not installed: the built-in generator loads the HTTP servers in its place")
 	}
-	return measure(ctx, r, list, about, o)
+	samples, failure := measure(ctx, r, list, o)
+	return errors.Join(finish(root, about, samples, list, o), failure)
 }
 
 func usesWrk(s plan.Scenario) bool { return s.Wrk }
 
-// measure runs the scenarios, keeps each sample in a file at once, and prints the tables at the end, also at an early
-// one.
-func measure(ctx context.Context, r *run.Runner, list []plan.Scenario, about machine.Description, o options) error {
+// measure runs the scenarios, and keeps each sample in a file at once. What it has measured it returns also when it
+// fails or is interrupted.
+func measure(ctx context.Context, r *run.Runner, list []plan.Scenario, o options) (samples []run.Sample, err error) {
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
-		return err
+		return nil, err
 	}
-	raw, err := os.Create(filepath.Join(o.dir, "samples.jsonl"))
+	raw, err := os.Create(filepath.Join(o.dir, report.SamplesFile))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer raw.Close()
+	defer func() { err = errors.Join(err, raw.Close()) }()
 	enc := json.NewEncoder(raw)
-	var samples []run.Sample
 	r.Done = func(s run.Sample) error {
 		samples = append(samples, s)
 		return enc.Encode(s)
@@ -156,10 +167,31 @@ func measure(ctx context.Context, r *run.Runner, list []plan.Scenario, about mac
 	r.Progress = func(sc plan.Scenario, subject string, rep int, left time.Duration) {
 		fmt.Fprintf(os.Stderr, "%8v left  %d  %-52s %s\n", left.Round(time.Second), rep+1, sc.Name, subject)
 	}
-	failure := r.Run(ctx, list)
-	fmt.Println(about)
-	if err := report.Tables(os.Stdout, samples); err != nil {
+	return samples, r.Run(ctx, list)
+}
+
+// finish reports on samples.
+func finish(root string, about machine.Description, samples []run.Sample, list []plan.Scenario, o options) error {
+	if len(samples) == 0 {
+		return nil
+	}
+	if err := report.Write(o.dir, about, samples, list); err != nil {
 		return err
 	}
-	return failure
+	tables, err := os.ReadFile(filepath.Join(o.dir, report.TablesFile))
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stdout.Write(tables); err != nil || !o.publish {
+		return err
+	}
+	docs := filepath.Join(root, "..", "docs")
+	plots := filepath.Join(docs, "performance")
+	if err := os.MkdirAll(plots, 0o755); err != nil {
+		return err
+	}
+	if _, err := report.Plots(plots, samples, list); err != nil {
+		return err
+	}
+	return report.InsertFile(filepath.Join(docs, "performance.md"), "results", tables)
 }

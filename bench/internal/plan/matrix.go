@@ -10,6 +10,9 @@ var (
 	withSwitch  = []string{Netpoll, NoRing, Reference, Net, Gnet, Nbio, Epoll, Ring}
 )
 
+// GroupConnections is the group that is drawn over the number of connections.
+const GroupConnections = "Throughput over connections"
+
 // PeakScenario is the one whose throughput by the reference is the peak that PeakShare counts from.
 const PeakScenario = "echo/conns=100/size=1024"
 
@@ -62,21 +65,20 @@ func echo(conns, size int, subjects []string) Scenario {
 }
 
 func connections(quick bool) (list []Scenario) {
-	const group = "Throughput over connections"
 	counts := []int{1, 10, 100, 1000, 10000}
 	if quick {
 		counts = []int{1, 10, 100, 1000}
 	}
 	for _, n := range counts {
 		s := echo(n, 1<<10, withSwitch)
-		s.Group = group
+		s.Group = GroupConnections
 		list = append(list, s)
 	}
 	if quick {
 		return list
 	}
 	s := echo(10000, 1<<10, libraries)
-	s.Name, s.Group, s.Active = "echo/conns=10000/active=500/size=1024", group, 500
+	s.Name, s.Group, s.Active = "echo/conns=10000/active=500/size=1024", GroupConnections, 500
 	list = append(list, s)
 	s = echo(16, 64, libraries)
 	s.Name, s.Group, s.Reconnect = "accept/conns=16/size=64", "Connections made, used once and closed, by the server", true

@@ -40,6 +40,20 @@ func (c Cell) Of(figure func(run.Sample) float64) Spread {
 	return SpreadOf(values)
 }
 
+// Ratio compares a figure of two cells, run by run: repetitions of the same number were close in time, so the speed of
+// the machine drops out.
+func Ratio(c, other Cell, figure func(run.Sample) float64) Spread {
+	var values []float64
+	for _, s := range c.Samples {
+		for _, o := range other.Samples {
+			if o.Rep == s.Rep && figure(o) > 0 {
+				values = append(values, figure(s)/figure(o))
+			}
+		}
+	}
+	return SpreadOf(values)
+}
+
 // Disturbed is how many of the samples were.
 func (c Cell) Disturbed() (n int) {
 	for _, s := range c.Samples {

@@ -23,14 +23,15 @@ func figure(head, format string, f func(run.Sample) float64) column {
 
 func throughput(s run.Sample) float64 { return s.Throughput }
 
-// ratio compares the throughput with that of another subject in the same scenario.
-func ratio(head, subject string) column {
+// ratio compares the throughput with that of another subject, the first that the scenario has.
+func ratio(head string, subjects ...string) column {
 	return column{head, func(c Cell, all []Cell) string {
-		other, ok := find(all, c.Scenario, subject)
-		if !ok {
-			return "–"
+		for _, name := range subjects {
+			if other, ok := find(all, c.Scenario, name); ok {
+				return fmt.Sprintf("%.2f", Ratio(c, other, throughput).Median)
+			}
 		}
-		return fmt.Sprintf("%.2f", c.Of(throughput).Median/other.Of(throughput).Median)
+		return "–"
 	}}
 }
 
@@ -39,6 +40,12 @@ var spread = column{"spread", func(c Cell, _ []Cell) string {
 	t := c.Of(throughput)
 	return fmt.Sprintf("%.0f %%", 100*(t.Max-t.Min)/max(t.Median, 1))
 }}
+
+// otherEnd is how busy the other end was: the generator, for the share of the time in which it had something to do, or
+// the server that a client called, for its share of a processor.
+func otherEnd(c Cell, _ []Cell) string {
+	return fmt.Sprintf("%.0f %%", 100*c.Of(func(s run.Sample) float64 { return max(s.ClientBusy, s.ServerUsed) }).Median)
+}
 
 // runs is how many runs there were, and how many of them something else disturbed.
 var runs = column{"n", func(c Cell, _ []Cell) string {
@@ -49,7 +56,7 @@ var runs = column{"n", func(c Cell, _ []Cell) string {
 }}
 
 var requestColumns = []column{
-	figure("requests/s", "%.0f", throughput), spread, ratio("÷ net", plan.Net), ratio("÷ reference", plan.Reference),
+	figure("requests/s", "%.0f", throughput), spread, ratio("÷ net", plan.Net, plan.NetHTTP), ratio("÷ reference", plan.Reference),
 	figure("p50 µs", "%.0f", func(s run.Sample) float64 { return s.P50 }),
 	figure("p99 µs", "%.0f", func(s run.Sample) float64 { return s.P99 }),
 	figure("CPU µs/request", "%.2f", func(s run.Sample) float64 { return s.CPU }),
@@ -57,7 +64,7 @@ var requestColumns = []column{
 	figure("switches/request", "%.2f", func(s run.Sample) float64 { return s.Switches }),
 	figure("allocs/request", "%.2f", func(s run.Sample) float64 { return s.Allocs }),
 	figure("RSS peak MiB", "%.0f", func(s run.Sample) float64 { return float64(s.PeakRSS) / (1 << 20) }),
-	figure("generator busy", "%.0f %%", func(s run.Sample) float64 { return 100 * s.ClientBusy }),
+	{"other end", otherEnd},
 	runs,
 }
 
