@@ -174,6 +174,9 @@ func (g *Generator) measure() error {
 	call(g.spec.Begin)
 	begin, cpu := g.clock(), threadTime()
 	g.answered, g.busy = 0, 0
+	if !g.open() { // a batch may have gone on past the planned moment
+		g.begin, g.end = begin, begin+int64(g.spec.Window)
+	}
 	if err := g.loop(g.end); err != nil {
 		return err
 	}

@@ -138,7 +138,7 @@ type Length struct {
 // The lengths.
 var (
 	Full  = Length{Warmup: 250 * time.Millisecond, Window: time.Second, Reps: 5}
-	Quick = Length{Warmup: 150 * time.Millisecond, Window: 400 * time.Millisecond, Reps: 3}
+	Quick = Length{Warmup: 100 * time.Millisecond, Window: 250 * time.Millisecond, Reps: 3}
 	Smoke = Length{Warmup: 20 * time.Millisecond, Window: 80 * time.Millisecond, Reps: 1}
 )
 
