@@ -31,7 +31,7 @@ type options struct {
 	reps                      int
 	window                    time.Duration
 	dir                       string
-	publish, old              bool
+	publish, old, explain     bool
 }
 
 func main() {
@@ -46,6 +46,7 @@ func main() {
 	flag.DurationVar(&o.window, "window", 0, "how long each run measures")
 	flag.StringVar(&o.dir, "o", "results", "folder for the results")
 	flag.BoolVar(&o.publish, "publish", false, "put tables and plots into the documents of the repository, too")
+	flag.BoolVar(&o.explain, "explain", false, "instead: system calls for each request, and profiles (needs strace)")
 	flag.BoolVar(&o.old, "old", false, "run nothing: report on the results that the folder has")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -128,12 +129,16 @@ func bench(ctx context.Context, o options) error {
 	}
 	defer os.RemoveAll(bin)
 	fmt.Fprintln(os.Stderr, "building")
-	programs, err := run.Build(ctx, root, bin, plan.Needed(list))
+	needed := plan.Needed(list)
+	if o.explain {
+		needed = plan.Servers
+	}
+	programs, err := run.Build(ctx, root, bin, needed)
 	if err != nil {
 		return err
 	}
-	about := machine.Describe() // before this process is pinned
-	runtime.GOMAXPROCS(4)       // the generator's thread keeps one for itself while it waits: see package sock
+	about := report.About{Machine: machine.Describe(), Length: o.length()} // before this process is pinned
+	runtime.GOMAXPROCS(4)                                                  // the generator's thread keeps one for itself while it waits: see package sock
 	r, err := run.New(programs)
 	if err != nil {
 		return err
@@ -141,6 +146,9 @@ func bench(ctx context.Context, o options) error {
 	r.Length, r.PlainGenerator = o.length(), o.plain
 	if r.Wrk, err = exec.LookPath("wrk"); err != nil && slices.ContainsFunc(list, usesWrk) {
 		fmt.Fprintln(os.Stderr, "wrk is not installed: the built-in generator loads the HTTP servers in its place")
+	}
+	if o.explain {
+		return explain(r, root, about, o)
 	}
 	samples, failure := measure(ctx, r, list, o)
 	return errors.Join(finish(root, about, samples, list, o), failure)
@@ -171,7 +179,7 @@ func measure(ctx context.Context, r *run.Runner, list []plan.Scenario, o options
 }
 
 // finish reports on samples.
-func finish(root string, about machine.Description, samples []run.Sample, list []plan.Scenario, o options) error {
+func finish(root string, about report.About, samples []run.Sample, list []plan.Scenario, o options) error {
 	if len(samples) == 0 {
 		return nil
 	}
@@ -185,7 +193,7 @@ func finish(root string, about machine.Description, samples []run.Sample, list [
 	if _, err := os.Stdout.Write(tables); err != nil || !o.publish {
 		return err
 	}
-	docs := filepath.Join(root, "..", "docs")
+	docs := documents(root)
 	plots := filepath.Join(docs, "performance")
 	if err := os.MkdirAll(plots, 0o755); err != nil {
 		return err
@@ -194,4 +202,35 @@ func finish(root string, about machine.Description, samples []run.Sample, list [
 		return err
 	}
 	return report.InsertFile(filepath.Join(docs, "performance.md"), "results", tables)
+}
+
+// documents is the folder of the repository's documents.
+func documents(root string) string { return filepath.Join(root, "..", "docs") }
+
+// explain finds out where the time of some subjects goes.
+func explain(r *run.Runner, root string, about report.About, o options) error {
+	names := []string{plan.Netpoll, plan.NoRing, plan.Reference, plan.Net, plan.Epoll, plan.Ring}
+	if o.subjects != "" {
+		names = strings.Split(o.subjects, ",")
+	}
+	if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		return err
+	}
+	var list []run.Explanation
+	for _, name := range names {
+		fmt.Fprintln(os.Stderr, "explaining", name)
+		e, err := r.Explain(name, o.dir)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		list = append(list, e)
+	}
+	text := report.Explanations(about, list)
+	if err := os.WriteFile(filepath.Join(o.dir, "explain.md"), text, 0o644); err != nil {
+		return err
+	}
+	if _, err := os.Stdout.Write(text); err != nil || !o.publish {
+		return err
+	}
+	return report.InsertFile(filepath.Join(documents(root), "performance.md"), "explanation", text)
 }

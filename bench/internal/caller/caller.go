@@ -147,6 +147,7 @@ func measure(cfg Config, c carrier) (*Result, error) {
 			}
 		})
 	}
+	defer stop.Store(true)
 	wait := func(d time.Duration) error {
 		select {
 		case err := <-failed:

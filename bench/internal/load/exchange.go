@@ -16,6 +16,7 @@ import (
 // enqueue gives a connection a request that was due at the given time.
 func (g *Generator) enqueue(c *conn, due int64) {
 	c.queue(due)
+	g.under++
 	g.list(c)
 }
 
@@ -69,10 +70,12 @@ func (g *Generator) received(c *conn, p []byte, n int, errno unix.Errno) {
 	for range done {
 		g.latency(g.res.Latency, c.answered())
 		g.answered++
+		g.under--
 		g.progress = g.now
-		if g.open() {
+		switch {
+		case g.open():
 			g.idle = append(g.idle, c)
-		} else {
+		case !g.ending:
 			g.enqueue(c, g.now)
 		}
 	}

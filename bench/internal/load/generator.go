@@ -51,6 +51,8 @@ type Generator struct {
 	settled    int   // open loop: answered requests of the window
 	progress   int64 // when there was a response last
 	busy       int64 // time with something to do
+	under      int   // requests queued or under way
+	ending     bool  // closed loop: the window is over, nothing new is sent
 	res        Result
 }
 
@@ -156,6 +158,7 @@ func (g *Generator) Run() (*Result, error) {
 	if g.open() {
 		g.countUnanswered()
 	}
+	g.res.Total += g.answered
 	return &g.res, nil
 }
 
@@ -173,6 +176,7 @@ func (g *Generator) measure() error {
 	}
 	call(g.spec.Begin)
 	begin, cpu := g.clock(), threadTime()
+	g.res.Total = g.answered
 	g.answered, g.busy = 0, 0
 	if !g.open() { // a batch may have gone on past the planned moment
 		g.begin, g.end = begin, begin+int64(g.spec.Window)
@@ -186,19 +190,26 @@ func (g *Generator) measure() error {
 	g.res.Requests = g.answered
 	g.res.ClientCPU = float64(threadTime()-cpu) / float64(elapsed)
 	g.res.ClientBusy = float64(g.busy) / float64(elapsed)
-	if g.open() {
-		return g.loop(g.end + int64(drainTime))
-	}
-	return nil
+	g.ending = true
+	return g.loop(g.end + int64(drainTime))
 }
 
-// loop runs until the given time; in an open loop, past the window, only until all its requests are answered.
+// finished reports whether everything that the end of a run waits for has come: in an open loop, which goes on, what
+// belongs to the window; in a closed one all responses, so that no connection ends in the midst of a request.
+func (g *Generator) finished() bool {
+	if g.open() {
+		return g.settled == g.plan.planned()
+	}
+	return g.under == 0
+}
+
+// loop runs until the given time; past the window only until it is finished.
 func (g *Generator) loop(until int64) error {
 	for g.clock(); g.now < until; {
+		if until > g.end && g.finished() {
+			return nil
+		}
 		if g.open() {
-			if until > g.end && g.settled == g.plan.planned() {
-				return nil
-			}
 			g.sendDue()
 			g.flush()
 		}
@@ -208,7 +219,7 @@ func (g *Generator) loop(until int64) error {
 		}
 		woken := g.clock()
 		if n == 0 {
-			if !g.open() && g.now-g.progress > int64(stallTime) {
+			if !g.open() && !g.ending && g.now-g.progress > int64(stallTime) {
 				return errStalled
 			}
 			continue

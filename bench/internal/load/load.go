@@ -40,6 +40,7 @@ type Spec struct {
 // Result is what was measured. Requests, Latency and Lag are those of the window.
 type Result struct {
 	Requests int           // responses that came within the window
+	Total    int           // all responses, those of the warm-up included
 	Elapsed  time.Duration // its length
 	Latency  *hdrhistogram.Histogram
 	Lag      *hdrhistogram.Histogram // open loop: how much later than due requests were sent

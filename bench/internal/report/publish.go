@@ -24,11 +24,23 @@ const (
 	BenchFile   = "benchstat.txt"
 )
 
+// About is what readers need to know about a set of samples.
+type About struct {
+	Machine machine.Description
+	Length  plan.Length
+}
+
+// String is a paragraph for people.
+func (a About) String() string {
+	return fmt.Sprintf("%s. Each run measured for %v after a warm-up of %v, %d times in turn.",
+		a.Machine, a.Length.Window, a.Length.Warmup, a.Length.Reps)
+}
+
 // Write writes tables, plots and the file for benchstat into dir.
-func Write(dir string, about machine.Description, samples []run.Sample, scenarios []plan.Scenario) error {
+func Write(dir string, about About, samples []run.Sample, scenarios []plan.Scenario) error {
 	var tables, bench bytes.Buffer
-	fmt.Fprintf(&tables, "%s.\n", about)
-	if err := errors.Join(Tables(&tables, samples), Benchstat(&bench, about, samples)); err != nil {
+	fmt.Fprintf(&tables, "%s\n", about)
+	if err := errors.Join(Tables(&tables, samples), Benchstat(&bench, about.Machine, samples)); err != nil {
 		return err
 	}
 	data, err := json.MarshalIndent(about, "", "\t")
@@ -46,7 +58,7 @@ func Write(dir string, about machine.Description, samples []run.Sample, scenario
 }
 
 // Load reads back what was written: the samples, and the machine they are from.
-func Load(dir string) (about machine.Description, samples []run.Sample, err error) {
+func Load(dir string) (about About, samples []run.Sample, err error) {
 	data, err := os.ReadFile(filepath.Join(dir, AboutFile))
 	if err != nil {
 		return about, nil, err

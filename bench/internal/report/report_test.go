@@ -101,7 +101,7 @@ func TestInsertReplacesTheNamedPartOnly(t *testing.T) {
 
 func TestReportsCanBeMadeAgainFromTheirFiles(t *testing.T) {
 	dir := t.TempDir()
-	about := machine.Description{Model: "M", CPUs: 2}
+	about := About{Machine: machine.Description{Model: "M", CPUs: 2}, Length: plan.Quick}
 	require.NoError(t, Write(dir, about, samples(), nil))
 	raw := `{"Scenario":"a/b","Subject":"net","Throughput":5}` + "\n" + `{"Scenario":"a/b","Subject":"netpoll"}` + "\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, SamplesFile), []byte(raw), 0o600))

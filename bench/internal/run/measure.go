@@ -68,7 +68,12 @@ func (r *Runner) serverOf(sub plan.Subject, sc plan.Scenario) (*process, netip.A
 	if sc.Work != "" {
 		args = append(args, "-work", sc.Work)
 	}
-	p, err := start(r.programs.of(sub), args, sub.Env, r.serverCPUs(sc))
+	return startServer(append([]string{r.programs.of(sub)}, args...), sub.Env, r.serverCPUs(sc))
+}
+
+// startServer starts a server by its command line, and finds out its address.
+func startServer(command, env []string, cpus []int) (*process, netip.AddrPort, error) {
+	p, err := start(command[0], command[1:], env, cpus)
 	if err != nil {
 		return nil, netip.AddrPort{}, err
 	}

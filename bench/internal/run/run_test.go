@@ -60,3 +60,17 @@ func TestWrkResultsAreRead(t *testing.T) {
 		require.Error(t, new(Sample).parseWrk(bad), bad)
 	}
 }
+
+func TestStraceTablesAreRead(t *testing.T) {
+	calls, err := parseStrace(`% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+ 60.00    0.006000           3      2000           sendto
+ 40.00    0.004000           1      3000        20 recvfrom
+------ ----------- ----------- --------- --------- ----------------
+100.00    0.010000           2      5000        20 total
+`, 2000)
+	require.NoError(t, err)
+	require.Equal(t, []SystemCall{{"recvfrom", 1.5}, {"sendto", 1}}, calls)
+	_, err = parseStrace("strace: no such thing", 1)
+	require.Error(t, err)
+}
