@@ -137,8 +137,9 @@ func bench(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	about := report.About{Machine: machine.Describe(), Length: o.length()} // before this process is pinned
-	runtime.GOMAXPROCS(4)                                                  // the generator's thread keeps one for itself while it waits: see package sock
+	// Before this process is pinned to one of them.
+	about := report.About{Machine: machine.Describe(), Length: o.length()}
+	runtime.GOMAXPROCS(4) // the generator keeps one for itself while it waits: see package sock
 	r, err := run.New(programs)
 	if err != nil {
 		return err

@@ -15,7 +15,8 @@ func httpStream(t *testing.T, tpl *Template, first uint64, n int) []byte {
 	msg := make([]byte, tpl.Len())
 	for i := range n {
 		tpl.Put(msg, first+uint64(i))
-		out = fmt.Appendf(out, "HTTP/1.1 200 OK\r\nX: y\r\ncontent-LENGTH: %d\r\n\r\n%s", tpl.Len()-HeaderLen, msg[HeaderLen:])
+		out = fmt.Appendf(out, "HTTP/1.1 200 OK\r\nX: y\r\ncontent-LENGTH: %d\r\n\r\n%s",
+			tpl.Len()-HeaderLen, msg[HeaderLen:])
 	}
 	return out
 }

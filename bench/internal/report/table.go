@@ -44,7 +44,8 @@ var spread = column{"spread", func(c Cell, _ []Cell) string {
 // otherEnd is how busy the other end was: the generator, for the share of the time in which it had something to do, or
 // the server that a client called, for its share of a processor.
 func otherEnd(c Cell, _ []Cell) string {
-	return fmt.Sprintf("%.0f %%", 100*c.Of(func(s run.Sample) float64 { return max(s.ClientBusy, s.ServerUsed) }).Median)
+	busy := c.Of(func(s run.Sample) float64 { return max(s.ClientBusy, s.ServerUsed) })
+	return fmt.Sprintf("%.0f %%", 100*busy.Median)
 }
 
 // runs is how many runs there were, and how many of them something else disturbed.
@@ -56,7 +57,8 @@ var runs = column{"n", func(c Cell, _ []Cell) string {
 }}
 
 var requestColumns = []column{
-	figure("requests/s", "%.0f", throughput), spread, ratio("÷ net", plan.Net, plan.NetHTTP), ratio("÷ reference", plan.Reference),
+	figure("requests/s", "%.0f", throughput), spread,
+	ratio("÷ net", plan.Net, plan.NetHTTP), ratio("÷ reference", plan.Reference),
 	figure("p50 µs", "%.0f", func(s run.Sample) float64 { return s.P50 }),
 	figure("p99 µs", "%.0f", func(s run.Sample) float64 { return s.P99 }),
 	figure("CPU µs/request", "%.2f", func(s run.Sample) float64 { return s.CPU }),

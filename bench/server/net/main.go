@@ -33,14 +33,14 @@ func accept(ln net.Listener, work serve.Work) {
 		}
 		go func() {
 			defer conn.Close()
-			if err := answer(conn, work); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errReset) {
+			if err := answer(conn, work); !errors.Is(err, io.EOF) && !errors.Is(err, errReset) {
 				fmt.Fprintln(os.Stderr, err)
 			}
 		}()
 	}
 }
 
-// answer answers requests until the connection ends.
+// answer answers requests until the connection ends, and returns why it did.
 func answer(conn net.Conn, work serve.Work) error {
 	var big, out []byte // grown to what is needed and kept
 	in := bufio.NewReaderSize(conn, 4<<10)
