@@ -1,0 +1,224 @@
+package plan
+
+// This file holds the scenarios.
+
+import "fmt"
+
+var (
+	everyServer = []string{Netpoll, Reference, Net, Gnet, Nbio, Epoll, Ring}
+	libraries   = []string{Netpoll, Reference, Net, Gnet, Nbio}
+	withSwitch  = []string{Netpoll, NoRing, Reference, Net, Gnet, Nbio, Epoll, Ring}
+)
+
+// GroupConnections is the group that is drawn over the number of connections.
+const GroupConnections = "Throughput over connections"
+
+// PeakScenario is the one whose throughput by the reference is the peak that PeakShare counts from.
+const PeakScenario = "echo/conns=100/size=1024"
+
+// Matrix returns the scenarios of the full form, the quick one, which leaves out what is similar to something else, or
+// the smoke test.
+func Matrix(quick, smoke bool) (list []Scenario) {
+	if smoke {
+		return filled(smokeTest())
+	}
+	list = append(list, connections(quick)...)
+	list = append(list, sizes(quick)...)
+	list = append(list, handlers(quick)...)
+	list = append(list, loads(quick)...)
+	list = append(list, idle(quick)...)
+	list = append(list, pollers(quick)...)
+	list = append(list, clients(quick)...)
+	list = append(list, calls(quick)...)
+	list = append(list, web(quick)...)
+	return filled(list)
+}
+
+// smokeTest sees every subject answer once.
+func smokeTest() []Scenario {
+	s := echo(10, 1<<10, withSwitch)
+	s.Group = "Smoke test"
+	load := echo(10, 1<<10, []string{Netpoll})
+	load.Name, load.Group, load.Rate = "load/rate=2000/conns=10/size=1024", s.Group, 2000
+	list := []Scenario{s, load}
+	for _, sc := range append(clients(true), web(true)...) {
+		sc.Group = s.Group
+		list = append(list, sc)
+	}
+	return list
+}
+
+// filled sets what is not set.
+func filled(list []Scenario) []Scenario {
+	for i := range list {
+		list[i].Depth = max(list[i].Depth, 1)
+		list[i].Loops = max(list[i].Loops, 1)
+		list[i].Cores = max(list[i].Cores, 1)
+	}
+	return list
+}
+
+func echo(conns, size int, subjects []string) Scenario {
+	return Scenario{
+		Name: fmt.Sprintf("echo/conns=%d/size=%d", conns, size), Kind: Echo, Subjects: subjects, Conns: conns, Size: size,
+	}
+}
+
+func connections(quick bool) (list []Scenario) {
+	counts := []int{1, 10, 100, 1000, 10000}
+	if quick {
+		counts = []int{1, 10, 100, 1000}
+	}
+	for _, n := range counts {
+		s := echo(n, 1<<10, withSwitch)
+		s.Group = GroupConnections
+		list = append(list, s)
+	}
+	if quick {
+		return list
+	}
+	s := echo(10000, 1<<10, libraries)
+	s.Name, s.Group, s.Active = "echo/conns=10000/active=500/size=1024", GroupConnections, 500
+	list = append(list, s)
+	s = echo(16, 64, libraries)
+	s.Name, s.Group, s.Reconnect = "accept/conns=16/size=64", "Connections made, used once and closed, by the server", true
+	return append(list, s)
+}
+
+func sizes(quick bool) (list []Scenario) {
+	const group = "Throughput over message size"
+	type shape struct{ conns, size, depth int }
+	shapes := []shape{{100, 64, 1}, {100, 64 << 10, 1}, {10, 1 << 20, 1}, {4, 1 << 10, 32}}
+	if quick {
+		shapes = []shape{{100, 64 << 10, 1}, {4, 1 << 10, 32}}
+	}
+	for _, p := range shapes {
+		s := echo(p.conns, p.size, everyServer)
+		s.Group, s.Depth = group, p.depth
+		if p.depth > 1 {
+			s.Name += fmt.Sprintf("/depth=%d", p.depth)
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+func handlers(quick bool) (list []Scenario) {
+	if quick {
+		return nil
+	}
+	for _, h := range []struct {
+		work  string
+		conns int
+	}{{"hash=32", 100}, {"sleep=1ms", 100}} {
+		s := echo(h.conns, 1<<10, libraries)
+		s.Name += "/work=" + h.work
+		s.Group, s.Work = "Handlers that do something", h.work
+		list = append(list, s)
+	}
+	return list
+}
+
+func loads(quick bool) (list []Scenario) {
+	const group = "Latency and processor time at a fixed offered load"
+	rates := []float64{5000, 20000, 40000}
+	subjects := everyServer
+	if quick {
+		rates, subjects = []float64{5000, 40000}, libraries
+	}
+	for _, rate := range rates {
+		s := echo(100, 1<<10, subjects)
+		s.Name = fmt.Sprintf("load/rate=%.0f/conns=100/size=1024", rate)
+		s.Group, s.Rate = group, rate
+		list = append(list, s)
+	}
+	s := echo(100, 1<<10, libraries)
+	s.Name, s.Group, s.PeakShare = "load/peak=60%/conns=100/size=1024", group, 0.6
+	return append(list, s)
+}
+
+func idle(quick bool) (list []Scenario) {
+	counts := []int{0, 1000, 5000, 15000}
+	if quick {
+		counts = []int{0, 5000}
+	}
+	for _, n := range counts {
+		list = append(list, Scenario{
+			Name: fmt.Sprintf("idle/conns=%d", n), Group: "Idle connections", Kind: Idle, Subjects: libraries,
+			Conns: n, Size: 1 << 10,
+		})
+	}
+	return list
+}
+
+func pollers(quick bool) (list []Scenario) {
+	if quick {
+		return nil
+	}
+	for _, n := range []int{1, 2, 4} {
+		s := echo(100, 1<<10, []string{Netpoll, Reference, Net, Gnet})
+		s.Name = fmt.Sprintf("pollers/loops=%d/cores=2/conns=100/size=1024", n)
+		s.Group, s.Loops, s.Cores = "Pollers, server on two processors", n, 2
+		list = append(list, s)
+	}
+	return list
+}
+
+var callClients = []string{Netpoll, Reference, Net}
+
+// clients are measured against a server that costs next to nothing.
+func clients(quick bool) (list []Scenario) {
+	const group = "Clients, against the limit server"
+	for _, c := range []struct {
+		mode           string
+		callers, conns int
+	}{{"pool", 100, 100}, {"mux", 100, 4}, {"dial", 16, 0}} {
+		list = append(list, Scenario{
+			Name:  fmt.Sprintf("client/mode=%s/callers=%d/size=1024", c.mode, c.callers),
+			Group: group, Kind: Call, Subjects: callClients,
+			Mode: c.mode, Callers: c.callers, Conns: c.conns, Size: 1 << 10, Server: Epoll,
+		})
+	}
+	if quick {
+		return list[:2]
+	}
+	return list
+}
+
+// calls are remote calls with the same library on both sides.
+func calls(quick bool) (list []Scenario) {
+	counts := []int{100, 500, 1000}
+	if quick {
+		counts = counts[:1]
+	}
+	for _, c := range []struct {
+		name, mode string
+		conns      func(callers int) int
+	}{
+		{"pool", "pool", func(n int) int { return n }},
+		{"pool-80%-idle", "pool", func(n int) int { return 5 * n }},
+		{"mux-4", "mux", func(int) int { return 4 }},
+	} {
+		for _, n := range counts {
+			list = append(list, Scenario{
+				Name:  fmt.Sprintf("rpc/%s/callers=%d/size=1024", c.name, n),
+				Group: "Remote calls, the same library on both sides", Kind: Call, Subjects: callClients,
+				Mode: c.mode, Callers: n, Conns: c.conns(n), Size: 1 << 10,
+			})
+		}
+	}
+	return list
+}
+
+func web(quick bool) []Scenario {
+	s := Scenario{
+		Name: "http/conns=100/size=1024", Group: "HTTP/1.1", Kind: HTTP,
+		Subjects: []string{Netpoll, Reference, NetHTTP, FastHTTP}, Conns: 100, Size: 1 << 10,
+	}
+	if quick {
+		return []Scenario{s}
+	}
+	wrk := s
+	wrk.Name, wrk.Wrk = "http/wrk/conns=100/size=1024", true
+	return []Scenario{s, wrk}
+}

@@ -1,0 +1,160 @@
+// Package plan holds what is measured: the subjects (servers and clients of each library) and the scenarios.
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Subject is something that is measured: a program of this module with its arguments.
+type Subject struct {
+	Name    string
+	Package string   // below the module's root
+	ModFile string   // another go.mod to build it with; "" for the module's own
+	Args    []string // before those of the scenario
+	Env     []string // beyond that of the command
+}
+
+// Names of subjects. The first is this library.
+const (
+	Netpoll   = "netpoll"
+	NoRing    = "netpoll-noring"
+	Reference = "reference"
+	Net       = "net"
+	Gnet      = "gnet"
+	Nbio      = "nbio"
+	Epoll     = "limit-epoll"
+	Ring      = "limit-ring"
+	NetHTTP   = "net/http"
+	FastHTTP  = "fasthttp"
+)
+
+const referenceMod = "ref.mod"
+
+// Servers are the echo servers.
+var Servers = []Subject{
+	{Name: Netpoll, Package: "./server/netpoll"},
+	{Name: NoRing, Package: "./server/netpoll", Env: []string{"NETPOLL_IOURING=off"}},
+	{Name: Reference, Package: "./server/netpoll", ModFile: referenceMod},
+	{Name: Net, Package: "./server/net"},
+	{Name: Gnet, Package: "./server/gnet", Env: []string{"GNET_LOGGING_LEVEL=2"}}, // it logs to where answers go
+	{Name: Nbio, Package: "./server/nbio"},
+	{Name: Epoll, Package: "./server/limit", Args: []string{"-mode", "epoll"}},
+	{Name: Ring, Package: "./server/limit", Args: []string{"-mode", "ring"}},
+}
+
+// HTTPServers are the HTTP servers.
+var HTTPServers = []Subject{
+	{Name: Netpoll, Package: "./server/netpollhttp"},
+	{Name: Reference, Package: "./server/netpollhttp", ModFile: referenceMod},
+	{Name: NetHTTP, Package: "./server/http", Args: []string{"-mode", "net"}},
+	{Name: FastHTTP, Package: "./server/http", Args: []string{"-mode", "fasthttp"}},
+}
+
+// Clients are the clients of remote calls.
+var Clients = []Subject{
+	{Name: Netpoll, Package: "./client/netpoll"},
+	{Name: NoRing, Package: "./client/netpoll", Env: []string{"NETPOLL_IOURING=off"}},
+	{Name: Reference, Package: "./client/netpoll", ModFile: referenceMod},
+	{Name: Net, Package: "./client/net"},
+}
+
+// Kind is how a scenario is measured.
+type Kind string
+
+// The kinds.
+const (
+	Echo Kind = "echo" // the generator against a server
+	Idle Kind = "idle" // connections without requests, against a server
+	HTTP Kind = "http" // the generator, or wrk, against an HTTP server
+	// Call measures a client of one library against the server of Server, or of the same library if that is empty.
+	Call Kind = "call"
+)
+
+// Scenario is one row of the results: a load that every subject gets.
+type Scenario struct {
+	Name     string // slash separated, key=value where values vary
+	Group    string // the table it is in
+	Kind     Kind
+	Subjects []string
+
+	Conns  int
+	Active int // 0 means all
+	Size   int // payload, in bytes
+	Depth  int
+	Rate   float64 // 0 means a closed loop
+	// PeakShare, if not 0, is the rate as a share of the reference's peak at 100 connections and 1 KiB, measured in the
+	// same run.
+	PeakShare float64
+	Work      string
+	Loops     int // 0 means 1
+	Cores     int // of the server; 0 means 1
+
+	Reconnect bool   // Echo: a new connection for each request
+	Wrk       bool   // HTTP: loaded by wrk, where it is installed
+	Mode      string // Call: pool, mux or dial
+	Callers   int    // Call
+	Server    string // Call
+}
+
+// Throughput reports whether more requests per second are better: a closed loop.
+func (s Scenario) Throughput() bool { return s.Kind != Idle && s.Rate == 0 && s.PeakShare == 0 }
+
+// Needs returns the programs that a scenario takes: those that are measured, and those beside them.
+func (s Scenario) Needs() (needs []Subject) {
+	add := func(list []Subject, names ...string) {
+		for _, sub := range list {
+			if slices.Contains(names, sub.Name) {
+				needs = append(needs, sub)
+			}
+		}
+	}
+	switch s.Kind {
+	case HTTP:
+		add(HTTPServers, s.Subjects...)
+	case Call:
+		add(Clients, s.Subjects...)
+		if s.Server != "" {
+			add(Servers, s.Server)
+		} else {
+			add(Servers, s.Subjects...)
+		}
+	default:
+		add(Servers, s.Subjects...)
+		if s.PeakShare > 0 {
+			add(Servers, Reference)
+		}
+	}
+	return needs
+}
+
+// Length is how thorough a run is.
+type Length struct {
+	Warmup, Window time.Duration
+	Reps           int
+}
+
+// The lengths.
+var (
+	Full  = Length{Warmup: 250 * time.Millisecond, Window: time.Second, Reps: 5}
+	Quick = Length{Warmup: 100 * time.Millisecond, Window: 250 * time.Millisecond, Reps: 3}
+	Smoke = Length{Warmup: 20 * time.Millisecond, Window: 80 * time.Millisecond, Reps: 1}
+)
+
+// Find returns the subject of that name.
+func Find(list []Subject, name string) (Subject, error) {
+	i := slices.IndexFunc(list, func(s Subject) bool { return s.Name == name })
+	if i < 0 {
+		return Subject{}, fmt.Errorf("no subject is named %q", name)
+	}
+	return list[i], nil
+}
+
+// Needed returns the programs that scenarios take. Some may be there more than once.
+func Needed(list []Scenario) (subjects []Subject) {
+	for _, s := range list {
+		subjects = append(subjects, s.Needs()...)
+	}
+	return subjects
+}

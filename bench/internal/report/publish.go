@@ -1,0 +1,121 @@
+package report
+
+// This file holds the writing of everything, and the place of the tables in a document.
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/cloudwego/netpoll/bench/internal/machine"
+	"github.com/cloudwego/netpoll/bench/internal/plan"
+	"github.com/cloudwego/netpoll/bench/internal/run"
+)
+
+// Names of the files of a report.
+const (
+	SamplesFile = "samples.jsonl"
+	AboutFile   = "about.json"
+	TablesFile  = "tables.md"
+	BenchFile   = "benchstat.txt"
+)
+
+// About is what readers need to know about a set of samples.
+type About struct {
+	Machine machine.Description
+	Length  plan.Length
+}
+
+// String is a paragraph for people.
+func (a About) String() string {
+	return fmt.Sprintf("%s. Each run measured for %v after a warm-up of %v, %d times in turn.",
+		a.Machine, a.Length.Window, a.Length.Warmup, a.Length.Reps)
+}
+
+// Write writes tables, plots and the file for benchstat into dir.
+func Write(dir string, about About, samples []run.Sample, scenarios []plan.Scenario) error {
+	var tables, bench bytes.Buffer
+	fmt.Fprintf(&tables, "%s\n", about)
+	if err := errors.Join(Tables(&tables, samples), Benchstat(&bench, about.Machine, samples)); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(about, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(dir, TablesFile), tables.Bytes(), 0o644),
+		os.WriteFile(filepath.Join(dir, BenchFile), bench.Bytes(), 0o644),
+		os.WriteFile(filepath.Join(dir, AboutFile), append(data, '\n'), 0o644)); err != nil {
+		return err
+	}
+	_, err = Plots(dir, samples, scenarios)
+	return err
+}
+
+// Load reads back what was written: the samples, and the machine they are from.
+func Load(dir string) (about About, samples []run.Sample, err error) {
+	data, err := os.ReadFile(filepath.Join(dir, AboutFile))
+	if err != nil {
+		return about, nil, err
+	}
+	if err := json.Unmarshal(data, &about); err != nil {
+		return about, nil, fmt.Errorf("%s: %w", AboutFile, err)
+	}
+	f, err := os.Open(filepath.Join(dir, SamplesFile))
+	if err != nil {
+		return about, nil, err
+	}
+	defer f.Close()
+	for dec := json.NewDecoder(f); ; {
+		var s run.Sample
+		switch err := dec.Decode(&s); {
+		case errors.Is(err, io.EOF):
+			return about, samples, nil
+		case err != nil:
+			return about, nil, fmt.Errorf("%s: %w", SamplesFile, err)
+		}
+		samples = append(samples, s)
+	}
+}
+
+// The marks between which a generated part of a document stands.
+const (
+	beginMark = "<!-- generated: %s -->\n"
+	endMark   = "<!-- end: %s -->\n"
+)
+
+// Insert replaces the generated part of that name in a document. The document must have its two marks.
+func Insert(document []byte, name string, part []byte) ([]byte, error) {
+	begin, end := fmt.Appendf(nil, beginMark, name), fmt.Appendf(nil, endMark, name)
+	i := bytes.Index(document, begin)
+	if i < 0 {
+		return nil, fmt.Errorf("no line %q", begin)
+	}
+	i += len(begin)
+	n := bytes.Index(document[i:], end)
+	if n < 0 {
+		return nil, fmt.Errorf("no line %q after %q", end, begin)
+	}
+	out := bytes.Clone(document[:i])
+	out = append(out, '\n')
+	out = append(out, bytes.TrimSpace(part)...)
+	out = append(out, "\n\n"...)
+	return append(out, document[i+n:]...), nil
+}
+
+// InsertFile is Insert for a file.
+func InsertFile(path, name string, part []byte) error {
+	document, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if document, err = Insert(document, name, part); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return os.WriteFile(path, document, 0o644)
+}

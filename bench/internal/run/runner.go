@@ -1,0 +1,160 @@
+package run
+
+// This file holds the order of runs: every subject of a scenario in turn, and that again for each repetition, so that
+// a slow hour of the machine meets all of them.
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cloudwego/netpoll/bench/internal/machine"
+	"github.com/cloudwego/netpoll/bench/internal/plan"
+)
+
+// Runner carries scenarios out. Its methods belong to one goroutine.
+type Runner struct {
+	Length         plan.Length
+	PlainGenerator bool
+	Wrk            string // the path of wrk; empty: the generator does its part
+	// Done is called after each run; Progress before each, with the time that is probably left.
+	Done     func(Sample) error
+	Progress func(sc plan.Scenario, subject string, rep int, left time.Duration)
+
+	programs Programs
+	cpus     []int
+	peaks    []float64 // throughput of the reference under plan.PeakScenario
+}
+
+// New pins this process to the last of its processors, which is the generator's; the servers get the first ones.
+func New(programs Programs) (*Runner, error) {
+	cpus, err := machine.Allowed()
+	if err != nil {
+		return nil, err
+	}
+	if len(cpus) < 2 {
+		return nil, fmt.Errorf("the generator and the server need a processor each: there are %d", len(cpus))
+	}
+	if _, err := machine.RaiseFileLimit(); err != nil {
+		return nil, err
+	}
+	if err := machine.PinSelf(cpus[len(cpus)-1:]); err != nil {
+		return nil, err
+	}
+	return &Runner{programs: programs, cpus: cpus}, nil
+}
+
+// serverCPUs are the processors of the server.
+func (r *Runner) serverCPUs(sc plan.Scenario) []int {
+	return r.cpus[:min(max(1, sc.Cores), len(r.cpus))]
+}
+
+// job is one run.
+type job struct {
+	scenario plan.Scenario
+	subject  string
+	rep      int
+}
+
+// order lists all runs. Repetitions are outermost; every other one goes through the subjects backwards.
+func order(list []plan.Scenario, reps int) (jobs []job) {
+	for rep := range reps {
+		for _, sc := range list {
+			names := slices.Clone(sc.Subjects)
+			if rep%2 == 1 {
+				slices.Reverse(names)
+			}
+			for _, name := range names {
+				jobs = append(jobs, job{sc, name, rep})
+			}
+		}
+	}
+	return jobs
+}
+
+// Run carries out the scenarios. It ends early, with the context's error, when ctx ends; a run under way is finished
+// first. Any failure ends it: figures of a server that fails are worth nothing.
+func (r *Runner) Run(ctx context.Context, list []plan.Scenario) error {
+	jobs := order(list, r.Length.Reps)
+	began := time.Now()
+	for i, j := range jobs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		perRun := time.Since(began) / time.Duration(max(1, i))
+		if i == 0 {
+			perRun = r.Length.Warmup + r.Length.Window + 300*time.Millisecond
+		}
+		r.Progress(j.scenario, j.subject, j.rep, perRun*time.Duration(len(jobs)-i))
+		s, err := r.one(j)
+		if err != nil {
+			return fmt.Errorf("%s, %s: %w", j.scenario.Name, j.subject, err)
+		}
+		if err := r.Done(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// one carries out one run.
+func (r *Runner) one(j job) (s Sample, err error) {
+	at := time.Now()
+	list := plan.Servers
+	switch j.scenario.Kind {
+	case plan.HTTP:
+		list = plan.HTTPServers
+	case plan.Call:
+		list = plan.Clients
+	}
+	sub, err := plan.Find(list, j.subject)
+	if err != nil {
+		return s, err
+	}
+	switch j.scenario.Kind {
+	case plan.Echo, plan.HTTP:
+		if j.scenario.Wrk && r.Wrk != "" {
+			s, err = r.wrk(sub, j.scenario)
+			break
+		}
+		rate := j.scenario.Rate
+		if j.scenario.PeakShare > 0 {
+			peak, err := r.peak()
+			if err != nil {
+				return s, err
+			}
+			rate = peak * j.scenario.PeakShare
+		}
+		s, err = r.echo(sub, j.scenario, rate)
+		if j.scenario.Name == plan.PeakScenario && j.subject == plan.Reference {
+			r.peaks = append(r.peaks, s.Throughput)
+		}
+	case plan.Call:
+		s, err = r.call(sub, j.scenario)
+	case plan.Idle:
+		s, err = r.idle(sub, j.scenario)
+	default:
+		err = fmt.Errorf("unknown kind %q", j.scenario.Kind)
+	}
+	s.Scenario, s.Group, s.Subject, s.Rep, s.At = j.scenario.Name, j.scenario.Group, j.subject, j.rep, at.UTC()
+	s.SharedCPU = len(r.serverCPUs(j.scenario)) == len(r.cpus)
+	return s, err
+}
+
+// peak is the median of what the reference has reached so far. If that is nothing, it is measured.
+func (r *Runner) peak() (float64, error) {
+	if len(r.peaks) == 0 {
+		sub, err := plan.Find(plan.Servers, plan.Reference)
+		if err != nil {
+			return 0, err
+		}
+		s, err := r.echo(sub, plan.Scenario{Conns: 100, Size: 1 << 10, Depth: 1}, 0)
+		if err != nil {
+			return 0, fmt.Errorf("peak of the reference: %w", err)
+		}
+		r.peaks = append(r.peaks, s.Throughput)
+	}
+	sorted := slices.Sorted(slices.Values(r.peaks))
+	return sorted[len(sorted)/2], nil
+}

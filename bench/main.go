@@ -1,0 +1,237 @@
+// Command bench measures this library against cloudwego/netpoll v0.7.3, package net, gnet, nbio, and servers of bare
+// system calls, under the same load, in turn, on one machine. README.md tells how to use it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloudwego/netpoll/bench/internal/machine"
+	"github.com/cloudwego/netpoll/bench/internal/plan"
+	"github.com/cloudwego/netpoll/bench/internal/report"
+	"github.com/cloudwego/netpoll/bench/internal/run"
+)
+
+// options are the flags.
+type options struct {
+	quick, smoke, list, plain bool
+	pattern, subjects         string
+	reps                      int
+	window                    time.Duration
+	dir                       string
+	publish, old, explain     bool
+}
+
+func main() {
+	var o options
+	flag.BoolVar(&o.quick, "quick", false, "the short form: under 3 minutes")
+	flag.BoolVar(&o.smoke, "smoke", false, "only see that everything builds and answers: under 20 seconds")
+	flag.BoolVar(&o.list, "list", false, "list the scenarios and end")
+	flag.BoolVar(&o.plain, "plain", false, "generator without a ring: a system call for each receive and send")
+	flag.StringVar(&o.pattern, "run", "", "only scenarios that match this regular expression")
+	flag.StringVar(&o.subjects, "subjects", "", "only these subjects, comma separated")
+	flag.IntVar(&o.reps, "reps", 0, "how often each run is repeated")
+	flag.DurationVar(&o.window, "window", 0, "how long each run measures")
+	flag.StringVar(&o.dir, "o", "results", "folder for the results")
+	flag.BoolVar(&o.publish, "publish", false, "put tables and plots into the documents of the repository, too")
+	flag.BoolVar(&o.explain, "explain", false, "instead: system calls for each request, and profiles (needs strace)")
+	flag.BoolVar(&o.old, "old", false, "run nothing: report on the results that the folder has")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := bench(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// length is how thorough to be.
+func (o options) length() plan.Length {
+	l := plan.Full
+	switch {
+	case o.smoke:
+		l = plan.Smoke
+	case o.quick:
+		l = plan.Quick
+	}
+	if o.reps > 0 {
+		l.Reps = o.reps
+	}
+	if o.window > 0 {
+		l.Window = o.window
+	}
+	return l
+}
+
+// scenarios are those that the flags choose.
+func (o options) scenarios() (list []plan.Scenario, err error) {
+	re, err := regexp.Compile(o.pattern)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range plan.Matrix(o.quick, o.smoke) {
+		if !re.MatchString(s.Name) {
+			continue
+		}
+		if o.subjects != "" {
+			wanted := strings.Split(o.subjects, ",")
+			s.Subjects = slices.DeleteFunc(slices.Clone(s.Subjects), func(n string) bool {
+				return !slices.Contains(wanted, n)
+			})
+		}
+		if len(s.Subjects) > 0 {
+			list = append(list, s)
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("nothing matches -run %q -subjects %q", o.pattern, o.subjects)
+	}
+	return list, nil
+}
+
+func bench(ctx context.Context, o options) error {
+	list, err := o.scenarios()
+	if err != nil {
+		return err
+	}
+	if o.list {
+		for _, s := range list {
+			fmt.Println(s.Name, "|", strings.Join(s.Subjects, ", "))
+		}
+		return nil
+	}
+	root, err := run.Root()
+	if err != nil {
+		return err
+	}
+	if o.old {
+		about, samples, err := report.Load(o.dir)
+		if err != nil {
+			return err
+		}
+		return finish(root, about, samples, list, o)
+	}
+	bin, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(bin)
+	fmt.Fprintln(os.Stderr, "building")
+	needed := plan.Needed(list)
+	if o.explain {
+		needed = plan.Servers
+	}
+	programs, err := run.Build(ctx, root, bin, needed)
+	if err != nil {
+		return err
+	}
+	// Before this process is pinned to one of them.
+	about := report.About{Machine: machine.Describe(), Length: o.length()}
+	runtime.GOMAXPROCS(4) // the generator keeps one for itself while it waits: see package sock
+	r, err := run.New(programs)
+	if err != nil {
+		return err
+	}
+	r.Length, r.PlainGenerator = o.length(), o.plain
+	if r.Wrk, err = exec.LookPath("wrk"); err != nil && slices.ContainsFunc(list, usesWrk) {
+		fmt.Fprintln(os.Stderr, "wrk is not installed: the built-in generator loads the HTTP servers in its place")
+	}
+	if o.explain {
+		return explain(r, root, about, o)
+	}
+	samples, failure := measure(ctx, r, list, o)
+	return errors.Join(finish(root, about, samples, list, o), failure)
+}
+
+func usesWrk(s plan.Scenario) bool { return s.Wrk }
+
+// measure runs the scenarios, and keeps each sample in a file at once. What it has measured it returns also when it
+// fails or is interrupted.
+func measure(ctx context.Context, r *run.Runner, list []plan.Scenario, o options) (samples []run.Sample, err error) {
+	if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		return nil, err
+	}
+	raw, err := os.Create(filepath.Join(o.dir, report.SamplesFile))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, raw.Close()) }()
+	enc := json.NewEncoder(raw)
+	r.Done = func(s run.Sample) error {
+		samples = append(samples, s)
+		return enc.Encode(s)
+	}
+	r.Progress = func(sc plan.Scenario, subject string, rep int, left time.Duration) {
+		fmt.Fprintf(os.Stderr, "%8v left  %d  %-52s %s\n", left.Round(time.Second), rep+1, sc.Name, subject)
+	}
+	return samples, r.Run(ctx, list)
+}
+
+// finish reports on samples.
+func finish(root string, about report.About, samples []run.Sample, list []plan.Scenario, o options) error {
+	if len(samples) == 0 {
+		return nil
+	}
+	if err := report.Write(o.dir, about, samples, list); err != nil {
+		return err
+	}
+	tables, err := os.ReadFile(filepath.Join(o.dir, report.TablesFile))
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stdout.Write(tables); err != nil || !o.publish {
+		return err
+	}
+	docs := documents(root)
+	plots := filepath.Join(docs, "performance")
+	if err := os.MkdirAll(plots, 0o755); err != nil {
+		return err
+	}
+	if _, err := report.Plots(plots, samples, list); err != nil {
+		return err
+	}
+	return report.InsertFile(filepath.Join(docs, "performance.md"), "results", tables)
+}
+
+// documents is the folder of the repository's documents.
+func documents(root string) string { return filepath.Join(root, "..", "docs") }
+
+// explain finds out where the time of some subjects goes.
+func explain(r *run.Runner, root string, about report.About, o options) error {
+	names := []string{plan.Netpoll, plan.NoRing, plan.Reference, plan.Net, plan.Epoll, plan.Ring}
+	if o.subjects != "" {
+		names = strings.Split(o.subjects, ",")
+	}
+	if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		return err
+	}
+	var list []run.Explanation
+	for _, name := range names {
+		fmt.Fprintln(os.Stderr, "explaining", name)
+		e, err := r.Explain(name, o.dir)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		list = append(list, e)
+	}
+	text := report.Explanations(about, list)
+	if err := os.WriteFile(filepath.Join(o.dir, "explain.md"), text, 0o644); err != nil {
+		return err
+	}
+	if _, err := os.Stdout.Write(text); err != nil || !o.publish {
+		return err
+	}
+	return report.InsertFile(filepath.Join(documents(root), "performance.md"), "explanation", text)
+}

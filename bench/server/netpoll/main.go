@@ -1,0 +1,72 @@
+// Command netpoll is the server over this library, and, built with -modfile=ref.mod, the same source over
+// cloudwego/netpoll v0.7.3.
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cloudwego/netpoll"
+
+	"github.com/cloudwego/netpoll/bench/internal/frame"
+	"github.com/cloudwego/netpoll/bench/internal/serve"
+)
+
+func main() {
+	serve.Main(func(cfg serve.Config) (string, error) {
+		if err := netpoll.Configure(netpoll.Config{PollerNum: cfg.Loops}); err != nil {
+			return "", err
+		}
+		loop, err := netpoll.NewEventLoop(func(_ context.Context, conn netpoll.Connection) error {
+			return answer(conn, cfg.Work)
+		})
+		if err != nil {
+			return "", err
+		}
+		ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		addr := ln.Addr().String()
+		go func() { panic(fmt.Sprint("serve: ", loop.Serve(ln))) }()
+		return addr, nil
+	})
+}
+
+// answer answers the requests that have arrived, at least one, and sends the responses at once.
+func answer(conn netpoll.Connection, work serve.Work) error {
+	r, w := conn.Reader(), conn.Writer()
+	for {
+		header, err := r.Peek(frame.HeaderLen)
+		if err != nil {
+			return err
+		}
+		n := frame.HeaderLen + frame.PayloadLen(header)
+		request, err := r.Next(n)
+		if err != nil {
+			return err
+		}
+		work.Do(request[frame.HeaderLen:])
+		response, err := w.Malloc(n)
+		if err != nil {
+			return err
+		}
+		copy(response, request)
+		if !another(r) {
+			break
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return r.Release()
+}
+
+// another reports whether a whole request is there already.
+func another(r netpoll.Reader) bool {
+	if r.Len() < frame.HeaderLen {
+		return false
+	}
+	header, err := r.Peek(frame.HeaderLen)
+	return err == nil && r.Len() >= frame.HeaderLen+frame.PayloadLen(header)
+}
