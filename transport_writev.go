@@ -1,4 +1,8 @@
+//go:build dragonfly || freebsd || linux || netbsd
+
 package netpoll
+
+// This file holds the gathering write of the systems that take system calls as they are.
 
 import (
 	"runtime"
