@@ -72,6 +72,9 @@ func setNoDelay(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_
 // secs seconds. secs is at least 1 and at most what the system takes (32767 on Linux). OpenBSD has one time for the whole
 // system, and keeps it.
 func SetKeepAlive(fd, secs int) error {
+	if secs < 1 {
+		return os.NewSyscallError("setsockopt", unix.EINVAL)
+	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
