@@ -102,7 +102,7 @@ func streamNetwork(fd int) (network string, err error) {
 // GetSysFdPairs returns two connected Unix stream sockets, close-on-exec, which the caller has to close or to give to
 // [NewFDConnection]. Both are -1 if there are no descriptors left.
 func GetSysFdPairs() (r, w int) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fds, err := newSocketPair()
 	if err != nil {
 		return -1, -1
 	}

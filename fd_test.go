@@ -119,8 +119,8 @@ func TestSetKeepAliveReachesTheSocket(t *testing.T) {
 	fd := conn.(netpoll.Conn).Fd()
 	require.NoError(t, netpoll.SetKeepAlive(fd, 33))
 	require.Equal(t, 1, socketOption(t, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE))
-	require.Equal(t, 33, socketOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE))
-	require.Equal(t, 33, socketOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL))
+	requireKeepAlive(t, 33, fd, tcpKeepIdle)
+	requireKeepAlive(t, 33, fd, tcpKeepInterval)
 
 	require.ErrorIs(t, netpoll.SetKeepAlive(fd, 0), unix.EINVAL)
 	require.ErrorIs(t, netpoll.SetKeepAlive(-1, 1), unix.EBADF)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -233,18 +234,13 @@ func TestUnixListenerRemovesItsFile(t *testing.T) {
 	}
 }
 
-func TestListenerInAbstractNameSpace(t *testing.T) {
-	name := "@netpoll-test-" + t.Name() + "-" + time.Now().Format(time.RFC3339Nano)
-	ln, err := netpoll.CreateListener("unix", name)
-	require.NoError(t, err)
-	server := acceptOne(t, ln, func() { plainDial(t, ln.Addr()) })
-	require.Equal(t, name, server.LocalAddr().String())
-	require.NoError(t, ln.Close())
-}
-
 // Behaviour 5.13: LocalAddr of an accepted connection is its own address, not the listener's wildcard.
 func TestWildcardListenerGivesConnectionsTheirOwnAddress(t *testing.T) {
-	for _, address := range []string{"0.0.0.0:0", "[::]:0"} {
+	addresses := []string{"0.0.0.0:0", "[::]:0"}
+	if runtime.GOOS == "openbsd" {
+		addresses = addresses[:1] // the other one takes no IPv4 there
+	}
+	for _, address := range addresses {
 		ln, err := netpoll.CreateListener("tcp", address)
 		require.NoError(t, err)
 		defer ln.Close()
@@ -267,9 +263,9 @@ func TestAcceptedSocketsHaveTheOptionsOfPackageNet(t *testing.T) {
 		return [5]int{
 			socketOption(t, fd, unix.IPPROTO_TCP, unix.TCP_NODELAY),
 			socketOption(t, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE),
-			socketOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE),
-			socketOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL),
-			socketOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT),
+			socketOption(t, fd, unix.IPPROTO_TCP, tcpKeepIdle),
+			socketOption(t, fd, unix.IPPROTO_TCP, tcpKeepInterval),
+			socketOption(t, fd, unix.IPPROTO_TCP, tcpKeepCount),
 		}
 	}
 	cases := map[string]net.ListenConfig{
@@ -318,17 +314,6 @@ func TestListenConfigReusePortSharesTheAddress(t *testing.T) {
 
 	_, err = netpoll.CreateListener("tcp", first.Addr().String())
 	require.ErrorIs(t, err, unix.EADDRINUSE)
-}
-
-func TestListenConfigBacklogReachesTheSystem(t *testing.T) {
-	lc := netpoll.ListenConfig{Backlog: 7}
-	lc.SetMultipathTCP(false) // TCP_INFO tells the backlog of plain TCP only
-	ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	info, err := unix.GetsockoptTCPInfo(ln.Fd(), unix.IPPROTO_TCP, unix.TCP_INFO)
-	require.NoError(t, err)
-	require.EqualValues(t, 7, info.Sacked) // what TCP_INFO calls it for a listening socket
 }
 
 func TestCreateListenerFailsWithNilAndANameableError(t *testing.T) {

@@ -3,15 +3,19 @@ package netpoll
 // This file holds the portable half of a poller: one goroutine that looks for ready descriptors and tells the handler
 // of each, and the watch that ties a descriptor to it. What a descriptor is (connection, listener) is not known here.
 //
-// A platform file (poll_linux.go, …) must define:
+// A platform file (poll_linux.go, poll_bsd.go, …) must define:
+//
+//	const maxGen uint32
+//		The highest generation of a slot that fits into a token.
 //
 //	type selector
 //		The system's readiness queue. All methods but look and park may be called from any goroutine.
 //	func newSelector() (*selector, error)
 //	func (s *selector) add(fd int, token uint64, interest pollEvent) error
-//	func (s *selector) modify(fd int, token uint64, interest pollEvent) error
-//	func (s *selector) remove(fd int)
-//		Register, change and forget a descriptor. The kernel keeps the token, never a pointer.
+//	func (s *selector) modify(fd int, token uint64, was, interest pollEvent) error
+//	func (s *selector) remove(fd int, was pollEvent)
+//		Register, change and forget a descriptor. The kernel keeps the token, never a pointer. was is the interest of
+//		the last change, with evLost in it if that failed.
 //	func (s *selector) look() (n int, err error)
 //		Without blocking, fetch the events that are there.
 //	func (s *selector) event(i int) (token uint64, ev pollEvent)
@@ -188,11 +192,12 @@ var errPollerGone = errors.New("netpoll: poller has ended")
 // watch ties one descriptor to one slot of a poller. It is embedded in what is watched and used once; the zero value
 // is ready. Its methods may be called from any goroutine.
 type watch struct {
-	// mu orders the calls to the selector and guards fd, opened and closed.
+	// mu orders the calls to the selector and guards fd, opened, closed and asked.
 	mu     sync.Mutex
 	fd     int32
 	opened bool
 	closed bool
+	asked  pollEvent // what the descriptor was last watched for; with evLost in it if that failed
 
 	// Written by open before the watch is published in its slot, constant afterwards.
 	token   uint64
@@ -217,7 +222,7 @@ func (w *watch) open(p *poller, fd int, h pollHandler, interest pollEvent) error
 		p.slots.drop(w.token)
 		return err
 	}
-	w.opened = true
+	w.opened, w.asked = true, interest
 	return nil
 }
 
@@ -248,7 +253,13 @@ func (w *watch) follow(src interestSource) error {
 	if !w.opened || w.closed || p.dead.Load() {
 		return nil
 	}
-	return p.sel.modify(int(w.fd), w.token, src.interest())
+	want := src.interest()
+	err := p.sel.modify(int(w.fd), w.token, w.asked, want)
+	w.asked = want
+	if err != nil {
+		w.asked |= evLost
+	}
+	return err
 }
 
 // close stops watching; the descriptor may be closed afterwards. A call of onPoll that has begun may still be running.
@@ -265,7 +276,7 @@ func (w *watch) close() {
 	}
 	p := w.p.Load()
 	if !p.dead.Load() { // the number of a queue that was closed may be another's by now
-		p.sel.remove(int(w.fd))
+		p.sel.remove(int(w.fd), w.asked)
 	}
 	if p.slots.drop(w.token) && p.closing.Load() {
 		p.sel.interrupt() // it was the last one of a retired poller

@@ -1,3 +1,5 @@
+//go:build !kqsim
+
 package netpoll
 
 // This file holds the epoll selector: see poll.go for what its methods promise.
@@ -13,6 +15,9 @@ import (
 
 // maxEvents is how many events one look fetches.
 const maxEvents = 256
+
+// maxGen: a token takes all that epoll gives back, 64 bits.
+const maxGen uint32 = 1<<32 - 1
 
 type selector struct {
 	epfd int
@@ -56,12 +61,12 @@ func (s *selector) add(fd int, token uint64, interest pollEvent) error {
 	return os.NewSyscallError("epoll_ctl", s.ctl(unix.EPOLL_CTL_ADD, fd, token, interest))
 }
 
-func (s *selector) modify(fd int, token uint64, interest pollEvent) error {
+func (s *selector) modify(fd int, token uint64, _, interest pollEvent) error {
 	return os.NewSyscallError("epoll_ctl", s.ctl(unix.EPOLL_CTL_MOD, fd, token, interest))
 }
 
 // remove cannot fail in a way that matters: a descriptor the queue does not know has nothing to report.
-func (s *selector) remove(fd int) {
+func (s *selector) remove(fd int, _ pollEvent) {
 	_ = unix.EpollCtl(s.epfd, unix.EPOLL_CTL_DEL, fd, nil)
 }
 

@@ -47,7 +47,7 @@ func (t *slotTable) put(w *watch) bool {
 	t.free = t.free[:len(t.free)-1]
 	t.used++
 	s := t.at(index)
-	s.gen++
+	s.gen = s.gen%maxGen + 1 // never 0, so no token is 0
 	w.token = makeToken(index, s.gen)
 	s.w.Store(w)
 	return true

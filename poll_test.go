@@ -201,7 +201,7 @@ func TestFailedPollerTellsAllItWatches(t *testing.T) {
 	_, err = unix.Write(b, []byte("x"))
 	require.NoError(t, err)
 	require.Equal(t, evRead, r.next(t))
-	require.NoError(t, p.sel.file.Close())
+	breakQueue(t, p)
 	require.NotZero(t, r.next(t)&evLost)
 	<-p.done
 	require.Error(t, p.failure)

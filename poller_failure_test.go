@@ -44,8 +44,7 @@ func withFailingPoller(t *testing.T) (fail func()) {
 	})
 	return func() {
 		t.Helper()
-		require.NoError(t, p.sel.file.Close()) // its queue, under it
-		p.sel.interrupt()
+		breakQueue(t, p)
 		await(t, p.done, "the poller's failure")
 		require.Error(t, p.failure)
 	}

@@ -133,9 +133,15 @@ func (h *descriptorHog) free(n int) {
 // limitDescriptors bounds the descriptors of this process, which must be a subprocess.
 func limitDescriptors(t *testing.T, n uint64) *descriptorHog {
 	t.Helper()
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}))
+	var limit unix.Rlimit
+	setNumber(&limit.Cur, n)
+	setNumber(&limit.Max, n)
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 	return new(descriptorHog)
 }
+
+// setNumber sets a field whose type differs between systems.
+func setNumber[T int64 | uint64](field *T, n uint64) { *field = T(n) }
 
 // lines is a log that can be waited for.
 type lines struct {
@@ -173,9 +179,23 @@ func (l *lines) String() string {
 // socketOption reads an integer option.
 func socketOption(t *testing.T, fd, level, option int) int {
 	t.Helper()
+	if option == noOption {
+		return 0
+	}
 	v, err := unix.GetsockoptInt(fd, level, option)
 	require.NoError(t, err)
 	return v
+}
+
+// noOption is an option that the system does not have.
+const noOption = -1
+
+// requireKeepAlive checks one of the keepalive times, on systems that have them for each socket.
+func requireKeepAlive(t *testing.T, want, fd, option int) {
+	t.Helper()
+	if option != noOption {
+		require.Equal(t, want, socketOption(t, fd, unix.IPPROTO_TCP, option))
+	}
 }
 
 // requireCloseOnExec proves that fd does not reach child processes.

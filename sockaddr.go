@@ -55,7 +55,7 @@ func zoneName(index uint32) string {
 }
 
 // unnamed is the address of a Unix socket that has none, as package net gives it for accepted connections.
-var unnamed net.Addr = &net.UnixAddr{Name: "@", Net: "unix"}
+var unnamed net.Addr = &net.UnixAddr{Name: unnamedSocket, Net: "unix"}
 
 // unixAddr returns the address of a Unix socket; a leading "@" stands for the abstract name space.
 func (a *sockaddr) unixAddr() net.Addr {

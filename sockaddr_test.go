@@ -18,19 +18,30 @@ func kernelAddress[T any](raw T, size uintptr) *sockaddr {
 	return a
 }
 
-func TestSockaddrIsReadAsPackageNetWouldWriteIt(t *testing.T) {
-	loopback, err := net.InterfaceByName("lo")
+// otherFamily is one that no stream socket of this package has.
+const otherFamily = 199
+
+func loopbackInterface(t *testing.T) net.Interface {
+	t.Helper()
+	list, err := net.Interfaces()
 	require.NoError(t, err)
+	for _, i := range list {
+		if i.Flags&net.FlagLoopback != 0 {
+			return i
+		}
+	}
+	t.Fatal("no loopback interface")
+	return net.Interface{}
+}
+
+func TestSockaddrIsReadAsPackageNetWouldWriteIt(t *testing.T) {
+	loopback := loopbackInterface(t)
 	wire := networkOrder(80) // turning the bytes round works both ways
 	local := [16]byte{0xfe, 0x80, 15: 1}
-	path := func(s string) (p [108]int8) {
-		for i := range s {
-			p[i] = int8(s[i])
-		}
-		return p
-	}
 	unixAddress := func(s string, terminated int) *sockaddr {
-		return kernelAddress(unix.RawSockaddrUnix{Family: unix.AF_UNIX, Path: path(s)}, uintptr(2+len(s)+terminated))
+		raw := unix.RawSockaddrUnix{Family: unix.AF_UNIX}
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(&raw.Path[0])), len(raw.Path)), s)
+		return kernelAddress(raw, uintptr(2+len(s)+terminated))
 	}
 	for name, c := range map[string]struct {
 		addr *sockaddr
@@ -48,7 +59,7 @@ func TestSockaddrIsReadAsPackageNetWouldWriteIt(t *testing.T) {
 		"IPv6 with a zone": {
 			kernelAddress(unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: wire, Addr: local,
 				Scope_id: uint32(loopback.Index)}, 28),
-			&net.TCPAddr{IP: local[:], Port: 80, Zone: "lo"},
+			&net.TCPAddr{IP: local[:], Port: 80, Zone: loopback.Name},
 		},
 		"IPv6 with a zone that is gone": {
 			kernelAddress(unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: wire, Addr: local, Scope_id: 1 << 30}, 28),
@@ -58,11 +69,11 @@ func TestSockaddrIsReadAsPackageNetWouldWriteIt(t *testing.T) {
 		"path without terminator": {unixAddress("/run/x", 0), &net.UnixAddr{Name: "/run/x", Net: "unix"}},
 		"abstract":                {unixAddress("\x00name", 0), &net.UnixAddr{Name: "@name", Net: "unix"}},
 		"no name":                 {unixAddress("", 0), nil},
-		"another family":          {kernelAddress(unix.RawSockaddrInet4{Family: unix.AF_NETLINK}, 12), nil},
+		"another family":          {kernelAddress(unix.RawSockaddrInet4{Family: otherFamily}, 12), nil},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, c.addr.netAddr()) })
 	}
-	require.Equal(t, "@", unixAddress("", 0).unixAddr().String(), "an unnamed peer, as package net calls it")
+	require.Equal(t, unnamedSocket, unixAddress("", 0).unixAddr().String(), "an unnamed peer, as package net calls it")
 }
 
 func TestTCPSockaddrBecomesAddrPortWithoutAllocation(t *testing.T) {

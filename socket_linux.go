@@ -1,12 +1,8 @@
 package netpoll
 
-// This file holds the system calls on sockets that differ between systems: accepting, names, and keepalive. What they
-// do not need is not wrapped here.
+// This file holds the system calls on sockets that differ between systems, as Linux has them: accepting, names, pairs.
 
 import (
-	"net"
-	"os"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -43,60 +39,21 @@ func socketName(call uintptr, fd int, a *sockaddr) error {
 	return nil
 }
 
-// The keepalive settings of package net, for fields of net.KeepAliveConfig that are 0.
+// unnamedSocket is what package net calls a Unix socket without a name.
+const unnamedSocket = "@"
+
+// prepareSocket has nothing to do: package syscall and the Go runtime see to it that writing to a socket whose peer is
+// gone is an error, and no signal.
+func prepareSocket(int) {}
+
+// newSocketPair returns two connected Unix stream sockets, which are close-on-exec.
+func newSocketPair() ([2]int, error) {
+	return unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+}
+
+// What setting the keepalive times takes.
 const (
-	defaultKeepAliveIdle     = 15 * time.Second
-	defaultKeepAliveInterval = 15 * time.Second
-	defaultKeepAliveCount    = 9
+	keepAliveIdle     = unix.TCP_KEEPIDLE
+	keepAliveInterval = unix.TCP_KEEPINTVL
+	keepAliveCount    = unix.TCP_KEEPCNT
 )
-
-// keepAliveOf returns what the connections of a listener made with lc get in package net.
-func keepAliveOf(lc *net.ListenConfig) net.KeepAliveConfig {
-	if lc.KeepAliveConfig.Enable || lc.KeepAlive < 0 {
-		return lc.KeepAliveConfig
-	}
-	return net.KeepAliveConfig{Enable: true, Idle: lc.KeepAlive}
-}
-
-// setKeepAliveConfig applies config to a new TCP socket. Errors are left alone: they can only mean that the peer is
-// gone already, which shows soon enough.
-func setKeepAliveConfig(fd int, config net.KeepAliveConfig) {
-	if !config.Enable {
-		return
-	}
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-	setKeepAliveTime(fd, unix.TCP_KEEPIDLE, config.Idle, defaultKeepAliveIdle)
-	setKeepAliveTime(fd, unix.TCP_KEEPINTVL, config.Interval, defaultKeepAliveInterval)
-	if count := config.Count; count >= 0 {
-		if count == 0 {
-			count = defaultKeepAliveCount
-		}
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, count)
-	}
-}
-
-// setKeepAliveTime sets one of the times. 0 stands for def, a negative time leaves the system's value.
-func setKeepAliveTime(fd, option int, d, def time.Duration) {
-	if d < 0 {
-		return
-	}
-	if d == 0 {
-		d = def
-	}
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, option, wholeSeconds(d))
-}
-
-// setNoDelay sends what is written at once. For errors see setKeepAliveConfig.
-func setNoDelay(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
-
-// SetKeepAlive switches TCP keepalive on for a descriptor: after secs seconds without traffic the peer is probed, every
-// secs seconds. secs is at least 1 and at most what the system takes (32767 on Linux).
-func SetKeepAlive(fd, secs int) error {
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
-		return os.NewSyscallError("setsockopt", err)
-	}
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, secs); err != nil {
-		return os.NewSyscallError("setsockopt", err)
-	}
-	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, secs))
-}

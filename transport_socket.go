@@ -27,6 +27,7 @@ var _ transport = (*socket)(nil)
 
 func (s *socket) start(to sink) error {
 	s.sink = to
+	prepareSocket(s.sysfd)
 	return s.watch.openAny(s.sysfd, to, to.interest())
 }
 

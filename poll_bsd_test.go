@@ -1,0 +1,37 @@
+//go:build darwin || dragonfly || freebsd || netbsd || openbsd
+
+package netpoll
+
+// This file holds what tests of pollers need to know of a kernel's kqueue.
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// queueBreaker puts another file under the number of its poller's queue, on the poll goroutine, while that does not wait
+// there: not every system would wake it.
+type queueBreaker struct {
+	kq, other int
+	err       chan error
+}
+
+func (b *queueBreaker) onPoll(ev pollEvent, _ *batch) {
+	if ev&evLost == 0 {
+		b.err <- unix.Dup2(b.other, b.kq)
+	}
+}
+
+// breakQueue makes the queue of a poller fail.
+func breakQueue(t *testing.T, p *poller) {
+	t.Helper()
+	a, b := socketPair(t)
+	breaker := &queueBreaker{kq: p.sel.kq, other: b, err: make(chan error, 1)}
+	var w watch
+	require.NoError(t, w.open(p, a, breaker, evRead))
+	_, err := unix.Write(b, []byte("x"))
+	require.NoError(t, err)
+	require.NoError(t, await(t, breaker.err, "the queue to be replaced"))
+}
