@@ -22,6 +22,7 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/plan"
 	"github.com/cloudwego/netpoll/bench/internal/report"
 	"github.com/cloudwego/netpoll/bench/internal/run"
+	"github.com/cloudwego/netpoll/internal/uring"
 )
 
 // options are the flags.
@@ -87,9 +88,7 @@ func (o options) scenarios() (list []plan.Scenario, err error) {
 		}
 		if o.subjects != "" {
 			wanted := strings.Split(o.subjects, ",")
-			s.Subjects = slices.DeleteFunc(slices.Clone(s.Subjects), func(n string) bool {
-				return !slices.Contains(wanted, n)
-			})
+			s = s.Without(func(n string) bool { return !slices.Contains(wanted, n) })
 		}
 		if len(s.Subjects) > 0 {
 			list = append(list, s)
@@ -111,6 +110,11 @@ func bench(ctx context.Context, o options) error {
 			fmt.Println(s.Name, "|", strings.Join(s.Subjects, ", "))
 		}
 		return nil
+	}
+	if err := uring.ProbeOnce(); err != nil {
+		fmt.Fprintln(os.Stderr, "no io_uring here, so a generator without a ring, and no", plan.Ring, "server:", err)
+		o.plain = true
+		list = plan.Without(list, plan.Ring)
 	}
 	root, err := run.Root()
 	if err != nil {
@@ -210,7 +214,10 @@ func documents(root string) string { return filepath.Join(root, "..", "docs") }
 
 // explain finds out where the time of some subjects goes.
 func explain(r *run.Runner, root string, about report.About, o options) error {
-	names := []string{plan.Netpoll, plan.NoRing, plan.Reference, plan.Net, plan.Epoll, plan.Ring}
+	names := []string{plan.Netpoll, plan.NoRing, plan.Reference, plan.Net, plan.Epoll}
+	if !o.plain {
+		names = append(names, plan.Ring)
+	}
 	if o.subjects != "" {
 		names = strings.Split(o.subjects, ",")
 	}

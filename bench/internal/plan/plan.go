@@ -158,3 +158,19 @@ func Needed(list []Scenario) (subjects []Subject) {
 	}
 	return subjects
 }
+
+// Without leaves out the subjects for which drop returns true.
+func (s Scenario) Without(drop func(name string) bool) Scenario {
+	s.Subjects = slices.DeleteFunc(slices.Clone(s.Subjects), drop)
+	return s
+}
+
+// Without leaves a subject out of all scenarios, and then scenarios without any.
+func Without(list []Scenario, subject string) (rest []Scenario) {
+	for _, s := range list {
+		if s = s.Without(func(name string) bool { return name == subject }); len(s.Subjects) > 0 {
+			rest = append(rest, s)
+		}
+	}
+	return rest
+}

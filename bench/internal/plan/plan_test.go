@@ -58,3 +58,10 @@ func TestFindNamesWhatItDoesNotFind(t *testing.T) {
 	_, err := Find(Servers, "nobody")
 	require.ErrorContains(t, err, "nobody")
 }
+
+func TestASubjectCanBeLeftOut(t *testing.T) {
+	list := []Scenario{{Subjects: []string{Ring, Net}}, {Subjects: []string{Ring}}}
+	rest := Without(list, Ring)
+	require.Equal(t, []Scenario{{Subjects: []string{Net}}}, rest)
+	require.Equal(t, []string{Ring, Net}, list[0].Subjects, "the plan stays as it is")
+}

@@ -39,7 +39,7 @@ func (a About) String() string {
 // Write writes tables, plots and the file for benchstat into dir.
 func Write(dir string, about About, samples []run.Sample, scenarios []plan.Scenario) error {
 	var tables, bench bytes.Buffer
-	fmt.Fprintf(&tables, "%s\n", about)
+	fmt.Fprintf(&tables, "%s\n%s", about, warning(samples))
 	if err := errors.Join(Tables(&tables, samples), Benchstat(&bench, about.Machine, samples)); err != nil {
 		return err
 	}
@@ -55,6 +55,21 @@ func Write(dir string, about About, samples []run.Sample, scenarios []plan.Scena
 	}
 	_, err = Plots(dir, samples, scenarios)
 	return err
+}
+
+// warning is a paragraph for results that were measured on a machine that did other things, or nothing.
+func warning(samples []run.Sample) string {
+	disturbed := 0
+	for _, s := range samples {
+		if s.Disturbed {
+			disturbed++
+		}
+	}
+	if disturbed*10 <= len(samples) {
+		return ""
+	}
+	return fmt.Sprintf("\n**Something else used the machine during %d of %d runs. Do not rely on these figures.**\n",
+		disturbed, len(samples))
 }
 
 // Load reads back what was written: the samples, and the machine they are from.

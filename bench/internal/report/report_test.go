@@ -114,4 +114,6 @@ func TestReportsCanBeMadeAgainFromTheirFiles(t *testing.T) {
 	tables, err := os.ReadFile(filepath.Join(dir, TablesFile))
 	require.NoError(t, err)
 	require.True(t, bytes.HasPrefix(tables, []byte("M, 2 processors")))
+	require.Contains(t, string(tables), "**Something else used the machine during 3 of 14 runs.")
+	require.Empty(t, warning(samples()[:5]), "no run of those was disturbed")
 }
