@@ -112,6 +112,7 @@ func (p *poller) run() {
 		if !p.runReady() {
 			break
 		}
+		p.pace.makeWay()
 	}
 	cut = false
 }
@@ -152,6 +153,7 @@ func (p *poller) turn() (stop bool) {
 		}
 		if n == 0 {
 			p.sendAll(p.sends.shut())
+			p.pace.parks()
 			return false
 		}
 		p.dispatch(n)

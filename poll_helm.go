@@ -10,6 +10,7 @@ package netpoll
 // the user has set one.
 
 import (
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -23,6 +24,8 @@ const (
 	// minPenalty and maxPenalty bound how long all handlers go to the runner after one was slow.
 	minPenalty = 20 * time.Millisecond
 	maxPenalty = time.Second
+	// busyLimit is how long a poller that always finds something to do keeps a processor from other goroutines.
+	busyLimit = 200 * time.Microsecond
 )
 
 // task is the run of a connection's handlers.
@@ -89,6 +92,8 @@ type pace struct {
 	slowUntil int64         // handlers go to the runner until then, as now counts
 	penalty   time.Duration // the last one
 	score     int           // how often batches were slow of late
+	busySince int64         // when the first batch after parking or making way ended; 0 if there was none
+	busyUntil int64         // when the last batch ended
 }
 
 const (
@@ -101,6 +106,10 @@ const (
 // batchDone notes how a batch went. The quickest handlers are slow now and then on a machine that has other things to
 // do; they are taken for slow if many batches are.
 func (p *pace) batchDone(at int64, slow bool) {
+	if p.busySince == 0 {
+		p.busySince = at
+	}
+	p.busyUntil = at
 	if !slow {
 		p.score = max(p.score-1, 0)
 		return
@@ -118,6 +127,18 @@ func (p *pace) slow(at int64) {
 	}
 	p.penalty = min(max(minPenalty, 2*p.penalty), maxPenalty)
 	p.slowUntil = at + int64(p.penalty)
+}
+
+// parks notes that the poll goroutine parks, so that others may have its processor.
+func (p *pace) parks() { p.busySince = 0 }
+
+// makeWay lets other goroutines run if the poll goroutine has not parked for long. Where there are fewer processors than
+// goroutines to run they would wait for the scheduler to notice, which takes 10 ms.
+func (p *pace) makeWay() {
+	if p.busyUntil-p.busySince > int64(busyLimit) {
+		p.busySince = 0
+		runtime.Gosched()
+	}
 }
 
 // allows reports whether handlers may run on the poll goroutine.
