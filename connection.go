@@ -150,7 +150,7 @@ type socketInfo struct {
 // newSocketConnection makes a connection that owns s.fd. It must then be prepared and started, or closed.
 func newSocketConnection(s socketInfo) *connection {
 	c := newConnection(s.network)
-	c.sock.sysfd = s.fd
+	c.sock.sysfd, c.sock.sink = s.fd, c
 	c.transport = &c.sock
 	c.localAddr = s.local
 	c.remoteAP = s.remoteAP

@@ -20,15 +20,21 @@ const maxTransfer = 1 << 30
 type socket struct {
 	sysfd int
 	watch watch
-	sink  sink
+	sink  sink // constant
 }
 
 var _ transport = (*socket)(nil)
 
 func (s *socket) start(to sink) error {
-	s.sink = to
 	prepareSocket(s.sysfd)
-	return s.watch.openAny(s.sysfd, to, to.interest())
+	ev := to.interest()
+	if err := s.watch.openAny(s.sysfd, to, ev); err != nil {
+		return err
+	}
+	if to.interest() != ev { // somebody asked for something else before there was anything to rearm
+		return s.rearm()
+	}
+	return nil
 }
 
 func (s *socket) rearm() error { return s.watch.follow(s.sink) }
