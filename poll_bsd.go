@@ -204,6 +204,9 @@ func (s *selector) event(i int) (token uint64, ev pollEvent) {
 	if ended && e.Fflags != 0 {
 		ev |= evErr
 	}
+	if ev == 0 {
+		return 0, 0 // data nobody asked for
+	}
 	return token, ev
 }
 

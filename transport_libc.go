@@ -6,15 +6,22 @@ package netpoll
 
 import "golang.org/x/sys/unix"
 
-// gatherWrite sends the pieces of v with one writev, without those that go beyond what one call may take.
+// sysVector holds the pieces of one call.
+type sysVector [maxVector][]byte
+
+// gatherWrite sends the pieces of v with one writev.
 func gatherWrite(fd int, v *vector) (int, error) {
-	total, n := 0, 0
-	for n < v.n && len(v.bufs[n]) <= maxTransfer-total {
-		total += len(v.bufs[n])
-		n++
+	total := 0
+	pieces := v.sys[:0]
+	for _, b := range v.bufs[:v.n] {
+		b = b[:min(len(b), maxTransfer-total)]
+		if len(b) == 0 {
+			break
+		}
+		total += len(b)
+		pieces = append(pieces, b)
 	}
-	if n == 0 {
-		return unix.Write(fd, v.bufs[0][:maxTransfer])
-	}
-	return unix.Writev(fd, v.bufs[:n])
+	n, err := unix.Writev(fd, pieces)
+	clear(pieces)
+	return n, err
 }

@@ -9,8 +9,6 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // maxTransfer bounds one system call; some kernels refuse more than 2 GiB, and whole pages keep the rest aligned.
@@ -69,9 +67,6 @@ func (s *socket) receive(in *LinkBuffer, size int) (n int, more bool, err error)
 	}
 	return n, n == len(p), nil
 }
-
-// sysVector is the list that a gathering write hands to the kernel.
-type sysVector [maxVector]unix.Iovec
 
 func (s *socket) send(v *vector) (n int, err error) {
 	for {

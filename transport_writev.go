@@ -8,7 +8,12 @@ import (
 	"runtime"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
+
+// sysVector is the list that a gathering write hands to the kernel.
+type sysVector [maxVector]unix.Iovec
 
 // gatherWrite sends the pieces of v with one writev. The pieces stay alive through v; the kernel keeps nothing.
 func gatherWrite(fd int, v *vector) (int, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -57,15 +58,24 @@ var (
 // comma between them. Without it the model is plain.
 const Variable = "NETPOLL_KQUEUE"
 
-// behaviour is what new kqueues are like. Written by SetBehaviour, read by Open.
+// behaviour is what new kqueues are like, if that was set. Written by SetBehaviour.
 var behaviour atomic.Pointer[Behaviour]
 
-func init() {
+// fromEnvironment is what they are like otherwise. It is not read when the program starts: go test would not see that
+// the outcome depends on it.
+var fromEnvironment = sync.OnceValue(func() Behaviour {
 	b, err := ParseBehaviour(os.Getenv(Variable))
 	if err != nil {
 		panic(err)
 	}
-	behaviour.Store(&b)
+	return b
+})
+
+func currentBehaviour() Behaviour {
+	if b := behaviour.Load(); b != nil {
+		return *b
+	}
+	return fromEnvironment()
 }
 
 // ParseBehaviour reads what [Variable] may hold.
@@ -85,4 +95,8 @@ func ParseBehaviour(s string) (b Behaviour, err error) {
 }
 
 // SetBehaviour changes what kqueues that are made from now on are like, and returns what it was before.
-func SetBehaviour(b Behaviour) (old Behaviour) { return *behaviour.Swap(&b) }
+func SetBehaviour(b Behaviour) (old Behaviour) {
+	old = currentBehaviour()
+	behaviour.Store(&b)
+	return old
+}
