@@ -20,24 +20,25 @@ func (c *connection) Close() error {
 // Detach takes the connection off its poller without closing the descriptor, which is the caller's from then on: when
 // Detach returns, neither the poller nor a Flush uses it any more. In all other respects it is Close: the close
 // callbacks run, and later calls fail. On a connection that is closed already it returns an error that Is
-// [ErrConnClosed], and there is no descriptor to own.
+// [ErrConnClosed], and there is no descriptor to own. One over a [net.Conn] gives that back; if it heeds no deadlines
+// that is not possible: it is closed, and the error Is [ErrUnsupported].
 func (c *connection) Detach() error {
 	w := waiterPool.Get().(*waiter)
 	if !c.detaching.CompareAndSwap(nil, w) || !c.life.close(causeDetach) {
 		return Exception(ErrConnClosed, "when detach")
 	}
-	c.closing()
+	err := c.closing()
 	for c.life.load().has(bitPolled | bitFlushing) {
 		w.wait(noDeadline)
 	}
 	c.leaveHere(0)
-	return nil
+	return err
 }
 
 // closeHere moves to closing, once. If nobody is inside it releases the connection before it returns.
 func (c *connection) closeHere(why cause) {
 	if c.life.close(why) {
-		c.closing()
+		_ = c.closing()
 		c.leaveHere(0)
 	}
 }
@@ -52,17 +53,19 @@ func (c *connection) closeIf(why cause, cond func(lifeBits) bool) bool {
 	if !c.life.closeIf(why, cond) {
 		return false
 	}
-	c.closing()
+	_ = c.closing()
 	c.leave(0)
 	return true
 }
 
-// closing is what the winner of the move to closing does before it gives back the connection's own reference.
-func (c *connection) closing() {
-	c.transport.stop()
+// closing is what the winner of the move to closing does before it gives back the connection's own reference. Its error
+// concerns Detach only.
+func (c *connection) closing() error {
+	err := c.transport.stop(c.life.load().cause() == causeDetach)
 	c.reading.wake()
 	c.writing.wake()
 	c.cancelContext()
+	return err
 }
 
 // closeIfIdle closes the connection for its server's shutdown if no handler runs, nobody sends, and nothing is left to

@@ -271,7 +271,7 @@ func (c *connection) inputOver() error {
 		return nil
 	}
 	if no := b.errno(); no != 0 {
-		return Exception(no, "when read")
+		return c.endError(no, "when read")
 	}
 	return Exception(ErrEOF, "when read")
 }

@@ -1,3 +1,5 @@
+//go:build !netconn
+
 package netpoll
 
 // This file holds the epoll selector: see poll.go for what its methods promise.

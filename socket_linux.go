@@ -1,3 +1,5 @@
+//go:build !netconn
+
 package netpoll
 
 // This file holds the system calls on sockets that differ between systems: accepting, names, and keepalive. What they
@@ -5,7 +7,6 @@ package netpoll
 
 import (
 	"net"
-	"os"
 	"time"
 	"unsafe"
 
@@ -88,15 +89,3 @@ func setKeepAliveTime(fd, option int, d, def time.Duration) {
 
 // setNoDelay sends what is written at once. For errors see setKeepAliveConfig.
 func setNoDelay(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
-
-// SetKeepAlive switches TCP keepalive on for a descriptor: after secs seconds without traffic the peer is probed, every
-// secs seconds. secs is at least 1 and at most what the system takes (32767 on Linux).
-func SetKeepAlive(fd, secs int) error {
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
-		return os.NewSyscallError("setsockopt", err)
-	}
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, secs); err != nil {
-		return os.NewSyscallError("setsockopt", err)
-	}
-	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, secs))
-}

@@ -1,3 +1,5 @@
+//go:build !netconn
+
 package netpoll
 
 import (
