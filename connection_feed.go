@@ -182,16 +182,10 @@ func (c *connection) netKeepAlive(second int) error {
 // netFd is Fd for a net.Conn.
 func (c *connection) netFd() (fd int) {
 	fd = -1
-	_ = c.withNetConn("", func(conn net.Conn) error {
-		s, ok := conn.(syscall.Conn)
-		if !ok {
-			return nil
+	if s, ok := c.NetConn().(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			_ = raw.Control(func(n uintptr) { fd = int(n) }) // fails when it is closed
 		}
-		raw, err := s.SyscallConn()
-		if err != nil {
-			return err
-		}
-		return raw.Control(func(n uintptr) { fd = int(n) })
-	})
+	}
 	return fd
 }
