@@ -235,28 +235,6 @@ func TestConvertedListenerClosedUnderServeStopsAcceptingOnly(t *testing.T) {
 	require.NoError(t, receive(t, r.served))
 }
 
-// Behaviour 6.2: hertz closes the original listener; Serve goes on with the duplicate and returns nil after Shutdown.
-func TestOriginalListenerClosedUnderServeIsHarmless(t *testing.T) {
-	for name, convert := range map[string]bool{"plain": false, "converted": true} {
-		t.Run(name, func(t *testing.T) {
-			original := plainListenOn(t, "tcp")
-			ln := original
-			if convert {
-				converted, err := netpoll.ConvertListener(original)
-				require.NoError(t, err)
-				ln = converted
-			}
-			r := serveOn(t, ln, echo)
-			requireEcho(t, plainDial(t, original.Addr()), "before")
-			require.NoError(t, original.Close())
-			requireEcho(t, plainDial(t, original.Addr()), "after")
-			shutdown(t, r.loop)
-			require.NoError(t, receive(t, r.served))
-			requireRefused(t, original.Addr())
-		})
-	}
-}
-
 func TestServeRefusesWhatItCannotServe(t *testing.T) {
 	loop, err := netpoll.NewEventLoop(echo)
 	require.NoError(t, err)

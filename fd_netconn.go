@@ -22,6 +22,9 @@ func NewFDConnection(fd int) (Connection, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkPollable(fd); err != nil {
+		return nil, err
+	}
 	unix.CloseOnExec(fd)
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
@@ -34,6 +37,19 @@ func NewFDConnection(fd int) (Connection, error) {
 		return nil, err
 	}
 	return c.self, nil
+}
+
+// checkPollable refuses what package os may not be able to wait for, while fd is still its owner's alone.
+func checkPollable(fd int) error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	switch stat.Mode & unix.S_IFMT {
+	case unix.S_IFSOCK, unix.S_IFIFO:
+		return nil
+	}
+	return Exception(ErrUnsupported, "devices")
 }
 
 type osFile = os.File // File is the name of a method
@@ -101,7 +117,7 @@ func addressOf(name unix.Sockaddr, err error) net.Addr {
 		}
 		return addr
 	case *unix.SockaddrUnix:
-		if a.Name != "" {
+		if a.Name != "" && a.Name != "@" { // the latter is Linux for none
 			return &net.UnixAddr{Name: a.Name, Net: "unix"}
 		}
 	}

@@ -35,8 +35,20 @@ func convert(l net.Listener) (servable, error) {
 		if network := l.Addr().Network(); network != "tcp" && network != "unix" {
 			return nil, Exception(ErrUnsupported, "listeners on "+network)
 		}
+		if err := isOpen(l.(syscall.Conn)); err != nil {
+			return nil, opError("listen", l.Addr(), err)
+		}
 	}
 	ln := newNetListener(l)
 	ln.converted = true
 	return ln, nil
+}
+
+// isOpen returns an error if s has been closed.
+func isOpen(s syscall.Conn) error {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(func(uintptr) {})
 }

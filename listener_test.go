@@ -402,41 +402,6 @@ func TestConvertListenerRefusesWhatItCannotServe(t *testing.T) {
 	}
 }
 
-// Behaviour 6.2: closing the converted and the original listener, in either order, closes no descriptor twice.
-func TestConvertedListenerClosesEachDescriptorOnce(t *testing.T) {
-	for name, originalFirst := range map[string]bool{"original first": true, "converted first": false} {
-		t.Run(name, func(t *testing.T) {
-			original := plainListenOn(t, "tcp")
-			converted, err := netpoll.ConvertListener(original)
-			require.NoError(t, err)
-			first, second := net.Listener(converted), original
-			if originalFirst {
-				first, second = original, converted
-			}
-			require.NoError(t, first.Close())
-			if originalFirst {
-				acceptOne(t, converted, func() { plainDial(t, converted.Addr()) })
-			}
-			// Whoever opens files now gets the numbers that were freed. A second close would hit them.
-			var files []*os.File
-			for range 8 {
-				f, err := os.Open(os.DevNull)
-				require.NoError(t, err)
-				defer f.Close()
-				files = append(files, f)
-			}
-			_ = second.Close()
-			_ = converted.Close()
-			_ = original.Close()
-			for _, f := range files {
-				_, err := f.Stat()
-				require.NoError(t, err, "somebody closed a descriptor of another")
-			}
-			requireRefused(t, original.Addr())
-		})
-	}
-}
-
 func TestAcceptReportsLackOfDescriptorsAsPackageNetDoes(t *testing.T) {
 	inSubprocess(t, func(t *testing.T) {
 		ln := listenOn(t, "tcp")
