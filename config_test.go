@@ -1,3 +1,5 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll_test
 
 // This file holds the tests of what is set for the whole process, and of the options that reach connections. Tests that
