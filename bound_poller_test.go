@@ -7,6 +7,7 @@ package netpoll_test
 import (
 	"bytes"
 	"io"
+	"net"
 	"testing"
 
 	"github.com/cloudwego/netpoll"
@@ -49,4 +50,16 @@ func TestEndIsNoticedWhileInputIsAtItsBound(t *testing.T) {
 			}
 		})
 	}
+}
+
+// fillInput sends until the connection holds all it takes without a reader, and a little more, which stays in the
+// kernel. It returns how much it sent.
+func fillInput(t testing.TB, conn netpoll.Connection, peer net.Conn) (sent int) {
+	t.Helper()
+	const defaultBound, more = 1 << 20, 32 << 10
+	sent = defaultBound + more
+	_, err := peer.Write(make([]byte, sent))
+	require.NoError(t, err)
+	buffered(t, conn, defaultBound)
+	return sent
 }

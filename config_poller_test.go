@@ -6,6 +6,7 @@ package netpoll_test
 
 import (
 	"context"
+	"os"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -49,4 +50,30 @@ func TestImportStartsNothingAndInitializeDoes(t *testing.T) {
 		eventually(t, func() bool { return pollersRunning() > 0 })
 		require.Greater(t, openDescriptors(t), before)
 	})
+}
+
+// pollersRunning is the number of poll goroutines.
+func pollersRunning() (n int) {
+	records := make([]runtime.StackRecord, 4096)
+	count, _ := runtime.GoroutineProfile(records)
+	for _, r := range records[:count] {
+		frames := runtime.CallersFrames(r.Stack())
+		for {
+			frame, more := frames.Next()
+			if frame.Function == "github.com/cloudwego/netpoll.(*poller).run" {
+				n++
+			}
+			if !more {
+				break
+			}
+		}
+	}
+	return n
+}
+
+func openDescriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	return len(entries)
 }

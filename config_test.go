@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -21,25 +20,6 @@ import (
 
 	"github.com/cloudwego/netpoll"
 )
-
-// pollersRunning is the number of poll goroutines.
-func pollersRunning() (n int) {
-	records := make([]runtime.StackRecord, 4096)
-	count, _ := runtime.GoroutineProfile(records)
-	for _, r := range records[:count] {
-		frames := runtime.CallersFrames(r.Stack())
-		for {
-			frame, more := frames.Next()
-			if frame.Function == "github.com/cloudwego/netpoll.(*poller).run" {
-				n++
-			}
-			if !more {
-				break
-			}
-		}
-	}
-	return n
-}
 
 func TestConfigureRefusesInvalidValuesAsAWhole(t *testing.T) {
 	inSubprocess(t, func(t *testing.T) {
@@ -116,13 +96,6 @@ func changeSomething(t *testing.T, n int) {
 	if err != nil {
 		t.Error(err)
 	}
-}
-
-func openDescriptors(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	require.NoError(t, err)
-	return len(entries)
 }
 
 // Behaviour 5.13: epoll and event descriptors, listeners and accepted sockets are close-on-exec.

@@ -13,8 +13,11 @@ import (
 // commonTransport is part of every connection, which saves an allocation.
 type commonTransport = netConn
 
-// sysVector: package net has what its system calls need.
-type sysVector struct{}
+// sysVector is the list that package net sends with one system call, if it can.
+type sysVector = net.Buffers
+
+// buffers returns the list to use for v.
+func (v *vector) buffers() *net.Buffers { return &v.sys }
 
 // connectionOf makes a connection of conn, which it takes over unless it returns an error. It must then be prepared and
 // started, or closed.

@@ -54,6 +54,9 @@ func connectionOf(conn net.Conn) (*connection, error) {
 	return c, nil
 }
 
+// buffers returns a list for v. It is rarely needed: what package net can send as a list is a socket in most cases.
+func (v *vector) buffers() *net.Buffers { return new(net.Buffers) }
+
 // carry makes conn what carries the connection.
 func (c *connection) carry(conn net.Conn) {
 	t := new(netConn)

@@ -8,6 +8,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -123,4 +125,11 @@ func TestFDConnectionOfTCPSocketKnowsItsAddresses(t *testing.T) {
 	p, err := conn.Reader().Next(2)
 	require.NoError(t, err)
 	require.Equal(t, "hi", string(p))
+}
+
+// asFile makes a file of a non-blocking descriptor that is the caller's own.
+func asFile(t testing.TB, fd int) *os.File {
+	t.Helper()
+	require.NoError(t, syscall.SetNonblock(fd, true))
+	return os.NewFile(uintptr(fd), "descriptor")
 }

@@ -6,6 +6,7 @@ package netpoll_test
 
 import (
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/cloudwego/netpoll"
@@ -51,4 +52,14 @@ func TestSurplusPollersEndWithTheirConnections(t *testing.T) {
 		require.NoError(t, conn.Close())
 	}
 	eventually(t, func() bool { return countFiles("anon_inode:") <= files && libraryGoroutines() <= goroutines })
+}
+
+// libraryGoroutines counts the goroutines that are inside this package and not inside its tests.
+func libraryGoroutines() (n int) {
+	for stack := range strings.SplitSeq(stacks(), "\n\n") {
+		if strings.Contains(stack, "cloudwego/netpoll.") && !strings.Contains(stack, "netpoll_test.") {
+			n++
+		}
+	}
+	return n
 }

@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,16 +18,6 @@ import (
 	"github.com/cloudwego/netpoll"
 	"github.com/stretchr/testify/require"
 )
-
-// libraryGoroutines counts the goroutines that are inside this package and not inside its tests.
-func libraryGoroutines() (n int) {
-	for stack := range strings.SplitSeq(stacks(), "\n\n") {
-		if strings.Contains(stack, "cloudwego/netpoll.") && !strings.Contains(stack, "netpoll_test.") {
-			n++
-		}
-	}
-	return n
-}
 
 // startPingers makes clients that send and expect echoes until stop is closed. Each failure is reported.
 func startPingers(t *testing.T, address string, n int, stop <-chan struct{}) (

@@ -5,7 +5,6 @@ package netpoll
 
 import (
 	"errors"
-	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -67,8 +66,7 @@ const maxVector = 64
 type vector struct {
 	bufs  [maxVector][]byte
 	n     int
-	start int64       // when the call began that sends, as now counts; 0 if nobody has asked yet
-	list  net.Buffers // for a transport that sends bufs this way
+	start int64 // when the call began that sends, as now counts; 0 if nobody has asked yet
 	sys   sysVector
 }
 
@@ -79,7 +77,7 @@ func getVector() *vector { return vectorPool.Get().(*vector) }
 // put gives v back and forgets the memory it pointed to.
 func (v *vector) put() {
 	clear(v.bufs[:v.n])
-	v.n, v.start, v.list = 0, 0, nil
+	v.n, v.start = 0, 0
 	vectorPool.Put(v)
 }
 

@@ -84,9 +84,11 @@ func (t *netConn) write(v *vector) (n int, err error) {
 		n, err = t.conn.Write(v.bufs[0])
 	case gathers(t.conn):
 		want = v.total()
-		v.list = v.bufs[:v.n]
+		list := v.buffers()
+		*list = v.bufs[:v.n]
 		var sent int64
-		sent, err = v.list.WriteTo(t.conn)
+		sent, err = list.WriteTo(t.conn)
+		*list = nil
 		n = int(sent)
 	default: // each Write may cost a system call, or a record of TLS, which is not longer than this
 		joined := newBlock(min(v.total(), maxJoined))
