@@ -1,21 +1,19 @@
 package netpoll
 
-// This file holds the acceptor: what accepts from one listener for one server, on a poller. It accepts as long as there
-// are newcomers, a place and a descriptor for each. When one of the latter is missing it stalls: the listener is not
-// watched until there is reason to try again.
+// This file holds the acceptor: what accepts from one listener for one server. It accepts as long as there are
+// newcomers, a place and a descriptor for each. When one of the latter is missing it stalls until there is reason to try
+// again. Where the newcomers come from is in acceptor_socket.go, for listeners that a poller watches, and in
+// acceptor_netconn.go for all others.
 
 import (
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
 const (
-	// acceptBatch is how many connections are accepted before the others of the poller have their turn.
-	acceptBatch = 64
-
 	// minBackOff and maxBackOff bound the time to wait when the system has no descriptors or memory left. It doubles
 	// from one failure to the next, until a connection is accepted.
 	minBackOff = 5 * time.Millisecond
@@ -27,11 +25,11 @@ const (
 
 // acceptor is one running Serve. Its state is guarded by the server's mu.
 type acceptor struct {
-	srv   *server
-	ln    *listener
-	watch watch
+	srv  *server
+	ln   servable
+	door acceptDoor
 
-	// stalled is written under the server's mu; the watch reads it to know what to watch for.
+	// stalled is written under the server's mu; the door reads it to know whether it is to be open.
 	stalled atomic.Bool
 
 	ended    bool
@@ -44,19 +42,100 @@ type acceptor struct {
 	done chan struct{} // closed when it has ended
 }
 
-func newAcceptor(s *server, ln *listener) *acceptor {
-	return &acceptor{srv: s, ln: ln, done: make(chan struct{})}
+// acceptDoor is where the newcomers of a listener come in. Its methods may be called from any goroutine.
+type acceptDoor interface {
+	// open begins to let them in, by calls of takePlace and admit. It may block until close, if it does so itself.
+	open() error
+	// follow is called when a.stalled has changed, under the server's mu.
+	follow()
+	// close lets nobody in any more, except for one who is coming in at that moment. It is idempotent.
+	close()
 }
 
-// start begins to accept. If that fails it has ended.
-func (a *acceptor) start() {
+// servable is a listener that a server can accept from.
+type servable interface {
+	Listener
+	attach(a *acceptor) error
+	attached(a *acceptor) bool
+	detach(a *acceptor)
+	newDoor(a *acceptor) acceptDoor
+	opError(op string, err error) error
+	closedError(op string) error
+}
+
+// serving is the part of a listener that knows who accepts from it.
+type serving struct {
+	// mu guards what follows. It is not held during calls of the acceptor.
+	mu       sync.Mutex
+	closed   bool
+	acceptor *acceptor // the Serve that accepts from it
+}
+
+// errServedAlready ends a second Serve of a listener; the first goes on.
+var errServedAlready = errors.New("netpoll: serve: listener is being served already")
+
+// attach makes a the one that is told of Close.
+func (s *serving) attach(a *acceptor) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return a.ln.closedError("accept")
+	case s.acceptor != nil:
+		return errServedAlready
+	}
+	s.acceptor = a
+	return nil
+}
+
+// attached reports whether a is told of Close.
+func (s *serving) attached(a *acceptor) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.acceptor == a
+}
+
+func (s *serving) detach(a *acceptor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.acceptor == a {
+		s.acceptor = nil
+	}
+}
+
+func (s *serving) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// shut marks the listener as closed and returns whom to tell of it, the first time.
+func (s *serving) shut() (a *acceptor, first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, false
+	}
+	s.closed = true
+	return s.acceptor, true
+}
+
+func newAcceptor(s *server, ln servable) *acceptor {
+	a := &acceptor{srv: s, ln: ln, done: make(chan struct{})}
+	a.door = ln.newDoor(a)
+	return a
+}
+
+// run accepts until the acceptor has ended.
+func (a *acceptor) run() {
 	err := a.ln.attach(a)
 	if err == nil {
-		err = a.ln.hold(func(fd int) error { return a.watch.openAny(fd, a, a.interest()) })
+		err = a.door.open()
 	}
 	if err != nil && !a.closedByUser(err) {
 		a.finish(err)
 	}
+	<-a.done
 }
 
 // closedByUser reports whether err only says that the listener was closed after attach: then listenerClosed, which
@@ -71,7 +150,7 @@ func (a *acceptor) finish(err error) {
 	if !a.end(err) {
 		return
 	}
-	a.watch.close()
+	a.door.close()
 	a.ln.detach(a)
 	close(a.done)
 }
@@ -80,73 +159,15 @@ func (a *acceptor) finish(err error) {
 // user long before the server is shut down; one of this package ends Serve.
 func (a *acceptor) listenerClosed(converted bool) {
 	if converted {
-		a.watch.close()
+		a.door.close()
 		return
 	}
 	a.finish(a.ln.closedError("accept"))
 }
 
-// interest implements interestSource.
-func (a *acceptor) interest() pollEvent {
-	if a.stalled.Load() {
-		return 0
-	}
-	return evRead
-}
-
-// onPoll implements pollHandler.
-func (a *acceptor) onPoll(ev pollEvent, _ *batch) {
-	if ev&evLost != 0 {
-		a.finish(errors.New("netpoll: accept: the poller failed"))
-		return
-	}
-	for range acceptBatch {
-		if !a.acceptOne() {
-			return
-		}
-	}
-}
-
-// acceptOne accepts a connection and says whether there may be another one to accept at once.
-func (a *acceptor) acceptOne() bool {
-	if !a.srv.takePlace(a) {
-		return false
-	}
-	socket, err := a.ln.accept()
-	if err != nil {
-		a.srv.returnPlace()
-		return a.goOnAfter(err)
-	}
-	if err := a.admit(socket); err != nil {
-		return a.goOnAfter(err)
-	}
-	return true
-}
-
-// goOnAfter says whether there may be more to accept at once after err, and does what it calls for.
-func (a *acceptor) goOnAfter(err error) bool {
-	if a.closedByUser(err) {
-		return false
-	}
-	switch errno := asErrno(err); errno {
-	case syscall.EAGAIN:
-		a.drained()
-		return false
-	case syscall.EINTR, syscall.ECONNABORTED, syscall.EPROTO:
-		return true // this newcomer is gone already
-	case 0, syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP:
-		a.finish(a.ln.opError("accept", err)) // waiting would not help
-		return false
-	default:
-		a.wait(err)
-		return false
-	}
-}
-
-// admit makes a connection of an accepted socket, for which a place was taken. Its errors are those of a system that
-// has no room for one connection more.
-func (a *acceptor) admit(socket socketInfo) error {
-	c := newSocketConnection(socket)
+// admit starts an accepted connection, for which a place was taken. Its errors are those of a system that has no room
+// for one connection more.
+func (a *acceptor) admit(c *connection) error {
 	if !a.srv.register(c) {
 		_ = c.Close()
 		a.srv.returnPlace()
@@ -177,18 +198,18 @@ func (a *acceptor) end(err error) (first bool) {
 	return true
 }
 
+// hasEnded reports whether nothing more is to be accepted.
+func (a *acceptor) hasEnded() bool {
+	a.srv.mu.Lock()
+	defer a.srv.mu.Unlock()
+	return a.ended || a.srv.ending.Load()
+}
+
 // succeeded notes that a connection was accepted: there is no reason to wait long any more.
 func (a *acceptor) succeeded() {
 	a.srv.mu.Lock()
 	defer a.srv.mu.Unlock()
 	a.backOff = 0
-}
-
-// drained notes that the backlog is empty: nobody waits for want of descriptors.
-func (a *acceptor) drained() {
-	a.srv.mu.Lock()
-	defer a.srv.mu.Unlock()
-	a.short = false
 }
 
 // wait stalls the acceptor for a while, because the system had no room for one more connection.
@@ -227,7 +248,7 @@ func (a *acceptor) tryAgain() {
 func (s *server) stall(a *acceptor) {
 	a.stalled.Store(true)
 	s.stalled = append(s.stalled, a)
-	_ = a.watch.follow(a)
+	a.door.follow()
 }
 
 // unstall undoes stall. The caller holds mu.
@@ -240,7 +261,7 @@ func (s *server) unstall(a *acceptor) {
 		a.retry.Stop() // if it is too late for that, a later stall ends a little early
 		a.retry = nil
 	}
-	_ = a.watch.follow(a)
+	a.door.follow()
 }
 
 // without returns list with a removed.

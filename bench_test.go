@@ -1,3 +1,5 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll_test
 
 // The echo benchmark: this library and package net, each with its own server and the same clients. Names can be

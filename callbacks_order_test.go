@@ -161,7 +161,7 @@ func TestCloseCallbacksWaitForRunningRequest(t *testing.T) {
 			close(leave)
 			receive(t, closed)
 			silent(t, closed, "second close callback")
-			closeDetached(t, fd, socket, name == "detach")
+			closeDetached(t, conn, fd, socket, name == "detach")
 		})
 	}
 }
@@ -169,13 +169,13 @@ func TestCloseCallbacksWaitForRunningRequest(t *testing.T) {
 type detacher interface{ Detach() error }
 
 // closeDetached closes the descriptor that Detach left to the caller, if it did.
-func closeDetached(t *testing.T, fd int, socket uint64, detached bool) {
+func closeDetached(t *testing.T, conn netpoll.Connection, fd int, socket uint64, detached bool) {
 	t.Helper()
 	if detached {
 		id, err := socketID(fd)
 		require.NoError(t, err)
 		require.Equal(t, socket, id)
-		require.NoError(t, closeFd(fd))
+		require.NoError(t, closeGivenBack(conn, fd))
 		return
 	}
 	eventually(t, func() bool { return !socketIsOpen(socket) })

@@ -183,7 +183,7 @@ func race(t *testing.T, conn netpoll.Connection, peer net.Conn, ops []raceOp, r 
 	conn.Close()
 	<-closed
 	if id, err := socketID(fd); closer.name == "Detach" && err == nil && id == socket {
-		_ = closeFd(fd)
+		_ = closeGivenBack(conn, fd)
 	}
 	peer.Close()
 }

@@ -13,6 +13,16 @@ import (
 	"github.com/cloudwego/netpoll/internal/runner"
 )
 
+// LoadBalance says how new connections are spread over the pollers.
+type LoadBalance int
+
+const (
+	// RoundRobin gives each poller its turn. It is the default.
+	RoundRobin LoadBalance = iota
+	// Random picks a poller at random.
+	Random
+)
+
 // Config holds settings for the whole process. The zero value of a field leaves that setting as it is.
 type Config struct {
 	// PollerNum is the number of pollers: the goroutines that wait for descriptors to become ready. When it shrinks,

@@ -1,3 +1,5 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll_test
 
 // This file holds the tests of what is set for the whole process, and of the options that reach connections. Tests that
@@ -9,7 +11,6 @@ import (
 	"net"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,49 +19,6 @@ import (
 
 	"github.com/cloudwego/netpoll"
 )
-
-// Behaviour 6.6: Configure changes only what is set.
-func TestConfigureChangesOnlyWhatIsSet(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
-		var ran atomic.Int64
-		log := newLines()
-		require.NoError(t, netpoll.Configure(netpoll.Config{
-			PollerNum:    3,
-			LoggerOutput: log,
-			LoadBalance:  netpoll.Random,
-			Runner:       func(_ context.Context, f func()) { ran.Add(1); go f() },
-		}))
-		require.NoError(t, netpoll.Configure(netpoll.Config{}))
-		require.NoError(t, netpoll.Configure(netpoll.Config{Feature: netpoll.Feature{AlwaysNoCopyRead: true}}))
-
-		addr := serve(t, "tcp", func(context.Context, netpoll.Connection) error { panic("on purpose") })
-		conn := plainDial(t, addr)
-		send(t, conn, "x")
-		requireEnd(t, conn)
-		require.Positive(t, ran.Load(), "the runner was forgotten")
-		require.Contains(t, log.String(), "on purpose", "the logger was forgotten")
-		require.Equal(t, 3, pollersRunning())
-	})
-}
-
-// pollersRunning is the number of poll goroutines.
-func pollersRunning() (n int) {
-	records := make([]runtime.StackRecord, 4096)
-	count, _ := runtime.GoroutineProfile(records)
-	for _, r := range records[:count] {
-		frames := runtime.CallersFrames(r.Stack())
-		for {
-			frame, more := frames.Next()
-			if frame.Function == "github.com/cloudwego/netpoll.(*poller).run" {
-				n++
-			}
-			if !more {
-				break
-			}
-		}
-	}
-	return n
-}
 
 func TestConfigureRefusesInvalidValuesAsAWhole(t *testing.T) {
 	inSubprocess(t, func(t *testing.T) {
@@ -137,19 +95,6 @@ func changeSomething(t *testing.T, n int) {
 	if err != nil {
 		t.Error(err)
 	}
-}
-
-// Behaviour 6.7: importing the package starts no goroutine and opens no descriptor; Initialize does it early.
-func TestImportStartsNothingAndInitializeDoes(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
-		require.Zero(t, pollersRunning())
-		require.LessOrEqual(t, runtime.NumGoroutine(), 3, "%s", stacks()) // main, this test, its deadline
-		before := len(descriptors())
-		netpoll.Initialize()
-		netpoll.Initialize()
-		eventually(t, func() bool { return pollersRunning() > 0 })
-		require.Greater(t, len(descriptors()), before)
-	})
 }
 
 // descriptors returns those that the process has.

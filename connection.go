@@ -98,9 +98,9 @@ type connection struct {
 	life lifeWord
 	self Connection // the value the user knows this connection by
 
-	// transport carries the bytes; sock is it for all connections with a descriptor to watch.
+	// transport carries the bytes; common is it for most connections of this system.
 	transport transport
-	sock      socket
+	common    commonTransport
 
 	in       LinkBuffer   // filled by the transport's reports, emptied by whoever holds bitReading
 	out      LinkBuffer   // filled under bitProducing, sent under bitFlushing
@@ -136,32 +136,6 @@ type connection struct {
 
 	detaching atomic.Pointer[waiter] // stored by Detach, which waits for those who use the descriptor
 }
-
-// socketInfo describes a connected stream socket that is to become a connection. Its descriptor is non-blocking and
-// close-on-exec.
-type socketInfo struct {
-	fd       int
-	network  string // "tcp", "unix" or "" for anything else
-	local    net.Addr
-	remote   net.Addr
-	remoteAP netip.AddrPort // instead of remote: turned into a *net.TCPAddr when somebody asks
-}
-
-// newSocketConnection makes a connection that owns s.fd. It must then be prepared and started, or closed.
-func newSocketConnection(s socketInfo) *connection {
-	c := newConnection(s.network)
-	c.sock.sysfd, c.sock.sink = s.fd, c
-	c.transport = &c.sock
-	c.localAddr = s.local
-	c.remoteAP = s.remoteAP
-	if s.remote != nil {
-		c.remote.Store(&s.remote)
-	}
-	return c
-}
-
-// onSocket reports whether receives and sends may be done on the descriptor of sock, past its methods.
-func (c *connection) onSocket() bool { return c.transport == transport(&c.sock) }
 
 func newConnection(network string) (c *connection) {
 	switch network {
@@ -241,7 +215,12 @@ func (c *connection) Writer() Writer { return c }
 func (c *connection) IsActive() bool { return c.life.load().phase() <= phaseOpen }
 
 // Fd returns the descriptor, or -1 if there is none; see [Conn].
-func (c *connection) Fd() (fd int) { return c.transport.fd() }
+func (c *connection) Fd() (fd int) {
+	if c.NetConn() != nil {
+		return c.netFd()
+	}
+	return c.transport.fd()
+}
 
 // LocalAddr returns the address of this side, or nil if it has none.
 func (c *connection) LocalAddr() (addr net.Addr) { return c.localAddr }
@@ -276,6 +255,7 @@ func (c *connection) SetReadTimeout(timeout time.Duration) error {
 // SetWriteTimeout implements Connection.
 func (c *connection) SetWriteTimeout(timeout time.Duration) error {
 	c.writing.setTimeout(timeout)
+	c.transport.moved()
 	return nil
 }
 
@@ -287,6 +267,7 @@ func (c *connection) SetDeadline(t time.Time) error {
 	}
 	c.reading.setDeadline(t)
 	c.writing.setDeadline(t)
+	c.transport.moved()
 	return nil
 }
 
@@ -305,6 +286,7 @@ func (c *connection) SetWriteDeadline(t time.Time) error {
 		return err
 	}
 	c.writing.setDeadline(t)
+	c.transport.moved()
 	return nil
 }
 

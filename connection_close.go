@@ -28,7 +28,8 @@ func (c *connection) Close() error {
 // Detach takes the connection off its poller without closing the descriptor, which is the caller's from then on: when
 // Detach returns, neither the poller nor a Flush uses it any more. In all other respects it is Close: the close
 // callbacks run, and later calls fail. On a connection that is closed already it returns an error that Is
-// [ErrConnClosed], and there is no descriptor to own.
+// [ErrConnClosed], and there is no descriptor to own. One over a [net.Conn] gives that back; if it heeds no deadlines
+// that is not possible: it is closed, and the error Is [ErrUnsupported].
 func (c *connection) Detach() error {
 	w := waiterPool.Get().(*waiter)
 	if !c.detaching.CompareAndSwap(nil, w) {
@@ -38,18 +39,18 @@ func (c *connection) Detach() error {
 	if !ok {
 		return Exception(ErrConnClosed, "when detach")
 	}
-	c.closing(old)
+	err := c.closing(old)
 	for c.life.load().has(bitPolled | bitFlushing | bitOwed | bitSending) {
 		w.wait(noDeadline)
 	}
 	c.leaveHere(0)
-	return nil
+	return err
 }
 
 // closeHere moves to closing, once. If nobody is inside it releases the connection before it returns.
 func (c *connection) closeHere(why cause) {
 	if old, ok := c.life.close(why); ok {
-		c.closing(old)
+		_ = c.closing(old)
 		c.leaveHere(0)
 	}
 }
@@ -63,23 +64,24 @@ func (c *connection) close(why cause) {
 func (c *connection) closeIf(why cause, cond func(lifeBits) bool) bool {
 	old, ok := c.life.closeIf(why, cond)
 	if ok {
-		c.closing(old)
+		_ = c.closing(old)
 		c.leave(0)
 	}
 	return ok
 }
 
 // closing is what the winner of the move to closing does before it gives back the connection's own reference. old is
-// what was before the move.
-func (c *connection) closing(old lifeBits) {
+// what was before the move. Its error concerns Detach only.
+func (c *connection) closing(old lifeBits) (err error) {
 	if old.has(bitOwed) {
 		c.linger()
 	} else {
-		c.transport.stop()
+		err = c.transport.stop(c.life.load().cause() == causeDetach)
 	}
 	c.reading.wake()
 	c.writing.wake()
 	c.cancelContext()
+	return err
 }
 
 // closeIfIdle closes the connection for its server's shutdown if no handler runs, nobody sends, and nothing is left to

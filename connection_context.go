@@ -40,7 +40,7 @@ func (c *connection) cancelContext() {
 	b := c.life.load()
 	switch {
 	case b.errno() != 0:
-		d.cancel(Exception(b.errno(), "connection with "+c.peerName()))
+		d.cancel(c.endError(b.errno(), "connection with "+c.peerName()))
 	case b.phase() == phasePeerDone || b.cause() == causePeer:
 		d.cancel(Exception(ErrEOF, "connection with "+c.peerName()))
 	default:

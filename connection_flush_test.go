@@ -1,3 +1,5 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll_test
 
 // Sending: Flush and Write when the socket is full, their timeouts, what is left afterwards, and several goroutines.

@@ -106,14 +106,15 @@ func (c *connection) beginSend() (fd int, p []byte, ok bool) {
 	if !c.life.enterSending() {
 		return 0, nil, false
 	}
-	if !c.owes() || !c.onSocket() {
+	fd, ok = c.plainSocket()
+	if !ok || !c.owes() {
 		c.sendRest()
 		c.endSending()
 		return 0, nil, false
 	}
 	var piece [1][]byte
 	p = c.out.GetBytes(piece[:])[0]
-	return c.sock.sysfd, p[:min(len(p), c.unpaid())], true
+	return fd, p[:min(len(p), c.unpaid())], true
 }
 
 // endSend implements sender.
@@ -156,7 +157,7 @@ func (c *connection) settleOwed() {
 		return // another Flush has left more, and queued it
 	}
 	if b.phase() >= phaseClosing {
-		c.transport.stop()
+		_ = c.transport.stop(b.cause() == causeDetach)
 	}
 	if b.has(bitWriteShut) {
 		c.dropOutput()
@@ -199,4 +200,12 @@ func (c *connection) forgetOwed() {
 		c.dropOutput()
 		c.endSending()
 	}
+}
+
+// errnoOf returns the errno of a negative result; 0 for a result that is none.
+func errnoOf(res int32) syscall.Errno {
+	if res >= 0 || res <= uring.Lost {
+		return 0
+	}
+	return syscall.Errno(-res)
 }

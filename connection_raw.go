@@ -1,4 +1,4 @@
-//go:build unix
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
 
 package netpoll
 
@@ -15,8 +15,8 @@ import (
 // connection, Write as the one that flushes. While Read runs, arriving bytes are left to its function; what had arrived
 // before is in the connection's buffer and not seen by it.
 func (c *connection) SyscallConn() (syscall.RawConn, error) {
-	if c.transport.fd() < 0 {
-		return nil, Exception(ErrUnsupported, "when syscall conn")
+	if c.NetConn() != nil {
+		return c.netSyscallConn()
 	}
 	return rawConn{c}, nil
 }
@@ -74,14 +74,6 @@ func (c *connection) waitReadable(w *waiter, start int64) error {
 		w.wait(deadline)
 	}
 	return nil
-}
-
-// reportRaw tells a function of RawConn.Read that there is something for it.
-func (c *connection) reportRaw() {
-	if !c.paused.Swap(true) {
-		_ = c.transport.rearm()
-		c.reading.wake()
-	}
 }
 
 // endRawRead gives the descriptor's input back to the connection.

@@ -70,11 +70,12 @@ func (c *connection) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
 	if ev != evRead || c.life.enter(bitPolled, phasePeerDone) != entered {
 		return 0, nil, false
 	}
-	if !c.onSocket() || c.life.load().has(bitEnded|bitRaw|bitReadShut) || c.full() {
+	fd, ok = c.plainSocket()
+	if !ok || c.life.load().has(bitEnded|bitRaw|bitReadShut) || c.full() {
 		c.leave(bitPolled)
 		return 0, nil, false
 	}
-	return c.sock.sysfd, c.in.book(min(c.receiveSize(), maxTransfer)), true
+	return fd, c.in.book(min(c.receiveSize(), maxTransfer)), true
 }
 
 // endReceive implements receiver.
@@ -324,7 +325,7 @@ func (c *connection) inputOver() error {
 		return nil
 	}
 	if no := b.errno(); no != 0 {
-		return Exception(no, "when read")
+		return c.endError(no, "when read")
 	}
 	return Exception(ErrEOF, "when read")
 }

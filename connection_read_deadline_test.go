@@ -1,3 +1,5 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll_test
 
 // Timeouts and deadlines of reading: what one covers, which one counts, and their effect on calls that are waiting.

@@ -1,15 +1,9 @@
-//go:build unix
-
 package netpoll
 
-// This file holds what a connection lends of its descriptor: half-close, socket options, and the doors that package net
-// has too: SyscallConn and File.
+// This file holds half-close and socket options, on every system.
 
 import (
-	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // CloseRead shuts down the reading side: reads return what is buffered and then io.EOF, and what the peer sends from
@@ -28,12 +22,16 @@ func (c *connection) CloseRead() error {
 }
 
 // CloseWrite shuts down the writing side: the peer reads everything that was flushed and then the end of the stream.
-// A Flush that is waiting, and later ones, fail with EPIPE and drop what was not sent. The reading side goes on.
+// A Flush that is waiting, and later ones, fail with EPIPE and drop what was not sent. The reading side goes on. Over a
+// [net.Conn] without a CloseWrite nothing happens, and the error Is [ErrUnsupported].
 func (c *connection) CloseWrite() error {
 	if c.life.enter(0, phasePeerDone) != entered {
 		return Exception(ErrConnClosed, "when close write")
 	}
 	defer c.leave(0)
+	if !c.transport.halfCloses() {
+		return Exception(ErrUnsupported, "when close write")
+	}
 	old := c.life.set(bitWriteShut)
 	c.writing.wake()
 	if old.has(bitOwed) {
@@ -63,6 +61,9 @@ func (c *connection) SetKeepAlive(second int) error {
 	if second <= 0 || c.network != "tcp" {
 		return nil
 	}
+	if c.NetConn() != nil {
+		return c.netKeepAlive(second)
+	}
 	return c.withFd("when set keepalive", func(fd int) error { return SetKeepAlive(fd, second) })
 }
 
@@ -83,16 +84,10 @@ func wholeSeconds(d time.Duration) int {
 	return int((d + time.Second - 1) / time.Second)
 }
 
-// File returns a duplicate of the descriptor as a file, as the connections of package net do. The two are closed each
-// by itself; both act on the same socket, so reading from the file takes bytes away from the connection.
-func (c *connection) File() (f *os.File, err error) {
-	err = c.withFd("when file", func(fd int) error {
-		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			return os.NewSyscallError("fcntl", err)
-		}
-		f = os.NewFile(uintptr(dup), c.network+":"+c.peerName())
-		return nil
-	})
-	return f, err
+// reportRaw tells a function of RawConn.Read that there is something for it.
+func (c *connection) reportRaw() {
+	if !c.paused.Swap(true) {
+		_ = c.transport.rearm()
+		c.reading.wake()
+	}
 }

@@ -6,6 +6,7 @@ package netpoll
 // a timeout nothing is sent behind its back, and nothing of one call can be mixed with another's.
 
 import (
+	"errors"
 	"syscall"
 )
 
@@ -147,6 +148,7 @@ func (c *connection) send(extra []byte, what string, start int64, own *lifeBits)
 		return 0, Exception(ErrWriteTimeout, what+" "+c.peerName())
 	}
 	v := getVector()
+	v.start = start
 	defer v.put()
 	for c.out.Len() > 0 || n < len(extra) {
 		v.fill(&c.out, extra[n:])
@@ -220,6 +222,10 @@ func (c *connection) waitRoom(start int64, what string) error {
 func (c *connection) sendFailed(err error, what string) error {
 	no := asErrno(err)
 	if no == 0 {
+		if errors.Is(err, ErrConnClosed) { // that of a net.Conn
+			c.dropOutput()
+			c.peerGone(syscall.EIO, false)
+		}
 		return Exception(err, what)
 	}
 	if endsConnection(no) {

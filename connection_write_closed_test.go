@@ -1,3 +1,5 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll_test
 
 // Writing when the connection is closed, by this side or by the peer, before or meanwhile.

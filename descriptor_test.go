@@ -198,20 +198,3 @@ func TestFDConnectionTimesOut(t *testing.T) {
 	require.ErrorIs(t, err, netpoll.ErrWriteTimeout)
 	require.Contains(t, err.Error(), "when flush")
 }
-
-// Behaviour 5.13: NewFDConnection of a TCP socket knows its addresses.
-func TestFDConnectionOfTCPSocketKnowsItsAddresses(t *testing.T) {
-	dialed, peer := dialedTo(t, "tcp")
-	fd := dialed.(netpoll.Conn).Fd()
-	require.NoError(t, dialed.(detacher).Detach())
-	conn, err := netpoll.NewFDConnection(fd)
-	require.NoError(t, err)
-	defer conn.Close()
-	require.Equal(t, peer.LocalAddr().String(), conn.RemoteAddr().String())
-	require.Equal(t, peer.RemoteAddr().String(), conn.LocalAddr().String())
-	_, err = io.WriteString(peer, "hi")
-	require.NoError(t, err)
-	p, err := conn.Reader().Next(2)
-	require.NoError(t, err)
-	require.Equal(t, "hi", string(p))
-}

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/cloudwego/netpoll"
 	"github.com/stretchr/testify/require"
@@ -228,62 +227,4 @@ func TestCloseCallbacksAddedConcurrentlyAllRunOnce(t *testing.T) {
 		}
 		peer.Close()
 	}
-}
-
-// Behaviour 5.11: Detach frees the descriptor from the poller without closing it.
-func TestDetachLeavesDescriptorOpenAndUnread(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := dialedTo(t, network)
-		fd, socket := conn.(netpoll.Conn).Fd(), idOf(t, conn)
-		closed := make(chan struct{})
-		require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil }))
-		require.NoError(t, conn.(detacher).Detach())
-		receive(t, closed)
-		id, err := socketID(fd)
-		require.NoError(t, err)
-		require.Equal(t, socket, id)
-		require.NoError(t, conn.Close())
-		require.True(t, socketIsOpen(socket), "Close after Detach closed the descriptor")
-		_, err = conn.Write([]byte("x"))
-		require.ErrorIs(t, err, netpoll.ErrConnClosed)
-
-		file := asFile(t, fd)
-		defer file.Close()
-		_, err = io.WriteString(peer, "to the new owner")
-		require.NoError(t, err)
-		require.NoError(t, file.SetDeadline(time.Now().Add(eventTimeout)))
-		buf := make([]byte, len("to the new owner"))
-		_, err = io.ReadFull(file, buf)
-		require.NoError(t, err)
-		require.Equal(t, "to the new owner", string(buf))
-		_, err = file.WriteString("and back")
-		require.NoError(t, err)
-		buf = buf[:len("and back")]
-		_, err = io.ReadFull(peer, buf)
-		require.NoError(t, err)
-		require.Equal(t, "and back", string(buf))
-	})
-}
-
-// Behaviour 5.11: a server's handler may detach, too, and the server forgets the connection.
-func TestDetachInsideRequestHandsTheSocketOver(t *testing.T) {
-	detached := make(chan int, 1)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
-		_ = discard(ctx, conn)
-		fd := conn.(netpoll.Conn).Fd()
-		_ = conn.AddCloseCallback(func(netpoll.Connection) error { detached <- fd; return nil })
-		return conn.(detacher).Detach()
-	})
-	c := s.dial()
-	_, err := io.WriteString(c, "upgrade")
-	require.NoError(t, err)
-	file := asFile(t, receive(t, detached))
-	defer file.Close()
-	s.stop() // it does not wait for, nor close, what is no longer its own
-	_, err = file.WriteString("upgraded")
-	require.NoError(t, err)
-	buf := make([]byte, len("upgraded"))
-	_, err = io.ReadFull(c, buf)
-	require.NoError(t, err)
-	require.Equal(t, "upgraded", string(buf))
 }

@@ -133,21 +133,15 @@ var errMissingAddress = errors.New("missing address")
 func dialNet(ctx context.Context, d *net.Dialer, network, address string) (*connection, error) {
 	conn, err := d.DialContext(ctx, network, address)
 	if err != nil {
-		return nil, nameTimeout(err)
+		return nil, nameErrno(nameTimeout(err))
 	}
-	socket := socketInfo{network: "unix", local: conn.LocalAddr(), remote: conn.RemoteAddr()}
-	if network != "unix" {
-		socket.network = "tcp"
+	c, err := connectionOf(conn)
+	if err != nil {
+		_ = conn.Close()
+	} else if err = c.start(causeFailed); err == nil {
+		return c, nil
 	}
-	socket.fd, err = duplicateOf(conn)
-	_ = conn.Close() // the duplicate, if there is one, keeps the socket open
-	if err == nil {
-		c := newSocketConnection(socket)
-		if err = c.start(causeFailed); err == nil {
-			return c, nil
-		}
-	}
-	return nil, dialError(network, socket.local, socket.remote, err)
+	return nil, dialError(network, conn.LocalAddr(), conn.RemoteAddr(), err)
 }
 
 func dialError(network string, local, remote net.Addr, err error) error {
@@ -165,6 +159,18 @@ func nameTimeout(err error) error {
 	}
 	named := *op
 	named.Err = &dialTimeout{op.Err}
+	return &named
+}
+
+// nameErrno makes err answer to the name that its errno has on every system.
+func nameErrno(err error) error {
+	var op *net.OpError
+	var no syscall.Errno
+	if !errors.As(err, &op) || !errors.As(err, &no) || commonErrno(no) == no {
+		return err
+	}
+	named := *op
+	named.Err = errors.Join(commonErrno(no), op.Err)
 	return &named
 }
 

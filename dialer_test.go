@@ -1,3 +1,5 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll_test
 
 // This file holds the tests of dialing.
@@ -333,52 +335,6 @@ func TestTypedDialsRefuseWrongArguments(t *testing.T) {
 	require.Error(t, err)
 	_, err = netpoll.ResolveUnixAddr("tcp", "x")
 	require.Error(t, err)
-}
-
-// Behaviour 6.5: running out of descriptors is an error, and later dials work.
-func TestDialWithoutDescriptorsFailsAndLaterDialsWork(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
-		addr := plainListenOn(t, "tcp").Addr().String()
-		netpoll.Initialize()
-		hog := limitDescriptors(t, 64)
-		for range 3 {
-			hog.takeAll(t)
-			for range 2 { // with no descriptor and with one: a dial takes two for a moment
-				conn, err := netpoll.DialConnection("tcp", addr, eventTimeout)
-				require.ErrorIs(t, err, syscall.EMFILE)
-				require.True(t, conn == nil)
-				var op *net.OpError
-				require.ErrorAs(t, err, &op)
-				hog.free(1)
-			}
-			conn, err := netpoll.DialConnection("tcp", addr, eventTimeout)
-			require.NoError(t, err)
-			require.NoError(t, conn.Close())
-		}
-	})
-}
-
-// Behaviour 6.5: also if the pollers have to be started yet.
-func TestPollersThatCannotStartAreAnErrorAndStartLater(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
-		addr := plainListenOn(t, "tcp").Addr().String()
-		r, w := netpoll.GetSysFdPairs()
-		defer unix.Close(w)
-		hog := limitDescriptors(t, 64)
-		hog.takeAll(t)
-		netpoll.Initialize()
-		require.Zero(t, pollersRunning())
-		_, err := netpoll.NewFDConnection(r)
-		require.ErrorIs(t, err, syscall.EMFILE)
-
-		hog.free(8)
-		conn, err := netpoll.NewFDConnection(r) // it still belonged to the caller
-		require.NoError(t, err)
-		require.NoError(t, conn.Close())
-		dialed, err := netpoll.DialConnection("tcp", addr, eventTimeout)
-		require.NoError(t, err)
-		require.NoError(t, dialed.Close())
-	})
 }
 
 // Eight dialers at once: every connection carries its own bytes, and no descriptor is closed for another.

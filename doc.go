@@ -59,7 +59,8 @@
 //
 //	eventloop.go, options.go         the server as its user sees it: callbacks, options
 //	server.go, acceptor.go           the server behind it
-//	listener.go, dialer.go, fd.go    where connections come from
+//	listen.go, listener*.go, dialer.go, fd*.go
+//	                                 where connections come from
 //	config.go, errors.go             settings of the process; all errors
 //	connection.go                    what a connection is, its addresses and settings
 //	connection_state.go              its life: one word, and who may change it
@@ -69,6 +70,11 @@
 //	connection_sys.go, _idle.go, _context.go
 //	                                 half-close and descriptor, idle limit, context
 //	transport.go, transport_*.go     what carries the bytes of a connection
+//	transport_netconn*.go, connection_feed.go
+//	                                 connections over any net.Conn
+//	listener_netconn.go, acceptor_netconn.go
+//	                                 listeners of any kind
+//	*_other.go, *_windows.go         systems without a poller here
 //	waiter.go                        how a goroutine waits, timeouts and deadlines
 //	poll.go, poll_set.go             a poller, and the set of them
 //	poll_slot.go                     how an event finds what it is for

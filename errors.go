@@ -142,9 +142,9 @@ func (e *exception) Temporary() bool {
 // endsConnection reports whether errno, from a read or a write, says that the connection is gone.
 func endsConnection(no syscall.Errno) bool {
 	switch no {
-	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENOTCONN, syscall.ESHUTDOWN,
+	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENOTCONN,
 		syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ENETRESET:
 		return true
 	}
-	return false
+	return no == errnoShutdown
 }

@@ -1,3 +1,5 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll_test
 
 // What errors answer to: the package's own names, those of the standard library, and the texts that programs match.

@@ -23,14 +23,15 @@ import (
 // first. A panic in a callback is logged and closes that connection; the server goes on.
 type EventLoop interface {
 	// Serve accepts connections from ln, which it owns from then on, and blocks. It returns nil after Shutdown, at once
-	// if that was called before, and an error when ln can accept no more; if ln was made by [CreateListener] or
-	// [ListenConfig] and closed by somebody else, the error Is [net.ErrClosed]. When Serve returns ln is closed, except
-	// for an error that Is [ErrUnsupported]: then ln is of a kind that cannot be served.
+	// if that was called before, and an error when ln can accept no more; if that is because somebody else closed it,
+	// the error Is [net.ErrClosed]. When Serve returns ln is closed, except for an error that Is [ErrUnsupported]: then
+	// ln is of a kind that cannot be served, such as sockets of packets.
 	//
 	// Serve may be called several times at once, with a listener each.
 	//
-	// A listener of package net goes through [ConvertListener] first: Serve goes on with a duplicate of its descriptor
-	// when somebody closes it, until Shutdown.
+	// A *net.TCPListener or *net.UnixListener goes through [ConvertListener] first: Serve goes on until Shutdown when
+	// somebody closes it. Any other listener that is not of this package, of TLS or in memory, is asked for newcomers by
+	// its Accept, in the goroutine of Serve. Connections over what it returns are made as by [NewConnection].
 	Serve(ln net.Listener) error
 
 	// Shutdown ends the server. It closes the listeners and makes every Serve return, closes the connections that are
@@ -44,7 +45,7 @@ type EventLoop interface {
 // callbacks, or close the connection to turn the peer away: then neither OnConnect nor OnRequest is called for it. What
 // it returns is the context of the later callbacks; nil stands for the background context.
 //
-// It runs on the poller that accepts, which waits for it: it must be quick, and must not use Reader or Writer.
+// It runs where the newcomer was accepted, and accepting waits for it: it must be quick, and must not use Reader or Writer.
 type OnPrepare func(connection Connection) context.Context
 
 // OnConnect is called when the connection is open, in the runner. It may read, write, block, and close. OnRequest is

@@ -1,3 +1,5 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll_test
 
 // This file holds the tests of EventLoop as far as accepting, limits and shutdown go. What happens to one connection
@@ -235,28 +237,6 @@ func TestConvertedListenerClosedUnderServeStopsAcceptingOnly(t *testing.T) {
 	require.NoError(t, receive(t, r.served))
 }
 
-// Behaviour 6.2: hertz closes the original listener; Serve goes on with the duplicate and returns nil after Shutdown.
-func TestOriginalListenerClosedUnderServeIsHarmless(t *testing.T) {
-	for name, convert := range map[string]bool{"plain": false, "converted": true} {
-		t.Run(name, func(t *testing.T) {
-			original := plainListenOn(t, "tcp")
-			ln := original
-			if convert {
-				converted, err := netpoll.ConvertListener(original)
-				require.NoError(t, err)
-				ln = converted
-			}
-			r := serveOn(t, ln, echo)
-			requireEcho(t, plainDial(t, original.Addr()), "before")
-			require.NoError(t, original.Close())
-			requireEcho(t, plainDial(t, original.Addr()), "after")
-			shutdown(t, r.loop)
-			require.NoError(t, receive(t, r.served))
-			requireRefused(t, original.Addr())
-		})
-	}
-}
-
 func TestServeRefusesWhatItCannotServe(t *testing.T) {
 	loop, err := netpoll.NewEventLoop(echo)
 	require.NoError(t, err)
@@ -266,25 +246,14 @@ func TestServeRefusesWhatItCannotServe(t *testing.T) {
 	require.ErrorIs(t, loop.Serve(closed), net.ErrClosed)
 
 	wrapped := wrappedListener{plainListenOn(t, "tcp").(*net.TCPListener)}
-	require.ErrorIs(t, loop.Serve(wrapped), netpoll.ErrUnsupported)
-	requireEchoFromNet(t, wrapped.TCPListener)
+	require.ErrorIs(t, loop.Serve(wrapped), errNobody)
+	requireRefused(t, wrapped.Addr())
 
 	ln := listenOn(t, "tcp")
 	r := serveOn(t, ln, echo)
 	requireEcho(t, plainDial(t, ln.Addr()), "served")
 	shutdown(t, r.loop)
 	shutdown(t, loop)
-}
-
-// requireEchoFromNet proves that a listener of package net still works.
-func requireEchoFromNet(t *testing.T, ln net.Listener) {
-	t.Helper()
-	client := plainDial(t, ln.Addr())
-	server, err := ln.Accept()
-	require.NoError(t, err)
-	defer server.Close()
-	go func() { _, _ = io.Copy(server, server) }()
-	requireEcho(t, client, "hello")
 }
 
 // A listener that somebody shuts down by shutdown(2) can accept no more.

@@ -1,11 +1,10 @@
-//go:build unix
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
 
 package netpoll
 
 // This file holds descriptors that come from outside: taking over those of package net, and making connections of any.
 
 import (
-	"errors"
 	"os"
 	"syscall"
 
@@ -60,43 +59,6 @@ func NewFDConnection(fd int) (Connection, error) {
 		return nil, err
 	}
 	return c.self, nil
-}
-
-// streamNetwork returns "tcp" or "unix" for a socket of that kind, "" for another byte stream, and an error for what is
-// none.
-func streamNetwork(fd int) (network string, err error) {
-	var stat unix.Stat_t
-	if err := unix.Fstat(fd, &stat); err != nil {
-		return "", os.NewSyscallError("fstat", err)
-	}
-	switch stat.Mode & unix.S_IFMT {
-	case unix.S_IFSOCK:
-	case unix.S_IFREG, unix.S_IFDIR:
-		return "", Exception(ErrUnsupported, "files") // they cannot be waited for
-	default:
-		return "", nil
-	}
-	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	if err != nil {
-		return "", os.NewSyscallError("getsockopt", err)
-	}
-	if kind != unix.SOCK_STREAM {
-		return "", Exception(ErrUnsupported, "sockets that are not streams")
-	}
-	if listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && listening != 0 {
-		return "", errors.New("netpoll: listening socket is not a connection")
-	}
-	var name sockaddr
-	if err := getSocketName(fd, &name); err != nil {
-		return "", os.NewSyscallError("getsockname", err)
-	}
-	switch name.raw.Addr.Family {
-	case unix.AF_INET, unix.AF_INET6:
-		return "tcp", nil
-	case unix.AF_UNIX:
-		return "unix", nil
-	}
-	return "", nil
 }
 
 // GetSysFdPairs returns two connected Unix stream sockets, close-on-exec, which the caller has to close or to give to

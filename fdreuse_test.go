@@ -178,7 +178,7 @@ func TestNothingClosesForeignDescriptors(t *testing.T) {
 			conn, peer := dialedTo(t, "tcp")
 			fd := conn.(netpoll.Conn).Fd()
 			require.NoError(t, conn.(detacher).Detach())
-			require.NoError(t, closeFd(fd))
+			require.NoError(t, closeGivenBack(conn, fd))
 			conn.Close()
 			peer.Close()
 		},

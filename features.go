@@ -53,6 +53,9 @@ func Features() FeatureReport {
 	return FeatureReport{IOUring: err == nil, IOUringError: err}
 }
 
+// leastGathered is how many operations a batch needs for the ring to cost less than plain system calls.
+const leastGathered = 4
+
 // ringRules are those of the process.
 var ringRules = newRingUse(os.Getenv(iouringVariable), uring.ProbeOnce)
 

@@ -5,7 +5,6 @@ package netpoll_test
 // Accepted connections of a server without OnRequest: like dialed ones they belong to whoever reads them, until Close.
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"testing"
@@ -33,22 +32,6 @@ func ownedPair(t *testing.T, network string, opts ...netpoll.Option) (
 type halfCloserConn interface {
 	io.ReadWriteCloser
 	halfCloser
-}
-
-// Behaviour 5.8: with the peer long gone, the reader of an accepted connection without OnRequest still gets every byte,
-// those beyond the read limit too, and then the end.
-func TestReaderWithoutHandlerGetsEverythingAfterThePeerIsGone(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer, _ := ownedPair(t, network, netpoll.WithReadLimit(4096))
-		data := pattern(40_000) // more than the limit, and little enough for the socket to hold
-		_, err := peer.Write(data)
-		require.NoError(t, err)
-		require.NoError(t, peer.Close())
-		eventually(t, func() bool { return !conn.IsActive() })
-		got, err := io.ReadAll(conn)
-		require.NoError(t, err)
-		require.True(t, bytes.Equal(data, got), "%d bytes of %d arrived", len(got), len(data))
-	})
 }
 
 // Behaviour 5.10: after the peer's half-close the reader of such a connection can still reply.

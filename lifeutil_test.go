@@ -201,13 +201,6 @@ func mapValues(m map[int]string) (list []string) {
 // closeFd closes a descriptor that is the caller's own.
 func closeFd(fd int) error { return os.NewSyscallError("close", syscall.Close(fd)) }
 
-// asFile makes a file of a non-blocking descriptor that is the caller's own.
-func asFile(t testing.TB, fd int) *os.File {
-	t.Helper()
-	require.NoError(t, syscall.SetNonblock(fd, true))
-	return os.NewFile(uintptr(fd), "descriptor")
-}
-
 // isConnClosed reports whether err is that of a use after Close on this side.
 func isConnClosed(err error) bool {
 	return errors.Is(err, netpoll.ErrConnClosed) && !errors.Is(err, netpoll.ErrEOF)

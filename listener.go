@@ -1,74 +1,20 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll
 
-// This file holds listeners: how they are made, the one type behind them, and its accepting for callers. Accepting for
-// a server is in acceptor.go.
+// This file holds the listener that owns a descriptor: how it is made, and its accepting for callers. Accepting for a
+// server is in acceptor_socket.go.
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// Listener is a [net.Listener] that shows its descriptor. Those made by this package are real listeners beside that:
-// Accept blocks and returns a [Connection], so that they can be given to anything that serves a net.Listener. They also
-// have SetDeadline(time.Time) error and File() (*os.File, error), with the meaning they have in package net.
-type Listener interface {
-	net.Listener
-
-	// Fd returns the descriptor, or -1 after Close. It stays the property of the listener.
-	Fd() (fd int)
-}
-
-// ListenConfig makes listeners with options beyond those of [CreateListener]. The zero value is ready to use.
-type ListenConfig struct {
-	// ListenConfig holds the options of package net: Control, KeepAlive, KeepAliveConfig, multipath TCP.
-	net.ListenConfig
-
-	// ReusePort lets several listeners, of this process or others, share the address: the system spreads newcomers
-	// over them. All of them must set it.
-	ReusePort bool
-
-	// Backlog bounds how many newcomers the system keeps waiting; it may have a lower bound of its own. 0 or less
-	// means as many as the system allows.
-	Backlog int
-}
-
-// CreateListener listens on a network address, as [net.Listen] does. The network is "tcp", "tcp4", "tcp6" or "unix".
-func CreateListener(network, addr string) (l Listener, err error) {
-	return new(ListenConfig).Listen(context.Background(), network, addr)
-}
-
-// Listen is CreateListener with the options in lc. The context bounds the resolving of the address only.
-func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (Listener, error) {
-	if strings.HasPrefix(network, "udp") {
-		return nil, Exception(ErrUnsupported, "UDP")
-	}
-	if network == "unixpacket" {
-		return nil, Exception(ErrUnsupported, network)
-	}
-	config := lc.ListenConfig
-	if lc.ReusePort {
-		config.Control = reusePort(config.Control)
-	}
-	original, err := config.Listen(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	ln, err := lc.takeOver(original)
-	if err != nil {
-		_ = original.Close()
-		return nil, &net.OpError{Op: "listen", Net: network, Addr: original.Addr(), Err: err}
-	}
-	return ln, nil
-}
 
 // takeOver replaces original, which it closes unless it returns an error.
 func (lc *ListenConfig) takeOver(original net.Listener) (*listener, error) {
@@ -90,25 +36,6 @@ func (lc *ListenConfig) takeOver(original net.Listener) (*listener, error) {
 	return ln, nil
 }
 
-// controlFunc is the type of net.ListenConfig.Control.
-type controlFunc = func(network, address string, c syscall.RawConn) error
-
-// reusePort returns a Control function that sets the option after next, which may be nil.
-func reusePort(next controlFunc) controlFunc {
-	return func(network, address string, c syscall.RawConn) error {
-		if next != nil {
-			if err := next(network, address, c); err != nil {
-				return err
-			}
-		}
-		var failure error
-		err := c.Control(func(fd uintptr) {
-			failure = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
-		})
-		return errors.Join(err, failure)
-	}
-}
-
 // pathToUnlink is the file of a Unix socket; "" if it is in the abstract name space.
 func pathToUnlink(addr net.Addr) string {
 	u, ok := addr.(*net.UnixAddr)
@@ -118,52 +45,22 @@ func pathToUnlink(addr net.Addr) string {
 	return u.Name
 }
 
-// ConvertListener makes a Listener of a *net.TCPListener or a *net.UnixListener, by duplicating its descriptor. Closing
-// the result closes l too; closing l alone leaves the result as it is. A Listener is returned as it is. Other types,
-// above all those that wrap a listener in order to change what Accept does, give an error that Is [ErrUnsupported].
-//
-// A converted listener that is closed while an [EventLoop] serves it stops accepting, and Serve goes on until Shutdown.
-func ConvertListener(l net.Listener) (nl Listener, err error) {
-	if converted, ok := l.(Listener); ok {
-		return converted, nil
+// convert makes a listener of l, with a descriptor of its own if l is of package net.
+func convert(l net.Listener) (servable, error) {
+	if !ofPackageNet(l) {
+		ln := newNetListener(l)
+		ln.converted = true
+		return ln, nil
 	}
-	ln, err := convert(l)
-	if err != nil {
-		return nil, err
-	}
-	return ln, nil
-}
-
-func convert(l net.Listener) (*listener, error) {
-	switch t := l.(type) {
-	case *net.TCPListener:
-		if t == nil {
-			return nil, errors.New("netpoll: convert listener: it is nil")
-		}
-	case *net.UnixListener:
-		if t == nil {
-			return nil, errors.New("netpoll: convert listener: it is nil")
-		}
-		if network := t.Addr().Network(); network != "unix" {
-			return nil, Exception(ErrUnsupported, "listeners on "+network)
-		}
-	default:
-		return nil, Exception(ErrUnsupported, fmt.Sprintf("listeners of type %T", l))
+	if network := l.Addr().Network(); network != "tcp" && network != "unix" {
+		return nil, Exception(ErrUnsupported, "listeners on "+network)
 	}
 	ln, err := duplicateListener(l, keepAliveOf(new(net.ListenConfig)))
 	if err != nil {
-		return nil, &net.OpError{Op: "listen", Net: l.Addr().Network(), Addr: l.Addr(), Err: err}
+		return nil, opError("listen", l.Addr(), err)
 	}
 	ln.original = l
 	return ln, nil
-}
-
-// listenerToServe is ConvertListener for what a server can accept from.
-func listenerToServe(l net.Listener) (*listener, error) {
-	if ln, ok := l.(*listener); ok {
-		return ln, nil
-	}
-	return convert(l)
 }
 
 // listener is a listening stream socket. Its file is the reference-counted owner of the descriptor: the descriptor is
@@ -180,13 +77,13 @@ type listener struct {
 	original  net.Listener        // closed together with this one, if it was converted
 	path      string              // removed by Close, if it is not empty
 
-	// mu guards what follows. It is not held during calls of the acceptor.
-	mu       sync.Mutex
-	closed   bool
-	acceptor *acceptor // the Serve that accepts from it
+	serving
 }
 
-var _ Listener = (*listener)(nil)
+var (
+	_ Listener = (*listener)(nil)
+	_ servable = (*listener)(nil)
+)
 
 // duplicateListener makes a listener with a descriptor of its own for the socket of l.
 func duplicateListener(l net.Listener, keepAlive net.KeepAliveConfig) (*listener, error) {
@@ -288,25 +185,14 @@ func (ln *listener) opError(op string, err error) error {
 
 func (ln *listener) closedError(op string) error { return ln.opError(op, net.ErrClosed) }
 
-func (ln *listener) isClosed() bool {
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	return ln.closed
-}
-
 // Close ends the listening and wakes those that wait in Accept. A Serve that accepts from it ends with an error, unless
 // the listener came from [ConvertListener]. The file of a Unix socket is removed. A second Close returns an error that
 // Is [net.ErrClosed] and has no effect.
 func (ln *listener) Close() error {
-	ln.mu.Lock()
-	if ln.closed {
-		ln.mu.Unlock()
+	a, first := ln.shut()
+	if !first {
 		return ln.closedError("close")
 	}
-	ln.closed = true
-	a := ln.acceptor
-	ln.mu.Unlock()
-
 	if a != nil {
 		a.listenerClosed(ln.original != nil) // the descriptor must not be watched when it is closed
 	}
@@ -322,44 +208,12 @@ func (ln *listener) Close() error {
 	return err
 }
 
-// errServedAlready ends a second Serve of a listener; the first goes on.
-var errServedAlready = errors.New("netpoll: serve: listener is being served already")
-
-// attach makes a the one that is told of Close.
-func (ln *listener) attach(a *acceptor) error {
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	switch {
-	case ln.closed:
-		return ln.closedError("accept")
-	case ln.acceptor != nil:
-		return errServedAlready
-	}
-	ln.acceptor = a
-	return nil
-}
-
-// attached reports whether a is told of Close.
-func (ln *listener) attached(a *acceptor) bool {
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	return ln.acceptor == a
-}
-
 // hold calls f while the descriptor cannot be closed.
 func (ln *listener) hold(f func(fd int) error) (err error) {
 	if rawErr := ln.raw.Control(func(fd uintptr) { err = f(int(fd)) }); rawErr != nil {
 		return ln.fileError(rawErr)
 	}
 	return err
-}
-
-func (ln *listener) detach(a *acceptor) {
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	if ln.acceptor == a {
-		ln.acceptor = nil
-	}
 }
 
 // Addr returns the address that is listened on.

@@ -1,3 +1,5 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll_test
 
 // What connections cost in memory: idle ones, and those that carried a large message.
@@ -6,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -51,37 +52,6 @@ func (c bareClient) roundTrip(p []byte) error {
 		left -= n
 	}
 	return nil
-}
-
-// Behaviour 8.1: an idle connection holds no input or output block and no goroutine, also after it was in use.
-func TestIdleConnectionHoldsNoBlockAndNoGoroutine(t *testing.T) {
-	const (
-		connections = 5000
-		budget      = 2 << 10 // bytes of heap for each
-	)
-	addr := startServer(t, echo)
-	clients := make([]bareClient, 0, connections)
-	t.Cleanup(func() {
-		for _, c := range clients {
-			_ = syscall.Close(int(c))
-		}
-	})
-	connect := func(n int, p []byte) {
-		for range n {
-			c, err := newBareClient(addr)
-			require.NoError(t, err)
-			clients = append(clients, c)
-			require.NoError(t, c.roundTrip(p))
-		}
-	}
-	p := make([]byte, 1024)
-	connect(100, p) // what is made once: pollers, pools, tables
-	heap, goroutines := heapInUse(), runtime.NumGoroutine()
-	connect(connections-100, p)
-	eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines+10 })
-	each := (heapInUse() - heap) / (connections - 100)
-	t.Logf("%d bytes of heap for each of %d idle connections that had served a request", each, connections)
-	require.Less(t, each, int64(budget))
 }
 
 // Behaviour 8.1: after a large message the memory goes back, at both ends, with the connections still open.

@@ -1,3 +1,5 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll
 
 // This file holds the portable half of a poller: one goroutine that looks for ready descriptors and tells the handler
@@ -35,25 +37,6 @@ import (
 
 	"github.com/cloudwego/netpoll/internal/runner"
 )
-
-// pollEvent is a set of things that a descriptor can be watched for, or that happened to it.
-type pollEvent uint8
-
-const (
-	evRead  pollEvent = 1 << iota // there is something to receive
-	evWrite                       // there is room to send
-	evHup                         // the peer has ended its side
-	evErr                         // both sides are over, or there is an error; always reported
-	evLost                        // the poller failed; nothing will be reported again
-)
-
-// pollHandler is told what happened to a watched descriptor.
-type pollHandler interface {
-	// onPoll runs on the poll goroutine and must neither block nor run the user's code; b takes what is to run after
-	// the batch, and is nil where there is none. What onPoll leaves undone is reported again in the next batch, as long
-	// as the descriptor is watched for it.
-	onPoll(ev pollEvent, b *batch)
-}
 
 // poller is one poll goroutine with what it watches.
 type poller struct {
@@ -239,11 +222,6 @@ func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
 			return err
 		}
 	}
-}
-
-// interestSource knows what its descriptor has to be watched for now.
-type interestSource interface {
-	interest() pollEvent
 }
 
 // follow is set with what src wants at the moment it is applied, so that of several concurrent calls the last one

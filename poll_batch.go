@@ -1,3 +1,5 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll
 
 // This file holds the batch: what one look at the system's queue leads to, and the executor that does the receives and
@@ -6,47 +8,9 @@ package netpoll
 
 import (
 	"sync"
-	"syscall"
 
 	"github.com/cloudwego/netpoll/internal/uring"
 )
-
-// batch collects what is to run when all events of a look have been handled. It belongs to whoever has the helm.
-type batch struct {
-	inline bool   // tasks may run on the poll goroutine
-	ready  []task // in the order in which they became ready
-}
-
-// add makes t run on the poll goroutine after the batch, or returns false if it has to go to the runner.
-func (b *batch) add(t task) bool {
-	if b == nil || !b.inline {
-		return false
-	}
-	b.ready = append(b.ready, t)
-	return true
-}
-
-// receiver is a pollHandler whose receives can be done together with those of others.
-type receiver interface {
-	// beginReceive returns what to receive with because of ev; endReceive must follow, on the same goroutine and in
-	// the same batch. If ok is false the event is one for onPoll.
-	beginReceive(ev pollEvent) (fd int, p []byte, ok bool)
-	// endReceive takes what came of it: the number of bytes, which is 0 at the end of the stream, or one of the
-	// negative results of package uring. full says that they fill p.
-	endReceive(res int32, full bool, b *batch)
-}
-
-// sender is one with output for the poller to send.
-type sender interface {
-	// owe is called once the sender can be sure of the next three. It returns false if it does not need them.
-	owe() bool
-	// sendOwed sends what it can, now.
-	sendOwed()
-	// beginSend returns what to send, and endSend takes what came of it, as a receiver does. If ok is false there is
-	// nothing to send.
-	beginSend() (fd int, p []byte, ok bool)
-	endSend(res int32)
-}
 
 // maxSends bounds a queue of senders. Beyond it they send by themselves.
 const maxSends = 512
@@ -130,8 +94,6 @@ type receiving struct {
 const (
 	// ringSize is how many operations one system call does at most.
 	ringSize = 512
-	// leastGathered is how many operations a batch needs for the ring to cost less than plain system calls.
-	leastGathered = 4
 	// sendTag marks the tags of sends.
 	sendTag = 1 << 32
 )
@@ -260,12 +222,4 @@ func (e *executor) deliver(tag uint64, res int32) {
 	}
 	r := e.recvs[tag]
 	r.by.endReceive(res, int(res) == r.size, e.batch)
-}
-
-// errnoOf returns the errno of a negative result; 0 for a result that is none.
-func errnoOf(res int32) syscall.Errno {
-	if res >= 0 || res <= uring.Lost {
-		return 0
-	}
-	return syscall.Errno(-res)
 }

@@ -1,3 +1,5 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll
 
 // This file holds who polls. The handlers of a batch run on the poll goroutine itself, one after the other, because
@@ -27,12 +29,6 @@ const (
 	// busyLimit is how long a poller that always finds something to do keeps a processor from other goroutines.
 	busyLimit = 200 * time.Microsecond
 )
-
-// task is the run of a connection's handlers.
-type task interface {
-	runTask()  // here and now
-	dispatch() // in the runner
-}
 
 // helm is the right to poll: bit 0 says that it is free to take, bits 1–19 which task of the batch runs, and the rest
 // counts, so that nobody can mistake one batch for another.

@@ -19,7 +19,7 @@ import (
 // handlerFunc is a pollHandler that watches nothing by itself.
 type handlerFunc func(ev pollEvent)
 
-func (f handlerFunc) onPoll(ev pollEvent) { f(ev) }
+func (f handlerFunc) onPoll(ev pollEvent, _ *batch) { f(ev) }
 
 // stillPoller is a poller without its goroutine: the test is the goroutine.
 func stillPoller(t *testing.T) *poller {
@@ -187,7 +187,7 @@ type asker struct {
 
 func (a *asker) interest() pollEvent { return pollEvent(a.wants.Load()) }
 
-func (a *asker) onPoll(ev pollEvent) {
+func (a *asker) onPoll(ev pollEvent, _ *batch) {
 	select {
 	case a.events <- ev:
 	default: // the end is reported for ever

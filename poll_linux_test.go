@@ -1,4 +1,4 @@
-//go:build !kqsim
+//go:build !kqsim && !netconn
 
 package netpoll
 

@@ -1,3 +1,5 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll
 
 // This file holds the set of pollers that all connections share: how many there are, and which one the next
@@ -10,16 +12,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-)
-
-// LoadBalance says how new connections are spread over the pollers.
-type LoadBalance int
-
-const (
-	// RoundRobin gives each poller its turn. It is the default.
-	RoundRobin LoadBalance = iota
-	// Random picks a poller at random.
-	Random
 )
 
 // pollers is the one set of the process.

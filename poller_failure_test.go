@@ -1,3 +1,5 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll
 
 // A poller that fails, what comes after it, and two moments that only the inside can hold still: the poller in the

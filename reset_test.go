@@ -195,40 +195,6 @@ func TestResetAfterOwnHalfClose(t *testing.T) {
 	idles(t)
 }
 
-// Behaviour 6.9: reset, or end, while the connection has stopped reading because nobody consumes.
-func TestEndIsNoticedWhileInputIsAtItsBound(t *testing.T) {
-	for _, end := range []string{"close", "reset"} {
-		t.Run(end, func(t *testing.T) {
-			conn, peer := dialedTo(t, "tcp")
-			sent := fillInput(t, conn, peer)
-			if end == "close" {
-				require.NoError(t, peer.Close())
-			} else {
-				reset(t, peer)
-			}
-			eventually(t, func() bool { return !conn.IsActive() })
-			idles(t)
-			if end == "close" {
-				got, err := io.Copy(io.Discard, conn)
-				require.NoError(t, err)
-				require.EqualValues(t, sent, got)
-			}
-		})
-	}
-}
-
-// fillInput sends until the connection holds all it takes without a reader, and a little more, which stays in the
-// kernel. It returns how much it sent.
-func fillInput(t testing.TB, conn netpoll.Connection, peer net.Conn) (sent int) {
-	t.Helper()
-	const defaultBound, more = 1 << 20, 32 << 10
-	sent = defaultBound + more
-	_, err := peer.Write(make([]byte, sent))
-	require.NoError(t, err)
-	buffered(t, conn, defaultBound)
-	return sent
-}
-
 // Behaviour 5.7: a storm of clients that reset in the middle of things leaves nothing, and logs nothing.
 func TestResetStormLeavesNothing(t *testing.T) {
 	noLeak(t)

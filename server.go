@@ -51,8 +51,7 @@ func (s *server) Serve(ln net.Listener) error {
 	}
 	a := newAcceptor(s, l)
 	if s.addAcceptor(a) {
-		a.start()
-		<-a.done
+		a.run()
 	}
 	if a.err != errServedAlready {
 		_ = l.Close() // most often it is closed already
@@ -136,6 +135,22 @@ func (s *server) connections() (list []*connection) {
 func (s *server) takePlace(a *acceptor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.placeFor(a) {
+		return false
+	}
+	s.places++
+	return true
+}
+
+// hasPlace is takePlace without taking it.
+func (s *server) hasPlace(a *acceptor) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.placeFor(a)
+}
+
+// placeFor reports whether a may accept. If that is for want of a place only, a stalls. The caller holds mu.
+func (s *server) placeFor(a *acceptor) bool {
 	if s.ending.Load() || a.ended || a.stalled.Load() {
 		return false
 	}
@@ -143,7 +158,6 @@ func (s *server) takePlace(a *acceptor) bool {
 		s.stall(a)
 		return false
 	}
-	s.places++
 	return true
 }
 

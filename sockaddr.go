@@ -1,4 +1,4 @@
-//go:build unix
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
 
 package netpoll
 

@@ -1,3 +1,5 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll
 
 // This file holds the tests of what cannot be seen from outside: addresses as the kernel writes them.

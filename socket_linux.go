@@ -1,3 +1,5 @@
+//go:build !netconn
+
 package netpoll
 
 // This file holds the system calls on sockets that differ between systems, as Linux has them: accepting, names, pairs.
@@ -50,10 +52,3 @@ func prepareSocket(int) {}
 func newSocketPair() ([2]int, error) {
 	return unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 }
-
-// What setting the keepalive times takes.
-const (
-	keepAliveIdle     = unix.TCP_KEEPIDLE
-	keepAliveInterval = unix.TCP_KEEPINTVL
-	keepAliveCount    = unix.TCP_KEEPCNT
-)

@@ -266,7 +266,7 @@ func isWaiting(id int) bool {
 	for trace := range strings.SplitSeq(stacks(), "\n\n") {
 		if state, ok := strings.CutPrefix(trace, head); ok {
 			state, _, _ = strings.Cut(state, "\n")
-			return strings.Contains(state, "[select") || strings.Contains(state, "[chan receive") ||
+			return strings.Contains(state, "[select") || strings.Contains(state, "[IO wait") || strings.Contains(state, "[chan receive") ||
 				strings.Contains(state, "[sync.Cond.Wait")
 		}
 	}

@@ -1,17 +1,25 @@
 package netpoll
 
 // This file holds the seam below a connection's two buffers: what carries the bytes. A connection knows only this
-// interface; a socket is its first implementation. Whatever carries a connection reports to it through onPoll, so that
-// nothing above the seam depends on where an event came from.
+// interface; a socket is its first implementation, any net.Conn the second.
 
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
+// ioOrder lets the memory model, and so the race detector, know what the kernel guarantees anyway: what a goroutine
+// did before it sent bytes happens before what another does after receiving them. package syscall says the same for
+// plain reads and writes; gathering writes have to say it here.
+var ioOrder atomic.Uint32
+
 // errWouldBlock: the transport can take no more at the moment.
 var errWouldBlock = errors.New("netpoll: transport would block")
+
+// maxTransfer bounds one system call; some kernels refuse more than 2 GiB, and whole pages keep the rest aligned.
+const maxTransfer = 1 << 30
 
 // sink is what a transport reports to.
 type sink interface {
@@ -19,27 +27,35 @@ type sink interface {
 	interestSource
 }
 
-// transport moves bytes between the world and the two buffers of a connection. No method blocks.
+// transport moves bytes between the world and the two buffers of a connection. No method blocks, except that send and
+// stop do where it is said.
 type transport interface {
 	// start begins to report to s. It is called at most once, before rearm and stop.
 	start(s sink) error
 	// rearm makes the transport report what its sink is interested in now.
 	rearm() error
-	// stop ends the reports; one that has begun may still be running. It is idempotent.
-	stop()
+	// stop ends the reports; one that has begun may still be running. It is idempotent. If keep is set the descriptor,
+	// or what there is in its place, will be kept; an error says that it cannot.
+	stop(keep bool) error
 
 	// receive moves what has arrived into in, about size bytes at most. more says that there may be more right now.
 	// No bytes and no error: nothing is there. At the end of the stream the error is io.EOF. One goroutine at a time.
+	// It is called for what was reported by onPoll; a transport that feeds its sink instead is not asked.
 	receive(in *LinkBuffer, size int) (n int, more bool, err error)
 	// send takes bytes from v, in order, and says how many it took; errWouldBlock if it can take none now. One
-	// goroutine at a time.
+	// goroutine at a time. A transport that has no way to be told of room blocks instead, within the deadline that its
+	// sink has for a call that began at v.start.
 	send(v *vector) (n int, err error)
+	// moved is called when that deadline has changed.
+	moved()
 
 	// sendLater makes the poller send for s, after s.owe has returned true. If it returns false that will not happen.
 	sendLater(s sender) bool
 
 	// closeWrite ends the sending direction, after what was sent; the other goes on.
 	closeWrite() error
+	// halfCloses reports whether there is such a thing.
+	halfCloses() bool
 	// release frees the transport, and its descriptor unless keep is set. It is called once, after stop, when nobody
 	// uses the transport any more.
 	release(keep bool) error
@@ -54,9 +70,10 @@ const maxVector = 64
 
 // vector is a list of byte slices to send, with room for what the system call needs.
 type vector struct {
-	bufs [maxVector][]byte
-	n    int
-	sys  sysVector
+	bufs  [maxVector][]byte
+	n     int
+	start int64 // when the call began that sends, as now counts; 0 if nobody has asked yet
+	sys   sysVector
 }
 
 var vectorPool = sync.Pool{New: func() any { return new(vector) }}
@@ -66,7 +83,7 @@ func getVector() *vector { return vectorPool.Get().(*vector) }
 // put gives v back and forgets the memory it pointed to.
 func (v *vector) put() {
 	clear(v.bufs[:v.n])
-	v.n = 0
+	v.n, v.start = 0, 0
 	vectorPool.Put(v)
 }
 
@@ -106,7 +123,7 @@ func (v *vector) total() (n int) {
 func asErrno(err error) syscall.Errno {
 	var no syscall.Errno
 	if errors.As(err, &no) {
-		return no
+		return commonErrno(no)
 	}
 	return 0
 }

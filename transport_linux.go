@@ -1,3 +1,5 @@
+//go:build !netconn
+
 package netpoll
 
 // This file holds receiving and sending one piece, as quick as Linux can do it.

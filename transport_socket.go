@@ -1,4 +1,4 @@
-//go:build unix
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
 
 package netpoll
 
@@ -7,12 +7,8 @@ package netpoll
 import (
 	"io"
 	"os"
-	"sync/atomic"
 	"syscall"
 )
-
-// maxTransfer bounds one system call; some kernels refuse more than 2 GiB, and whole pages keep the rest aligned.
-const maxTransfer = 1 << 30
 
 // socket owns its descriptor from the moment it is made until release.
 type socket struct {
@@ -37,14 +33,15 @@ func (s *socket) start(to sink) error {
 
 func (s *socket) rearm() error { return s.watch.follow(s.sink) }
 
-func (s *socket) stop() { s.watch.close() }
+func (s *socket) stop(bool) error {
+	s.watch.close()
+	return nil
+}
+
+// moved has nothing to do: send does not block.
+func (s *socket) moved() {}
 
 func (s *socket) fd() int { return s.sysfd }
-
-// ioOrder lets the memory model, and so the race detector, know what the kernel guarantees anyway: what a goroutine
-// did before it sent bytes happens before what another does after receiving them. package syscall says the same for
-// plain reads and writes; gathering writes have to say it here.
-var ioOrder atomic.Uint32
 
 func (s *socket) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
 	p := in.book(min(size, maxTransfer))
@@ -103,6 +100,8 @@ func (s *socket) sendLater(from sender) bool {
 func (s *socket) closeWrite() error {
 	return os.NewSyscallError("shutdown", syscall.Shutdown(s.sysfd, syscall.SHUT_WR))
 }
+
+func (s *socket) halfCloses() bool { return true }
 
 func (s *socket) release(keep bool) error {
 	s.watch.close()

@@ -1,4 +1,4 @@
-//go:build dragonfly || freebsd || linux || netbsd
+//go:build dragonfly || freebsd || (linux && !netconn) || netbsd
 
 package netpoll
 

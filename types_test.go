@@ -1,3 +1,5 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll_test
 
 // What programs may assert about the values of this package: the methods behind a Connection, the concrete types, and

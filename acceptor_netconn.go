@@ -1,0 +1,88 @@
+package netpoll
+
+// This file holds the door of a listener whose Accept blocks: the goroutine of Serve calls it.
+
+import (
+	"errors"
+	"net"
+)
+
+// acceptLoop accepts in the goroutine that calls open.
+type acceptLoop struct {
+	a     *acceptor
+	ln    *netListener
+	again chan struct{} // holds one wake-up: the acceptor has been unstalled, or has ended
+}
+
+// newDoor implements servable.
+func (ln *netListener) newDoor(a *acceptor) acceptDoor {
+	return &acceptLoop{a: a, ln: ln, again: make(chan struct{}, 1)}
+}
+
+// follow implements acceptDoor.
+func (l *acceptLoop) follow() { l.wake() }
+
+// close implements acceptDoor. A blocked Accept is ended by closing the listener, which whoever ends the acceptor does.
+func (l *acceptLoop) close() { l.wake() }
+
+func (l *acceptLoop) wake() {
+	select {
+	case l.again <- struct{}{}:
+	default: // one is pending already
+	}
+}
+
+// open implements acceptDoor. At the bound of connections it asks for no newcomer, so that they wait where the listener
+// keeps them; one that came while the last place was taken by another listener's waits here.
+func (l *acceptLoop) open() error {
+	for l.waitFor(l.a.srv.hasPlace) {
+		c, err := l.ln.accept()
+		if err != nil {
+			if !l.goOnAfter(err) {
+				return nil
+			}
+			continue
+		}
+		if !l.waitFor(l.a.srv.takePlace) {
+			_ = c.Close()
+			return nil
+		}
+		if err := l.a.admit(c); err != nil {
+			l.a.wait(err)
+		}
+	}
+	return nil
+}
+
+// waitFor waits until the server gives what get asks it for. It returns false if the acceptor has ended before.
+func (l *acceptLoop) waitFor(get func(*acceptor) bool) bool {
+	for !get(l.a) {
+		if l.a.hasEnded() {
+			return false
+		}
+		<-l.again
+	}
+	return true
+}
+
+// goOnAfter reports whether to ask for another newcomer after err, and does what it calls for.
+func (l *acceptLoop) goOnAfter(err error) bool {
+	switch {
+	case l.ln.outlives(err):
+		return false // Serve goes on until Shutdown
+	case errors.Is(err, net.ErrClosed):
+		l.a.finish(l.ln.closedError("accept"))
+		return false
+	case isTemporary(err):
+		l.a.wait(err)
+		return true
+	}
+	l.a.finish(err)
+	return false
+}
+
+// isTemporary reports whether waiting may help, by the rule of net/http: the error says so itself.
+func isTemporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
+}

@@ -1,0 +1,100 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
+package netpoll
+
+// This file holds the door of a listener that a poller watches.
+
+import (
+	"errors"
+	"syscall"
+)
+
+// acceptBatch is how many connections are accepted before the others of the poller have their turn.
+const acceptBatch = 64
+
+// acceptWatch accepts on a poller, which does not watch the listener while its acceptor is stalled.
+type acceptWatch struct {
+	a     *acceptor
+	ln    *listener
+	watch watch
+}
+
+// newDoor implements servable.
+func (ln *listener) newDoor(a *acceptor) acceptDoor { return &acceptWatch{a: a, ln: ln} }
+
+// open implements acceptDoor.
+func (d *acceptWatch) open() error {
+	return d.ln.hold(func(fd int) error { return d.watch.openAny(fd, d, d.interest()) })
+}
+
+// follow implements acceptDoor.
+func (d *acceptWatch) follow() { _ = d.watch.follow(d) }
+
+// close implements acceptDoor.
+func (d *acceptWatch) close() { d.watch.close() }
+
+// interest implements interestSource.
+func (d *acceptWatch) interest() pollEvent {
+	if d.a.stalled.Load() {
+		return 0
+	}
+	return evRead
+}
+
+// onPoll implements pollHandler.
+func (d *acceptWatch) onPoll(ev pollEvent, _ *batch) {
+	if ev&evLost != 0 {
+		d.a.finish(errors.New("netpoll: accept: the poller failed"))
+		return
+	}
+	for range acceptBatch {
+		if !d.acceptOne() {
+			return
+		}
+	}
+}
+
+// acceptOne accepts a connection and says whether there may be another one to accept at once.
+func (d *acceptWatch) acceptOne() bool {
+	a := d.a
+	if !a.srv.takePlace(a) {
+		return false
+	}
+	socket, err := d.ln.accept()
+	if err != nil {
+		a.srv.returnPlace()
+		return d.goOnAfter(err)
+	}
+	if err := a.admit(newSocketConnection(socket)); err != nil {
+		return d.goOnAfter(err)
+	}
+	return true
+}
+
+// goOnAfter says whether there may be more to accept at once after err, and does what it calls for.
+func (d *acceptWatch) goOnAfter(err error) bool {
+	a := d.a
+	if a.closedByUser(err) {
+		return false
+	}
+	switch errno := asErrno(err); errno {
+	case syscall.EAGAIN:
+		a.drained()
+		return false
+	case syscall.EINTR, syscall.ECONNABORTED, syscall.EPROTO:
+		return true // this newcomer is gone already
+	case 0, syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP:
+		a.finish(d.ln.opError("accept", err)) // waiting would not help
+		return false
+	default:
+		a.wait(err)
+		return false
+	}
+}
+
+// drained notes that the backlog is empty: nobody waits for want of descriptors.
+func (a *acceptor) drained() {
+	a.srv.mu.Lock()
+	defer a.srv.mu.Unlock()
+	a.short = false
+}

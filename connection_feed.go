@@ -1,0 +1,191 @@
+package netpoll
+
+// This file holds connections over a net.Conn: how they are made, how they are given their input, and what they lend of
+// the net.Conn below them.
+
+import (
+	"errors"
+	"net"
+	"os"
+	"reflect"
+	"syscall"
+	"time"
+)
+
+// NewConnection makes a [Connection] of any [net.Conn]: one of crypto/tls, an end of a [net.Pipe], one of your own. It
+// has all that other connections have: buffers, callbacks, deadlines, the same errors. A *net.TCPConn or *net.UnixConn
+// is taken over by a poller if this system has one, and costs nothing while it waits. For all others there is a
+// goroutine that reads while reading is wanted; it notices the peer's end, but not while unread input is at its bound.
+//
+// The connection owns conn from then on: nobody else may use it, and Close closes it. After an error it still belongs
+// to the caller. A value that is a Connection of this package already is returned as it is.
+//
+// conn must keep the promises of net.Conn: above all Close and a deadline must end a Read or Write that is blocked. One
+// that heeds no deadlines works too, except that write timeouts are its own business and that Detach fails.
+// A TLS connection may be given before its handshake, which then takes place with the first input or output.
+func NewConnection(conn net.Conn) (Connection, error) {
+	if isNil(conn) {
+		return nil, errors.New("netpoll: new connection: it is nil")
+	}
+	if own := ownConnection(conn); own != nil {
+		return own.self, nil
+	}
+	c, err := connectionOf(conn)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.start(causeFailed); err != nil {
+		return nil, err
+	}
+	return c.self, nil
+}
+
+// isNil also holds for a nil pointer in the interface.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	p := reflect.ValueOf(v)
+	return p.Kind() == reflect.Pointer && p.IsNil()
+}
+
+// ownConnection returns the connection behind conn if it is one of this package.
+func ownConnection(conn net.Conn) *connection {
+	switch c := conn.(type) {
+	case *TCPConnection:
+		return &c.connection
+	case *UnixConnection:
+		return &c.connection
+	case *connection:
+		return c
+	}
+	return nil
+}
+
+// newNetConnection makes a connection that owns conn. It must then be prepared and started, or closed.
+func newNetConnection(conn net.Conn) *connection {
+	c := newConnection(networkOf(conn))
+	c.carry(conn)
+	c.localAddr = conn.LocalAddr()
+	if remote := conn.RemoteAddr(); remote != nil {
+		c.remote.Store(&remote)
+	}
+	return c
+}
+
+// networkOf returns "tcp" or "unix" for a plain stream of that kind, and "" for anything else.
+func networkOf(conn net.Conn) string {
+	switch conn := conn.(type) {
+	case *net.TCPConn:
+		return "tcp"
+	case *net.UnixConn:
+		if addr := conn.LocalAddr(); addr == nil || addr.Network() == "unix" {
+			return "unix"
+		}
+	case interface{ streamNetwork() string }:
+		return conn.streamNetwork()
+	}
+	return ""
+}
+
+// NetConn returns the [net.Conn] that carries the connection, for what only that one knows, such as the state of a TLS
+// session. It must not be read from, written to, or closed. It is nil for a connection that a poller watches.
+func (c *connection) NetConn() net.Conn {
+	if t, ok := c.transport.(*netConn); ok {
+		return t.conn
+	}
+	return nil
+}
+
+var _ feedSink = (*connection)(nil)
+
+// wantsInput implements feedSink.
+func (c *connection) wantsInput() bool { return !c.pauseInput() && c.interest()&evRead != 0 }
+
+// inputRoom implements feedSink.
+func (c *connection) inputRoom() (in *LinkBuffer, size int, eager bool) {
+	return &c.in, c.receiveSize(), c.need.Load() > int64(c.in.Len())+idleRead
+}
+
+// dropsInput implements feedSink.
+func (c *connection) dropsInput() bool { return c.life.load().has(bitReadShut) }
+
+// inputFed implements feedSink.
+func (c *connection) inputFed(n int, full bool, err error) {
+	if c.life.enter(bitPolled, phasePeerDone) != entered {
+		return
+	}
+	defer c.leave(bitPolled)
+	if n > 0 && !c.dropsInput() {
+		c.adaptSize(n, full)
+		c.inputArrived(nil)
+	}
+	if err != nil {
+		c.inputEnded(err)
+	}
+}
+
+// sendUntil implements feedSink.
+func (c *connection) sendUntil(start int64) int64 { return c.writing.until(start) }
+
+// withNetConn runs f while the connection cannot be released.
+func (c *connection) withNetConn(what string, f func(conn net.Conn) error) error {
+	if c.life.enter(0, phasePeerDone) != entered {
+		return Exception(ErrConnClosed, what)
+	}
+	defer c.leave(0)
+	conn := c.NetConn()
+	if conn == nil {
+		return Exception(ErrUnsupported, what)
+	}
+	return f(conn)
+}
+
+// netFile is File for a net.Conn.
+func (c *connection) netFile() (f *os.File, err error) {
+	err = c.withNetConn("when file", func(conn net.Conn) (err error) {
+		filer, ok := conn.(interface{ File() (*os.File, error) })
+		if !ok {
+			return Exception(ErrUnsupported, "when file")
+		}
+		f, err = filer.File()
+		return err
+	})
+	return f, err
+}
+
+// netSyscallConn is SyscallConn for a net.Conn.
+func (c *connection) netSyscallConn() (raw syscall.RawConn, err error) {
+	err = c.withNetConn("when syscall conn", func(conn net.Conn) (err error) {
+		s, ok := conn.(syscall.Conn)
+		if !ok {
+			return Exception(ErrUnsupported, "when syscall conn")
+		}
+		raw, err = s.SyscallConn()
+		return err
+	})
+	return raw, err
+}
+
+// netKeepAlive is SetKeepAlive for a net.Conn.
+func (c *connection) netKeepAlive(second int) error {
+	return c.withNetConn("when set keepalive", func(conn net.Conn) error {
+		tcp, ok := conn.(*net.TCPConn)
+		if !ok {
+			return nil
+		}
+		d := time.Duration(second) * time.Second
+		return tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: d, Interval: d, Count: -1})
+	})
+}
+
+// netFd is Fd for a net.Conn.
+func (c *connection) netFd() (fd int) {
+	fd = -1
+	if s, ok := c.NetConn().(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			_ = raw.Control(func(n uintptr) { fd = int(n) }) // fails when it is closed
+		}
+	}
+	return fd
+}

@@ -1,0 +1,87 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
+package netpoll
+
+// This file holds how a connection is made of a socket that a poller watches, and of what package net gives.
+
+import (
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// commonTransport is part of every connection, which saves an allocation where it is used.
+type commonTransport = socket
+
+// socketInfo describes a connected stream socket that is to become a connection. Its descriptor is non-blocking and
+// close-on-exec.
+type socketInfo struct {
+	fd       int
+	network  string // "tcp", "unix" or "" for anything else
+	local    net.Addr
+	remote   net.Addr
+	remoteAP netip.AddrPort // instead of remote: turned into a *net.TCPAddr when somebody asks
+}
+
+// newSocketConnection makes a connection that owns s.fd. It must then be prepared and started, or closed.
+func newSocketConnection(s socketInfo) *connection {
+	c := newConnection(s.network)
+	c.common.sysfd, c.common.sink = s.fd, c
+	c.transport = &c.common
+	c.localAddr = s.local
+	c.remoteAP = s.remoteAP
+	if s.remote != nil {
+		c.remote.Store(&s.remote)
+	}
+	return c
+}
+
+// plainSocket returns the descriptor if receives and sends may be done on it past the transport.
+func (c *connection) plainSocket() (fd int, ok bool) {
+	return c.common.sysfd, c.transport == transport(&c.common)
+}
+
+// connectionOf makes a connection of conn, which it takes over unless it returns an error. What a poller can watch goes
+// there, by a duplicate of its descriptor. The connection must then be prepared and started, or closed.
+func connectionOf(conn net.Conn) (*connection, error) {
+	network := networkOf(conn)
+	if network == "" {
+		return newNetConnection(conn), nil
+	}
+	fd, err := duplicateOf(conn)
+	if err != nil {
+		return nil, err
+	}
+	c := newSocketConnection(socketInfo{fd: fd, network: network, local: conn.LocalAddr(), remote: conn.RemoteAddr()})
+	_ = conn.Close() // the duplicate keeps the socket open
+	return c, nil
+}
+
+// buffers returns a list for v. It is rarely needed: what package net can send as a list is a socket in most cases.
+func (v *vector) buffers() *net.Buffers { return new(net.Buffers) }
+
+// carry makes conn what carries the connection.
+func (c *connection) carry(conn net.Conn) {
+	t := new(netConn)
+	t.init(conn)
+	c.transport = t
+}
+
+// File returns a duplicate of the descriptor as a file, as the connections of package net do. The two are closed each
+// by itself; both act on the same socket, so reading from the file takes bytes away from the connection.
+func (c *connection) File() (f *os.File, err error) {
+	if c.NetConn() != nil {
+		return c.netFile()
+	}
+	err = c.withFd("when file", func(fd int) error {
+		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return os.NewSyscallError("fcntl", err)
+		}
+		f = os.NewFile(uintptr(dup), c.network+":"+c.peerName())
+		return nil
+	})
+	return f, err
+}

@@ -1,0 +1,123 @@
+package netpoll
+
+// This file holds listeners as their user sees them, on every system. The one with a descriptor is in listener.go, the
+// one around any net.Listener in listener_netconn.go.
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"syscall"
+)
+
+// Listener is a [net.Listener] that shows its descriptor. Those made by this package are real listeners beside that:
+// Accept blocks and returns a [Connection], so that they can be given to anything that serves a net.Listener. They also
+// have SetDeadline(time.Time) error and File() (*os.File, error), with the meaning they have in package net.
+type Listener interface {
+	net.Listener
+
+	// Fd returns the descriptor, or -1 after Close. It stays the property of the listener.
+	Fd() (fd int)
+}
+
+// ListenConfig makes listeners with options beyond those of [CreateListener]. The zero value is ready to use.
+type ListenConfig struct {
+	// ListenConfig holds the options of package net: Control, KeepAlive, KeepAliveConfig, multipath TCP.
+	net.ListenConfig
+
+	// ReusePort lets several listeners, of this process or others, share the address: the system spreads newcomers
+	// over them. All of them must set it.
+	ReusePort bool
+
+	// Backlog bounds how many newcomers the system keeps waiting; it may have a lower bound of its own. 0 or less
+	// means as many as the system allows.
+	Backlog int
+}
+
+// CreateListener listens on a network address, as [net.Listen] does. The network is "tcp", "tcp4", "tcp6" or "unix".
+func CreateListener(network, addr string) (l Listener, err error) {
+	return new(ListenConfig).Listen(context.Background(), network, addr)
+}
+
+// Listen is CreateListener with the options in lc. The context bounds the resolving of the address only.
+func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (Listener, error) {
+	if strings.HasPrefix(network, "udp") {
+		return nil, Exception(ErrUnsupported, "UDP")
+	}
+	if network == "unixpacket" {
+		return nil, Exception(ErrUnsupported, network)
+	}
+	config := lc.ListenConfig
+	if lc.ReusePort {
+		config.Control = reusePort(config.Control)
+	}
+	original, err := config.Listen(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	ln, err := lc.takeOver(original)
+	if err != nil {
+		_ = original.Close()
+		return nil, &net.OpError{Op: "listen", Net: network, Addr: original.Addr(), Err: err}
+	}
+	return ln, nil
+}
+
+// controlFunc is the type of net.ListenConfig.Control.
+type controlFunc = func(network, address string, c syscall.RawConn) error
+
+// ConvertListener makes a Listener of any net.Listener. Its Accept returns a [Connection], made as [NewConnection] does.
+// Closing the result closes l too. A Listener of this package is returned as it is.
+//
+// Where this system has a poller a *net.TCPListener or *net.UnixListener is converted by duplicating its descriptor, and
+// closing l alone leaves the result as it is. Other types, above all those that wrap a listener in order to change what
+// Accept does, TLS listeners among them, are asked for connections by their Accept.
+//
+// A converted listener that is closed while an [EventLoop] serves it stops accepting, and Serve goes on until Shutdown.
+func ConvertListener(l net.Listener) (nl Listener, err error) {
+	if converted, ok := l.(Listener); ok {
+		return converted, nil
+	}
+	if isNil(l) {
+		return nil, errors.New("netpoll: convert listener: it is nil")
+	}
+	ln, err := convert(l)
+	if err != nil {
+		return nil, err
+	}
+	return ln, nil
+}
+
+// listenerToServe is ConvertListener for what a server can accept from. One that is not of package net and was not
+// converted before ends Serve when it is closed.
+func listenerToServe(l net.Listener) (servable, error) {
+	if ln, ok := l.(servable); ok {
+		return ln, nil
+	}
+	if isNil(l) {
+		return nil, errors.New("netpoll: serve: listener is nil")
+	}
+	if ofPackageNet(l) {
+		return convert(l)
+	}
+	return newNetListener(l), nil
+}
+
+// ofPackageNet reports whether l is a plain listener of package net.
+func ofPackageNet(l net.Listener) bool {
+	switch l.(type) {
+	case *net.TCPListener, *net.UnixListener:
+		return true
+	}
+	return false
+}
+
+// opError gives an error of a listener the form that package net gives it.
+func opError(op string, addr net.Addr, err error) error {
+	network := ""
+	if addr != nil {
+		network = addr.Network()
+	}
+	return &net.OpError{Op: op, Net: network, Addr: addr, Err: err}
+}

@@ -1,0 +1,56 @@
+//go:build linux && !netconn
+
+package netpoll_test
+
+// Pollers that cannot be started for want of descriptors.
+
+import (
+	"syscall"
+	"testing"
+
+	"github.com/cloudwego/netpoll"
+	"github.com/stretchr/testify/require"
+)
+
+// Behaviour 6.8: a server that cannot open its first poller says so, and a later Serve works.
+func TestServeSurvivesRunningOutOfDescriptors(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	loop, err := netpoll.NewEventLoop(echo)
+	require.NoError(t, err)
+	files := exhaust(t)
+	served := make(chan error, 1)
+	go func() { served <- loop.Serve(ln) }()
+	require.ErrorIs(t, receive(t, served), syscall.EMFILE)
+	files.free(t, len(files))
+	require.NoError(t, roundTrip(newLifeServer(t, "tcp", echo).dial(), "hello"))
+	ln.Close()
+}
+
+// Behaviour 5.13: NewFDConnection without a descriptor for its poller is an error, and later ones work.
+func TestFDConnectionSurvivesRunningOutOfDescriptors(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	r, w := netpoll.GetSysFdPairs()
+	socket, err := socketID(r)
+	require.NoError(t, err)
+	files := exhaust(t)
+	conn, err := netpoll.NewFDConnection(r)
+	require.ErrorIs(t, err, syscall.EMFILE)
+	require.True(t, conn == nil, "a failed NewFDConnection returned %#v", conn)
+	files.free(t, len(files))
+	if id, err := socketID(r); err == nil && id == socket {
+		require.NoError(t, closeFd(r))
+	}
+	require.NoError(t, closeFd(w))
+	a, b := fdPair(t)
+	_, err = a.Write([]byte("hi"))
+	require.NoError(t, err)
+	p, err := b.Reader().Next(2)
+	require.NoError(t, err)
+	require.Equal(t, "hi", string(p))
+}

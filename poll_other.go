@@ -1,0 +1,32 @@
+//go:build !((linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd)
+
+package netpoll
+
+// This file holds what is left of the pollers on systems that have none here: their settings, which are checked and
+// have no effect. Package net has the poller.
+
+import "fmt"
+
+// pollers is the one set of the process.
+var pollers pollerSet
+
+type pollerSet struct{}
+
+// helmWanted does nothing: no goroutine that waits is one that polls.
+func helmWanted() {}
+
+func (pollerSet) init() error { return nil }
+
+func (pollerSet) resize(n int) error {
+	if n < 1 {
+		return fmt.Errorf("netpoll: set number of pollers to %d: must be at least 1", n)
+	}
+	return nil
+}
+
+func (pollerSet) setBalance(lb LoadBalance) error {
+	if lb != RoundRobin && lb != Random {
+		return fmt.Errorf("netpoll: unknown load balance %d", int(lb))
+	}
+	return nil
+}

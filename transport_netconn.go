@@ -1,0 +1,266 @@
+package netpoll
+
+// This file holds the transport over any net.Conn: how it starts, is paused, ends and is released, and its reading. Its
+// sending is in transport_netconn_send.go.
+//
+// A goroutine reads for as long as reading is wanted. It asks the connection for memory of the input, and reads straight
+// into it. While it is blocked there it counts as nobody inside the connection: what makes that safe is stop, which
+// interrupts it and returns only when it has given the memory back.
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	// idleRead is how many bytes the memory has that waits for the next input of a quiet connection.
+	idleRead = 1 << 10
+	// stopGrace is how long a net.Conn may take to heed a deadline before it is closed to end its Read or Write.
+	stopGrace = 100 * time.Millisecond
+)
+
+// longAgo is a deadline that ends whatever is blocked.
+var longAgo = time.Unix(1, 0)
+
+// feedSink is a sink that is given its input instead of being told to receive it. All methods but the last are for the
+// reading goroutine.
+type feedSink interface {
+	sink
+	// wantsInput reports whether to go on reading, and notes that the input is at its bound if that is why not. It is
+	// the transport's rearm that tells of the contrary.
+	wantsInput() bool
+	// inputRoom says where to read to and how much. eager says that more than usual is known to be on its way.
+	inputRoom() (in *LinkBuffer, size int, eager bool)
+	// dropsInput reports whether nobody wants to see what arrives.
+	dropsInput() bool
+	// inputFed is called when n bytes have been put into the input, which was all the room there was if full is set; or
+	// when it has ended with err.
+	inputFed(n int, full bool, err error)
+	// sendUntil is when a call that began at start has to give up sending. Any goroutine may call it.
+	sendUntil(start int64) int64
+}
+
+// netConn owns its net.Conn from the moment it is made until release.
+type netConn struct {
+	conn net.Conn
+	sink feedSink
+
+	filled bool // the last read filled its memory; only the reading goroutine uses it
+
+	// mu guards what follows. It is held while a deadline of conn is set, but never during its Read, Write or Close.
+	mu       sync.Mutex
+	running  bool    // there is a reading goroutine
+	booked   bool    // it holds memory of the input
+	sending  bool    // a Write is going on
+	stopped  bool    // neither of them may begin again
+	shut     bool    // closeWrite was called
+	closed   bool    // conn was closed
+	leaving  *waiter // what stop waits with, while it does
+	since    int64   // when the call began that sends now
+	deadline int64   // the write deadline that conn has, as now counts
+	moves    int     // how often that was changed from outside a send
+	broken   error   // why nothing can be sent any more
+
+	failure atomic.Pointer[carrierError] // why it ended, if no errno says it; stored by the first side that fails
+}
+
+var _ transport = (*netConn)(nil)
+
+// init makes t carry conn.
+func (t *netConn) init(conn net.Conn) {
+	t.conn = conn
+	t.deadline = noDeadline
+}
+
+// start implements transport. A deadline that conn had before is taken away: it is the connection that has deadlines.
+func (t *netConn) start(to sink) error {
+	t.sink = to.(feedSink)
+	_ = t.conn.SetDeadline(time.Time{}) // one that knows no deadlines has none
+	return t.rearm()
+}
+
+// rearm implements transport: it starts the reading goroutine if there is none and something to do for it.
+func (t *netConn) rearm() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.running && !t.stopped && t.sink.interest()&evRead != 0 {
+		t.running = true
+		go t.read()
+	}
+	return nil
+}
+
+// read is the reading goroutine. It ends when nothing more is wanted; rearm then starts another one.
+func (t *netConn) read() {
+	for t.mayRead() {
+		n, full, err := t.readOnce()
+		t.filled = full
+		t.sink.inputFed(n, full, err)
+	}
+}
+
+// mayRead lets the next read begin, or ends the reading goroutine. Whether input is wanted is asked under mu once more,
+// so that a rearm either is seen here or sees that there is no goroutine.
+func (t *netConn) mayRead() bool {
+	wanted := t.sink.wantsInput()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	wanted = wanted || t.sink.interest()&evRead != 0
+	t.booked = wanted && !t.stopped
+	t.running = t.booked
+	return t.booked
+}
+
+// readOnce reads into the input and publishes what came, even if stop has interrupted it.
+func (t *netConn) readOnce() (n int, full bool, err error) {
+	in, size, eager := t.sink.inputRoom()
+	if !eager && !t.filled {
+		size = min(size, idleRead) // it may have to wait for long
+	}
+	p := in.book(size)
+	for range maxEmptyReads {
+		if n, err = t.conn.Read(p); n != 0 || err != nil {
+			break
+		}
+	}
+	ioOrder.Load()
+	switch {
+	case n < 0 || n > len(p):
+		n, err = 0, errors.New("netpoll: net.Conn returned an impossible number of bytes from Read")
+	case n == 0 && err == nil:
+		err = io.ErrNoProgress
+	}
+	full = n == len(p)
+	if t.sink.dropsInput() {
+		in.bookAck(0)
+	} else {
+		in.bookAck(n)
+	}
+	return n, full, t.readError(err, t.settled(&t.booked))
+}
+
+// settled clears flag, which stop may be waiting for, and reports whether it is.
+func (t *netConn) settled(flag *bool) (stopped bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	*flag = false
+	if t.leaving != nil {
+		t.leaving.wake()
+	}
+	return t.stopped
+}
+
+// readError keeps an error that inputFed cannot tell by itself. The one that stop has caused tells nothing.
+func (t *netConn) readError(err error, stopped bool) error {
+	if err != nil && err != io.EOF && asErrno(err) == 0 && !stopped {
+		t.failure.CompareAndSwap(nil, &carrierError{err})
+	}
+	return err
+}
+
+// receive implements transport. What arrives is in the input before it is reported.
+func (t *netConn) receive(*LinkBuffer, int) (n int, more bool, err error) { return 0, false, nil }
+
+// stop implements transport. It interrupts a Read or Write that is going on, first by deadlines, and closes conn if that
+// has no effect. When it returns nobody but a caller of send uses conn or the input.
+func (t *netConn) stop(keep bool) error {
+	w, err := t.beginStop()
+	if w == nil {
+		return nil
+	}
+	if err != nil {
+		t.close()
+	}
+	for until := now() + int64(stopGrace); t.busy() && now() < until; {
+		w.wait(until)
+	}
+	if t.busy() {
+		t.close()
+	}
+	for t.reading() {
+		w.wait(noDeadline)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.leaving = nil
+	if keep && t.closed {
+		return Exception(ErrUnsupported, "giving back a net.Conn that heeds no deadline")
+	}
+	return nil // w is not used again: a wake-up may still be on its way
+}
+
+// beginStop returns what to wait with if there is something to wait for.
+func (t *netConn) beginStop() (w *waiter, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopped {
+		return nil, nil
+	}
+	t.stopped = true
+	if !t.booked && !t.sending {
+		return nil, nil
+	}
+	t.leaving = &waiter{ch: make(chan struct{}, 1)}
+	return t.leaving, t.conn.SetDeadline(longAgo)
+}
+
+func (t *netConn) busy() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.booked || t.sending
+}
+
+func (t *netConn) reading() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.booked
+}
+
+// close closes conn unless that has been done.
+func (t *netConn) close() error {
+	t.mu.Lock()
+	closed := t.closed
+	t.closed = true
+	t.mu.Unlock()
+	if closed {
+		return nil
+	}
+	return t.conn.Close()
+}
+
+// release implements transport.
+func (t *netConn) release(keep bool) error {
+	if keep {
+		return t.conn.SetDeadline(time.Time{})
+	}
+	return t.close()
+}
+
+// fd implements transport. The descriptor of conn, if it has one, is watched by package net.
+func (t *netConn) fd() int { return -1 }
+
+// carrierError is an error of a net.Conn that has no errno to go by. It keeps its chain and its text.
+type carrierError struct{ err error }
+
+func (e *carrierError) Error() string { return e.err.Error() }
+
+func (e *carrierError) Unwrap() error { return e.err }
+
+// Is makes it an error that ends a connection.
+func (e *carrierError) Is(target error) bool { return target == ErrConnClosed }
+
+// endError is the error that tells how the connection ended, by errno or, if that says little, in the words of what
+// carried it.
+func (c *connection) endError(errno syscall.Errno, what string) error {
+	if t, ok := c.transport.(*netConn); ok && errno == syscall.EIO {
+		if err := t.failure.Load(); err != nil {
+			return Exception(err, what)
+		}
+	}
+	return Exception(errno, what)
+}

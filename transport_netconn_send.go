@@ -1,0 +1,184 @@
+package netpoll
+
+// This file holds the sending of the transport over any net.Conn. Write blocks, in the goroutine that flushes; its
+// deadline follows the one of the connection, also while it is blocked.
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// send implements transport. It blocks until conn has taken everything, the deadline has passed, or stop or closeWrite
+// ends it.
+func (t *netConn) send(v *vector) (n int, err error) {
+	if v.start == 0 {
+		v.start = now()
+	}
+	moves, err := t.beginSend(v.start)
+	if err != nil {
+		return 0, err
+	}
+	n, err = t.write(v)
+	return n, t.endSend(n, err, moves)
+}
+
+// beginSend lets a Write begin, with the deadline that holds now.
+func (t *netConn) beginSend(start int64) (moves int, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at := t.sink.sendUntil(start)
+	switch {
+	case t.stopped:
+		return 0, ErrConnClosed
+	case t.shut:
+		return 0, syscall.EPIPE
+	case t.broken != nil:
+		return 0, t.broken
+	case at != noDeadline && at <= now():
+		return 0, ErrWriteTimeout
+	}
+	if err := t.setDeadline(at); err != nil {
+		return 0, err
+	}
+	t.since = start
+	t.sending = true
+	return t.moves, nil
+}
+
+// setDeadline changes the write deadline of conn where it must. The caller holds mu.
+func (t *netConn) setDeadline(at int64) error {
+	if at == t.deadline {
+		return nil
+	}
+	var d time.Time
+	if at != noDeadline {
+		d = clockStart.Add(time.Duration(at))
+	}
+	if err := t.conn.SetWriteDeadline(d); err != nil {
+		return err
+	}
+	t.deadline = at
+	return nil
+}
+
+// moved implements transport.
+func (t *netConn) moved() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sending && !t.stopped && !t.shut {
+		t.moves++
+		_ = t.setDeadline(t.sink.sendUntil(t.since)) // one that takes no deadlines has refused at the beginning
+	}
+}
+
+// write hands v to conn, all of it or its first pieces.
+func (t *netConn) write(v *vector) (n int, err error) {
+	ioOrder.Add(1)
+	want := len(v.bufs[0])
+	switch {
+	case v.n == 1 || want >= maxJoined && !gathers(t.conn):
+		n, err = t.conn.Write(v.bufs[0])
+	case gathers(t.conn):
+		want = v.total()
+		list := v.buffers()
+		*list = v.bufs[:v.n]
+		var sent int64
+		sent, err = list.WriteTo(t.conn)
+		*list = nil
+		n = int(sent)
+	default: // each Write may cost a system call, or a record of TLS, which is not longer than this
+		joined := newBlock(min(v.total(), maxJoined))
+		p := joined.buf[:0]
+		for _, b := range v.bufs[:v.n] {
+			p = append(p, b[:min(len(b), maxJoined-len(p))]...)
+		}
+		want = len(p)
+		n, err = t.conn.Write(p)
+		joined.free()
+	}
+	switch {
+	case n < 0 || n > want:
+		return 0, errors.New("netpoll: net.Conn returned an impossible number of bytes from Write")
+	case n < want && err == nil:
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+// gathers reports whether conn sends a list of slices with one system call.
+func gathers(conn net.Conn) bool {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
+}
+
+// endSend gives err the meaning that send promises. Together with some bytes there is no error: the next send finds it.
+// Nor is there one for a deadline that was moved while it passed.
+func (t *netConn) endSend(n int, err error, moves int) error {
+	t.settled(&t.sending)
+	if err == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch timeout := isTimeout(err); {
+	case t.stopped:
+		err = ErrConnClosed
+	case t.shut:
+		err = syscall.EPIPE
+	case timeout && t.moves != moves:
+		return nil
+	case timeout:
+		err = ErrWriteTimeout
+	case errors.Is(err, io.ErrClosedPipe):
+		err = syscall.EPIPE
+		t.broken = err
+	default:
+		if asErrno(err) == 0 {
+			carrier := &carrierError{err}
+			t.failure.CompareAndSwap(nil, carrier)
+			err = carrier
+		}
+		t.broken = err
+	}
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// isTimeout also holds for what wraps the error of a deadline, and for an error that only says so itself.
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// halfCloser is a net.Conn that can end one direction, as those of TCP, Unix sockets and TLS can.
+type halfCloser interface{ CloseWrite() error }
+
+// halfCloses implements transport.
+func (t *netConn) halfCloses() bool {
+	_, ok := t.conn.(halfCloser)
+	return ok
+}
+
+// closeWrite implements transport. It ends a Write that is going on: CloseWrite might wait for it.
+func (t *netConn) closeWrite() error {
+	t.mu.Lock()
+	t.shut = true
+	if t.sending && !t.stopped {
+		t.deadline = 0 // none that is ever set
+		_ = t.conn.SetWriteDeadline(longAgo)
+	}
+	t.mu.Unlock()
+	return t.conn.(halfCloser).CloseWrite()
+}
+
+// sendLater implements transport: there is no poller to do it.
+func (t *netConn) sendLater(sender) bool { return false }
