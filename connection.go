@@ -241,7 +241,10 @@ func (c *connection) Writer() Writer { return c }
 func (c *connection) IsActive() bool { return c.life.load().phase() <= phaseOpen }
 
 // Fd returns the descriptor, or -1 if there is none; see [Conn].
-func (c *connection) Fd() (fd int) { return c.transport.fd() }
+func (c *connection) Fd() (fd int) {
+	c.sendOwed() // so that whatever is done to the descriptor comes after it
+	return c.transport.fd()
+}
 
 // LocalAddr returns the address of this side, or nil if it has none.
 func (c *connection) LocalAddr() (addr net.Addr) { return c.localAddr }

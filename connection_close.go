@@ -8,19 +8,32 @@ import (
 	"github.com/cloudwego/netpoll/internal/runner"
 )
 
-// Close ends the connection on this side and wakes all that wait in it. What was not flushed is dropped. It may be
-// called from anywhere, any number of times, and returns nil. While others are inside, a running callback above all,
-// the last of them to leave runs the close callbacks and frees the descriptor; else that has happened when Close
-// returns.
+// Close ends the connection on this side and wakes all that wait in it. What was not flushed is dropped, and what was
+// flushed is sent. Close may be called from anywhere and any number of times, and does not wait: while others are
+// inside, a running callback above all, or the socket has no room for what was flushed, the last of them to leave runs
+// the close callbacks and frees the descriptor; else that has happened when Close returns.
+//
+// It returns nil, except for the first call on a connection that has lost output for which Flush had returned nil
+// already: that returns the error that broke the connection.
 func (c *connection) Close() error {
-	c.closeHere(causeUser)
+	old, ok := c.life.close(causeUser)
+	if !ok {
+		return nil
+	}
+	c.closing(old)
+	lost := c.life.load().has(bitLost)
+	c.leaveHere(0)
+	if lost {
+		return Exception(c.brokenBy(syscall.EPIPE), "when close")
+	}
 	return nil
 }
 
 // Detach takes the connection off its poller without closing the descriptor, which is the caller's from then on: when
-// Detach returns, neither the poller nor a Flush uses it any more. In all other respects it is Close: the close
-// callbacks run, and later calls fail. On a connection that is closed already it returns an error that Is
-// [ErrConnClosed], and there is no descriptor to own.
+// Detach returns, neither the poller nor a Flush uses it any more. It waits for that, and for room for what was flushed:
+// without any, for the write timeout or 30 s. In all other respects it is Close: the close callbacks run, and later
+// calls fail. On a connection that is closed already it returns an error that Is [ErrConnClosed], and there is no
+// descriptor to own.
 func (c *connection) Detach() error {
 	w := waiterPool.Get().(*waiter)
 	if !c.detaching.CompareAndSwap(nil, w) {
@@ -38,15 +51,7 @@ func (c *connection) Detach() error {
 	return nil
 }
 
-// closeHere moves to closing, once. If nobody is inside it releases the connection before it returns.
-func (c *connection) closeHere(why cause) {
-	if old, ok := c.life.close(why); ok {
-		c.closing(old)
-		c.leaveHere(0)
-	}
-}
-
-// close is closeHere for a caller in which the user's callbacks must not run.
+// close moves to closing, once, for a caller in which the user's callbacks must not run.
 func (c *connection) close(why cause) {
 	c.closeIf(why, func(lifeBits) bool { return true })
 }
