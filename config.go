@@ -24,7 +24,8 @@ type Config struct {
 	BufferSize int
 
 	// Runner runs OnConnect, OnRequest and OnDisconnect. It must call f exactly once, and not before returning: f may
-	// block for as long as the user's callback does. The default is a pool of goroutines.
+	// block for as long as the user's callback does. The default is a pool of goroutines, except for an OnRequest
+	// that has been quick so far: it runs on the goroutine of its poller, and another polls on if it takes long.
 	Runner func(ctx context.Context, f func())
 
 	// LoggerOutput is where the few messages go that have no caller to return them to as an error, such as a panic in

@@ -30,8 +30,8 @@ func (c *connection) Close() error {
 }
 
 // Detach takes the connection off its poller without closing the descriptor, which is the caller's from then on: when
-// Detach returns, neither the poller nor a Flush uses it any more. It waits for that, and for room for what was flushed:
-// without any, for the write timeout or 30 s. In all other respects it is Close: the close callbacks run, and later
+// Detach returns, neither the poller nor a Flush uses it any more. It waits for that, and for room for what was
+// flushed: without any, for the write timeout or 30 s. In all other respects it is Close: the close callbacks run, and later
 // calls fail. On a connection that is closed already it returns an error that Is [ErrConnClosed], and there is no
 // descriptor to own.
 func (c *connection) Detach() error {

@@ -2,8 +2,9 @@ package netpoll
 
 // This file holds the output of a connection: the methods of Writer, and sending with its waiting for room.
 //
-// The goroutine that flushes is the only one that sends, from its own call. So after a timeout nothing is sent behind
-// its back, and nothing of one call can be mixed with another's.
+// The goroutine that flushes sends from its own call, except for what it leaves to the poller as good as sent; see
+// connection_owed.go. One goroutine sends at a time. After a timeout nothing of that call is sent behind its back, and
+// nothing of one call can be mixed with another's.
 
 import (
 	"syscall"
@@ -94,6 +95,10 @@ func (c *connection) WriteByte(b byte) (err error) {
 
 // Flush implements Writer. It returns nil when every byte is in the kernel, and waits while the socket is full, until
 // the write timeout or deadline. What could not be sent stays queued, in order, and the next Flush sends it first.
+//
+// Up to 64 KiB that are all in the package's own memory may be left to a poller that is about to send for others,
+// unless [WithDirectFlush] says otherwise: then Flush returns nil at once. These bytes keep their place before everything that
+// comes later, the end that Close, CloseWrite and Detach make included. If they cannot be sent the next call says so.
 func (c *connection) Flush() error {
 	_, err := c.submit(nil, "when flush", 0)
 	return err

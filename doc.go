@@ -5,8 +5,8 @@
 //
 // A few pollers, goroutines of the package, ask the system which sockets have something to do. They receive into the
 // input buffer of the connection. Then they wake the goroutine that waits in a method of [Reader] or in Read or, if
-// there is none, start the connection's handler in a pool of goroutines. The handler, or anybody else, reads from the
-// input buffer, writes into the output buffer, and calls Flush, which sends from the calling goroutine.
+// there is none, run the connection's handler: a quick one themselves, others in a pool of goroutines. The handler, or
+// anybody else, reads from the input buffer, writes into the output buffer, and calls Flush, which sends.
 //
 // A server is an [EventLoop] with callbacks: [OnPrepare], [OnConnect], [OnRequest], [OnDisconnect] and, for each
 // connection, any number of [CloseCallback] functions. A client dials with [DialConnection] or [DialContext] and either
@@ -76,7 +76,7 @@
 //	readwriter.go                    Reader and Writer, and adapters from and to package io
 //	memdebug.go                      finding uses of memory after its Release
 //	internal/runner                  where callbacks run
-//	internal/uring                   a ring for batches of system calls, not in use yet
+//	internal/uring                   a ring for batches of system calls
 //	mux                              one connection for many writers
 //
 // docs/guide.md tells how to use the package, docs/design.md how it works and why.

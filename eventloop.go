@@ -55,7 +55,9 @@ type OnConnect func(ctx context.Context, connection Connection) context.Context
 // before it has returned. OnRequest may be running at that moment, and reads what the peer sent before it went.
 type OnDisconnect func(ctx context.Context, connection Connection)
 
-// OnRequest is called when there is input, in the runner and never twice at once for one connection:
+// OnRequest is called when there is input, never twice at once for one connection. It runs in the runner; or, while
+// handlers are quick and no [Config].Runner is set, on the goroutine of the poller, whose work another goroutine takes
+// over when the handler waits for a connection or takes longer than a millisecond. So it may block in both cases:
 //
 //	func handle(ctx context.Context, c netpoll.Connection) error {
 //		defer c.Reader().Release()

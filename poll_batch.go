@@ -185,8 +185,8 @@ func (p *poller) sendAll(list []sender) {
 	}
 }
 
-// gather does a batch of n events and the queued sends in one system call, as far as that is possible. Whatever else the
-// events call for comes after it: OnPrepare may wait for a Flush, which may wait for a send of this batch.
+// gather does a batch of n events and the queued sends in one system call, as far as that is possible. Whatever else
+// the events call for comes after it: OnPrepare may wait for a Flush, which may wait for a send of this batch.
 func (p *poller) gather(n int, sends []sender) {
 	e := &p.exec
 	e.batch = &p.batch

@@ -5,8 +5,6 @@ package netpoll
 import (
 	"context"
 	"net"
-	"runtime"
-	"sync"
 	"testing"
 	"time"
 
@@ -144,7 +142,6 @@ func TestTakenHelmForgetsTheOtherTasks(t *testing.T) {
 	next := &fakeTask{dispatched: make(chan struct{})}
 	tasks := []task{slow, next}
 	p := stoppedPoller(t, tasks...)
-	p.batch.ready = tasks
 	go func() { ended <- p.runReady() }()
 	await(t, running, "the first task")
 	await(t, next.dispatched, "the second task in the runner")
@@ -152,32 +149,4 @@ func TestTakenHelmForgetsTheOtherTasks(t *testing.T) {
 	require.True(t, tasks[1] == nil)
 	close(release)
 	require.False(t, await(t, ended, "the end of runReady"))
-}
-
-// The watchdog must not come before there is anything to take, however long the poll goroutine stands still on a busy
-// machine: it comes once.
-func TestHelmIsTakenFromABlockedHandlerOnABusyMachine(t *testing.T) {
-	stop := make(chan struct{})
-	var busy sync.WaitGroup
-	for range 4 * runtime.GOMAXPROCS(0) {
-		busy.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-			}
-		})
-	}
-	defer busy.Wait()
-	defer close(stop)
-	for range 100 {
-		release, ended := make(chan struct{}), make(chan bool)
-		p := stoppedPoller(t, &fakeTask{run: func() { <-release }})
-		go func() { ended <- p.runReady() }()
-		await(t, p.done, "the end of the goroutine that has taken the helm")
-		close(release)
-		require.False(t, await(t, ended, "the end of runReady"))
-	}
 }
