@@ -18,7 +18,8 @@ type Conn interface {
 	net.Conn
 
 	// Fd returns the descriptor, or -1 if there is none. It stays the property of the connection: it must not be
-	// closed, and it is another's as soon as the connection is closed.
+	// closed, and it is another's as soon as the connection is closed. Who writes to it past the connection should
+	// ask for it after the last Flush, or set [WithDirectFlush].
 	Fd() (fd int)
 }
 
@@ -58,8 +59,8 @@ type Connection interface {
 	// connections that carry no traffic use [WithIdleLimit].
 	SetIdleTimeout(timeout time.Duration) error
 
-	// SetOnRequest sets the handler that is called, in the runner, when there is input; see [OnRequest]. If there is
-	// input already it is called for that. A nil handler changes nothing.
+	// SetOnRequest sets the handler that is called when there is input; see [OnRequest]. If there is input already it
+	// is called for that. A nil handler changes nothing.
 	SetOnRequest(on OnRequest) error
 
 	// AddCloseCallback adds a function to call when the connection has ended and nobody is inside any more. They run
@@ -216,6 +217,7 @@ func (c *connection) IsActive() bool { return c.life.load().phase() <= phaseOpen
 
 // Fd returns the descriptor, or -1 if there is none; see [Conn].
 func (c *connection) Fd() (fd int) {
+	c.sendOwed() // so that whatever is done to the descriptor comes after it
 	if c.NetConn() != nil {
 		return c.netFd()
 	}

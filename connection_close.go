@@ -15,21 +15,28 @@ import (
 // poller: then the descriptor stays open until that is sent, or the peer has taken nothing for the write timeout, or for
 // 30 seconds if there is none.
 //
-// Close returns nil, unless output of a Flush that had returned nil could not be sent: then it returns the reason, as
-// every later Flush and Write does.
+// It returns nil, except for the first call on a connection that has lost output for which Flush had returned nil
+// already: that returns the error that broke the connection.
 func (c *connection) Close() error {
-	c.closeHere(causeUser)
-	if c.life.load().has(bitLost) {
+	old, ok := c.life.close(causeUser)
+	if !ok {
+		return nil
+	}
+	_ = c.closing(old)
+	lost := c.life.load().has(bitLost)
+	c.leaveHere(0)
+	if lost {
 		return Exception(c.brokenBy(syscall.EPIPE), "when close")
 	}
 	return nil
 }
 
 // Detach takes the connection off its poller without closing the descriptor, which is the caller's from then on: when
-// Detach returns, neither the poller nor a Flush uses it any more. In all other respects it is Close: the close
-// callbacks run, and later calls fail. On a connection that is closed already it returns an error that Is
-// [ErrConnClosed], and there is no descriptor to own. One over a [net.Conn] gives that back; if it heeds no deadlines
-// that is not possible: it is closed, and the error Is [ErrUnsupported].
+// Detach returns, neither the poller nor a Flush uses it any more. It waits for that, and for room for what was flushed:
+// if there is none, for the write timeout or 30 s. In all other respects it is Close: the close callbacks run, and later
+// calls fail. On a connection that is closed already it returns an error that Is [ErrConnClosed], and there is no
+// descriptor to own. One over a [net.Conn] gives that back; if it heeds no deadlines that is not possible: it is closed,
+// and the error Is [ErrUnsupported].
 func (c *connection) Detach() error {
 	w := waiterPool.Get().(*waiter)
 	if !c.detaching.CompareAndSwap(nil, w) {
@@ -47,15 +54,7 @@ func (c *connection) Detach() error {
 	return err
 }
 
-// closeHere moves to closing, once. If nobody is inside it releases the connection before it returns.
-func (c *connection) closeHere(why cause) {
-	if old, ok := c.life.close(why); ok {
-		_ = c.closing(old)
-		c.leaveHere(0)
-	}
-}
-
-// close is closeHere for a caller in which the user's callbacks must not run.
+// close moves to closing, once, for a caller in which the user's callbacks must not run.
 func (c *connection) close(why cause) {
 	c.closeIf(why, func(lifeBits) bool { return true })
 }

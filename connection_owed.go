@@ -26,7 +26,8 @@ const (
 // leaveToPoller leaves the flushed output to the poller, together with all that the caller entered with. It returns
 // false, and nothing has changed, if the caller has to send.
 func (c *connection) leaveToPoller() bool {
-	if n := c.out.Len(); n == 0 || n > maxOwed || c.direct || c.wantWrite.Load() || !c.out.ownsAll() {
+	n := c.out.Len()
+	if n == 0 || n > maxOwed || c.direct || c.wantWrite.Load() || c.writing.expired() || !c.out.ownsAll() {
 		return false
 	}
 	return c.transport.sendLater(c)
@@ -34,8 +35,12 @@ func (c *connection) leaveToPoller() bool {
 
 // owe implements sender. The caller of Flush gives back what it entered with.
 func (c *connection) owe() bool {
-	c.owedEnd.Store(c.out.received())
-	return c.life.owe(bitProducing | bitFlushing)
+	before := c.owedEnd.Swap(c.out.received()) // first: once bitOwed is set others go by it
+	if c.life.owe(bitProducing | bitFlushing) {
+		return true
+	}
+	c.owedEnd.Store(before) // what this Flush cannot send stays its own
+	return false
 }
 
 // awaitPoller makes the caller, who holds bitFlushing, the only one that sends.
@@ -53,14 +58,25 @@ func (c *connection) awaitPoller() {
 // owes reports whether owed bytes are left. The caller is the one that sends.
 func (c *connection) owes() bool { return c.life.load().has(bitOwed) && c.unpaid() > 0 }
 
-// unpaid is the number of bytes up to owedEnd. A Flush that in the end sends by itself may have moved that.
+// unpaid is the number of bytes up to owedEnd; none or less if a Flush has sent them all, and more of its own.
 func (c *connection) unpaid() int { return int(int64(c.owedEnd.Load() - c.out.consumed())) }
 
 // sendOwed implements sender.
 func (c *connection) sendOwed() {
-	if c.life.enterSending() {
+	for c.life.enterSending() {
 		c.sendRest()
 		c.endSending()
+		if c.wantWrite.Load() {
+			return
+		}
+	}
+}
+
+// sendMissed is for a goroutine that sent and has left. If the poller reported room before that, it found that it was
+// not its turn to send, and it reports it once.
+func (c *connection) sendMissed() {
+	if c.life.load().has(bitOwed) && !c.wantWrite.Load() {
+		c.sendOwed()
 	}
 }
 
@@ -120,7 +136,7 @@ func (c *connection) beginSend() (fd int, p []byte, ok bool) {
 // endSend implements sender.
 func (c *connection) endSend(res int32) {
 	switch {
-	case res == uring.NotExecuted:
+	case res == uring.NotExecuted || errnoOf(res) == syscall.ENOTSOCK: // it may be a pipe
 		c.sendRest()
 	case res == uring.Lost:
 		c.owedFailed(syscall.EIO)
@@ -174,8 +190,8 @@ func (c *connection) linger() {
 	}
 	_ = c.transport.rearm() // it reads no more
 	patience := lingerLimit
-	if until := c.writing.until(now()); until != noDeadline {
-		patience = min(patience, time.Duration(until-now()))
+	if timeout := c.writing.timeout.Load(); timeout > 0 { // a deadline is for calls, and no call waits
+		patience = min(patience, time.Duration(timeout))
 	}
 	c.lingerFor(patience)
 }

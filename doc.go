@@ -83,7 +83,7 @@
 //	readwriter.go                    Reader and Writer, and adapters from and to package io
 //	memdebug.go                      finding uses of memory after its Release
 //	internal/runner                  where callbacks run
-//	internal/uring                   a ring for batches of system calls, not in use yet
+//	internal/uring                   a ring for batches of system calls
 //	mux                              one connection for many writers
 //
 // docs/guide.md tells how to use the package, docs/design.md how it works and why.

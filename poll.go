@@ -103,8 +103,8 @@ func (p *poller) run() {
 // end frees the poller. If it failed, everything that is still watched is told so.
 func (p *poller) end() {
 	defer close(p.done)
-	p.exec.close()
 	if p.failure == nil {
+		p.endSends()
 		p.sel.close()
 		return
 	}
@@ -113,11 +113,17 @@ func (p *poller) end() {
 	if p.failed != nil {
 		p.failed(p)
 	}
-	p.sendAll(p.sends.shut())
+	p.endSends()
 	// The queue's descriptor is left to the garbage collector: watches that are being closed still name it.
 	for _, w := range p.slots.closeAll() {
 		w.handler.onPoll(evLost|evErr, nil)
 	}
+}
+
+// endSends sends what is queued and takes no more.
+func (p *poller) endSends() {
+	p.sendAll(p.sends.shut())
+	p.exec.close()
 }
 
 // turn handles events until there are handlers to run or a look finds nothing. That last look is what makes parking
@@ -155,13 +161,18 @@ func (p *poller) dispatch(n int) {
 	} else {
 		p.sendAll(sends)
 		for i := range n {
-			token, ev := p.sel.event(i)
-			if w := p.slots.lookup(token); w != nil {
-				w.handler.onPoll(ev, &p.batch)
-			}
+			p.report(i)
 		}
 	}
 	p.slots.endBatch()
+}
+
+// report tells the handler of the i-th event of the last look, if it is still watched.
+func (p *poller) report(i int) {
+	token, ev := p.sel.event(i)
+	if w := p.slots.lookup(token); w != nil {
+		w.handler.onPoll(ev, &p.batch)
+	}
 }
 
 // retire lets the poll goroutine end as soon as nothing is watched any more. What is watched stays served.

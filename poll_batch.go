@@ -82,6 +82,7 @@ type executor struct {
 	refused bool // it could not be made
 	recvs   []receiving
 	sending []sender
+	others  []int                       // events that are not for the ring
 	done    func(tag uint64, res int32) // deliver, made once
 	batch   *batch                      // of the gather that runs
 }
@@ -146,7 +147,8 @@ func (p *poller) sendAll(list []sender) {
 	}
 }
 
-// gather does a batch of n events and the queued sends in one system call, as far as that is possible.
+// gather does a batch of n events and the queued sends in one system call, as far as that is possible. Whatever else
+// the events call for comes after it: OnPrepare may wait for a Flush, which may wait for a send of this batch.
 func (p *poller) gather(n int, sends []sender) {
 	e := &p.exec
 	e.batch = &p.batch
@@ -160,10 +162,14 @@ func (p *poller) gather(n int, sends []sender) {
 			continue
 		}
 		if r, ok := w.handler.(receiver); !ok || !e.receive(r, ev) {
-			w.handler.onPoll(ev, &p.batch)
+			e.others = append(e.others, i)
 		}
 	}
 	e.submit()
+	for _, i := range e.others {
+		p.report(i)
+	}
+	e.others = e.others[:0]
 }
 
 func (e *executor) send(s sender) {

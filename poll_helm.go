@@ -59,12 +59,12 @@ func (h *helm) reclaim(mark uint64) bool {
 
 // take takes the helm if it is free. The task with the index running stays with the goroutine that had the helm.
 func (h *helm) take() (running int, ok bool) {
-	v := h.v.Load()
-	if v&helmFree == 0 {
-		return 0, false
+	for v := h.v.Load(); v&helmFree != 0; v = h.v.Load() {
+		if h.v.CompareAndSwap(v, v&^(helmCount-1)+helmCount) {
+			return int(v&(helmCount-1)) / helmTask, true
+		}
 	}
-	running = int(v&(helmCount-1)) / helmTask
-	return running, h.v.CompareAndSwap(v, v&^(helmCount-1)+helmCount)
+	return 0, false
 }
 
 // freeHelms counts the pollers whose helm is free.
@@ -148,9 +148,9 @@ func (p *poller) runReady() bool {
 	}
 	start := now()
 	p.started.Store(start)
-	p.watchdog.Reset(watchdogAfter)
 	freeHelms.Add(1)
 	mark, ok := p.helm.free(), true
+	p.watchdog.Reset(watchdogAfter) // not before: it comes once, and must find the helm free however late this line is
 	end, done := start, 0
 	for {
 		tasks[done].runTask()
@@ -197,13 +197,15 @@ func (p *poller) takeHelm(slow bool) {
 	}
 	freeHelms.Add(-1)
 	go func() {
-		// The goroutine that had the helm may still read this array.
-		rest := p.batch.ready[running+1:]
+		// The goroutine that had the helm keeps this array, perhaps for long, and may be reading its own task there.
+		tasks := p.batch.ready
 		p.batch.ready = nil
 		if slow {
 			p.pace.slow(now())
 		}
-		p.dispatchTasks(rest)
+		p.dispatchTasks(tasks[running+1:])
+		clear(tasks[:running])
+		clear(tasks[running+1:])
 		p.run()
 	}()
 }

@@ -92,7 +92,8 @@ type Writer interface {
 	Append(w Writer) (err error)
 
 	// Flush sends everything written so far. For a [Connection] it waits until the kernel has taken all, or for the
-	// write timeout or deadline; what could not be sent stays queued, and the next Flush sends it first.
+	// write timeout or deadline; what could not be sent stays queued, and the next Flush sends it first. A small
+	// output may be left to the poller, which sends it at once with that of others; see [WithDirectFlush].
 	Flush() (err error)
 
 	// MallocLen returns the number of bytes written since the last Flush.
