@@ -126,6 +126,7 @@ func (c *connection) submit(extra []byte, what string, start int64) (n int, err 
 	}
 	c.settleOwed()
 	c.leave(own)
+	c.resumeOwed()
 	c.settle()
 	return n, err
 }
@@ -134,6 +135,7 @@ func (c *connection) submit(extra []byte, what string, start int64) (n int, err 
 func (c *connection) send(extra []byte, what string, start int64, own *lifeBits) (n int, err error) {
 	switch b := c.life.load(); {
 	case b.has(bitLost):
+		c.dropOutput()
 		return 0, Exception(c.brokenBy(syscall.EPIPE), what)
 	case b.has(bitWriteShut):
 		return 0, c.afterCloseWrite(what)
