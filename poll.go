@@ -115,8 +115,9 @@ func (p *poller) run() {
 // end frees the poller. If it failed, everything that is still watched is told so.
 func (p *poller) end() {
 	defer close(p.done)
-	p.exec.close()
+	defer p.exec.close()
 	if p.failure == nil {
+		p.sendAll(p.sends.shut())
 		p.sel.close()
 		return
 	}
