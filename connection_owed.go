@@ -35,12 +35,13 @@ func (c *connection) leaveToPoller() bool {
 
 // owe implements sender. The caller of Flush gives back what it entered with.
 func (c *connection) owe() bool {
-	before := c.owedEnd.Swap(c.out.received()) // first: once bitOwed is set others go by it
-	if c.life.owe(bitProducing | bitFlushing) {
-		return true
+	before := c.owedEnd.Load()
+	c.owedEnd.Store(c.out.received())
+	ok := c.life.owe(bitProducing | bitFlushing)
+	if !ok {
+		c.owedEnd.Store(before) // for an older debt; the caller still is the one that sends
 	}
-	c.owedEnd.Store(before) // what this Flush cannot send stays its own
-	return false
+	return ok
 }
 
 // awaitPoller makes the caller, who holds bitFlushing, the only one that sends.
@@ -58,25 +59,14 @@ func (c *connection) awaitPoller() {
 // owes reports whether owed bytes are left. The caller is the one that sends.
 func (c *connection) owes() bool { return c.life.load().has(bitOwed) && c.unpaid() > 0 }
 
-// unpaid is the number of bytes up to owedEnd; none or less if a Flush has sent them all, and more of its own.
+// unpaid is the number of bytes up to owedEnd; less than 0 if a Flush has sent more than that.
 func (c *connection) unpaid() int { return int(int64(c.owedEnd.Load() - c.out.consumed())) }
 
 // sendOwed implements sender.
 func (c *connection) sendOwed() {
-	for c.life.enterSending() {
+	if c.life.enterSending() {
 		c.sendRest()
 		c.endSending()
-		if c.wantWrite.Load() {
-			return
-		}
-	}
-}
-
-// sendMissed is for a goroutine that sent and has left. If the poller reported room before that, it found that it was
-// not its turn to send, and it reports it once.
-func (c *connection) sendMissed() {
-	if c.life.load().has(bitOwed) && !c.wantWrite.Load() {
-		c.sendOwed()
 	}
 }
 
@@ -84,7 +74,7 @@ func (c *connection) sendMissed() {
 func (c *connection) sendRest() {
 	v := getVector()
 	defer v.put()
-	for c.owes() {
+	for c.owes() && !c.life.load().has(bitLost) {
 		v.fill(&c.out, nil)
 		v.limit(c.unpaid())
 		n, err := c.transport.send(v)
@@ -136,9 +126,10 @@ func (c *connection) beginSend() (fd int, p []byte, ok bool) {
 // endSend implements sender.
 func (c *connection) endSend(res int32) {
 	switch {
-	case res == uring.NotExecuted || errnoOf(res) == syscall.ENOTSOCK: // it may be a pipe
+	case res == uring.NotExecuted || errnoOf(res) == syscall.ENOTSOCK: // a ring can send to sockets only
 		c.sendRest()
-	case res == uring.Lost:
+	case res == uring.Lost: // the kernel may still read from the block, so nobody else may ever have it
+		c.out.forsakeFirst()
 		c.owedFailed(syscall.EIO)
 	case errnoOf(res) == syscall.EAGAIN || errnoOf(res) == syscall.EINTR:
 	case res < 0:
@@ -154,14 +145,27 @@ func (c *connection) endSending() {
 	c.settleOwed()
 	c.leave(bitSending)
 	c.writing.wake() // a Flush may wait for its turn
+	c.resumeOwed()
 	c.settle()
+}
+
+// resumeOwed is called by who has just left as the one that sends. The poller may have been told of room before that,
+// and could not send.
+func (c *connection) resumeOwed() {
+	if b := c.life.load(); b.has(bitOwed) && (b.has(bitLost) || !c.wantWrite.Load()) {
+		c.sendOwed()
+	}
 }
 
 // settleOwed ends the debt if it is paid, with what was put off until then, or else makes the poller go on when there
 // is room. The caller is the one that sends.
 func (c *connection) settleOwed() {
-	if !c.life.load().has(bitOwed) {
+	b := c.life.load()
+	if !b.has(bitOwed) {
 		return
+	}
+	if b.has(bitLost) {
+		c.dropOutput()
 	}
 	if c.owes() {
 		c.wantWrite.Store(true)
@@ -198,23 +202,25 @@ func (c *connection) linger() {
 
 func (c *connection) lingerFor(patience time.Duration) {
 	before := c.out.consumed()
-	time.AfterFunc(patience, func() {
-		switch {
-		case !c.life.load().has(bitOwed):
-		case c.out.consumed() != before:
-			c.lingerFor(max(patience, time.Second))
-		default:
-			c.forgetOwed()
-		}
-	})
+	time.AfterFunc(patience, func() { c.checkLinger(before, patience) })
 }
 
-// forgetOwed drops what is owed, unless somebody is about to send it.
+// checkLinger looks after a time of patience whether the peer has taken anything of what was left before.
+func (c *connection) checkLinger(before uint64, patience time.Duration) {
+	switch {
+	case !c.life.load().has(bitOwed):
+	case c.out.consumed() != before:
+		c.lingerFor(max(patience, time.Second))
+	default:
+		c.forgetOwed()
+	}
+}
+
+// forgetOwed drops what a closed connection owes. If somebody is the one that sends at the moment, that one does it.
 func (c *connection) forgetOwed() {
-	if c.life.enterSending() {
+	if c.life.load().has(bitOwed) {
 		c.life.set(bitLost)
-		c.dropOutput()
-		c.endSending()
+		c.sendOwed()
 	}
 }
 

@@ -94,7 +94,7 @@ func (r rawConn) Write(f func(fd uintptr) (done bool)) error {
 		return Exception(ErrConnClosed, "when raw write")
 	}
 	defer c.settle()
-	defer c.sendMissed()
+	defer c.resumeOwed()
 	defer c.leave(bitFlushing)
 	defer c.settleOwed()
 	c.awaitPoller()

@@ -95,7 +95,7 @@ func (c *connection) endReceive(res int32, full bool, b *batch) {
 		}
 	case res == 0:
 		c.inputEnded(io.EOF)
-	case res == uring.NotExecuted || errno == syscall.ENOTSOCK: // it may be a pipe
+	case res == uring.NotExecuted || errno == syscall.ENOTSOCK: // a ring can receive from sockets only
 		c.onReadable(false, b)
 	case errno != syscall.EAGAIN && errno != syscall.EINTR:
 		c.inputEnded(os.NewSyscallError("recv", errno))

@@ -132,7 +132,7 @@ func (c *connection) submit(extra []byte, what string, start int64) (n int, err 
 	}
 	c.settleOwed()
 	c.leave(own)
-	c.sendMissed()
+	c.resumeOwed()
 	c.settle()
 	return n, err
 }

@@ -123,6 +123,13 @@ func (u *ringUse) refusal() error {
 	return u.probe()
 }
 
+// refused notes that no ring could be made. Where the probe could make one, that is news.
+func (u *ringUse) refused(err error) {
+	if u.probe() == nil {
+		u.failed(err)
+	}
+}
+
 // failed ends the use of rings in the process. The first to report it is the one that logs it.
 func (u *ringUse) failed(err error) {
 	err = fmt.Errorf("netpoll: io_uring failed: %w", err)

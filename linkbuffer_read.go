@@ -409,6 +409,10 @@ func (b *LinkBuffer) GetBytes(p [][]byte) (vs [][]byte) {
 	return vs
 }
 
+// forsakeFirst is for memory that something outside may read for ever: the block with the first readable bytes, which is
+// one of this package, is never used again.
+func (b *LinkBuffer) forsakeFirst() { b.first().blk.refs.Or(keptForUser) }
+
 // ownsAll reports whether every readable byte is in memory of this package, none in memory that the user passed to
 // WriteBinary, WriteString or WriteDirect.
 func (b *LinkBuffer) ownsAll() bool {

@@ -129,6 +129,7 @@ func (e *executor) worth(n int) bool {
 		ring, err := e.make()
 		if err != nil {
 			e.refused = true
+			e.rules.refused(err)
 			return false
 		}
 		e.ring = ring

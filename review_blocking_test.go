@@ -1,3 +1,5 @@
+//go:build linux && !netconn
+
 package netpoll_test
 
 // A descriptor whose mode somebody else has changed.

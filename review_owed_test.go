@@ -1,3 +1,5 @@
+//go:build linux && !netconn
+
 package netpoll
 
 // Output that is left to the poller, in the moments that only the inside can hold still.
@@ -68,8 +70,8 @@ func (s *stuckTransport) rearm() error {
 	return nil
 }
 
-// owing returns a connection that owes "owed", and its transport, which is full.
-func owing(t *testing.T) (*connection, *stuckTransport) {
+// owingPeer returns a connection that owes "owed", and its transport, which is full.
+func owingPeer(t *testing.T) (*connection, *stuckTransport) {
 	t.Helper()
 	conn, _ := fdConnection(t)
 	c := inner(conn)
@@ -108,7 +110,7 @@ func TestRoomReportedWhileAnotherSendsIsNotMissed(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, stuck := owing(t)
+			conn, stuck := owingPeer(t)
 			require.NoError(t, conn.SetWriteTimeout(time.Nanosecond))
 			conn.direct = true
 			reported := false
@@ -129,7 +131,7 @@ func TestRoomReportedWhileAnotherSendsIsNotMissed(t *testing.T) {
 
 // What a Flush could not send in time stays where it is, also when the poller still owed what came before.
 func TestPollerSendsNothingOfAFlushThatTimedOut(t *testing.T) {
-	c, stuck := owing(t)
+	c, stuck := owingPeer(t)
 	c.peerGone(0, true) // so that the poller may be left nothing more
 	_, err := c.WriteString("mine")
 	require.NoError(t, err)
@@ -155,7 +157,7 @@ func TestPassedWriteDeadlineLeavesNothingToThePoller(t *testing.T) {
 
 // A deadline is for calls. What was flushed before it passed is sent, even if the connection is closed after it.
 func TestPassedWriteDeadlineDropsNothingThatWasFlushed(t *testing.T) {
-	c, stuck := owing(t)
+	c, stuck := owingPeer(t)
 	require.NoError(t, c.SetWriteDeadline(time.Unix(1, 0)))
 	require.NoError(t, c.Close())
 	<-time.After(50 * time.Millisecond) // to see that nothing happens
@@ -168,7 +170,7 @@ func TestPassedWriteDeadlineDropsNothingThatWasFlushed(t *testing.T) {
 // Owed output that was lost is an error of every later call, which keeps nothing, and of the Close.
 func TestLostOutputIsReportedAndLeavesNoMemory(t *testing.T) {
 	for _, want := range []syscall.Errno{syscall.EPIPE, syscall.ECONNRESET, syscall.EIO} {
-		c, stuck := owing(t)
+		c, stuck := owingPeer(t)
 		stuck.failure = want
 		c.sendOwed()
 		require.False(t, c.life.load().has(bitOwed))
@@ -193,15 +195,4 @@ func TestFdIsGivenOutAfterWhatWasFlushed(t *testing.T) {
 	got, err := io.ReadAll(fdReader(peer))
 	require.NoError(t, err)
 	require.Equal(t, "first", string(got))
-}
-
-// fdReader reads from a blocking descriptor.
-type fdReader int
-
-func (fd fdReader) Read(p []byte) (int, error) {
-	n, err := unix.Read(int(fd), p)
-	if n == 0 && err == nil {
-		return 0, io.EOF
-	}
-	return max(n, 0), err
 }

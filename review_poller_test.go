@@ -1,3 +1,5 @@
+//go:build linux && !netconn
+
 package netpoll
 
 // Pollers and their executor, in the moments that only the inside can hold still.

@@ -1,3 +1,5 @@
+//go:build linux && !netconn
+
 package netpoll
 
 // Batches of replies and of ends at once: what was flushed arrives, in order, before the end.

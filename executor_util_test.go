@@ -1,0 +1,371 @@
+//go:build linux && !netconn
+
+package netpoll
+
+// What the white-box tests of the batch executor share: a poller of their own that a test can hold still, connections
+// on it, and a ring that injects faults.
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/uring"
+)
+
+// patience is how long these tests wait for what must happen. Only a failing test waits that long.
+const patience = 20 * time.Second
+
+// soon waits until cond holds, or ends the test.
+func soon(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for pause := 50 * time.Microsecond; !cond(); pause = min(2*pause, 5*time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// helmsman is a fresh poller, the only one of the process until the test ends, with a descriptor through which the test
+// acts on its goroutine.
+type helmsman struct {
+	*poller
+	t     testing.TB
+	bell  int // written to make the poller call do
+	watch watch
+	drain int
+	calls chan func() // to run on the poll goroutine
+}
+
+// newHelmsman returns a poller in the mode of NETPOLL_IOURING.
+func newHelmsman(t testing.TB) *helmsman {
+	t.Helper()
+	p, err := newPoller(pollers.drop)
+	require.NoError(t, err)
+	old := pollers.current.Swap(&[]*poller{p})
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	h := &helmsman{poller: p, t: t, bell: fds[0], drain: fds[1], calls: make(chan func(), 64)}
+	require.NoError(t, h.watch.open(p, h.drain, h, evRead))
+	t.Cleanup(func() {
+		h.watch.close()
+		unix.Close(fds[0])
+		unix.Close(fds[1])
+		list := pollers.current.Swap(old)
+		if list != nil {
+			for _, q := range *list {
+				q.retire()
+				waitClosed(t, q.done, "the end of a poller")
+			}
+		}
+	})
+	return h
+}
+
+// waitClosed waits until ch is closed.
+func waitClosed(t testing.TB, ch <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-ch:
+	case <-time.After(patience):
+		t.Fatalf("waited in vain for %s", what)
+	}
+}
+
+// onPoll implements pollHandler.
+func (h *helmsman) onPoll(pollEvent, *batch) {
+	var b [64]byte
+	n, _ := unix.Read(h.drain, b[:])
+	for range n {
+		(<-h.calls)()
+	}
+}
+
+// post makes f run on the poll goroutine, in a batch, where no handlers run. It does not wait.
+func (h *helmsman) post(f func()) {
+	h.calls <- f
+	if _, err := unix.Write(h.bell, []byte{1}); err != nil {
+		h.t.Errorf("post to the poller: %v", err)
+	}
+}
+
+// do is post and waits until f has run.
+func (h *helmsman) do(f func()) {
+	h.t.Helper()
+	done := make(chan struct{})
+	h.post(func() { defer close(done); f() })
+	waitClosed(h.t, done, "the poller")
+}
+
+// hold stops the poller in the middle of a batch, with its send queue open: it will look at the queue when release is
+// called, at the latest at the end of the test.
+func (h *helmsman) hold() (release func()) {
+	h.t.Helper()
+	held, goOn := make(chan struct{}), make(chan struct{})
+	h.post(func() { close(held); <-goOn })
+	waitClosed(h.t, held, "the poller to stop")
+	h.sends.setOpen()
+	release = sync.OnceFunc(func() { close(goOn) })
+	h.t.Cleanup(release)
+	return release
+}
+
+// settle returns when the poller has handled all that was reported to it before, and has sent what was queued.
+func (h *helmsman) settle() {
+	h.t.Helper()
+	for range 2 {
+		h.do(func() {})
+	}
+}
+
+// rings makes the poller use ring, or one made by make, in the given mode, and returns its rules.
+func (h *helmsman) rings(mode string, make func() (ring, error)) (rules *ringUse) {
+	h.t.Helper()
+	rules = newRingUse(mode, func() error { return nil })
+	h.do(func() {
+		h.exec.close()
+		h.exec.rules, h.exec.make, h.exec.refused = rules, make, false
+	})
+	return rules
+}
+
+// connect returns a connection on the poller and its peer, which is one of package net with a deadline.
+func (h *helmsman) connect(network string) (c *connection, peer net.Conn) {
+	h.t.Helper()
+	var conn Connection
+	if network == "unix" {
+		conn, peer = connectPair(h.t)
+	} else {
+		conn, peer = connectTCP(h.t)
+	}
+	h.t.Cleanup(func() { conn.Close(); peer.Close() })
+	require.NoError(h.t, peer.SetDeadline(time.Now().Add(2*patience)))
+	require.NoError(h.t, conn.SetReadTimeout(patience))
+	return inner(conn), peer
+}
+
+func connectTCP(t testing.TB) (conn Connection, peer net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	conn, err = DialConnection("tcp", ln.Addr().String(), patience)
+	require.NoError(t, err)
+	peer, err = ln.Accept()
+	require.NoError(t, err)
+	return conn, peer
+}
+
+func connectPair(t testing.TB) (conn Connection, peer net.Conn) {
+	t.Helper()
+	fd, other := GetSysFdPairs()
+	require.GreaterOrEqual(t, fd, 0)
+	f := os.NewFile(uintptr(other), "peer")
+	defer f.Close()
+	peer, err := net.FileConn(f)
+	require.NoError(t, err)
+	conn, err = NewFDConnection(fd)
+	require.NoError(t, err)
+	return conn, peer
+}
+
+// overBoth runs a test over TCP and over Unix sockets.
+func overBoth(t *testing.T, f func(t *testing.T, network string)) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) { f(t, network) })
+	}
+}
+
+// put flushes s, which must not fail.
+func put(t testing.TB, c *connection, s string) {
+	t.Helper()
+	_, err := c.WriteString(s)
+	require.NoError(t, err)
+	require.NoError(t, c.Flush())
+}
+
+// putOwed flushes s and requires that it was left to the poller.
+func putOwed(t testing.TB, c *connection, s string) {
+	t.Helper()
+	put(t, c, s)
+	require.True(t, c.life.load().has(bitOwed), "sent at once: %v", c.life.load())
+}
+
+// get reads exactly what is expected.
+func get(t testing.TB, r io.Reader, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	_, err := io.ReadFull(r, got)
+	require.NoError(t, err)
+	if !bytes.Equal(got, []byte(want)) { // require.Equal prints all of it
+		t.Fatalf("got %.80q…, want %.80q…", got, want)
+	}
+}
+
+// getEnd reads exactly what is expected, and the end of the stream.
+func getEnd(t testing.TB, r io.Reader, want string) {
+	t.Helper()
+	get(t, r, want)
+	rest, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.Empty(t, rest)
+}
+
+// fill makes the socket of c full, past the connection, and returns what it took.
+func fill(t testing.TB, c *connection) (filler string) {
+	t.Helper()
+	var all bytes.Buffer
+	chunk := bytes.Repeat([]byte("f"), 4<<10)
+	for {
+		n, err := unix.Write(c.Fd(), chunk)
+		if err == unix.EAGAIN {
+			if len(chunk) == 1 {
+				return all.String()
+			}
+			chunk = chunk[:1]
+			continue
+		}
+		require.NoError(t, err)
+		all.Write(chunk[:n])
+	}
+}
+
+// released waits until c has been released.
+func released(t testing.TB, c *connection) {
+	t.Helper()
+	soon(t, "the connection is released", func() bool { return c.life.load().phase() == phaseClosed })
+}
+
+// noOneInside requires that no reference of c is held but the connection's own.
+func noOneInside(t testing.TB, c *connection) {
+	t.Helper()
+	soon(t, "nobody is inside", func() bool { return c.life.load().refs() == 1 })
+	require.False(t, c.life.load().has(bitOwed|bitSending|bitFlushing|bitProducing), "%v", c.life.load())
+}
+
+// operation is one that a fake ring is asked to do.
+type operation struct {
+	send bool
+	fd   int
+	p    []byte
+	tag  uint64
+}
+
+// plain does the operation as the kernel does.
+func (o operation) plain() int32 {
+	for {
+		var n int
+		var err error
+		if o.send {
+			ioOrder.Add(1)
+			n, err = unix.SendmsgN(o.fd, o.p, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		} else {
+			n, _, err = unix.Recvfrom(o.fd, o.p, unix.MSG_DONTWAIT)
+			ioOrder.Load()
+		}
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return -int32(err.(syscall.Errno))
+		}
+		return int32(n)
+	}
+}
+
+// fakeRing does what a ring does, one operation at a time, where its script says nothing else. It is used by the
+// goroutine that has the helm; the counters may be read by any.
+type fakeRing struct {
+	size   int
+	script func(o operation) (res int32) // nil: plain
+	broken func(submit, at int) error    // asked before each operation of each Submit; nil: never
+	ops    []operation                   // queued
+	armed  atomic.Bool                   // for scripts
+	failed error                         // what broke it
+
+	submits atomic.Int64 // with at least one operation
+	sends   atomic.Int64 // operations done
+	recvs   atomic.Int64
+	largest atomic.Int64 // most operations of one Submit
+	closed  atomic.Int64
+}
+
+func (f *fakeRing) queue(o operation) bool {
+	if f.failed != nil || len(f.ops) == f.size {
+		return false
+	}
+	f.ops = append(f.ops, o)
+	return true
+}
+
+func (f *fakeRing) Recv(fd int, p []byte, tag uint64) bool {
+	return f.queue(operation{false, fd, p, tag})
+}
+func (f *fakeRing) Send(fd int, p []byte, tag uint64) bool {
+	return f.queue(operation{true, fd, p, tag})
+}
+func (f *fakeRing) Cap() int     { return f.size }
+func (f *fakeRing) Len() int     { return len(f.ops) }
+func (f *fakeRing) Close() error { f.closed.Add(1); return nil }
+
+// Submit does all that is queued and then delivers, as package uring promises.
+func (f *fakeRing) Submit(done func(tag uint64, res int32)) error {
+	ops := f.ops
+	f.ops = nil
+	if len(ops) > 0 {
+		f.submits.Add(1)
+		f.largest.Store(max(f.largest.Load(), int64(len(ops))))
+	}
+	results := make([]int32, len(ops))
+	for i, o := range ops {
+		if f.failed == nil && f.broken != nil {
+			f.failed = f.broken(int(f.submits.Load()), i)
+		}
+		results[i] = f.execute(o)
+	}
+	for i, o := range ops {
+		done(o.tag, results[i])
+	}
+	return f.failed
+}
+
+func (f *fakeRing) execute(o operation) int32 {
+	if f.failed != nil {
+		return uring.NotExecuted
+	}
+	if o.send {
+		f.sends.Add(1)
+	} else {
+		f.recvs.Add(1)
+	}
+	if f.script == nil {
+		return o.plain()
+	}
+	return f.script(o)
+}
+
+// echoOn makes c send back what it receives, in small flushes that can be left to the poller.
+func echoOn(t testing.TB, c *connection) {
+	t.Helper()
+	require.NoError(t, c.SetOnRequest(echoAll))
+}
+
+// quietLog collects what the library logs until the test ends.
+func quietLog(t testing.TB) *lockedBuffer {
+	t.Helper()
+	log := new(lockedBuffer)
+	SetLoggerOutput(log)
+	t.Cleanup(func() { SetLoggerOutput(os.Stderr) })
+	return log
+}

@@ -1,0 +1,290 @@
+//go:build linux && !netconn
+
+package netpoll
+
+// The end of a connection that owes bytes: whoever ends it, and however slow the peer reads, it gets what was flushed;
+// and if it cannot get it, the connection does not stay for ever.
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+const debt = "flushed before the end"
+
+// owing returns a connection that owes debt to a peer whose socket is full of filler, while its poller waits for room.
+func owing(t *testing.T) (h *helmsman, c *connection, peer net.Conn, filler string) {
+	t.Helper()
+	h = newHelmsman(t)
+	c, peer = h.connect("unix")
+	filler = fill(t, c)
+	release := h.hold()
+	putOwed(t, c, debt)
+	release()
+	h.settle()
+	require.True(t, c.life.load().has(bitOwed), "sent, though the socket was full: %v", c.life.load())
+	require.True(t, c.wantWrite.Load())
+	return h, c, peer, filler
+}
+
+// countCloses counts the calls of the close callbacks.
+func countCloses(t *testing.T, c *connection) *atomic.Int32 {
+	t.Helper()
+	n := new(atomic.Int32)
+	require.NoError(t, c.AddCloseCallback(func(Connection) error { n.Add(1); return nil }))
+	return n
+}
+
+func TestCloseSendsWhatIsQueued(t *testing.T) {
+	overBoth(t, func(t *testing.T, network string) {
+		h := newHelmsman(t)
+		c, peer := h.connect(network)
+		closes := countCloses(t, c)
+		_ = h.hold()
+		putOwed(t, c, debt)
+		_, err := c.WriteString("never flushed")
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		require.ErrorIs(t, c.Flush(), ErrConnClosed)
+		require.NoError(t, c.Close())
+		getEnd(t, peer, debt)
+		released(t, c)
+		require.EqualValues(t, 1, closes.Load())
+	})
+}
+
+func TestCloseLingersUntilASlowPeerHasAll(t *testing.T) {
+	h, c, peer, filler := owing(t)
+	closes := countCloses(t, c)
+	require.NoError(t, c.Close())
+	require.Equal(t, phaseClosing, c.life.load().phase(), "it still owes")
+	require.Zero(t, closes.Load(), "the descriptor is still in use")
+	var got bytes.Buffer
+	for { // a little at a time
+		n, err := io.CopyN(&got, peer, 10_000)
+		if err == io.EOF {
+			break
+		}
+		require.NoError(t, err, "after %d bytes", n)
+		h.settle()
+	}
+	require.True(t, filler+debt == got.String(), "got %d bytes, want %d", got.Len(), len(filler+debt))
+	released(t, c)
+	soon(t, "the close callback", func() bool { return closes.Load() == 1 })
+}
+
+func TestCloseWriteEndsTheStreamBehindWhatIsQueued(t *testing.T) {
+	overBoth(t, func(t *testing.T, network string) {
+		h := newHelmsman(t)
+		c, peer := h.connect(network)
+		release := h.hold()
+		putOwed(t, c, debt)
+		require.NoError(t, c.CloseWrite())
+		require.ErrorIs(t, c.Flush(), syscall.EPIPE)
+		getEnd(t, peer, debt)
+		release()
+		_, err := io.WriteString(peer, "the other direction goes on")
+		require.NoError(t, err)
+		s, err := c.ReadString(len("the other direction goes on"))
+		require.NoError(t, err)
+		require.Equal(t, "the other direction goes on", s)
+		noOneInside(t, c)
+	})
+}
+
+func TestCloseWriteWithAFullSocketEndsTheStreamWhenAllIsSent(t *testing.T) {
+	_, c, peer, filler := owing(t)
+	require.NoError(t, c.CloseWrite())
+	_, err := c.WriteString("too late")
+	require.NoError(t, err)
+	require.ErrorIs(t, c.Flush(), syscall.EPIPE)
+	getEnd(t, peer, filler+debt)
+	noOneInside(t, c)
+	_, err = c.WriteString("too late")
+	require.NoError(t, err)
+	require.ErrorIs(t, c.Flush(), syscall.EPIPE)
+	require.Zero(t, c.out.Len(), "what was too late is dropped")
+}
+
+func TestDetachHandsOverBehindWhatIsQueued(t *testing.T) {
+	overBoth(t, func(t *testing.T, network string) {
+		h := newHelmsman(t)
+		c, peer := h.connect(network)
+		fd := c.Fd()
+		_ = h.hold()
+		putOwed(t, c, debt)
+		require.NoError(t, c.Detach())
+		_, err := unix.Write(fd, []byte(" and the new owner's"))
+		require.NoError(t, err)
+		require.NoError(t, unix.Close(fd))
+		getEnd(t, peer, debt+" and the new owner's")
+		released(t, c)
+	})
+}
+
+func TestDetachWaitsUntilAFullSocketHasWhatIsOwed(t *testing.T) {
+	_, c, peer, filler := owing(t)
+	fd := c.Fd()
+	result := make(chan error, 1)
+	go func() { result <- c.Detach() }()
+	soon(t, "Detach has begun", func() bool { return c.life.load().phase() >= phaseClosing })
+	require.Empty(t, result, "the poller still sends")
+	get(t, peer, filler+debt)
+	require.NoError(t, await(t, result, "Detach"))
+	_, err := unix.Write(fd, []byte("new owner"))
+	require.NoError(t, err)
+	require.NoError(t, unix.Close(fd))
+	getEnd(t, peer, "new owner")
+}
+
+func TestIdleLimitSendsWhatIsOwed(t *testing.T) {
+	_, c, peer, filler := owing(t)
+	require.NoError(t, c.SetIdleLimit(20*time.Millisecond))
+	soon(t, "the idle limit closes", func() bool { return c.life.load().phase() >= phaseClosing })
+	require.Equal(t, causeIdle, c.life.load().cause())
+	getEnd(t, peer, filler+debt)
+	released(t, c)
+}
+
+// A peer that takes nothing is given up after the write timeout.
+func TestCloseGivesUpAPeerThatTakesNothing(t *testing.T) {
+	_, c, peer, filler := owing(t)
+	closes := countCloses(t, c)
+	require.NoError(t, c.SetWriteTimeout(20*time.Millisecond))
+	require.NoError(t, c.Close())
+	released(t, c)
+	soon(t, "the close callback", func() bool { return closes.Load() == 1 })
+	getEnd(t, peer, filler)
+}
+
+// One that has taken something since is waited for.
+func TestCloseWaitsOnForAPeerThatTakesSomething(t *testing.T) {
+	_, c, peer, filler := owing(t)
+	require.NoError(t, c.Close())
+	c.checkLinger(c.out.consumed()-1, time.Millisecond)
+	require.True(t, c.life.load().has(bitOwed), "given up though something was taken since")
+	getEnd(t, peer, filler+debt)
+	released(t, c)
+}
+
+// A Flush that waits for room when its connection is closed fails; what was owed before it is sent, and what it would
+// have sent is not.
+func TestCloseDuringAFlushSendsOnlyWhatWasOwed(t *testing.T) {
+	_, c, peer, filler := owing(t)
+	large := bytes.Repeat([]byte("x"), BinaryInplaceThreshold+1)
+	_, err := c.WriteBinary(large)
+	require.NoError(t, err)
+	result := make(chan error, 1)
+	go func() { result <- c.Flush() }()
+	soon(t, "Flush waits", func() bool { return c.writing.waiting.Load() != nil })
+	require.NoError(t, c.Close())
+	require.ErrorIs(t, await(t, result, "Flush"), ErrConnClosed)
+	clear(large) // the user's again
+	getEnd(t, peer, filler+debt)
+	released(t, c)
+}
+
+func TestFlushThatTimesOutLeavesOnlyWhatWasOwedToThePoller(t *testing.T) {
+	h, c, peer, filler := owing(t)
+	large := strings.Repeat("x", BinaryInplaceThreshold+1)
+	_, err := c.WriteString(large)
+	require.NoError(t, err)
+	require.NoError(t, c.SetWriteTimeout(20*time.Millisecond))
+	require.ErrorIs(t, c.Flush(), ErrWriteTimeout)
+	get(t, peer, filler+debt)
+	noOneInside(t, c)
+	h.settle()
+	require.Equal(t, len(large), c.out.Len(), "sent behind the back of its user")
+	_, err = c.WriteString(" and more")
+	require.NoError(t, err)
+	require.NoError(t, c.SetWriteTimeout(0))
+	require.NoError(t, c.Flush())
+	get(t, peer, large+" and more")
+}
+
+func TestWriteDeadlineHoldsForAFlushBehindWhatIsOwed(t *testing.T) {
+	_, c, peer, filler := owing(t)
+	_, err := c.WriteString("small")
+	require.NoError(t, err)
+	require.NoError(t, c.SetWriteDeadline(time.Now().Add(20*time.Millisecond)))
+	require.ErrorIs(t, c.Flush(), os.ErrDeadlineExceeded)
+	n, err := c.Write([]byte("argument"))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.Zero(t, n)
+	get(t, peer, filler+debt)
+	noOneInside(t, c)
+	require.NoError(t, c.SetWriteDeadline(time.Time{}))
+	require.NoError(t, c.Flush())
+	get(t, peer, "small")
+}
+
+// requireBroken requires that the connection says that what it flushed did not arrive, again and again, and that what
+// is flushed into it does not pile up.
+func requireBroken(t *testing.T, c *connection) {
+	t.Helper()
+	for range 3 {
+		_, err := c.WriteString("more")
+		require.NoError(t, err)
+		err = c.Flush()
+		require.True(t, isReset(err), "Flush returned %v", err)
+		_, err = c.Write([]byte("more"))
+		require.True(t, isReset(err), "Write returned %v", err)
+		require.Zero(t, c.out.Len(), "what can never be sent is kept")
+	}
+}
+
+func isReset(err error) bool {
+	no := asErrno(err)
+	return no == syscall.ECONNRESET || no == syscall.EPIPE
+}
+
+func TestPeerThatResetsWithSendsQueuedIsReported(t *testing.T) {
+	h := newHelmsman(t)
+	c, peer := h.connect("tcp")
+	var disconnects atomic.Int32
+	require.NoError(t, c.SetOnDisconnect(func(_ context.Context, _ Connection) { disconnects.Add(1) }))
+	closes := countCloses(t, c)
+	release := h.hold()
+	putOwed(t, c, debt)
+	require.NoError(t, peer.(*net.TCPConn).SetLinger(0))
+	require.NoError(t, peer.Close())
+	release()
+	soon(t, "the reset is noticed", func() bool { return !c.IsActive() })
+	noOneInside(t, c)
+	requireBroken(t, c)
+	_, err := c.ReadString(1)
+	require.ErrorIs(t, err, ErrConnClosed)
+	soon(t, "OnDisconnect", func() bool { return disconnects.Load() == 1 })
+	require.NoError(t, c.Close())
+	released(t, c)
+	require.EqualValues(t, 1, closes.Load())
+	require.EqualValues(t, 1, disconnects.Load())
+}
+
+func TestPeerThatGoesWhileTheSocketIsFullIsReported(t *testing.T) {
+	_, c, peer, _ := owing(t)
+	require.NoError(t, peer.Close())
+	soon(t, "the end is noticed", func() bool { return !c.IsActive() && !c.life.load().has(bitOwed) })
+	noOneInside(t, c)
+	requireBroken(t, c)
+	require.NoError(t, c.Close())
+	released(t, c)
+}
+
+func TestCloseDoesNotWaitForAPeerThatIsGone(t *testing.T) {
+	_, c, peer, _ := owing(t)
+	require.NoError(t, c.Close())
+	require.NoError(t, peer.Close())
+	released(t, c)
+}

@@ -1,0 +1,243 @@
+//go:build linux && !netconn
+
+package netpoll
+
+// Moments between two steps of owing that a test from outside hits once in a million times, and the inside can hold
+// still.
+
+import (
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// dripping is a transport that takes as many bytes as it is allowed to, and runs a function at each rearm.
+type dripping struct {
+	transport
+	allowed atomic.Int64
+	rearmed func() // nil: nothing
+}
+
+func (d *dripping) send(v *vector) (int, error) {
+	allowed := int(d.allowed.Load())
+	if allowed == 0 {
+		return 0, errWouldBlock
+	}
+	v.limit(allowed)
+	n, err := d.transport.send(v)
+	d.allowed.Add(-int64(n))
+	return n, err
+}
+
+func (d *dripping) rearm() error {
+	if f := d.rearmed; f != nil {
+		d.rearmed = nil
+		f()
+	}
+	return d.transport.rearm()
+}
+
+// dripped returns a connection that owes debt over a transport that takes nothing. The real poller is held: what it
+// would do the test does.
+func dripped(t *testing.T) (c *connection, d *dripping, read func(want string)) {
+	t.Helper()
+	h := newHelmsman(t)
+	c, peer := h.connect("unix")
+	d = &dripping{transport: c.transport}
+	h.do(func() { c.transport = d })
+	_ = h.hold()
+	putOwed(t, c, debt)
+	c.sendOwed()
+	require.True(t, c.wantWrite.Load())
+	return c, d, func(want string) { t.Helper(); get(t, peer, want) }
+}
+
+// roomBetween makes the poller report room for everything while the caller makes ready to leave with the debt unpaid,
+// which is when the poller cannot send, because the caller still holds the sending.
+func roomBetween(c *connection, d *dripping) {
+	d.rearmed = func() {
+		d.allowed.Store(1 << 20)
+		c.onPoll(evWrite, nil)
+	}
+}
+
+// Room that is reported while somebody who could not send is about to leave is used all the same.
+func TestRoomReportedWhileTheSenderLeavesIsUsed(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		leave func(t *testing.T, c *connection, d *dripping)
+	}{
+		{"CloseWrite", func(t *testing.T, c *connection, d *dripping) {
+			roomBetween(c, d)
+			require.NoError(t, c.CloseWrite())
+		}},
+		{"Close", func(t *testing.T, c *connection, d *dripping) {
+			roomBetween(c, d)
+			require.NoError(t, c.Close())
+		}},
+		{"File", func(t *testing.T, c *connection, d *dripping) {
+			roomBetween(c, d)
+			f, err := c.File()
+			require.NoError(t, err)
+			require.NoError(t, f.Close())
+		}},
+		{"poller's send", func(t *testing.T, c *connection, d *dripping) {
+			roomBetween(c, d)
+			c.sendOwed()
+		}},
+		{"Flush that fails", func(t *testing.T, c *connection, d *dripping) {
+			require.NoError(t, c.SetWriteDeadline(time.Now().Add(-time.Second)))
+			_, err := c.WriteString("not sent")
+			require.NoError(t, err)
+			roomBetween(c, d)
+			require.ErrorIs(t, c.Flush(), ErrWriteTimeout)
+		}},
+		{"RawConn.Write that fails", func(t *testing.T, c *connection, d *dripping) {
+			require.NoError(t, c.SetWriteDeadline(time.Now().Add(-time.Second)))
+			roomBetween(c, d)
+			require.ErrorIs(t, rawConn{c}.Write(func(uintptr) bool { return true }), ErrWriteTimeout)
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, d, read := dripped(t)
+			tc.leave(t, c, d)
+			require.False(t, c.life.load().has(bitOwed), "nobody will ever send it: %v", c.life.load())
+			read(debt)
+		})
+	}
+}
+
+// What is owed goes out in as many pieces as the transport takes.
+func TestOwedBytesGoOutPieceByPiece(t *testing.T) {
+	c, d, read := dripped(t)
+	for range len(debt) {
+		require.True(t, c.life.load().has(bitOwed))
+		d.allowed.Store(1)
+		c.onPoll(evWrite, nil)
+	}
+	read(debt)
+	noOneInside(t, c)
+}
+
+// The poller may look at its queue late: a connection that has paid meanwhile is left alone.
+func TestQueuedConnectionThatHasPaidIsLeftAlone(t *testing.T) {
+	h := newHelmsman(t)
+	c, peer := h.connect("unix")
+	release := h.hold()
+	putOwed(t, c, "queued ")
+	_, err := c.Write([]byte("sent "))
+	require.NoError(t, err)
+	_, err = c.WriteString("not flushed")
+	require.NoError(t, err)
+	release()
+	h.settle()
+	get(t, peer, "queued sent ")
+	require.NoError(t, c.Close())
+	getEnd(t, peer, "")
+}
+
+// A Flush that may not be left to the poller after all is no debt: when it fails nobody sends its bytes later.
+func TestFlushThatCouldNotBeOwedIsNotOwed(t *testing.T) {
+	c, d, read := dripped(t)
+	c.wantWrite.Store(false) // as before the poller has tried to send
+	require.NoError(t, c.SetWriteTimeout(10*time.Millisecond))
+	c.peerGone(0, false) // the peer has ended its side: owing is over
+	_, err := c.WriteString(" small")
+	require.NoError(t, err)
+	require.ErrorIs(t, c.Flush(), ErrWriteTimeout)
+	d.allowed.Store(1 << 20)
+	c.onPoll(evWrite, nil)
+	read(debt)
+	require.False(t, c.life.load().has(bitOwed))
+	require.Equal(t, len(" small"), c.out.Len(), "sent behind the back of its user")
+}
+
+// The linger's timer finds somebody sending, who then gets stuck: the connection is given up all the same.
+func TestLingerGivesUpThoughSomebodyIsSending(t *testing.T) {
+	c, _, _ := dripped(t)
+	require.NoError(t, c.Close())
+	require.True(t, c.life.enterSending())
+	c.checkLinger(c.out.consumed(), time.Second)
+	c.endSending()
+	released(t, c)
+}
+
+// A poller that fails sends nothing any more. What its connections owe is forgotten at once, and said to be lost.
+func TestFailedPollerForgetsWhatItOwes(t *testing.T) {
+	for _, flushing := range []bool{false, true} {
+		t.Run(map[bool]string{false: "alone", true: "with a Flush that waits"}[flushing], func(t *testing.T) {
+			quietLog(t)
+			h, c, _, _ := owing(t)
+			result := make(chan error, 1)
+			if flushing {
+				_, err := c.WriteBinary([]byte(strings.Repeat("x", BinaryInplaceThreshold+1)))
+				require.NoError(t, err)
+				go func() { result <- c.Flush() }()
+				soon(t, "Flush waits", func() bool { return c.writing.waiting.Load() != nil })
+			}
+			h.fail()
+			released(t, c)
+			if flushing {
+				require.ErrorIs(t, await(t, result, "Flush"), ErrConnClosed)
+			}
+			require.ErrorIs(t, c.Flush(), ErrConnClosed)
+		})
+	}
+}
+
+// What is queued when the poller fails is sent if there is room, and the ring that may be used for it is closed.
+func TestFailingPollerSendsItsQueue(t *testing.T) {
+	quietLog(t)
+	h := newHelmsman(t)
+	var made []*fakeRing
+	h.rings("always", func() (ring, error) {
+		r := &fakeRing{size: 8}
+		made = append(made, r)
+		return r, nil
+	})
+	c, peer := h.connect("tcp")
+	release := h.hold()
+	putOwed(t, c, debt)
+	h.spoil()
+	release()
+	waitClosed(t, h.done, "the poller's failure")
+	getEnd(t, peer, debt)
+	released(t, c)
+	for i, r := range made {
+		require.EqualValues(t, 1, r.closed.Load(), "ring %d of %d", i, len(made))
+	}
+}
+
+// Nothing is left to a poller that has ended: it would never look.
+func TestEndedPollerTakesNoSends(t *testing.T) {
+	p, err := newPoller(nil)
+	require.NoError(t, err)
+	p.sends.setOpen()
+	p.retire()
+	waitClosed(t, p.done, "the end of the poller")
+	p.sends.mu.Lock()
+	defer p.sends.mu.Unlock()
+	require.False(t, p.sends.open)
+}
+
+// fail makes the poller fail.
+func (h *helmsman) fail() {
+	h.t.Helper()
+	h.spoil()
+	h.sel.interrupt()
+	waitClosed(h.t, h.done, "the poller's failure")
+}
+
+// spoil puts another file in the place of the poller's queue: the next look fails.
+func (h *helmsman) spoil() {
+	h.t.Helper()
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	require.NoError(h.t, err)
+	defer unix.Close(null)
+	require.NoError(h.t, unix.Dup3(null, h.sel.epfd, unix.O_CLOEXEC))
+}
