@@ -27,9 +27,16 @@ func (r *recorder) onPoll(ev pollEvent) {
 		var buf [256]byte
 		_, _ = unix.Read(r.drain, buf[:])
 	}
-	select {
-	case r.events <- ev:
-	default: // nobody takes what is reported again and again
+	for {
+		select {
+		case r.events <- ev:
+			return
+		default:
+		}
+		select {
+		case <-r.events: // nobody has taken what is reported again and again
+		default:
+		}
 	}
 }
 
