@@ -227,7 +227,7 @@ func (a *acceptor) tryAgain() {
 func (s *server) stall(a *acceptor) {
 	a.stalled.Store(true)
 	s.stalled = append(s.stalled, a)
-	_ = a.watch.follow(a)
+	_ = a.watch.follow()
 }
 
 // unstall undoes stall. The caller holds mu.
@@ -240,7 +240,7 @@ func (s *server) unstall(a *acceptor) {
 		a.retry.Stop() // if it is too late for that, a later stall ends a little early
 		a.retry = nil
 	}
-	_ = a.watch.follow(a)
+	_ = a.watch.follow()
 }
 
 // without returns list with a removed.

@@ -45,7 +45,7 @@ func (r *recorder) interest() pollEvent { return r.wants }
 // set changes what is watched for.
 func (r *recorder) set(ev pollEvent) error {
 	r.wants = ev
-	return r.watch.follow(r)
+	return r.watch.follow()
 }
 
 func (r *recorder) next(t *testing.T) pollEvent {

@@ -18,18 +18,23 @@ const maxTransfer = 1 << 30
 type socket struct {
 	sysfd int
 	watch watch
-	sink  sink
 }
 
 var _ transport = (*socket)(nil)
 
 func (s *socket) start(to sink) error {
-	s.sink = to
 	prepareSocket(s.sysfd)
-	return s.watch.openAny(s.sysfd, to, to.interest())
+	asked := to.interest()
+	if err := s.watch.openAny(s.sysfd, to, asked); err != nil {
+		return err
+	}
+	if to.interest() != asked { // a rearm may have come before there was a watch
+		return s.rearm()
+	}
+	return nil
 }
 
-func (s *socket) rearm() error { return s.watch.follow(s.sink) }
+func (s *socket) rearm() error { return s.watch.follow() }
 
 func (s *socket) stop() { s.watch.close() }
 
