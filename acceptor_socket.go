@@ -28,7 +28,7 @@ func (d *acceptWatch) open() error {
 }
 
 // follow implements acceptDoor.
-func (d *acceptWatch) follow() { _ = d.watch.follow(d) }
+func (d *acceptWatch) follow() { _ = d.watch.follow() }
 
 // close implements acceptDoor.
 func (d *acceptWatch) close() { d.watch.close() }

@@ -28,7 +28,7 @@ type socketInfo struct {
 // newSocketConnection makes a connection that owns s.fd. It must then be prepared and started, or closed.
 func newSocketConnection(s socketInfo) *connection {
 	c := newConnection(s.network)
-	c.common.sysfd, c.common.sink = s.fd, c
+	c.common.sysfd = s.fd
 	c.transport = &c.common
 	c.localAddr = s.local
 	c.remoteAP = s.remoteAP

@@ -78,7 +78,7 @@
 //	waiter.go                        how a goroutine waits, timeouts and deadlines
 //	poll.go, poll_set.go             a poller, and the set of them
 //	poll_slot.go                     how an event finds what it is for
-//	poll_linux.go                    epoll
+//	poll_linux.go, poll_bsd.go       epoll, kqueue
 //	linkbuffer*.go, block.go         the buffers and their memory
 //	readwriter.go                    Reader and Writer, and adapters from and to package io
 //	memdebug.go                      finding uses of memory after its Release

@@ -235,16 +235,16 @@ func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
 	}
 }
 
-// follow is set with what src wants at the moment it is applied, so that of several concurrent calls the last one
-// applied is never an outdated one.
-func (w *watch) follow(src interestSource) error {
+// follow asks for what the handler, which must be an interestSource, wants at the moment it is applied, so that of several
+// concurrent calls the last one applied is never an outdated one. It does nothing before open and after close.
+func (w *watch) follow() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := w.p.Load()
 	if !w.opened || w.closed || p.dead.Load() {
 		return nil
 	}
-	want := src.interest()
+	want := w.handler.(interestSource).interest()
 	err := p.sel.modify(int(w.fd), w.token, w.asked, want)
 	w.asked = want
 	if err != nil {

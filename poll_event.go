@@ -22,7 +22,7 @@ type pollHandler interface {
 	onPoll(ev pollEvent, b *batch)
 }
 
-// interestSource knows what its descriptor has to be watched for now.
+// interestSource is a handler that knows what its descriptor has to be watched for now.
 type interestSource interface {
 	interest() pollEvent
 }

@@ -214,10 +214,10 @@ func TestWatchForTheEndAloneDropsWhatIsReported(t *testing.T) {
 	require.NoError(t, unix.Shutdown(b, unix.SHUT_WR))
 	require.NotZero(t, await(t, w.events, "the end")&evHup)
 	w.wants.Store(uint32(evRead | evHup))
-	require.NoError(t, w.watch.follow(w))
+	require.NoError(t, w.watch.follow())
 	require.NotZero(t, await(t, w.events, "data and the end")&evRead)
 	w.wants.Store(0)
-	require.NoError(t, w.watch.follow(w))
+	require.NoError(t, w.watch.follow())
 }
 
 // What a change that failed has left behind is not known. The next one starts from nothing.

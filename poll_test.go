@@ -29,9 +29,16 @@ func (r *recorder) onPoll(ev pollEvent, _ *batch) {
 		var buf [256]byte
 		_, _ = unix.Read(r.drain, buf[:])
 	}
-	select {
-	case r.events <- ev:
-	default: // nobody takes what is reported again and again
+	for {
+		select {
+		case r.events <- ev:
+			return
+		default:
+		}
+		select {
+		case <-r.events: // nobody has taken what is reported again and again
+		default:
+		}
 	}
 }
 
@@ -40,7 +47,7 @@ func (r *recorder) interest() pollEvent { return r.wants }
 // set changes what is watched for.
 func (r *recorder) set(ev pollEvent) error {
 	r.wants = ev
-	return r.watch.follow(r)
+	return r.watch.follow()
 }
 
 func (r *recorder) next(t *testing.T) pollEvent {

@@ -30,7 +30,8 @@ type sink interface {
 // transport moves bytes between the world and the two buffers of a connection. No method blocks, except that send and
 // stop do where it is said.
 type transport interface {
-	// start begins to report to s. It is called at most once, before rearm and stop.
+	// start begins to report to s. It is called at most once, and before stop. A rearm that comes earlier, or at the
+	// same time, because OnPrepare has handed the connection on, is not lost.
 	start(s sink) error
 	// rearm makes the transport report what its sink is interested in now.
 	rearm() error

@@ -14,24 +14,23 @@ import (
 type socket struct {
 	sysfd int
 	watch watch
-	sink  sink // constant
 }
 
 var _ transport = (*socket)(nil)
 
 func (s *socket) start(to sink) error {
 	prepareSocket(s.sysfd)
-	ev := to.interest()
-	if err := s.watch.openAny(s.sysfd, to, ev); err != nil {
+	asked := to.interest()
+	if err := s.watch.openAny(s.sysfd, to, asked); err != nil {
 		return err
 	}
-	if to.interest() != ev { // somebody asked for something else before there was anything to rearm
+	if to.interest() != asked { // a rearm may have come before there was a watch
 		return s.rearm()
 	}
 	return nil
 }
 
-func (s *socket) rearm() error { return s.watch.follow(s.sink) }
+func (s *socket) rearm() error { return s.watch.follow() }
 
 func (s *socket) stop(bool) error {
 	s.watch.close()

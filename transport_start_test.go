@@ -1,0 +1,41 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package netpoll
+
+import "testing"
+
+// hastySink wants to send just after it was first asked what it wants, before there is a watch to tell: as a connection
+// does that OnPrepare has handed to another goroutine, which fills the socket.
+type hastySink struct {
+	socket *socket
+	asked  bool
+	events chan pollEvent
+}
+
+func (s *hastySink) interest() pollEvent {
+	if !s.asked {
+		s.asked = true
+		_ = s.socket.rearm()
+		return evRead | evHup
+	}
+	return evRead | evHup | evWrite
+}
+
+func (s *hastySink) onPoll(ev pollEvent) {
+	select {
+	case s.events <- ev:
+	default:
+	}
+}
+
+func TestRoomAskedForWhileTheReportsBeginIsReported(t *testing.T) {
+	a, _ := socketPair(t)
+	s := &socket{sysfd: a}
+	to := &hastySink{socket: s, events: make(chan pollEvent, 1)}
+	if err := s.start(to); err != nil {
+		t.Fatal(err)
+	}
+	defer s.stop()
+	for await(t, to.events, "room")&evWrite == 0 {
+	}
+}
