@@ -71,18 +71,16 @@ type netConn struct {
 
 var _ transport = (*netConn)(nil)
 
-// init makes t carry conn.
-func (t *netConn) init(conn net.Conn) {
-	t.conn = conn
+// init makes t carry conn for to, which may send before start. A deadline that conn had before is taken away: it is the
+// connection that has deadlines.
+func (t *netConn) init(conn net.Conn, to feedSink) {
+	t.conn, t.sink = conn, to
 	t.deadline = noDeadline
+	_ = conn.SetDeadline(time.Time{}) // one that knows no deadlines has none
 }
 
-// start implements transport. A deadline that conn had before is taken away: it is the connection that has deadlines.
-func (t *netConn) start(to sink) error {
-	t.sink = to.(feedSink)
-	_ = t.conn.SetDeadline(time.Time{}) // one that knows no deadlines has none
-	return t.rearm()
-}
+// start implements transport.
+func (t *netConn) start(sink) error { return t.rearm() }
 
 // rearm implements transport: it starts the reading goroutine if there is none and something to do for it.
 func (t *netConn) rearm() error {
