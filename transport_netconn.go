@@ -50,7 +50,7 @@ type netConn struct {
 	conn net.Conn
 	sink feedSink
 
-	filled bool // the last read filled its memory; only the reading goroutine uses it
+	ahead int // bytes to expect at once, by how the last read went; only the reading goroutine uses it
 
 	// mu guards what follows. It is held while a deadline of conn is set, but never during its Read, Write or Close.
 	mu       sync.Mutex
@@ -97,7 +97,6 @@ func (t *netConn) rearm() error {
 func (t *netConn) read() {
 	for t.mayRead() {
 		n, full, err := t.readOnce()
-		t.filled = full
 		t.sink.inputFed(n, full, err)
 	}
 }
@@ -117,8 +116,8 @@ func (t *netConn) mayRead() bool {
 // readOnce reads into the input and publishes what came, even if stop has interrupted it.
 func (t *netConn) readOnce() (n int, full bool, err error) {
 	in, size, eager := t.sink.inputRoom()
-	if !eager && !t.filled {
-		size = min(size, idleRead) // it may have to wait for long
+	if !eager {
+		size = min(size, max(t.ahead, idleRead)) // it may have to wait for long
 	}
 	p := in.book(size)
 	for range maxEmptyReads {
@@ -134,6 +133,10 @@ func (t *netConn) readOnce() (n int, full bool, err error) {
 		err = io.ErrNoProgress
 	}
 	full = n == len(p)
+	t.ahead = 0
+	if full && !eager { // what a reader waited for has an end
+		t.ahead = 2 * n
+	}
 	if t.sink.dropsInput() {
 		in.bookAck(0)
 	} else {
