@@ -28,7 +28,7 @@ func connectionOf(conn net.Conn) (*connection, error) { return newNetConnection(
 
 // carry makes conn what carries the connection.
 func (c *connection) carry(conn net.Conn) {
-	c.common.init(conn)
+	c.common.init(conn, c)
 	c.transport = &c.common
 }
 

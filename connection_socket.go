@@ -65,7 +65,7 @@ func (v *vector) buffers() *net.Buffers { return new(net.Buffers) }
 // carry makes conn what carries the connection.
 func (c *connection) carry(conn net.Conn) {
 	t := new(netConn)
-	t.init(conn)
+	t.init(conn, c)
 	c.transport = t
 }
 

@@ -148,12 +148,12 @@ func TestUntilFindsDelimiterBeyondTheLimit(t *testing.T) {
 func TestRaisedReadLimitLetsInputIn(t *testing.T) {
 	conn, peer := dialedTo(t, "tcp")
 	limiter := conn.(readLimiter)
-	require.NoError(t, limiter.SetReadLimit(1000))
+	require.NoError(t, limiter.SetReadLimit(4000)) // more than what a read may take that is going on already
 	_, err := peer.Write(make([]byte, 100_000))
 	require.NoError(t, err)
-	buffered(t, conn, 1000)
+	buffered(t, conn, 4000)
 	idles(t)
-	require.Equal(t, 1000, conn.Reader().Len())
+	require.Equal(t, 4000, conn.Reader().Len())
 	require.NoError(t, limiter.SetReadLimit(50_000))
 	buffered(t, conn, 50_000)
 	require.NoError(t, limiter.SetReadLimit(0))

@@ -315,6 +315,15 @@ func (b *LinkBuffer) book(size int) []byte {
 	return nd.buf[nd.end:end:end]
 }
 
+// adopt publishes the first n bytes of nd, a block that the caller has filled and that is the buffer's from then on. n is
+// positive, and nothing may be unpublished.
+func (b *LinkBuffer) adopt(nd *node, n int) {
+	b.hold()
+	b.attach(nd, nd)
+	nd.end += n
+	b.publish(n)
+}
+
 // bookAck publishes the first n booked bytes and gives the rest back, all of it if n is zero. It returns the number of
 // readable bytes.
 func (b *LinkBuffer) bookAck(n int) (length int) {

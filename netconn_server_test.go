@@ -137,6 +137,24 @@ func TestAnyListenerIsServedUntilShutdown(t *testing.T) {
 	}
 }
 
+func TestConnectionOfAnyListenerSendsBeforeItIsStarted(t *testing.T) {
+	sent := make(chan error, 1)
+	memory := newMemoryListener()
+	loop, served := serveAny(t, memory, echo, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
+		_, err := conn.Write([]byte("welcome")) // a greeting before anything is read
+		sent <- err
+		return nil
+	}))
+	c := memory.dial(t)
+	got := make([]byte, len("welcome"))
+	_, err := io.ReadFull(c, got)
+	require.NoError(t, err)
+	require.NoError(t, receive(t, sent))
+	requireEchoOf(t, c, "and then as ever")
+	end(t, loop)
+	require.NoError(t, receive(t, served))
+}
+
 func TestShutdownWaitsForBusyConnectionOfAnyListener(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	memory := newMemoryListener()

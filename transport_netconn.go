@@ -3,9 +3,9 @@ package netpoll
 // This file holds the transport over any net.Conn: how it starts, is paused, ends and is released, and its reading. Its
 // sending is in transport_netconn_send.go.
 //
-// A goroutine reads for as long as reading is wanted. It asks the connection for memory of the input, and reads straight
-// into it. While it is blocked there it counts as nobody inside the connection: what makes that safe is stop, which
-// interrupts it and returns only when it has given the memory back.
+// A goroutine reads for as long as reading is wanted: straight into the input when much is to be expected, and into a
+// small block when it may have to wait for long. While it is blocked it counts as nobody inside the connection: what
+// makes that safe is stop, which interrupts it and returns only when it is done with the input.
 
 import (
 	"errors"
@@ -50,12 +50,14 @@ type netConn struct {
 	conn net.Conn
 	sink feedSink
 
-	filled bool // the last read filled its memory; only the reading goroutine uses it
+	// Only the reading goroutine uses these.
+	ahead int   // bytes to expect at once, by how the last read went
+	block *node // what it reads into while nothing is to be expected; taken for its time, and nil in between
 
 	// mu guards what follows. It is held while a deadline of conn is set, but never during its Read, Write or Close.
 	mu       sync.Mutex
 	running  bool    // there is a reading goroutine
-	booked   bool    // it holds memory of the input
+	booked   bool    // it uses the input, or will when its Read returns
 	sending  bool    // a Write is going on
 	stopped  bool    // neither of them may begin again
 	shut     bool    // closeWrite was called
@@ -71,18 +73,16 @@ type netConn struct {
 
 var _ transport = (*netConn)(nil)
 
-// init makes t carry conn.
-func (t *netConn) init(conn net.Conn) {
-	t.conn = conn
+// init makes t carry conn for to, which may send before start. A deadline that conn had before is taken away: it is the
+// connection that has deadlines.
+func (t *netConn) init(conn net.Conn, to feedSink) {
+	t.conn, t.sink = conn, to
 	t.deadline = noDeadline
+	_ = conn.SetDeadline(time.Time{}) // one that knows no deadlines has none
 }
 
-// start implements transport. A deadline that conn had before is taken away: it is the connection that has deadlines.
-func (t *netConn) start(to sink) error {
-	t.sink = to.(feedSink)
-	_ = t.conn.SetDeadline(time.Time{}) // one that knows no deadlines has none
-	return t.rearm()
-}
+// start implements transport.
+func (t *netConn) start(sink) error { return t.rearm() }
 
 // rearm implements transport: it starts the reading goroutine if there is none and something to do for it.
 func (t *netConn) rearm() error {
@@ -99,7 +99,6 @@ func (t *netConn) rearm() error {
 func (t *netConn) read() {
 	for t.mayRead() {
 		n, full, err := t.readOnce()
-		t.filled = full
 		t.sink.inputFed(n, full, err)
 	}
 }
@@ -113,35 +112,75 @@ func (t *netConn) mayRead() bool {
 	wanted = wanted || t.sink.interest()&evRead != 0
 	t.booked = wanted && !t.stopped
 	t.running = t.booked
+	if !t.running && t.block != nil {
+		t.block.free()
+		t.block = nil
+	}
 	return t.booked
 }
 
-// readOnce reads into the input and publishes what came, even if stop has interrupted it.
+// readOnce reads, and publishes what came even if stop has interrupted it.
 func (t *netConn) readOnce() (n int, full bool, err error) {
 	in, size, eager := t.sink.inputRoom()
-	if !eager && !t.filled {
-		size = min(size, idleRead) // it may have to wait for long
-	}
-	p := in.book(size)
-	for range maxEmptyReads {
-		if n, err = t.conn.Read(p); n != 0 || err != nil {
-			break
+	if quiet := min(size, idleRead); eager || t.ahead > quiet {
+		if !eager {
+			size = min(size, t.ahead)
 		}
+		n, full, err = t.readWide(in, size)
+	} else {
+		n, full, err = t.readQuiet(in, quiet)
 	}
-	ioOrder.Load()
-	switch {
-	case n < 0 || n > len(p):
-		n, err = 0, errors.New("netpoll: net.Conn returned an impossible number of bytes from Read")
-	case n == 0 && err == nil:
-		err = io.ErrNoProgress
+	t.ahead = 0
+	if full && !eager { // what a reader waited for has an end
+		t.ahead = 2 * n
 	}
-	full = n == len(p)
+	return n, full, t.readError(err, t.settled(&t.booked))
+}
+
+// readWide reads straight into the input, when much is on its way.
+func (t *netConn) readWide(in *LinkBuffer, size int) (n int, full bool, err error) {
+	p := in.book(size)
+	n, err = t.readInto(p)
 	if t.sink.dropsInput() {
 		in.bookAck(0)
 	} else {
 		in.bookAck(n)
 	}
-	return n, full, t.readError(err, t.settled(&t.booked))
+	return n, n == len(p), err
+}
+
+// readQuiet reads into a block apart, because it may have to wait for long and must not hold what has been read before.
+// If there is enough in the block it moves into the input; a few bytes are copied, and it serves again.
+func (t *netConn) readQuiet(in *LinkBuffer, size int) (n int, full bool, err error) {
+	if t.block == nil {
+		t.block = newBlock(idleRead)
+	}
+	p := t.block.buf[:size]
+	n, err = t.readInto(p)
+	switch {
+	case n == 0 || t.sink.dropsInput():
+	case n > idleRead/2:
+		in.adopt(t.block, n)
+		t.block = nil
+	default:
+		in.bookAck(copy(in.book(n), p[:n]))
+	}
+	return n, n == size, err
+}
+
+// readInto is Read that returns bytes or an error, and keeps to its promises.
+func (t *netConn) readInto(p []byte) (n int, err error) {
+	for range maxEmptyReads {
+		n, err = t.conn.Read(p)
+		ioOrder.Load()
+		switch {
+		case n < 0 || n > len(p):
+			return 0, errors.New("netpoll: net.Conn returned an impossible number of bytes from Read")
+		case n > 0 || err != nil:
+			return n, err
+		}
+	}
+	return 0, io.ErrNoProgress
 }
 
 // settled clears flag, which stop may be waiting for, and reports whether it is.
