@@ -1,4 +1,4 @@
-//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
 
 package netpoll
 
@@ -21,7 +21,7 @@ func (s *hastySink) interest() pollEvent {
 	return evRead | evHup | evWrite
 }
 
-func (s *hastySink) onPoll(ev pollEvent) {
+func (s *hastySink) onPoll(ev pollEvent, _ *batch) {
 	select {
 	case s.events <- ev:
 	default:
@@ -35,7 +35,7 @@ func TestRoomAskedForWhileTheReportsBeginIsReported(t *testing.T) {
 	if err := s.start(to); err != nil {
 		t.Fatal(err)
 	}
-	defer s.stop()
+	defer s.stop(false)
 	for await(t, to.events, "room")&evWrite == 0 {
 	}
 }
