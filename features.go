@@ -27,9 +27,10 @@ const (
 	IOUringAlways
 )
 
-// iouringNames are the values of the environment variable of that name, for operators. It overrides [Config].
+// iouringVariable is the environment variable for operators. It overrides [Config].
 const iouringVariable = "NETPOLL_IOURING"
 
+// iouringNames are its values.
 var iouringNames = map[string]IOUringMode{
 	"auto": IOUringAuto, "on": IOUringOn, "off": IOUringOff, "always": IOUringAlways,
 }
@@ -85,10 +86,13 @@ func newRingUse(operator string, probe func() error) *ringUse {
 
 // possible returns why a mode that demands a ring cannot be had.
 func (u *ringUse) possible(mode IOUringMode) error {
-	if mode == IOUringOn || mode == IOUringAlways {
-		return u.probe()
+	switch {
+	case mode != IOUringOn && mode != IOUringAlways:
+		return nil
+	case u.fixed && IOUringMode(u.mode.Load()) == IOUringOff:
+		return fmt.Errorf("%w by %s", ErrIOUringOff, iouringVariable)
 	}
-	return nil
+	return u.probe()
 }
 
 // set sets the mode, unless the operator has.

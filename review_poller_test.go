@@ -1,4 +1,4 @@
-//go:build linux && !netconn
+//go:build linux && !netconn && !kqsim
 
 package netpoll
 
