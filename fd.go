@@ -47,7 +47,7 @@ func NewFDConnection(fd int) (Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := pickPoller(); err != nil { // while fd can still be given back
+	if err := pollers.init(); err != nil { // while fd can still be given back
 		return nil, err
 	}
 	unix.CloseOnExec(fd)

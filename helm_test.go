@@ -1,0 +1,384 @@
+package netpoll
+
+// Handlers on the poll goroutine: when they run there, and that whatever one of them does, nobody else has to wait.
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// onPollGoroutine reports whether the caller's goroutine is one that polls, or did when its handler began.
+func onPollGoroutine() bool {
+	buf := make([]byte, 16<<10)
+	return strings.Contains(string(buf[:runtime.Stack(buf, false)]), "(*poller).runReady")
+}
+
+// pollGoroutines returns how many goroutines poll, or end a handler that they began while they did.
+func pollGoroutines() int {
+	buf := make([]byte, 4<<20)
+	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "netpoll.(*poller).run(")
+}
+
+// alone requires that the poller is left with one goroutine once the handlers are over.
+func alone(t testing.TB, before int) {
+	t.Helper()
+	soon(t, "goroutines that lost the helm end", func() bool { return pollGoroutines() <= before })
+}
+
+func TestHandlersRunOnThePollGoroutine(t *testing.T) {
+	h := newHelmsman(t)
+	c, peer := h.connect("tcp")
+	var there atomic.Bool
+	require.NoError(t, c.SetOnRequest(func(ctx context.Context, conn Connection) error {
+		there.Store(onPollGoroutine())
+		return echoAll(ctx, conn)
+	}))
+	soon(t, "a handler runs on the poll goroutine", func() bool { // not always: a busy machine makes handlers slow
+		send1(t, peer)
+		return there.Load()
+	})
+}
+
+// send1 sends a byte and waits for its echo.
+func send1(t testing.TB, peer net.Conn) {
+	t.Helper()
+	_, err := peer.Write([]byte("x"))
+	require.NoError(t, err)
+	get(t, peer, "x")
+}
+
+func TestHandlersRunInTheRunnerOfTheUser(t *testing.T) {
+	var started atomic.Int32
+	SetRunner(func(_ context.Context, f func()) {
+		started.Add(1)
+		go f()
+	})
+	defer SetRunner(nil)
+	h := newHelmsman(t)
+	c, peer := h.connect("tcp")
+	var there atomic.Int32
+	require.NoError(t, c.SetOnRequest(func(ctx context.Context, conn Connection) error {
+		if onPollGoroutine() {
+			there.Add(1)
+		}
+		return echoAll(ctx, conn)
+	}))
+	for range 50 {
+		send1(t, peer)
+		noOneInside(t, c) // else one task may serve two requests
+	}
+	require.Zero(t, there.Load())
+	require.GreaterOrEqual(t, started.Load(), int32(50))
+}
+
+// blockings are ways in which a handler can wait.
+var blockings = map[string]func(t *testing.T, h *helmsman) (wait, end func()){
+	"channel": func(*testing.T, *helmsman) (wait, end func()) {
+		ch := make(chan struct{})
+		return func() { <-ch }, func() { close(ch) }
+	},
+	"lock": func(*testing.T, *helmsman) (wait, end func()) {
+		var mu sync.Mutex
+		mu.Lock()
+		return func() { mu.Lock(); defer mu.Unlock() }, mu.Unlock
+	},
+	"reader of another connection": func(t *testing.T, h *helmsman) (wait, end func()) {
+		c, peer := h.connect("unix")
+		return func() {
+				if _, err := c.Next(1); err != nil {
+					t.Error(err)
+				}
+			}, func() {
+				_, err := peer.Write([]byte("y"))
+				require.NoError(t, err)
+			}
+	},
+	"writer of another connection": func(t *testing.T, h *helmsman) (wait, end func()) {
+		c, peer := h.connect("unix")
+		filler := fill(t, c)
+		return func() {
+			if _, err := c.Write([]byte("y")); err != nil {
+				t.Error(err)
+			}
+		}, func() { get(t, peer, filler+"y") }
+	},
+	"processor": func(*testing.T, *helmsman) (wait, end func()) {
+		var stop atomic.Bool
+		return func() {
+			for !stop.Load() {
+			}
+		}, func() { stop.Store(true) }
+	},
+}
+
+// The handlers of a batch are answered though one of them does not return, wherever it is in the batch.
+func TestHandlerThatBlocksStopsNobodyElse(t *testing.T) {
+	for name, blocking := range blockings {
+		for _, victim := range []int{0, 3, 7} {
+			t.Run(fmt.Sprintf("%s/%d", name, victim), func(t *testing.T) {
+				before := pollGoroutines()
+				h := newHelmsman(t)
+				fl := newFleet(t, h, 8, "tcp")
+				wait, end := blocking(t, h)
+				end = sync.OnceFunc(end)
+				defer end()
+				var once sync.Once
+				require.NoError(t, fl.conns[victim].SetOnRequest(func(ctx context.Context, conn Connection) error {
+					once.Do(wait)
+					return echoAll(ctx, conn)
+				}))
+				fl.ask(t)
+				fl.answered(t, victim)
+				require.True(t, fl.conns[victim].life.load().has(bitTask))
+				late := fl.message(victim)
+
+				// The poller polls on, for old connections and new ones.
+				c, peer := h.connect("tcp")
+				require.NoError(t, c.SetOnRequest(echoAll))
+				send1(t, peer)
+				end()
+				get(t, fl.peers[victim], late)
+				noOneInside(t, fl.conns[victim])
+				fl.ask(t)
+				fl.answered(t)
+				alone(t, before+1)
+			})
+		}
+	}
+}
+
+// All handlers of a batch wait for each other: each has to run while the others do.
+func TestHandlersOfABatchThatWaitForEachOtherMeet(t *testing.T) {
+	before := pollGoroutines()
+	h := newHelmsman(t)
+	fl := newFleet(t, h, 8, "unix")
+	var arrived sync.WaitGroup
+	arrived.Add(len(fl.conns))
+	for _, c := range fl.conns {
+		var once sync.Once
+		require.NoError(t, c.SetOnRequest(func(ctx context.Context, conn Connection) error {
+			once.Do(func() {
+				arrived.Done()
+				arrived.Wait()
+			})
+			return echoAll(ctx, conn)
+		}))
+	}
+	fl.ask(t)
+	fl.answered(t)
+	alone(t, before+1)
+}
+
+// A proxy's handler waits for another connection of the same poller, whose answer is made by a handler of that poller.
+func TestProxiesOnOnePollerGetTheirAnswers(t *testing.T) {
+	before := pollGoroutines()
+	h := newHelmsman(t)
+	fl := newFleet(t, h, 8, "tcp")
+	for _, c := range fl.conns {
+		a, b := GetSysFdPairs()
+		front, err := NewFDConnection(a)
+		require.NoError(t, err)
+		back, err := NewFDConnection(b)
+		require.NoError(t, err)
+		t.Cleanup(func() { front.Close(); back.Close() })
+		require.NoError(t, front.SetReadTimeout(patience))
+		require.NoError(t, back.SetOnRequest(echoAll))
+		require.NoError(t, c.SetOnRequest(func(_ context.Context, conn Connection) error {
+			n := conn.Reader().Len()
+			p, err := conn.Reader().ReadBinary(n)
+			if err == nil {
+				_, err = front.Write(p)
+			}
+			if err == nil {
+				p, err = front.Reader().ReadBinary(n)
+			}
+			if err == nil {
+				_, err = conn.Write(p)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			return err
+		}))
+	}
+	for range 20 {
+		fl.ask(t)
+		fl.answered(t)
+	}
+	alone(t, before+1)
+}
+
+func TestHandlerThatEndsItsGoroutineEndsNothingElse(t *testing.T) {
+	for _, taken := range []bool{false, true} {
+		for _, victim := range []int{0, 3, 7} {
+			t.Run(fmt.Sprintf("taken=%v/%d", taken, victim), func(t *testing.T) {
+				before := pollGoroutines()
+				h := newHelmsman(t)
+				fl := newFleet(t, h, 8, "tcp")
+				goOn := make(chan struct{})
+				require.NoError(t, fl.conns[victim].SetOnRequest(func(_ context.Context, conn Connection) error {
+					_ = conn.Reader().Skip(conn.Reader().Len())
+					if taken {
+						<-goOn // long enough for the helm to be taken
+					}
+					runtime.Goexit()
+					return nil
+				}))
+				fl.ask(t)
+				fl.answered(t, victim)
+				close(goOn)
+				noOneInside(t, fl.conns[victim])
+				require.NoError(t, fl.conns[victim].SetOnRequest(echoAll))
+				fl.ask(t)
+				fl.answered(t)
+				alone(t, before+1)
+			})
+		}
+	}
+}
+
+func TestHandlerThatPanicsEndsItsConnectionOnly(t *testing.T) {
+	for _, victim := range []int{0, 3, 7} {
+		t.Run(fmt.Sprint(victim), func(t *testing.T) {
+			log := quietLog(t)
+			before := pollGoroutines()
+			h := newHelmsman(t)
+			fl := newFleet(t, h, 8, "tcp")
+			require.NoError(t, fl.conns[victim].SetOnRequest(func(context.Context, Connection) error { panic("of a handler") }))
+			fl.ask(t)
+			fl.answered(t, victim)
+			released(t, fl.conns[victim])
+			require.Equal(t, causeFailed, fl.conns[victim].life.load().cause())
+			require.Equal(t, 1, strings.Count(log.String(), "panic in OnRequest"))
+			fl.conns = append(fl.conns[:victim], fl.conns[victim+1:]...)
+			fl.peers = append(fl.peers[:victim], fl.peers[victim+1:]...)
+			fl.ask(t)
+			fl.answered(t)
+			alone(t, before+1)
+		})
+	}
+}
+
+// A handler that keeps the watchdog waiting makes the poller hand the next ones to the runner.
+func TestSlowHandlersGoToTheRunner(t *testing.T) {
+	h := newHelmsman(t)
+	c, peer := h.connect("tcp")
+	var there atomic.Bool
+	goOn := make(chan struct{})
+	require.NoError(t, c.SetOnRequest(func(ctx context.Context, conn Connection) error {
+		there.Store(onPollGoroutine())
+		<-goOn
+		return echoAll(ctx, conn)
+	}))
+	soon(t, "a handler runs on the poll goroutine", func() bool {
+		_, err := peer.Write([]byte("x"))
+		require.NoError(t, err)
+		soon(t, "the handler runs", func() bool { return c.life.load().has(bitTask) })
+		var slowUntil int64
+		h.do(func() { slowUntil = h.pace.slowUntil }) // which takes another poll goroutine
+		goOn <- struct{}{}
+		get(t, peer, "x")
+		if there.Load() {
+			require.NotZero(t, slowUntil, "the watchdog found the handler slow")
+			h.do(func() { h.pace.slowUntil = noDeadline })
+		}
+		return there.Load()
+	})
+	close(goOn)
+	for range 20 {
+		send1(t, peer)
+		require.False(t, there.Load())
+		noOneInside(t, c)
+	}
+	h.do(func() { h.pace = pace{} })
+	soon(t, "a handler runs on the poll goroutine again", func() bool {
+		send1(t, peer)
+		return there.Load()
+	})
+}
+
+// A poller that is retired ends with its last descriptor, though a handler that began on it still runs.
+func TestRetiredPollerEndsWhileItsHandlerRuns(t *testing.T) {
+	h := newHelmsman(t)
+	defer func(old int) { pollers.size = old }(pollers.size)
+	require.NoError(t, SetNumLoops(2))
+	ps := *pollers.current.Load()
+	require.Same(t, h.poller, ps[0])
+	retiring := ps[1]
+
+	goOn, ended := make(chan struct{}), make(chan struct{})
+	var conns []*connection
+	var peers []net.Conn
+	for len(conns) < 8 {
+		c, peer := h.connect("unix")
+		if c.sock.watch.p.Load() != retiring {
+			continue // it is closed with the test
+		}
+		conns, peers = append(conns, c), append(peers, peer)
+		require.NoError(t, c.SetOnRequest(echoAll))
+	}
+	require.NoError(t, conns[0].SetOnRequest(func(_ context.Context, conn Connection) error {
+		defer close(ended)
+		<-goOn
+		return conn.Reader().Skip(conn.Reader().Len())
+	}))
+	for _, peer := range peers {
+		_, err := peer.Write([]byte("x"))
+		require.NoError(t, err)
+	}
+	for _, peer := range peers[1:] {
+		get(t, peer, "x")
+	}
+	soon(t, "the handler runs", func() bool { return conns[0].life.load().has(bitTask) })
+	require.NoError(t, SetNumLoops(1))
+	for _, peer := range peers[1:] {
+		send1(t, peer) // it serves what it has
+	}
+	for _, c := range conns {
+		require.NoError(t, c.Close())
+	}
+	waitClosed(t, retiring.done, "the end of the retired poller")
+	require.NoError(t, retiring.failure)
+	close(goOn)
+	waitClosed(t, ended, "the handler")
+	released(t, conns[0])
+}
+
+// One processor is enough for all of it.
+func TestOneProcessorIsEnough(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	before := pollGoroutines()
+	h := newHelmsman(t)
+	fl := newFleet(t, h, 16, "tcp")
+	for range 50 {
+		fl.ask(t)
+		fl.answered(t)
+		fl.tell(t)
+		fl.answered(t)
+	}
+	wait, end := blockings["processor"](t, h)
+	require.NoError(t, fl.conns[0].SetOnRequest(func(ctx context.Context, conn Connection) error {
+		wait()
+		return echoAll(ctx, conn)
+	}))
+	fl.ask(t)
+	late := fl.message(0)
+	fl.answered(t, 0)
+	end()
+	get(t, fl.peers[0], late)
+	filler := fill(t, fl.conns[1])
+	release := h.hold()
+	putOwed(t, fl.conns[1], debt)
+	release()
+	require.NoError(t, fl.conns[1].Close())
+	getEnd(t, fl.peers[1], filler+debt)
+	alone(t, before+1)
+}

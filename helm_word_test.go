@@ -1,0 +1,226 @@
+package netpoll
+
+// The word of the helm, against every order in which two parties can take their steps, and the memory of how long
+// handlers take.
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// helmModel is what ought to be true. One party, the captain, has the helm; it goes through batches of tasks, and the
+// other tries to take the helm from it, in two steps between which anything may happen. When it succeeds the roles
+// change.
+type helmModel struct {
+	word    uint64
+	captain int
+	parties [2]sailor
+	batches int // still to begin
+	trace   []byte
+}
+
+// sailor is one party.
+type sailor struct {
+	inBatch bool // between free and reclaim
+	lost    bool // the helm was taken during this batch
+	mark    uint64
+	running int // task
+	tasks   int
+	looked  bool // has done the first step of take
+	seen    uint64
+}
+
+// on returns a helm whose word is v, to compute on.
+func on(v uint64) *helm {
+	h := new(helm)
+	h.v.Store(v)
+	return h
+}
+
+// with returns m with a change and a mark in its trace.
+func (m helmModel) with(mark byte, change func(m *helmModel)) helmModel {
+	m.trace = append(append([]byte(nil), m.trace...), mark)
+	change(&m)
+	return m
+}
+
+func (m helmModel) steps(t *testing.T, i int) (next []helmModel) {
+	p := m.parties[i]
+	switch {
+	case p.inBatch:
+		if p.running+1 < p.tasks {
+			next = append(next, m.goOn(t, i))
+		}
+		return append(next, m.finish(t, i)) // also before the last task, when time is up
+	case i == m.captain:
+		for n := 1; n <= 3 && m.batches > 0; n++ {
+			next = append(next, m.with('f', func(m *helmModel) {
+				h := on(m.word)
+				mark := h.free()
+				m.word = h.v.Load()
+				m.parties[i] = sailor{inBatch: true, mark: mark, tasks: n}
+				m.batches--
+			}))
+		}
+		return next
+	case !p.looked:
+		return append(next, m.with('l', func(m *helmModel) {
+			m.parties[i].looked, m.parties[i].seen = true, m.word
+		}))
+	}
+	return append(next, m.take(t, i))
+}
+
+// goOn is next.
+func (m helmModel) goOn(t *testing.T, i int) helmModel {
+	return m.with('n', func(m *helmModel) {
+		p := &m.parties[i]
+		h := on(m.word)
+		mark, ok := h.next(p.mark)
+		m.word = h.v.Load()
+		if ok == p.lost {
+			t.Fatalf("%s: next says %v, taken: %v", m.trace, ok, p.lost)
+		}
+		if !ok {
+			*p = sailor{}
+			return
+		}
+		p.mark, p.running = mark, p.running+1
+	})
+}
+
+// finish is reclaim.
+func (m helmModel) finish(t *testing.T, i int) helmModel {
+	return m.with('r', func(m *helmModel) {
+		p := &m.parties[i]
+		h := on(m.word)
+		ok := h.reclaim(p.mark)
+		m.word = h.v.Load()
+		if ok == p.lost {
+			t.Fatalf("%s: reclaim says %v, taken: %v", m.trace, ok, p.lost)
+		}
+		*p = sailor{}
+	})
+}
+
+// take is the second step of take: what it computes from the word as it was when it looked takes effect if the word
+// still is the same.
+func (m helmModel) take(t *testing.T, i int) helmModel {
+	return m.with('t', func(m *helmModel) {
+		seen := m.parties[i].seen
+		m.parties[i].looked = false
+		h := on(seen)
+		running, ok := h.take()
+		if !ok || m.word != seen {
+			if m.word == seen && m.parties[m.captain].inBatch {
+				t.Fatalf("%s: a free helm was not taken", m.trace)
+			}
+			return
+		}
+		m.word = h.v.Load()
+		loser := &m.parties[m.captain]
+		if !loser.inBatch || loser.lost || loser.running != running {
+			t.Fatalf("%s: taken at task %d of %+v", m.trace, running, *loser)
+		}
+		loser.lost = true
+		m.captain = i
+	})
+}
+
+func TestHelmHasOneHolderInEveryOrderOfSteps(t *testing.T) {
+	for batches := 1; batches <= 4; batches++ {
+		seen := make(map[helmState]bool)
+		m := helmModel{batches: batches}
+		states := m.reach(t, seen)
+		t.Logf("%d batches: %d states", batches, states)
+		require.Greater(t, states, 10*batches)
+	}
+}
+
+// helmState is a model without its trace.
+type helmState struct {
+	word    uint64
+	captain int
+	parties [2]sailor
+	batches int
+}
+
+// reach goes to every state that can be reached, once, and returns their number.
+func (m helmModel) reach(t *testing.T, seen map[helmState]bool) int {
+	key := helmState{m.word, m.captain, m.parties, m.batches}
+	if seen[key] {
+		return 0
+	}
+	seen[key] = true
+	n := 1
+	for i := range m.parties {
+		for _, next := range m.steps(t, i) {
+			n += next.reach(t, seen)
+		}
+	}
+	return n
+}
+
+// A word that says that the helm is free is never used twice, so that who looked long ago cannot be mistaken.
+func TestHelmNeverRepeatsAFreeWord(t *testing.T) {
+	var h helm
+	seen := make(map[uint64]bool)
+	see := func() {
+		v := h.v.Load()
+		require.False(t, seen[v], "%#x", v)
+		seen[v] = true
+	}
+	for i := range 2000 {
+		mark := h.free()
+		see()
+		for range i % 5 {
+			var ok bool
+			mark, ok = h.next(mark)
+			require.True(t, ok)
+			see()
+		}
+		if i%3 == 0 {
+			running, ok := h.take()
+			require.True(t, ok)
+			require.Equal(t, i%5, running)
+			require.False(t, h.reclaim(mark))
+			_, ok = h.next(mark)
+			require.False(t, ok)
+		} else {
+			require.True(t, h.reclaim(mark))
+		}
+		_, ok := h.take()
+		require.False(t, ok, "the helm is not free between batches")
+	}
+}
+
+func TestPaceForgivesASlowBatchNowAndThen(t *testing.T) {
+	var p pace
+	for i := range 1000 {
+		p.batchDone(int64(i), i%(slowScore+2) == 0)
+		require.True(t, p.allows())
+	}
+}
+
+func TestPaceSendsSlowHandlersToTheRunner(t *testing.T) {
+	var p pace
+	batches := 0
+	for ; p.slowUntil == 0; batches++ {
+		p.batchDone(now(), true)
+	}
+	require.Equal(t, slowEnough/slowScore, batches)
+	require.Equal(t, minPenalty, p.penalty)
+	for !p.allows() {
+		time.Sleep(time.Millisecond)
+	}
+	p.batchDone(now(), true)
+	require.Equal(t, 2*minPenalty, p.penalty, "once more soon, and it lasts longer")
+	for range 20 {
+		p.slow(now())
+	}
+	require.Equal(t, maxPenalty, p.penalty)
+	p.slow(p.slowUntil + calmPenalty*int64(p.penalty) + 1)
+	require.Equal(t, minPenalty, p.penalty, "after a calm time it begins anew")
+}

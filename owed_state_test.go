@@ -1,0 +1,187 @@
+package netpoll
+
+// The moves of the connection's word that have to do with output left to the poller.
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const flusher = bitProducing | bitFlushing
+
+// owingWord is an open connection whose Flush was left to the poller.
+func owingWord(t *testing.T) *lifeWord {
+	t.Helper()
+	l := new(lifeWord)
+	l.begin(true)
+	l.open()
+	require.Equal(t, entered, l.enter(flusher, phasePeerDone))
+	require.True(t, l.owe(flusher))
+	return l
+}
+
+func TestLifeDebtTakesOverWhatTheFlushEnteredWith(t *testing.T) {
+	l := owingWord(t)
+	require.True(t, l.load().has(bitOwed))
+	require.False(t, l.load().has(flusher))
+	require.Equal(t, 2, l.load().refs(), "the debt's and the connection's own")
+
+	require.Equal(t, entered, l.enter(flusher, phasePeerDone))
+	require.True(t, l.owe(flusher))
+	require.Equal(t, 2, l.load().refs(), "a second debt is the same debt")
+}
+
+func TestLifeNothingIsOwedWhereSendingMustTell(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		end  func(l *lifeWord)
+	}{
+		{"peer done", func(l *lifeWord) { l.peerGone(0, false, false) }},
+		{"closing", func(l *lifeWord) { l.close(causeUser) }},
+		{"write shut", func(l *lifeWord) { l.set(bitWriteShut) }},
+		{"lost", func(l *lifeWord) { l.set(bitLost) }},
+	} {
+		for _, owing := range []bool{false, true} {
+			l := new(lifeWord)
+			l.begin(true)
+			l.open()
+			if owing {
+				l = owingWord(t)
+			}
+			require.Equal(t, entered, l.enter(flusher, phasePeerDone))
+			tc.end(l)
+			before := l.load()
+			require.False(t, l.owe(flusher), tc.name)
+			require.Equal(t, before, l.load(), "%s: a refusal changes nothing", tc.name)
+		}
+	}
+}
+
+func TestLifeOneAtATimeSends(t *testing.T) {
+	var idle lifeWord
+	idle.begin(true)
+	idle.open()
+	require.False(t, idle.enterSending(), "nothing is owed")
+
+	l := owingWord(t)
+	require.True(t, l.enterSending())
+	require.Equal(t, 3, l.load().refs())
+	require.False(t, l.enterSending(), "one sends already")
+	require.Equal(t, entered, l.enter(flusher, phasePeerDone), "a Flush comes in and waits for its turn")
+	l.leave(bitSending)
+	require.False(t, l.enterSending(), "the Flush is the one that sends")
+	l.leave(flusher)
+	require.True(t, l.enterSending())
+	l.close(causeUser)
+	l.leave(bitSending)
+	require.True(t, l.enterSending(), "what is owed is sent after Close, too")
+}
+
+func TestLifeDebtIsPaidOnce(t *testing.T) {
+	l := owingWord(t)
+	require.True(t, l.enterSending())
+	_, ok := l.paid(func() bool { return false })
+	require.False(t, ok, "there is more")
+	require.True(t, l.load().has(bitOwed))
+	l.set(bitWriteShut)
+	old, ok := l.paid(func() bool { return true })
+	require.True(t, ok)
+	require.True(t, old.has(bitWriteShut), "whoever pays sees what was put off until then")
+	require.Equal(t, 2, l.load().refs())
+	_, ok = l.paid(func() bool { t.Error("asked though nothing is owed"); return true })
+	require.False(t, ok)
+	require.False(t, l.leave(bitSending))
+	require.Equal(t, 1, l.load().refs())
+}
+
+func TestLifeDebtKeepsAClosingConnection(t *testing.T) {
+	l := owingWord(t)
+	old, ok := l.close(causeUser)
+	require.True(t, ok)
+	require.True(t, old.has(bitOwed), "whoever closes sees that it has to linger")
+	require.False(t, l.leave(0), "the debt is inside")
+	require.True(t, l.enterSending())
+	_, ok = l.paid(func() bool { return true })
+	require.True(t, ok)
+	require.True(t, l.leave(bitSending), "the one that paid is the last")
+	require.Equal(t, phaseClosed, l.load().phase())
+}
+
+func TestLifeNamesADebt(t *testing.T) {
+	l := owingWord(t)
+	l.enterSending()
+	l.set(bitLost)
+	require.Equal(t, "open refs=3 connected owed sending lost", l.load().String())
+}
+
+// A flusher, senders and one that closes: nobody sends beside another, and exactly one is the last.
+func TestLifeDebtUnderContention(t *testing.T) {
+	for range 200 {
+		var l lifeWord
+		l.begin(true)
+		l.open()
+		var sending, releases atomic.Int32
+		var debt atomic.Int32 // changed by the one that sends only
+		alone := func(f func()) {
+			if sending.Add(1) != 1 {
+				t.Error("two send at a time")
+			}
+			f()
+			sending.Add(-1)
+		}
+		left := func(last bool) {
+			if last {
+				releases.Add(1)
+			}
+		}
+		var wg sync.WaitGroup
+		pay := func() {
+			if !l.enterSending() {
+				return
+			}
+			alone(func() { debt.Store(0) })
+			l.paid(func() bool { return debt.Load() == 0 })
+			left(l.leave(bitSending))
+		}
+		wg.Go(func() {
+			for range 50 {
+				if l.enter(flusher, phasePeerDone) != entered {
+					return
+				}
+				for l.load().has(bitSending) { // as awaitPoller, without a place to wait
+					runtime.Gosched()
+				}
+				owed := false
+				alone(func() { debt.Add(1) })
+				owed = l.owe(flusher)
+				if owed {
+					continue
+				}
+				alone(func() { debt.Store(0) })
+				l.paid(func() bool { return debt.Load() == 0 })
+				left(l.leave(flusher))
+			}
+		})
+		for range 3 {
+			wg.Go(func() {
+				for range 50 {
+					pay()
+				}
+			})
+		}
+		wg.Go(func() {
+			if closes(&l, causeUser) {
+				left(l.leave(0))
+			}
+		})
+		wg.Wait()
+		pay()
+		require.EqualValues(t, 1, releases.Load(), "%v", l.load())
+		require.Equal(t, phaseClosed, l.load().phase())
+		require.Zero(t, debt.Load())
+	}
+}
