@@ -95,8 +95,8 @@ func TestBatchOfRequestsAllocatesNothing(t *testing.T) {
 					require.NoError(t, conn.SetOnRequest(echoAll))
 					defer unix.Close(peer)
 					defer conn.Close()
-					require.NoError(t, unix.SetsockoptTimeval(peer, unix.SOL_SOCKET, unix.SO_RCVTIMEO,
-						&unix.Timeval{Sec: int64(patience.Seconds())}))
+					limit := unix.NsecToTimeval(patience.Nanoseconds())
+					require.NoError(t, unix.SetsockoptTimeval(peer, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit))
 					peers[i] = peer
 				}
 				request := []byte(strings.Repeat("r", 512))

@@ -54,9 +54,6 @@ func Features() FeatureReport {
 	return FeatureReport{IOUring: err == nil, IOUringError: err}
 }
 
-// leastGathered is how many operations a batch needs for the ring to cost less than plain system calls.
-const leastGathered = 4
-
 // ringRules are those of the process.
 var ringRules = newRingUse(os.Getenv(iouringVariable), uring.ProbeOnce)
 
@@ -102,20 +99,6 @@ func (u *ringUse) set(mode IOUringMode) {
 	}
 }
 
-// least returns the number of operations from which on a batch is worth a ring; 0 if no ring is to be used.
-func (u *ringUse) least() int {
-	if u.broken.Load() != nil {
-		return 0
-	}
-	switch IOUringMode(u.mode.Load()) {
-	case IOUringOff:
-		return 0
-	case IOUringAlways:
-		return 1
-	}
-	return leastGathered
-}
-
 // refusal returns why no ring may be used, or nil.
 func (u *ringUse) refusal() error {
 	if err := u.broken.Load(); err != nil {
@@ -125,19 +108,4 @@ func (u *ringUse) refusal() error {
 		return ErrIOUringOff
 	}
 	return u.probe()
-}
-
-// refused notes that no ring could be made. Where the probe could make one, that is news.
-func (u *ringUse) refused(err error) {
-	if u.probe() == nil {
-		u.failed(err)
-	}
-}
-
-// failed ends the use of rings in the process. The first to report it is the one that logs it.
-func (u *ringUse) failed(err error) {
-	err = fmt.Errorf("netpoll: io_uring failed: %w", err)
-	if u.broken.CompareAndSwap(nil, &err) {
-		logger().Printf("%v; plain system calls are used from now on", err)
-	}
 }

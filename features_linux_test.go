@@ -1,3 +1,5 @@
+//go:build linux && !netconn
+
 package netpoll_test
 
 // What the library does in a process whose operator, or whose container, decides about io_uring. These need a process of

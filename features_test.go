@@ -1,3 +1,5 @@
+//go:build linux && !netconn
+
 package netpoll
 
 // What the library uses of the system: the modes and who sets them, and what Features tells.

@@ -1,3 +1,5 @@
+//go:build linux && !netconn
+
 package netpoll
 
 // Many connections on one poller, whose handlers take no time, or a little of the processor's, or wait, while the helm

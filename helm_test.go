@@ -1,3 +1,5 @@
+//go:build linux && !netconn
+
 package netpoll
 
 // Handlers on the poll goroutine: when they run there, and that whatever one of them does, nobody else has to wait.
@@ -319,7 +321,7 @@ func TestRetiredPollerEndsWhileItsHandlerRuns(t *testing.T) {
 	var peers []net.Conn
 	for len(conns) < 8 {
 		c, peer := h.connect("unix")
-		if c.sock.watch.p.Load() != retiring {
+		if c.common.watch.p.Load() != retiring {
 			continue // it is closed with the test
 		}
 		conns, peers = append(conns, c), append(peers, peer)
@@ -381,4 +383,19 @@ func TestOneProcessorIsEnough(t *testing.T) {
 	require.NoError(t, fl.conns[1].Close())
 	getEnd(t, fl.peers[1], filler+debt)
 	alone(t, before+1)
+}
+
+func TestDescriptorsAreSpreadOverThePollers(t *testing.T) {
+	newHelmsman(t)
+	defer func(old int) { pollers.size = old }(pollers.size)
+	require.NoError(t, SetNumLoops(2))
+	counts := map[*poller]int{}
+	for range 10 {
+		c, _ := fdConnection(t)
+		counts[inner(c).common.watch.p.Load()]++
+	}
+	require.Len(t, counts, 2)
+	for _, n := range counts {
+		require.Equal(t, 5, n, "round robin is even")
+	}
 }

@@ -1,3 +1,5 @@
+//go:build linux && !netconn
+
 package netpoll
 
 // The word of the helm, against every order in which two parties can take their steps, and the memory of how long

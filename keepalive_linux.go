@@ -6,5 +6,4 @@ import "golang.org/x/sys/unix"
 const (
 	keepAliveIdle     = unix.TCP_KEEPIDLE
 	keepAliveInterval = unix.TCP_KEEPINTVL
-	keepAliveCount    = unix.TCP_KEEPCNT
 )

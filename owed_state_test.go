@@ -1,3 +1,5 @@
+//go:build linux && !netconn
+
 package netpoll
 
 // The moves of the connection's word that have to do with output left to the poller.

@@ -12,6 +12,16 @@ import (
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
+// receiver is a pollHandler whose receives can be done together with those of others.
+type receiver interface {
+	// beginReceive returns what to receive with because of ev; endReceive must follow, on the same goroutine and in
+	// the same batch. If ok is false the event is one for onPoll.
+	beginReceive(ev pollEvent) (fd int, p []byte, ok bool)
+	// endReceive takes what came of it: the number of bytes, which is 0 at the end of the stream, or one of the
+	// negative results of package uring. full says that they fill p.
+	endReceive(res int32, full bool, b *batch)
+}
+
 // maxSends bounds a queue of senders. Beyond it they send by themselves.
 const maxSends = 512
 

@@ -48,16 +48,6 @@ func (b *batch) add(t task) bool {
 	return true
 }
 
-// receiver is a pollHandler whose receives can be done together with those of others.
-type receiver interface {
-	// beginReceive returns what to receive with because of ev; endReceive must follow, on the same goroutine and in
-	// the same batch. If ok is false the event is one for onPoll.
-	beginReceive(ev pollEvent) (fd int, p []byte, ok bool)
-	// endReceive takes what came of it: the number of bytes, which is 0 at the end of the stream, or one of the
-	// negative results of package uring. full says that they fill p.
-	endReceive(res int32, full bool, b *batch)
-}
-
 // sender is one with output for the poller to send.
 type sender interface {
 	// owe is called once the sender can be sure of the next three. It returns false if it does not need them.

@@ -275,21 +275,6 @@ func TestPollerSetSpreadsAndResizes(t *testing.T) {
 	}
 }
 
-func TestDescriptorsAreSpreadOverThePollers(t *testing.T) {
-	newHelmsman(t)
-	defer func(old int) { pollers.size = old }(pollers.size)
-	require.NoError(t, SetNumLoops(2))
-	counts := map[*poller]int{}
-	for range 10 {
-		c, _ := fdConnection(t)
-		counts[inner(c).sock.watch.p.Load()]++
-	}
-	require.Len(t, counts, 2)
-	for _, n := range counts {
-		require.Equal(t, 5, n, "round robin is even")
-	}
-}
-
 // lockedBuffer takes log output from any goroutine.
 type lockedBuffer struct {
 	mu  sync.Mutex

@@ -30,12 +30,6 @@ func withOwnPoller(t *testing.T) *poller {
 	return p
 }
 
-// withRingAlways makes pollers use a ring, where there is one, for the smallest batch until the test ends.
-func withRingAlways(t *testing.T) {
-	old := ringRules.mode.Swap(int32(IOUringAlways))
-	t.Cleanup(func() { ringRules.mode.Store(old) })
-}
-
 // stuckTransport takes what a poller is to send and never sends it: the test plays the poller. While full is set there
 // is no room.
 type stuckTransport struct {

@@ -152,3 +152,9 @@ func TestTakenHelmForgetsTheOtherTasks(t *testing.T) {
 	close(release)
 	require.False(t, await(t, ended, "the end of runReady"))
 }
+
+// withRingAlways makes pollers use a ring, where there is one, for the smallest batch until the test ends.
+func withRingAlways(t *testing.T) {
+	old := ringRules.mode.Swap(int32(IOUringAlways))
+	t.Cleanup(func() { ringRules.mode.Store(old) })
+}

@@ -52,3 +52,6 @@ func prepareSocket(int) {}
 func newSocketPair() ([2]int, error) {
 	return unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 }
+
+// keepAliveCount is the option for the number of probes that go unanswered.
+const keepAliveCount = unix.TCP_KEEPCNT

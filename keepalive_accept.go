@@ -1,0 +1,59 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
+package netpoll
+
+// This file holds the options of new TCP sockets that package net would set.
+
+import (
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The keepalive settings of package net, for fields of net.KeepAliveConfig that are 0.
+const (
+	defaultKeepAliveIdle     = 15 * time.Second
+	defaultKeepAliveInterval = 15 * time.Second
+	defaultKeepAliveCount    = 9
+)
+
+// keepAliveOf returns what the connections of a listener made with lc get in package net.
+func keepAliveOf(lc *net.ListenConfig) net.KeepAliveConfig {
+	if lc.KeepAliveConfig.Enable || lc.KeepAlive < 0 {
+		return lc.KeepAliveConfig
+	}
+	return net.KeepAliveConfig{Enable: true, Idle: lc.KeepAlive}
+}
+
+// setKeepAliveConfig applies config to a new TCP socket. Errors are left alone: they can only mean that the peer is
+// gone already, which shows soon enough.
+func setKeepAliveConfig(fd int, config net.KeepAliveConfig) {
+	if !config.Enable {
+		return
+	}
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	idle := keepAliveSeconds(config.Idle, defaultKeepAliveIdle)
+	_ = setKeepAliveOption(fd, keepAliveIdle, idle)
+	interval := keepAliveSeconds(config.Interval, defaultKeepAliveInterval)
+	_ = setKeepAliveOption(fd, keepAliveInterval, interval)
+	count := config.Count
+	if count == 0 {
+		count = defaultKeepAliveCount
+	}
+	_ = setKeepAliveOption(fd, keepAliveCount, count)
+}
+
+// keepAliveSeconds returns one of the times. 0 stands for def, a negative time leaves the system's value.
+func keepAliveSeconds(d, def time.Duration) int {
+	if d < 0 {
+		return -1
+	}
+	if d == 0 {
+		d = def
+	}
+	return wholeSeconds(d)
+}
+
+// setNoDelay sends what is written at once. For errors see setKeepAliveConfig.
+func setNoDelay(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
