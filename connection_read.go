@@ -6,10 +6,7 @@ package netpoll
 import (
 	"errors"
 	"io"
-	"os"
 	"syscall"
-
-	"github.com/cloudwego/netpoll/internal/uring"
 )
 
 const (
@@ -62,43 +59,6 @@ func (c *connection) onPoll(ev pollEvent, b *batch) {
 	}
 	if ev&(evRead|evHup|evErr) != 0 {
 		c.onReadable(ev&(evHup|evErr) != 0, b)
-	}
-}
-
-// beginReceive implements receiver, for a connection that may receive and has nothing else to do.
-func (c *connection) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
-	if ev != evRead || c.life.enter(bitPolled, phasePeerDone) != entered {
-		return 0, nil, false
-	}
-	fd, ok = c.plainSocket()
-	if !ok || c.life.load().has(bitEnded|bitRaw|bitReadShut) || c.full() {
-		c.leave(bitPolled)
-		return 0, nil, false
-	}
-	return fd, c.in.book(min(c.receiveSize(), maxTransfer)), true
-}
-
-// endReceive implements receiver.
-func (c *connection) endReceive(res int32, full bool, b *batch) {
-	defer c.leave(bitPolled)
-	if res == uring.Lost { // the kernel may still write into the block, so nobody else may ever have it
-		c.in.forsake()
-		c.inputEnded(syscall.EIO)
-		return
-	}
-	c.in.bookAck(int(max(res, 0)))
-	switch errno := errnoOf(res); {
-	case res > 0:
-		c.received(int(res), full, b)
-		if full {
-			c.onReadable(false, b)
-		}
-	case res == 0:
-		c.inputEnded(io.EOF)
-	case res == uring.NotExecuted || errno == syscall.ENOTSOCK: // a ring can receive from sockets only
-		c.onReadable(false, b)
-	case errno != syscall.EAGAIN && errno != syscall.EINTR:
-		c.inputEnded(os.NewSyscallError("recv", errno))
 	}
 }
 

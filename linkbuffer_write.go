@@ -338,9 +338,3 @@ func (b *LinkBuffer) bookAck(n int) (length int) {
 	b.giveUp()
 	return b.Len()
 }
-
-// forsake is bookAck(0) for memory that something outside may write to for ever: the block is never used again.
-func (b *LinkBuffer) forsake() {
-	b.last.blk.refs.Or(keptForUser)
-	b.bookAck(0)
-}

@@ -18,9 +18,6 @@ var ioOrder atomic.Uint32
 // errWouldBlock: the transport can take no more at the moment.
 var errWouldBlock = errors.New("netpoll: transport would block")
 
-// maxTransfer bounds one system call; some kernels refuse more than 2 GiB, and whole pages keep the rest aligned.
-const maxTransfer = 1 << 30
-
 // sink is what a transport reports to.
 type sink interface {
 	pollHandler

@@ -10,6 +10,9 @@ import (
 	"syscall"
 )
 
+// maxTransfer bounds one system call; some kernels refuse more than 2 GiB, and whole pages keep the rest aligned.
+const maxTransfer = 1 << 30
+
 // socket owns its descriptor from the moment it is made until release.
 type socket struct {
 	sysfd int
