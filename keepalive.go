@@ -19,8 +19,8 @@ func setKeepAliveOption(fd, option, value int) error {
 }
 
 // SetKeepAlive switches TCP keepalive on for a descriptor: after secs seconds without traffic the peer is probed, every
-// secs seconds. secs is at least 1 and at most what the system takes (32767 on Linux). OpenBSD has one time for the whole
-// system, and keeps it.
+// secs seconds. secs is at least 1 and at most what the system takes (32767 on Linux). OpenBSD has one time for the
+// whole system, and keeps it.
 func SetKeepAlive(fd, secs int) error {
 	if secs < 1 {
 		return os.NewSyscallError("setsockopt", unix.EINVAL)

@@ -235,7 +235,7 @@ func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
 	}
 }
 
-// follow asks for what the handler, which must be an interestSource, wants at the moment it is applied, so that of several
+// follow asks for what the handler, which must be an interestSource, wants at the moment it is applied: of several
 // concurrent calls the last one applied is never an outdated one. It does nothing before open and after close.
 func (w *watch) follow() error {
 	w.mu.Lock()

@@ -101,8 +101,8 @@ func (s *selector) add(fd int, token uint64, interest pollEvent) error {
 // evUnsure stands for a change that failed half way: what is watched is not known.
 const evUnsure = evLost
 
-// modify asks for what differs. Whether a filter is level-triggered is decided when it is added, so one that is to be so
-// no more is deleted first. Adding looks at the condition again: nothing is lost in between.
+// modify asks for what differs. Whether a filter is level-triggered is decided when it is added, so one that is to be
+// so no more is deleted first. Adding looks at the condition again: nothing is lost in between.
 func (s *selector) modify(fd int, token uint64, was, interest pollEvent) error {
 	if was&evUnsure != 0 {
 		s.remove(fd, was)
@@ -132,8 +132,8 @@ func (s *selector) modify(fd int, token uint64, was, interest pollEvent) error {
 	return nil
 }
 
-// read watches for input and the end. With endOnly it is the end alone: edge-triggered, because both the end and what is
-// not received would be reported without pause. What is reported of data then is dropped by event.
+// read watches for input and the end. With endOnly it is the end alone: edge-triggered, because both the end and what
+// is not received would be reported without pause. What is reported of data then is dropped by event.
 func (s *selector) read(fd int, token uint64, endOnly bool) error {
 	udata, err := packToken(token, endOnly)
 	if err != nil {
@@ -210,8 +210,8 @@ func (s *selector) event(i int) (token uint64, ev pollEvent) {
 	return token, ev
 }
 
-// park waits in the kernel, and holds a thread meanwhile. The Go runtime's poller, on which the epoll selector waits, is
-// a kqueue here and watches everything for writing too; a kqueue refuses to be watched for that.
+// park waits in the kernel, and holds a thread meanwhile. The Go runtime's poller, on which the epoll selector waits,
+// is a kqueue here and watches everything for writing too; a kqueue refuses to be watched for that.
 func (s *selector) park(turn func() (stop bool)) error {
 	for !turn() {
 		n, err := kqueue.Wait(s.kq, s.events, nil)
@@ -295,8 +295,8 @@ func wakePipe() (r, w int, err error) {
 	return ends[0], ends[1], nil
 }
 
-// ring leaves a wake-up. The change that triggers the filter says no more than that: with Clear in it FreeBSD would take
-// the trigger back, and it would replace the token by its own.
+// ring leaves a wake-up. The change that triggers the filter says no more than that: with Clear in it FreeBSD would
+// take the trigger back, and it would replace the token by its own.
 func (w wakeup) ring(s *selector) {
 	if w.pipe {
 		_, _ = unix.Write(w.w, []byte{0}) // a full pipe holds a wake-up already

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// queueBreaker puts another file under the number of its poller's queue, on the poll goroutine, while that does not wait
-// there: not every system would wake it.
+// queueBreaker puts another file under the number of its poller's queue, on the poll goroutine, while that does not
+// wait there: not every system would wake it.
 type queueBreaker struct {
 	kq, other int
 	err       chan error

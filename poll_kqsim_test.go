@@ -17,8 +17,8 @@ import (
 // breakQueue makes the queue of a poller fail.
 func breakQueue(_ *testing.T, p *poller) { kqueue.Break(p.sel.kq) }
 
-// A filter for room that is never deleted, a wake-up that is never taken, or an end that is reported for ever, shows as a
-// poller that asks again and again.
+// A filter for room that is never deleted, a wake-up that is never taken, or an end that is reported for ever, shows as
+// a poller that asks again and again.
 func TestIdlePollerAsksForNothing(t *testing.T) {
 	p := testPoller(t)
 	a, b := socketPair(t)
@@ -46,7 +46,8 @@ func TestIdlePollerAsksForNothing(t *testing.T) {
 	require.LessOrEqual(t, kqueue.Waits(p.sel.kq)-before, 3, "asked in a time of silence")
 }
 
-// settledWaits returns how often events were asked for, once that has stayed the same for a while, or in the end anyway.
+// settledWaits returns how often events were asked for, once that has stayed the same for a while, or in the end
+// anyway.
 func settledWaits(t *testing.T, p *poller) (n int) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)

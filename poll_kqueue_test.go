@@ -72,8 +72,9 @@ func TestStaleEventReachesNobodyThoughItsSlotIsUsedAgain(t *testing.T) {
 	require.Equal(t, 1, told)
 }
 
-// The first event's handler closes the second descriptor and opens a third. That must not have the slot which the second
-// event, fetched before, still names: with few bits for the generation, that would be all that stands between them.
+// The first event's handler closes the second descriptor and opens a third. That must not have the slot which the
+// second event, fetched before, still names: with few bits for the generation, that would be all that stands between
+// them.
 func TestSlotFreedInABatchIsNotUsedUntilItsEnd(t *testing.T) {
 	p := stillPoller(t)
 	var second, third *watch
@@ -87,8 +88,8 @@ func TestSlotFreedInABatchIsNotUsedUntilItsEnd(t *testing.T) {
 	require.NotEqual(t, uint32(second.token), uint32(third.token), "the slot was used again within the batch")
 }
 
-// retire comes after the poll goroutine has looked whether it shall end, and before it takes the wake-up from the queue:
-// both are in one batch.
+// retire comes after the poll goroutine has looked whether it shall end, and before it takes the wake-up from the
+// queue: both are in one batch.
 func TestWakeUpInTheMiddleOfABatchIsNotLost(t *testing.T) {
 	for _, kind := range []string{"as it is", "pipe"} {
 		t.Run(kind, func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"github.com/cloudwego/netpoll/internal/kqueue"
 )
 
-// recordings were made by running the scenarios on kernels. The model has to agree with them line for line, except where
-// a difference is known, each with its reason.
+// recordings were made by running the scenarios on kernels. The model has to agree with them line for line, except
+// where a difference is known, each with its reason.
 var recordings = []struct {
 	file, system string
 	known        map[string]string
@@ -31,7 +31,7 @@ var recordings = []struct {
 // knownEverywhere are differences between the model and all kernels recorded so far.
 var knownEverywhere = map[string]string{
 	"peer_close_read_and_write":      "epoll reports Write anew at the peer's end; kernels do not",
-	"write_clear_small_write":        "kernels report an edge for Write at each acknowledgement; the model when there was no room",
+	"write_clear_small_write":        "kernels report an edge for each acknowledgement, the model only for new room",
 	"oneshot_consumed_before_wait":   "kernels deliver a one-shot event without looking again; Chaos covers that",
 	"rst_while_connected_write_only": "the first write after a reset gives ECONNRESET on Linux, EPIPE on BSD",
 	"fin_then_write_gets_rst":        "a read after EPIPE gives 0 on Linux, ECONNRESET on BSD",

@@ -1,6 +1,6 @@
 // Package kqueue is kqueue(2) and kevent(2) behind one small face. On macOS and the BSDs the kernel answers, through
-// golang.org/x/sys/unix. On Linux a model of those kernels answers, made of epoll, so that code written for kqueue can be
-// tested where there is none; nothing but tests uses it.
+// golang.org/x/sys/unix. On Linux a model of those kernels answers, made of epoll, so that code written for kqueue can
+// be tested where there is none; nothing but tests uses it.
 //
 // The package hides what differs between the systems in how a change or an event is laid out. What they do differently
 // it does not hide; docs/portability.md lists that.

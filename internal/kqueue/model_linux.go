@@ -5,8 +5,8 @@ package kqueue
 //
 // A kqueue is an epoll descriptor, whose number is what Open returns. It watches three others: an epoll for all filters
 // on Read, one for all on Write, and an event descriptor that is rung for the user filter and when the kqueue ends. Two
-// epolls are needed because filters are apart in a kqueue: an edge on one must not report the other again. Clear becomes
-// EPOLLET, everything else is level-triggered.
+// epolls are needed because filters are apart in a kqueue: an edge on one must not report the other again. Clear
+// becomes EPOLLET, everything else is level-triggered.
 
 import (
 	"sync"

@@ -136,7 +136,8 @@ func (t *trace) chg(fd, filter, flags int, udata uintptr) error {
 
 // user changes the user filter.
 func (t *trace) user(flags int, fflags uint32, udata uintptr) error {
-	return kqueue.Control(t.kq, kqueue.Change{Ident: 1, Filter: kqueue.User, Flags: flags, Fflags: fflags, Udata: udata})
+	c := kqueue.Change{Ident: 1, Filter: kqueue.User, Flags: flags, Fflags: fflags, Udata: udata}
+	return kqueue.Control(t.kq, c)
 }
 
 // hasUser adds the user filter, or notes that there is none.
