@@ -353,12 +353,6 @@ func (f *fakeRing) execute(o operation) int32 {
 	return f.script(o)
 }
 
-// echoOn makes c send back what it receives, in small flushes that can be left to the poller.
-func echoOn(t testing.TB, c *connection) {
-	t.Helper()
-	require.NoError(t, c.SetOnRequest(echoAll))
-}
-
 // quietLog collects what the library logs until the test ends.
 func quietLog(t testing.TB) *lockedBuffer {
 	t.Helper()
