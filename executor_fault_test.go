@@ -82,11 +82,14 @@ func (f *fleet) tell(t testing.TB) {
 	release()
 }
 
+// ringScript says what comes of an operation.
+type ringScript = func(o operation) (res int32)
+
 // faults counts what a script did.
 type faults struct{ n atomic.Int64 }
 
 // each makes every k-th operation that matches give res, without doing it.
-func (f *faults) each(k int, send bool, res int32) func(o operation) int32 {
+func (f *faults) each(k int, send bool, res int32) ringScript {
 	seen := 0
 	return func(o operation) int32 {
 		if o.send != send {
@@ -101,7 +104,7 @@ func (f *faults) each(k int, send bool, res int32) func(o operation) int32 {
 }
 
 // cut makes every operation that matches move no more than k bytes.
-func (f *faults) cut(k int, send bool) func(o operation) int32 {
+func (f *faults) cut(k int, send bool) ringScript {
 	return func(o operation) int32 {
 		if o.send == send && len(o.p) > k {
 			f.n.Add(1)
@@ -115,21 +118,21 @@ func TestEachByteArrivesOnceWhateverTheRingDoes(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		size   int
-		script func(f *faults) func(o operation) int32
+		script func(f *faults) ringScript
 	}{
 		{"ring smaller than the batch", 3, nil},
 		{"ring for one operation", 1, nil},
-		{"receives not executed", 64, func(f *faults) func(operation) int32 { return f.each(2, false, uring.NotExecuted) }},
-		{"sends not executed", 64, func(f *faults) func(operation) int32 { return f.each(2, true, uring.NotExecuted) }},
-		{"receives find nothing", 64, func(f *faults) func(operation) int32 { return f.each(3, false, -int32(unix.EAGAIN)) }},
-		{"sends find no room", 64, func(f *faults) func(operation) int32 { return f.each(2, true, -int32(unix.EAGAIN)) }},
-		{"sends never find room", 64, func(f *faults) func(operation) int32 { return f.each(1, true, -int32(unix.EAGAIN)) }},
-		{"receives interrupted", 64, func(f *faults) func(operation) int32 { return f.each(2, false, -int32(unix.EINTR)) }},
-		{"sends interrupted", 64, func(f *faults) func(operation) int32 { return f.each(2, true, -int32(unix.EINTR)) }},
-		{"no receive is one for a ring", 64, func(f *faults) func(operation) int32 { return f.each(1, false, -int32(unix.ENOTSOCK)) }},
-		{"no send is one for a ring", 64, func(f *faults) func(operation) int32 { return f.each(1, true, -int32(unix.ENOTSOCK)) }},
-		{"short sends", 64, func(f *faults) func(operation) int32 { return f.cut(3, true) }},
-		{"short receives", 64, func(f *faults) func(operation) int32 { return f.cut(1, false) }},
+		{"receives not executed", 64, func(f *faults) ringScript { return f.each(2, false, uring.NotExecuted) }},
+		{"sends not executed", 64, func(f *faults) ringScript { return f.each(2, true, uring.NotExecuted) }},
+		{"receives find nothing", 64, func(f *faults) ringScript { return f.each(3, false, -int32(unix.EAGAIN)) }},
+		{"sends find no room", 64, func(f *faults) ringScript { return f.each(2, true, -int32(unix.EAGAIN)) }},
+		{"sends never find room", 64, func(f *faults) ringScript { return f.each(1, true, -int32(unix.EAGAIN)) }},
+		{"receives interrupted", 64, func(f *faults) ringScript { return f.each(2, false, -int32(unix.EINTR)) }},
+		{"sends interrupted", 64, func(f *faults) ringScript { return f.each(2, true, -int32(unix.EINTR)) }},
+		{"no receive is one for a ring", 64, func(f *faults) ringScript { return f.each(1, false, -int32(unix.ENOTSOCK)) }},
+		{"no send is one for a ring", 64, func(f *faults) ringScript { return f.each(1, true, -int32(unix.ENOTSOCK)) }},
+		{"short sends", 64, func(f *faults) ringScript { return f.cut(3, true) }},
+		{"short receives", 64, func(f *faults) ringScript { return f.cut(1, false) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			log := quietLog(t)

@@ -2,8 +2,8 @@
 
 package netpoll_test
 
-// What the library does in a process whose operator, or whose container, decides about io_uring. These need a process of
-// their own: the decision is made once.
+// What the library does in a process whose operator, or whose container, decides about io_uring. These tests need a
+// process of their own: the decision is made once.
 
 import (
 	"fmt"

@@ -239,7 +239,7 @@ func TestQueuedAndDirectSendsKeepTheirOrder(t *testing.T) {
 		writers.Wait()
 		require.NoError(t, c.Close())
 		got := await(t, read, "all that was sent")
-		require.True(t, bytes.Equal(want.Bytes(), got), "%d bytes sent, %d received, or in another order", want.Len(), len(got))
+		require.True(t, bytes.Equal(want.Bytes(), got), "%d bytes sent, %d received; or another order", want.Len(), len(got))
 	})
 }
 
