@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -154,6 +155,34 @@ func TestHandlerThatBlocksStopsNobodyElse(t *testing.T) {
 				alone(t, before+1)
 			})
 		}
+	}
+}
+
+// A handler that waits for a connection, or ends its goroutine, need not be found by the watchdog: the helm is taken at
+// once.
+func TestHelmIsLeftAtOnceByHandlersThatSayThatTheyWait(t *testing.T) {
+	for _, name := range []string{"reader of another connection", "writer of another connection", "end of goroutine"} {
+		t.Run(name, func(t *testing.T) {
+			h := newHelmsman(t)
+			h.do(func() { h.watchdog = time.AfterFunc(time.Hour, func() {}) }) // it sleeps
+			fl := newFleet(t, h, 8, "tcp")
+			wait, end := runtime.Goexit, func() {}
+			if blocking, ok := blockings[name]; ok {
+				wait, end = blocking(t, h)
+			}
+			var once sync.Once
+			require.NoError(t, fl.conns[0].SetOnRequest(func(ctx context.Context, conn Connection) error {
+				once.Do(wait)
+				return echoAll(ctx, conn)
+			}))
+			fl.ask(t)
+			fl.answered(t, 0)
+			late := fl.message(0)
+			end()
+			get(t, fl.peers[0], late)
+			fl.ask(t)
+			fl.answered(t)
+		})
 	}
 }
 
