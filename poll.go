@@ -66,13 +66,19 @@ func newPoller(failed func(*poller)) (*poller, error) {
 	if err != nil {
 		return nil, err
 	}
+	p := makePoller(sel, failed)
+	go p.run()
+	return p, nil
+}
+
+// makePoller makes a poller without its goroutine.
+func makePoller(sel *selector, failed func(*poller)) *poller {
 	p := &poller{sel: sel, done: make(chan struct{}), failed: failed}
 	p.turnFunc = p.turn
 	p.exec.init()
 	p.watchdog = time.AfterFunc(time.Hour, p.checkHelm)
 	p.watchdog.Stop()
-	go p.run()
-	return p, nil
+	return p
 }
 
 // run is the poll goroutine, which may change. It ends when the poller has been retired and nothing is watched any

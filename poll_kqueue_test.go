@@ -27,7 +27,7 @@ func stillPoller(t *testing.T) *poller {
 	sel, err := newSelector()
 	require.NoError(t, err)
 	t.Cleanup(sel.close)
-	return &poller{sel: sel, done: make(chan struct{})}
+	return makePoller(sel, nil)
 }
 
 // readable is the event of a descriptor that has something to read.

@@ -127,7 +127,7 @@ func stoppedPoller(t *testing.T, tasks ...task) *poller {
 	t.Helper()
 	sel, err := newSelector()
 	require.NoError(t, err)
-	p := &poller{sel: sel, done: make(chan struct{})}
+	p := makePoller(sel, nil)
 	p.turnFunc = p.turn
 	p.exec.init()
 	p.watchdog = time.AfterFunc(time.Hour, p.checkHelm)
