@@ -128,10 +128,6 @@ func stoppedPoller(t *testing.T, tasks ...task) *poller {
 	sel, err := newSelector()
 	require.NoError(t, err)
 	p := makePoller(sel, nil)
-	p.turnFunc = p.turn
-	p.exec.init()
-	p.watchdog = time.AfterFunc(time.Hour, p.checkHelm)
-	p.watchdog.Stop()
 	p.batch.ready = tasks
 	p.retire()
 	return p
