@@ -175,7 +175,7 @@ func (c *connection) prepare(o *options) {
 	c.readLimit.Store(int64(o.readLimit))
 	c.direct = c.direct || o.directFlush
 	if o.onPrepare != nil {
-		c.guard("OnPrepare", func() { c.calls.base = o.onPrepare(c.self) })
+		c.runOnPrepare(o.onPrepare)
 	}
 	c.calls.ctx = c.calls.base
 	if o.connContext && (c.calls.base == nil || c.derived.Load() == nil) { // else OnPrepare has built on Context itself
@@ -184,6 +184,18 @@ func (c *connection) prepare(o *options) {
 	if o.idleLimit > 0 {
 		_ = c.SetIdleLimit(o.idleLimit)
 	}
+}
+
+// runOnPrepare also closes a connection whose OnPrepare ends its goroutine: nobody would start it.
+func (c *connection) runOnPrepare(on OnPrepare) {
+	returned := false
+	defer func() {
+		if !returned {
+			c.close(causeFailed)
+		}
+	}()
+	c.guard("OnPrepare", func() { c.calls.base = on(c.self) })
+	returned = true
 }
 
 // start begins the life of the connection: it is watched from here on, and OnConnect runs. After an error it is closed,

@@ -84,16 +84,22 @@ func makePoller(sel *selector, failed func(*poller)) *poller {
 // run is the poll goroutine, which may change. It ends when the poller has been retired and nothing is watched any
 // more, when the system's queue fails, or when another goroutine has taken the helm.
 func (p *poller) run() {
-	cut := true // short by a handler that ends its goroutine with runtime.Goexit
+	cut := true // short by user code that ends its goroutine with runtime.Goexit
+	polling := false
 	defer func() {
-		if cut {
+		switch {
+		case cut && polling: // it was OnPrepare
+			go p.run()
+		case cut:
 			p.takeHelm(false)
 		}
 	}()
 	for {
+		polling = true
 		if err := p.sel.park(p.turnFunc); err != nil {
 			p.failure = err
 		}
+		polling = false
 		if p.failure != nil || p.empty {
 			p.end()
 			break

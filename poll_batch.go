@@ -163,6 +163,7 @@ func (p *poller) sendAll(list []sender) {
 func (p *poller) gather(n int, sends []sender) {
 	e := &p.exec
 	e.batch = &p.batch
+	e.others = e.others[:0]
 	for _, s := range sends {
 		e.send(s)
 	}
@@ -180,7 +181,6 @@ func (p *poller) gather(n int, sends []sender) {
 	for _, i := range e.others {
 		p.report(i)
 	}
-	e.others = e.others[:0]
 }
 
 func (e *executor) send(s sender) {
