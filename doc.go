@@ -61,10 +61,12 @@
 //	server.go, acceptor.go           the server behind it
 //	listen.go, listener*.go, dialer.go, fd*.go
 //	                                 where connections come from
-//	config.go, errors.go             settings of the process; all errors
+//	config.go, features.go           settings of the process; what of the system is in use
+//	errors.go                        all errors
 //	connection.go                    what a connection is, its addresses and settings
 //	connection_state.go              its life: one word, and who may change it
 //	connection_read.go, _write.go    its two directions
+//	connection_owed.go, _batch.go    output left to the poller, input received with that of others
 //	connection_callbacks.go          who calls the user's functions, when
 //	connection_close.go              its end
 //	connection_sys.go, _idle.go, _context.go
@@ -77,6 +79,8 @@
 //	*_other.go, *_windows.go         systems without a poller here
 //	waiter.go                        how a goroutine waits, timeouts and deadlines
 //	poll.go, poll_set.go             a poller, and the set of them
+//	poll_helm.go                     handlers on the poll goroutine, and who polls meanwhile
+//	poll_batch.go, poll_ring.go      one system call for a batch of receives and sends
 //	poll_slot.go                     how an event finds what it is for
 //	poll_linux.go, poll_bsd.go       epoll, kqueue
 //	linkbuffer*.go, block.go         the buffers and their memory
