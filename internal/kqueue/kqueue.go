@@ -1,3 +1,5 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 // Package kqueue is kqueue(2) and kevent(2) behind one small face. On macOS and the BSDs the kernel answers, through
 // golang.org/x/sys/unix. On Linux a model of those kernels answers, made of epoll, so that code written for kqueue can
 // be tested where there is none; nothing but tests uses it.
