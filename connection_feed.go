@@ -117,8 +117,7 @@ func (c *connection) inputFed(n int, full bool, err error) {
 	}
 	defer c.leave(bitPolled)
 	if n > 0 && !c.dropsInput() {
-		c.adaptSize(n, full)
-		c.inputArrived(nil)
+		c.received(n, full, nil)
 	}
 	if err != nil {
 		c.inputEnded(err)

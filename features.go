@@ -65,7 +65,7 @@ type ringUse struct {
 	broken atomic.Pointer[error] // why a ring failed that had worked; stored once, by the poller that saw it
 }
 
-// newRingUse begins with what an operator has set. A value that is not known is reported when the mode is needed.
+// newRingUse begins with what an operator has set. A value that is not known is reported at once.
 func newRingUse(operator string, probe func() error) *ringUse {
 	u := &ringUse{probe: probe}
 	if operator == "" {

@@ -24,7 +24,8 @@ package netpoll
 //		The i-th event of the last look.
 //	func (s *selector) park(turn func() (stop bool)) error
 //		Call turn, wait until there may be events again, call turn again, and so on until it returns true. While it
-//		waits it occupies no thread. An event that arrives while turn runs is not lost: turn is called once more.
+//		waits it occupies no thread, where the system allows that. An event that arrives while turn runs is not lost:
+//		turn is called once more.
 //	func (s *selector) interrupt()
 //		Make a waiting park return.
 //	func (s *selector) close()

@@ -11,8 +11,8 @@ import (
 )
 
 // ioOrder lets the memory model, and so the race detector, know what the kernel guarantees anyway: what a goroutine
-// did before it sent bytes happens before what another does after receiving them. package syscall says the same for
-// plain reads and writes; gathering writes have to say it here.
+// did before it sent bytes happens before what another does after receiving them. The system calls of this package do
+// not say it by themselves.
 var ioOrder atomic.Uint32
 
 // errWouldBlock: the transport can take no more at the moment.

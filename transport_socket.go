@@ -68,13 +68,13 @@ func (s *socket) receive(in *LinkBuffer, size int) (n int, more bool, err error)
 }
 
 func (s *socket) send(v *vector) (n int, err error) {
+	ioOrder.Add(1)
 	for {
 		if v.n == 1 {
 			b := v.bufs[0]
-			ioOrder.Add(1)
 			n, err = writeNow(s.sysfd, b[:min(len(b), maxTransfer)])
 		} else {
-			n, err = s.gather(v)
+			n, err = gatherWrite(s.sysfd, v)
 		}
 		if err != syscall.EINTR {
 			break
@@ -87,11 +87,6 @@ func (s *socket) send(v *vector) (n int, err error) {
 		return 0, os.NewSyscallError("write", err)
 	}
 	return n, nil
-}
-
-func (s *socket) gather(v *vector) (int, error) {
-	ioOrder.Add(1)
-	return gatherWrite(s.sysfd, v)
 }
 
 func (s *socket) sendLater(from sender) bool {
