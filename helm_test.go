@@ -158,13 +158,21 @@ func TestHandlerThatBlocksStopsNobodyElse(t *testing.T) {
 	}
 }
 
+type noAlarm struct{}
+
+func (noAlarm) set(time.Duration) {}
+func (noAlarm) close()            {}
+
 // A handler that waits for a connection, or ends its goroutine, need not be found by the watchdog: the helm is taken at
 // once.
 func TestHelmIsLeftAtOnceByHandlersThatSayThatTheyWait(t *testing.T) {
 	for _, name := range []string{"reader of another connection", "writer of another connection", "end of goroutine"} {
 		t.Run(name, func(t *testing.T) {
 			h := newHelmsman(t)
-			h.do(func() { h.watchdog = time.AfterFunc(time.Hour, func() {}) }) // it sleeps
+			h.do(func() {
+				h.watchdog.alarm.close()
+				h.watchdog.alarm = noAlarm{}
+			})
 			fl := newFleet(t, h, 8, "tcp")
 			wait, end := runtime.Goexit, func() {}
 			if blocking, ok := blockings[name]; ok {

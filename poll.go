@@ -34,7 +34,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/cloudwego/netpoll/internal/runner"
 )
@@ -50,8 +49,7 @@ type poller struct {
 	failed  func(*poller) // called then, before it takes no more descriptors; may be nil
 
 	helm     helm
-	watchdog *time.Timer  // runs while the helm is free
-	started  atomic.Int64 // when it became so, as now counts; stored by whoever has it
+	watchdog watchdog
 	sends    sendQueue
 
 	// These belong to whoever has the helm.
@@ -77,8 +75,7 @@ func makePoller(sel *selector, failed func(*poller)) *poller {
 	p := &poller{sel: sel, done: make(chan struct{}), failed: failed}
 	p.turnFunc = p.turn
 	p.exec.init()
-	p.watchdog = time.AfterFunc(time.Hour, p.checkHelm)
-	p.watchdog.Stop()
+	p.watchdog.alarm = newAlarm(p.checkHelm)
 	return p
 }
 
@@ -116,6 +113,7 @@ func (p *poller) run() {
 // end frees the poller. If it failed, everything that is still watched is told so.
 func (p *poller) end() {
 	defer close(p.done)
+	p.watchdog.alarm.close()
 	if p.failure == nil {
 		p.endSends()
 		p.sel.close()

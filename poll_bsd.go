@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -327,3 +328,5 @@ func (w wakeup) close() {
 		_ = unix.Close(w.w)
 	}
 }
+
+func newAlarm(ring func() (again time.Duration)) alarm { return newTimer(ring) }

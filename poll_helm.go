@@ -21,8 +21,6 @@ const (
 	// inlineBudget is how long the handlers of one batch may run on the poll goroutine; the others of the batch go to
 	// the runner, where they can run at the same time.
 	inlineBudget = 50 * time.Microsecond
-	// watchdogAfter is when the helm is taken from a goroutine whose handler does not return.
-	watchdogAfter = 500 * time.Microsecond
 	// minPenalty and maxPenalty bound how long all handlers go to the runner after one was slow.
 	minPenalty = 20 * time.Millisecond
 	maxPenalty = time.Second
@@ -147,10 +145,10 @@ func (p *poller) runReady() bool {
 		p.sends.setOpen()
 	}
 	start := now()
-	p.started.Store(start)
+	p.watchdog.started.Store(start)
 	freeHelms.Add(1)
 	mark, ok := p.helm.free(), true
-	p.watchdog.Reset(watchdogAfter) // not before: it comes once, and must find the helm free however late this line is
+	p.watchdog.watch() // not before: it must find the helm free
 	end, done := start, 0
 	for {
 		tasks[done].runTask()
@@ -168,7 +166,6 @@ func (p *poller) runReady() bool {
 		return false
 	}
 	freeHelms.Add(-1)
-	p.watchdog.Stop()
 	p.pace.batchDone(end, end-start > int64(inlineBudget)*int64(done))
 	p.dispatchTasks(tasks[done:])
 	clear(tasks)
@@ -179,13 +176,6 @@ func (p *poller) runReady() bool {
 func (p *poller) dispatchTasks(tasks []task) {
 	for _, t := range tasks {
 		t.dispatch()
-	}
-}
-
-// checkHelm is the watchdog. It may come late, when the next batch has begun already.
-func (p *poller) checkHelm() {
-	if now()-p.started.Load() >= int64(watchdogAfter)/2 {
-		p.takeHelm(true)
 	}
 }
 

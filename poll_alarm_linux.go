@@ -1,0 +1,68 @@
+//go:build !kqsim && !netconn
+
+package netpoll
+
+// This file holds the alarm of the watchdog as a timer of the kernel. The Go runtime learns of it as of any event, so no
+// thread has to wait for a time because of it.
+
+import (
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+type timerfd struct {
+	ring func() time.Duration
+	fd   int
+	file *os.File // fd, known to the Go runtime's own poller
+	raw  syscall.RawConn
+}
+
+func newAlarm(ring func() (again time.Duration)) alarm {
+	t, err := newTimerfd(ring)
+	if err != nil { // there are no more descriptors
+		return newTimer(ring)
+	}
+	go t.run()
+	return t
+}
+
+func newTimerfd(ring func() (again time.Duration)) (*timerfd, error) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		return nil, os.NewSyscallError("timerfd_create", err)
+	}
+	t := &timerfd{ring: ring, fd: fd, file: os.NewFile(uintptr(fd), "timer")}
+	err = t.file.SetReadDeadline(time.Time{}) // fails unless the runtime polls it
+	if err == nil {
+		t.raw, err = t.file.SyscallConn()
+	}
+	if err != nil {
+		t.file.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// run ends with close.
+func (t *timerfd) run() { _ = t.raw.Read(t.expired) }
+
+// expired is what the runtime's poller calls; it never has enough.
+func (t *timerfd) expired(uintptr) (done bool) {
+	var count [8]byte
+	if n, _ := unix.Read(t.fd, count[:]); n == len(count) {
+		if again := t.ring(); again > 0 {
+			t.set(again)
+		}
+	}
+	return false
+}
+
+// set cannot fail: the descriptor is a timer, and the time is one.
+func (t *timerfd) set(d time.Duration) {
+	_ = unix.TimerfdSettime(t.fd, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}, nil)
+}
+
+func (t *timerfd) close() { t.file.Close() }

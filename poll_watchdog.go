@@ -1,0 +1,86 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
+package netpoll
+
+// This file holds the watchdog, which takes the helm from a goroutine whose handler does not return.
+//
+// Most batches end in microseconds, so it must cost next to nothing to watch one. Starting a timer for each and stopping
+// it again costs more than it seems: a goroutine that parks with a timer pending waits in the kernel for a time, not just
+// for an event. So the alarm is set only if it is not set yet, and sets itself again as long as it finds that batches
+// have begun since; a poller with nothing to do soon has no alarm.
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// watchdogPeriod is how often the watchdog looks. It takes the helm if a batch has been running for half of it.
+const watchdogPeriod = 2 * time.Millisecond
+
+// alarm calls a function, ring, on a goroutine of its own. It returns when it wants to be called again, or 0 for when it
+// is set again. newAlarm makes one, which is not set.
+type alarm interface {
+	// set lets ring be called once, after d.
+	set(d time.Duration)
+	// close comes after the last set; a call of ring that has begun may still be running.
+	close()
+}
+
+// timer is an alarm that the Go runtime keeps.
+type timer struct {
+	ring func() time.Duration
+	t    *time.Timer
+}
+
+func newTimer(ring func() (again time.Duration)) *timer {
+	t := &timer{ring: ring}
+	t.t = time.AfterFunc(time.Hour, t.expired)
+	t.t.Stop()
+	return t
+}
+
+func (t *timer) expired() {
+	if again := t.ring(); again > 0 {
+		t.set(again)
+	}
+}
+
+func (t *timer) set(d time.Duration) { t.t.Reset(d) }
+
+func (t *timer) close() { t.t.Stop() }
+
+// watchdog watches the batches of one poller.
+type watchdog struct {
+	alarm   alarm
+	set     atomic.Bool  // the alarm is set, or about to look whether it has to be
+	started atomic.Int64 // when the helm became free, as now counts; stored by whoever has it
+	seen    uint64       // the helm when ring last looked; belongs to ring
+}
+
+// watch makes sure that the batch which has made the helm free is looked at.
+func (w *watchdog) watch() {
+	if !w.set.Load() {
+		w.set.Store(true)
+		w.alarm.set(watchdogPeriod)
+	}
+}
+
+// checkHelm is what the alarm calls.
+func (p *poller) checkHelm() (again time.Duration) {
+	w := &p.watchdog
+	v := p.helm.v.Load()
+	if v&helmFree != 0 && now()-w.started.Load() >= int64(watchdogPeriod)/2 {
+		w.set.Store(false)
+		p.takeHelm(true)
+		return 0
+	}
+	if v == w.seen {
+		// A batch that begins now either finds that it has to set the alarm, or is found here.
+		w.set.Store(false)
+		if p.helm.v.Load()&helmFree == 0 || !w.set.CompareAndSwap(false, true) {
+			return 0
+		}
+	}
+	w.seen = v
+	return watchdogPeriod
+}

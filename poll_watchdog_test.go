@@ -1,0 +1,123 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
+package netpoll
+
+// The watchdog: a batch that takes long is noticed, and one that does not costs no timer of its own.
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// countingAlarm never rings by itself.
+type countingAlarm struct{ sets int }
+
+func (a *countingAlarm) set(time.Duration) { a.sets++ }
+func (a *countingAlarm) close()            {}
+
+// watchedPoller returns a poller without a goroutine, whose watchdog the test rings.
+func watchedPoller(t *testing.T) (*poller, *countingAlarm) {
+	sel, err := newSelector()
+	require.NoError(t, err)
+	p := makePoller(sel, nil)
+	t.Cleanup(func() {
+		select {
+		case <-p.done:
+		default:
+			p.retire()
+			p.run()
+		}
+	})
+	p.watchdog.alarm.close()
+	a := new(countingAlarm)
+	p.watchdog.alarm = a
+	return p, a
+}
+
+// beginBatchAt begins a batch, as runReady does, that seems to have begun some time ago.
+func beginBatchAt(p *poller, ago time.Duration) (mark uint64) {
+	p.watchdog.started.Store(now() - int64(ago))
+	freeHelms.Add(1)
+	mark = p.helm.free()
+	p.watchdog.watch()
+	return mark
+}
+
+func endBatchAt(t *testing.T, p *poller, mark uint64) {
+	require.True(t, p.helm.reclaim(mark))
+	freeHelms.Add(-1)
+}
+
+func TestWatchdogSetsOneAlarmForManyBatches(t *testing.T) {
+	p, alarm := watchedPoller(t)
+	for range 3 {
+		for range 100 {
+			endBatchAt(t, p, beginBatchAt(p, 0))
+		}
+		require.Equal(t, watchdogPeriod, p.checkHelm(), "there have been batches")
+	}
+	require.Equal(t, 1, alarm.sets)
+	require.Zero(t, p.checkHelm(), "there were none since")
+	endBatchAt(t, p, beginBatchAt(p, 0))
+	require.Equal(t, 2, alarm.sets, "the first one after silence")
+}
+
+// The alarm's last look and the beginning of a batch may come at the same time, in any order.
+func TestWatchdogMissesNoBatchThatBeginsAsItLooks(t *testing.T) {
+	p, alarm := watchedPoller(t)
+	endBatchAt(t, p, beginBatchAt(p, 0))
+	require.NotZero(t, p.checkHelm())
+	p.watchdog.started.Store(now())
+	freeHelms.Add(1)
+	mark := p.helm.free() // the alarm looks before the batch does
+	require.NotZero(t, p.checkHelm(), "it finds the batch")
+	p.watchdog.watch()
+	require.Equal(t, 1, alarm.sets, "set by the alarm itself")
+	endBatchAt(t, p, mark)
+}
+
+func TestWatchdogTakesTheHelmFromALongBatchOnly(t *testing.T) {
+	p, alarm := watchedPoller(t)
+	mark := beginBatchAt(p, watchdogPeriod/4)
+	require.NotZero(t, p.checkHelm())
+	endBatchAt(t, p, mark)
+
+	p.batch.ready = []task{nil} // the one that runs
+	mark = beginBatchAt(p, 2*watchdogPeriod)
+	require.Zero(t, p.checkHelm(), "the next batch sets it")
+	require.False(t, p.helm.reclaim(mark), "the helm is another's")
+	require.False(t, p.watchdog.set.Load())
+	require.Equal(t, 1, alarm.sets)
+	p.retire() // ends the goroutine that polls now
+	<-p.done
+}
+
+func TestAlarmsRingWhenSetAndUntilClosed(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		make func(func() time.Duration) alarm
+	}{
+		{"of this system", newAlarm},
+		{"of the runtime", func(ring func() time.Duration) alarm { return newTimer(ring) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rings, again := make(chan int), []time.Duration{time.Millisecond, time.Millisecond, 0, 0}
+			var n atomic.Int32
+			a := tt.make(func() time.Duration {
+				i := int(n.Add(1)) - 1
+				rings <- i
+				return again[i]
+			})
+			defer a.close()
+			a.set(time.Millisecond)
+			for i := range 3 { // it asked for two more
+				require.Equal(t, i, <-rings)
+			}
+			a.set(time.Millisecond)
+			require.Equal(t, 3, <-rings)
+		})
+	}
+}
