@@ -220,6 +220,10 @@ func (q *ShardQueue) pass() (err error) {
 		}
 	}()
 	q.unsent = 0
+	// Callers tend to come together, woken by the responses of one receive, while the scheduler runs a new goroutine,
+	// such as this one, before older ones. Let those that can run add theirs first; if there are none this returns at
+	// once.
+	runtime.Gosched()
 	var w netpoll.Writer // asked for when there is something to send
 	for range maxScans {
 		found, err := q.scan(&w)

@@ -5,6 +5,7 @@ package mux_test
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -78,6 +79,30 @@ func TestWhatIsQueuedDuringADrainSharesOneFlush(t *testing.T) {
 }
 
 // Behaviour 7.1: isNil is skipped.
+// Callers that can run at the same time share a flush, also where there is one processor and the drain could always come
+// first.
+func TestCallersThatCanRunShareOneFlush(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const callers, rounds = 100, 10
+	conn := newMockConn()
+	q := mux.NewShardQueue(4, conn)
+	for range rounds {
+		start := make(chan struct{})
+		var added sync.WaitGroup
+		for range callers {
+			added.Go(func() {
+				<-start
+				q.Add(text(t, "x"))
+			})
+		}
+		close(start)
+		added.Wait()
+	}
+	require.NoError(t, q.Close())
+	require.Len(t, conn.writer.sentBytes(), callers*rounds)
+	require.Less(t, conn.writer.flushCount(), callers*rounds/10)
+}
+
 func TestNilGettersAreSkippedAndFlushNothing(t *testing.T) {
 	conn := newMockConn()
 	q := mux.NewShardQueue(2, conn)
