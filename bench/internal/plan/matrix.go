@@ -77,7 +77,7 @@ func connections(quick bool) (list []Scenario) {
 	if quick {
 		return list
 	}
-	s := echo(10000, 1<<10, libraries)
+	s := echo(10000, 1<<10, everyServer)
 	s.Name, s.Group, s.Active = "echo/conns=10000/active=500/size=1024", GroupConnections, 500
 	list = append(list, s)
 	s = echo(16, 64, libraries)

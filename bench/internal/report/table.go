@@ -61,6 +61,7 @@ var requestColumns = []column{
 	ratio("÷ net", plan.Net, plan.NetHTTP), ratio("÷ reference", plan.Reference),
 	figure("p50 µs", "%.0f", func(s run.Sample) float64 { return s.P50 }),
 	figure("p99 µs", "%.0f", func(s run.Sample) float64 { return s.P99 }),
+	figure("p999 µs", "%.0f", func(s run.Sample) float64 { return s.P999 }),
 	figure("CPU µs/request", "%.2f", func(s run.Sample) float64 { return s.CPU }),
 	figure("user", "%.0f %%", func(s run.Sample) float64 { return 100 * s.UserShare }),
 	figure("switches/request", "%.2f", func(s run.Sample) float64 { return s.Switches }),

@@ -1,12 +1,13 @@
-package netpoll
-
-// This file holds the benchmarks of LinkBuffer. They use exported methods only, except for the path of a connection,
-// so that other implementations can be measured with them.
+// Package micro holds benchmarks of LinkBuffer by itself, for this library and, with -modfile=ref.mod, for the reference:
+// they use exported methods only.
+package micro
 
 import (
 	"fmt"
 	"sync"
 	"testing"
+
+	"github.com/cloudwego/netpoll"
 )
 
 var benchSizes = []int{64, 1024, 4096, 16384, 65536}
@@ -25,7 +26,7 @@ func BenchmarkLinkBuffer(b *testing.B) {
 }
 
 func benchWriteRead(b *testing.B, size int) {
-	buf := NewLinkBuffer()
+	buf := netpoll.NewLinkBuffer()
 	p := make([]byte, size)
 	b.SetBytes(int64(size))
 	b.ReportAllocs()
@@ -38,7 +39,7 @@ func benchWriteRead(b *testing.B, size int) {
 }
 
 func benchMallocAck(b *testing.B, size int) {
-	buf := NewLinkBuffer()
+	buf := netpoll.NewLinkBuffer()
 	b.ReportAllocs()
 	for b.Loop() {
 		buf.Malloc(2 * size)
@@ -50,7 +51,7 @@ func benchMallocAck(b *testing.B, size int) {
 }
 
 func benchWriteDirect(b *testing.B, size int) {
-	buf := NewLinkBuffer()
+	buf := netpoll.NewLinkBuffer()
 	p := make([]byte, size)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -63,7 +64,7 @@ func benchWriteDirect(b *testing.B, size int) {
 }
 
 func benchSlice(b *testing.B, size int) {
-	buf := NewLinkBuffer()
+	buf := netpoll.NewLinkBuffer()
 	b.ReportAllocs()
 	for b.Loop() {
 		buf.Malloc(size)
@@ -76,10 +77,10 @@ func benchSlice(b *testing.B, size int) {
 }
 
 func benchAppend(b *testing.B, size int) {
-	buf := NewLinkBuffer()
+	buf := netpoll.NewLinkBuffer()
 	b.ReportAllocs()
 	for b.Loop() {
-		src := NewLinkBuffer()
+		src := netpoll.NewLinkBuffer()
 		src.Malloc(size)
 		src.Flush()
 		buf.WriteBuffer(src)
@@ -90,7 +91,7 @@ func benchAppend(b *testing.B, size int) {
 }
 
 func benchPeekAcross(b *testing.B, size int) {
-	buf := NewLinkBuffer()
+	buf := netpoll.NewLinkBuffer()
 	b.ReportAllocs()
 	for b.Loop() {
 		for range 4 {
@@ -106,7 +107,7 @@ func benchPeekAcross(b *testing.B, size int) {
 }
 
 func benchReadBinary(b *testing.B, size int) {
-	buf := NewLinkBuffer()
+	buf := netpoll.NewLinkBuffer()
 	b.ReportAllocs()
 	for b.Loop() {
 		buf.Malloc(size)
@@ -118,7 +119,7 @@ func benchReadBinary(b *testing.B, size int) {
 
 // benchProducerConsumer lets two goroutines work on one buffer; what is in flight is bounded.
 func benchProducerConsumer(b *testing.B, size int) {
-	buf := NewLinkBuffer()
+	buf := netpoll.NewLinkBuffer()
 	free, full := make(chan struct{}, 64), make(chan struct{}, 64)
 	var wg sync.WaitGroup
 	wg.Go(func() {
