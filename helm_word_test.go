@@ -226,3 +226,20 @@ func TestPaceSendsSlowHandlersToTheRunner(t *testing.T) {
 	p.slow(p.slowUntil + calmPenalty*int64(p.penalty) + 1)
 	require.Equal(t, minPenalty, p.penalty, "after a calm time it begins anew")
 }
+
+func TestBudgetOfABatchDependsOnHowQuickItsHandlersAre(t *testing.T) {
+	for _, tt := range []struct {
+		took time.Duration
+		done int
+		want bool
+	}{
+		{40 * time.Microsecond, 1, false}, // of one slow handler, and still within the budget
+		{60 * time.Microsecond, 1, true},
+		{60 * time.Microsecond, 5, true},
+		{60 * time.Microsecond, 20, false}, // quick ones
+		{390 * time.Microsecond, 100, false},
+		{410 * time.Microsecond, 100, true}, // enough, however quick they are
+	} {
+		require.Equal(t, tt.want, budgetSpent(int64(tt.took), tt.done), "%d handlers in %v", tt.done, tt.took)
+	}
+}

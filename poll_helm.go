@@ -19,8 +19,11 @@ import (
 
 const (
 	// inlineBudget is how long the handlers of one batch may run on the poll goroutine; the others of the batch go to
-	// the runner, where they can run at the same time.
+	// the runner, where they can run at the same time. If the handlers are quick they may run for quickBudget, because
+	// handing one on would cost about as much as running it.
 	inlineBudget = 50 * time.Microsecond
+	quickBudget  = 400 * time.Microsecond
+	quickHandler = 10 * time.Microsecond
 	// minPenalty and maxPenalty bound how long all handlers go to the runner after one was slow.
 	minPenalty = 20 * time.Millisecond
 	maxPenalty = time.Second
@@ -155,7 +158,7 @@ func (p *poller) runReady() bool {
 		done++
 		last := end
 		end = now()
-		if done == len(tasks) || end-last > int64(inlineBudget) || end-start > int64(inlineBudget) {
+		if done == len(tasks) || end-last > int64(inlineBudget) || budgetSpent(end-start, done) {
 			break
 		}
 		if mark, ok = p.helm.next(mark); !ok {
@@ -171,6 +174,11 @@ func (p *poller) runReady() bool {
 	clear(tasks)
 	p.batch.ready = tasks[:0]
 	return true
+}
+
+// budgetSpent reports whether the rest of a batch should go to the runner, after its first done handlers took so long.
+func budgetSpent(took int64, done int) bool {
+	return took > int64(quickBudget) || took > int64(inlineBudget) && took > int64(quickHandler)*int64(done)
 }
 
 func (p *poller) dispatchTasks(tasks []task) {
