@@ -125,7 +125,8 @@ func (c *connection) triggerRequest(b *batch) {
 // trigger makes the task look at what there is to do, now or once more. If b can take it, it runs with that batch; but
 // OnConnect, which may do more than answer a request, always goes to the runner.
 func (c *connection) trigger(b *batch) {
-	if c.life.startTask() && !(c.life.load().has(bitConnected) && b.add(c)) {
+	connected := c.life.load().has(bitConnected) || c.calls.onConnect.Load() == nil
+	if c.life.startTask() && !(connected && b.add(c)) {
 		c.dispatch()
 	}
 }
