@@ -1,0 +1,125 @@
+// Command hostile lets hostile peers loose on a server of this library and measures what becomes of the server, and of
+// a well-behaved client beside them. The server, the attackers and the client are processes of their own.
+//
+//	go run ./hostile                # every scenario, 10 s each
+//	go run ./hostile -run descr -d 1m
+//
+// Memory and descriptors have bounds that must hold, and everything has to be as before after the attack; the exit
+// status tells. Latencies are only reported: the machine has a say in them.
+package main
+
+// This file holds the command.
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloudwego/netpoll/reliability/internal/child"
+	"github.com/cloudwego/netpoll/reliability/internal/victim"
+)
+
+var roles = map[string]child.Role{victim.RoleName: victim.Role, attackerRole: attack}
+
+func main() {
+	child.Main(roles)
+	d := flag.Duration("d", 10*time.Second, "how long each attack lasts")
+	pattern := flag.String("run", "", "regular expression: the scenarios to run")
+	output := flag.String("o", "", "file for the report, in Markdown; standard output if empty")
+	flag.Parse()
+	ok, err := command(*d, *pattern, *output)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	if err != nil || !ok {
+		os.Exit(1)
+	}
+}
+
+// command runs what matches and writes the report. ok is false if something did not hold.
+func command(d time.Duration, pattern, output string) (ok bool, err error) {
+	chosen, err := regexp.Compile(pattern)
+	if err != nil {
+		return false, err
+	}
+	ok = true
+	var results []result
+	for _, s := range scenarios {
+		if !chosen.MatchString(s.name) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "%s: %d peers, %s\n", s.name, s.peers, s.what)
+		r, err := s.run(s.peers, d)
+		if err != nil {
+			ok = false
+			fmt.Fprintf(os.Stderr, "FAIL: %v\n", err)
+		}
+		results = append(results, r)
+	}
+	if output == "" {
+		return ok, report(os.Stdout, results)
+	}
+	f, err := os.Create(output)
+	if err != nil {
+		return false, err
+	}
+	if err := report(f, results); err != nil {
+		return false, err
+	}
+	return ok, f.Close()
+}
+
+// report writes the tables.
+func report(w io.Writer, results []result) error {
+	var b strings.Builder
+	b.WriteString("Memory and descriptors of the server: before → at most / the bound → afterwards.\n\n" +
+		"| scenario | peers | heap, MiB | resident, MiB | descriptors | idle peer, bytes | goroutines, most" +
+		" | as before after | log lines |\n|---|---|---|---|---|---|---|---|---|\n")
+	for _, r := range results {
+		fmt.Fprintf(&b, "| %s | %d | %.1f → %.1f / %.0f → %.1f | %.0f → %.0f / %.0f → %.0f | %d → %d / %d → %d |"+
+			" %s | %d | %v | %d |\n",
+			r.Name, r.Peers,
+			mebi(r.Before.Inside.Live), mebi(r.Peak.Heap), mebi(r.Bound.Heap), mebi(r.After.Inside.Live),
+			mebi(r.Before.RSS), mebi(r.Peak.RSS), mebi(r.Bound.RSS), mebi(r.After.RSS),
+			r.Before.Descriptors, r.Peak.Descriptors, r.Bound.Descriptors, r.After.Descriptors,
+			number(r.Resting), r.Peak.Goroutines, r.Return.Round(10*time.Millisecond), r.LogLines)
+	}
+	b.WriteString("\nThe well-behaved client, and newcomers during the attack.\n\n")
+	b.WriteString("| scenario | p99 calm, ms | attacked | factor | most | after | newcomers served | not served" +
+		" | their p99 | server's processors | the attack |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, r := range results {
+		fmt.Fprintf(&b, "| %s | %s | %s | %.1f | %s | %s | %d | %d | %s | %.2f | %s |\n", r.Name, ms(r.CalmP99),
+			ms(r.AttackP99), float64(r.AttackP99)/float64(max(1, r.CalmP99)), ms(r.AttackMax), ms(r.AfterP99),
+			r.NewcomersServed, r.NewcomersFailed, ms(r.NewcomersP99), r.CPU, counts(r.Counts))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func mebi(n int64) float64 { return float64(n) / mib }
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()*1000) }
+
+func number(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+// counts lists what is not zero.
+func counts(m map[string]int64) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		if m[name] != 0 {
+			list = append(list, fmt.Sprintf("%d %s", m[name], name))
+		}
+	}
+	return strings.Join(list, ", ")
+}

@@ -1,0 +1,145 @@
+package main
+
+// This file holds the scenarios: who attacks what, and the bounds that hold.
+
+import (
+	"time"
+
+	"github.com/cloudwego/netpoll/reliability/internal/victim"
+)
+
+// scenario is one attack on one kind of server.
+type scenario struct {
+	name   string
+	what   string // what the peers do
+	server victim.Config
+	attack func(a *attacker)
+	peers  int // in the command
+	short  int // in the test
+
+	held int64 // bytes that the server may hold for one peer
+	rest int64 // bytes that are left of it when the peer is idle and garbage was collected; 0: peers are never idle
+	// conns is how many connections there may be beside those of the well-behaved clients; 0: as many as peers.
+	conns int64
+	// ends says that the server ends connections by itself: by a timeout, a limit, or because nothing more can come.
+	ends bool
+	// idle says that the attack gives the server nothing to do once it is there: it must not find anything to do.
+	idle bool
+	// twice says that peers come back while the server still has their last connection.
+	twice bool
+	// full says that newcomers have to wait as long as the attack lasts.
+	full bool
+}
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+
+	// connection is what one costs at most, with its task, if it is idle.
+	connection = 4 * kib
+	// stack is what a handler that waits costs at most beside that.
+	stack = 16 * kib
+	// most is the bound on connections in the scenarios that have one. The well-behaved ones are among them.
+	most = 64
+)
+
+var scenarios = []scenario{
+	{
+		name: "slowloris", what: "announces 60 KiB, sends a byte each 200 ms; the handler returns until all is there",
+		attack: slowloris, peers: 5000, short: 300,
+		held: connection + 4*kib, rest: connection + 4*kib,
+	},
+	{
+		name: "slowloris-waiting", what: "the same; the handler waits, for 500 ms at most",
+		server: victim.Config{Waiting: true, ReadTimeout: 500 * time.Millisecond},
+		attack: slowloris, peers: 2000, short: 200,
+		held: connection + 64*kib + stack, twice: true, ends: true,
+	},
+	{
+		name: "half-open", what: "connects, and nothing",
+		attack: silence, peers: 8000, short: 500,
+		held: connection, rest: connection, idle: true,
+	},
+	{
+		name: "half-open-limited", what: "the same; the server has an idle limit of 500 ms",
+		server: victim.Config{IdleLimit: 500 * time.Millisecond},
+		attack: silence, peers: 4000, short: 300,
+		held: connection, twice: true, ends: true,
+	},
+	{
+		name: "half-open-backlog", what: "connects, to a server with all places taken and a backlog of 16",
+		server: victim.Config{MaxConns: most, Backlog: 16},
+		attack: pendingConnects, peers: 2000, short: 300,
+		held: connection, conns: most, full: true, idle: true,
+	},
+	{
+		name: "half-closed", what: "sends a part of a header, ends its side, and stays",
+		attack: halfClose, peers: 2000, short: 200,
+		held: connection + 8*kib, twice: true, ends: true,
+	},
+	{
+		name: "flood-waiting", what: "connects; the server has a bound on connections",
+		server: victim.Config{MaxConns: most},
+		attack: pendingConnects, peers: 8000, short: 500,
+		held: connection, conns: most, full: true, idle: true,
+	},
+	{
+		name: "flood-turned-away", what: "connects again and again; OnPrepare closes what is too much",
+		server: victim.Config{TurnAway: most},
+		attack: comesBack, peers: 2000, short: 200,
+		held: connection, conns: most + 512, full: true, ends: true,
+	},
+	{
+		name: "descriptors", what: "connects; the server may have 100 descriptors",
+		server: victim.Config{Descriptors: 100},
+		attack: pendingConnects, peers: 3000, short: 400,
+		held: connection, conns: 100, full: true, idle: true,
+	},
+	{
+		name: "reset-storm", what: "connects, sends 0 to 13 bytes, resets; 8 at a time as fast as they can",
+		attack: resetStorm, peers: 8, short: 4,
+		held: connection + 16*kib, conns: 1024,
+	},
+	{
+		name: "never-reads", what: "asks for 256 KiB again and again, reads nothing; write timeout of 500 ms",
+		server: victim.Config{ReadLimit: 64 * kib, WriteTimeout: 500 * time.Millisecond},
+		attack: neverReads, peers: 300, short: 30,
+		held: 2*256*kib + 2*64*kib, twice: true, ends: true,
+	},
+	{
+		name: "sends-for-ever", what: "sends without end, reads nothing; read limit as it is, 1 MiB, no timeouts",
+		attack: sendsForEver, peers: 100, short: 10,
+		held: 2 * mib, idle: true,
+	},
+	{
+		name: "sends-and-stays", what: "one exchange of 64 KiB, then nothing, and never closes",
+		attack: sendsAndStays, peers: 5000, short: 300,
+		held: connection + 4*64*kib, rest: connection, idle: true,
+	},
+	{
+		name: "tiny-window", what: "the least receive buffer; asks for 64 KiB, reads 16 bytes each 200 ms; write timeout 1 s",
+		server: victim.Config{ReadLimit: 64 * kib, WriteTimeout: time.Second},
+		attack: tinyWindow, peers: 1000, short: 100,
+		held: connection + 4*64*kib + stack, twice: true, ends: true,
+	},
+	{
+		name: "one-byte-segments", what: "requests of 64 bytes in 64 segments, as many as it can",
+		attack: oneByteSegments, peers: 200, short: 30,
+		held: connection + 8*kib,
+	},
+	{
+		name: "giant-frame", what: "announces 1 GiB, sends 3 bytes of it; the handler waits for all of it",
+		server: victim.Config{Waiting: true, MaxFrame: 1 << 30},
+		attack: giantFrame, peers: 200, short: 20,
+		held: mib + connection + stack, idle: true,
+	},
+}
+
+func find(name string) (scenario, bool) {
+	for _, s := range scenarios {
+		if s.name == name {
+			return s, true
+		}
+	}
+	return scenario{}, false
+}

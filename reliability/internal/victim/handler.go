@@ -1,0 +1,150 @@
+package victim
+
+// This file holds the handlers, and the leaks that can be planted to see that they are found.
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/cloudwego/netpoll"
+)
+
+const headerSize = 4
+
+// maxAnswer bounds what a peer can ask for with 'b'.
+const maxAnswer = 1 << 20
+
+// maxWork bounds the rounds that it can ask for with 'w'.
+const maxWork = 1 << 20
+
+// onRequest answers what has arrived. A connection whose handler fails makes no sense from there on and is closed.
+func (s *server) onRequest(_ context.Context, conn netpoll.Connection) (err error) {
+	defer func() {
+		if err != nil {
+			_ = conn.Close()
+		}
+	}()
+	for {
+		size, ok, err := s.next(conn.Reader())
+		if !ok || err != nil {
+			return err
+		}
+		if err := s.serve(conn, size); err != nil {
+			return err
+		}
+	}
+}
+
+// next finds out how long the next frame is. ok is false if the handler has to return until more has arrived.
+func (s *server) next(r netpoll.Reader) (size int, ok bool, err error) {
+	if r.Len() < headerSize && (!s.config.Waiting || r.Len() == 0) {
+		return 0, false, nil
+	}
+	header, err := r.Peek(headerSize)
+	if err != nil {
+		return 0, false, err
+	}
+	size = int(binary.BigEndian.Uint32(header))
+	if size == 0 || size > s.config.MaxFrame {
+		return 0, false, fmt.Errorf("frame of %d bytes: 1 to %d are allowed", size, s.config.MaxFrame)
+	}
+	return size, s.config.Waiting || r.Len() >= headerSize+size, nil
+}
+
+// serve takes one frame and answers it. What was read is released with each frame: a peer that never stops sending
+// keeps the handler running for ever.
+func (s *server) serve(conn netpoll.Connection, size int) error {
+	r := conn.Reader()
+	defer r.Release()
+	if err := r.Skip(headerSize); err != nil {
+		return err
+	}
+	body, err := r.Next(size)
+	if err != nil {
+		return err
+	}
+	if s.config.Leak != "" {
+		s.leaked.leak(s.config.Leak)
+	}
+	if err := s.reply(conn.Writer(), body); err != nil {
+		return err
+	}
+	s.requests.Add(1)
+	return nil
+}
+
+// reply does what a body asks for.
+func (s *server) reply(w netpoll.Writer, body []byte) error {
+	n := 0
+	if len(body) >= 5 {
+		n = int(binary.BigEndian.Uint32(body[1:]))
+	}
+	switch body[0] {
+	case 'e':
+	case 'b':
+		answer := make([]byte, min(n, maxAnswer))
+		return send(w, answer)
+	case 'w':
+		work(min(n, maxWork))
+	case 's':
+		return nil
+	case 'p':
+		panic("asked for by a peer")
+	default:
+		return fmt.Errorf("request %q", body[0])
+	}
+	return send(w, body)
+}
+
+func send(w netpoll.Writer, body []byte) error {
+	header, err := w.Malloc(headerSize)
+	if err != nil {
+		return err
+	}
+	binary.BigEndian.PutUint32(header, uint32(len(body)))
+	if _, err := w.WriteBinary(body); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+// work uses the processor.
+func work(rounds int) {
+	var sum [sha256.Size]byte
+	for range rounds {
+		sum = sha256.Sum256(sum[:])
+	}
+}
+
+// leaks are what a server keeps though it should not.
+type leaks struct {
+	mu    sync.Mutex // guards the fields below
+	count int
+	bytes [][]byte
+	files []*os.File
+	never chan struct{} // nil: whoever waits for it waits for ever
+}
+
+// leakEvery is how many requests there are for one leak of a descriptor or goroutine.
+const leakEvery = 20
+
+func (l *leaks) leak(kind string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count++
+	switch {
+	case kind == "heap":
+		l.bytes = append(l.bytes, make([]byte, 4<<10))
+	case l.count%leakEvery != 0:
+	case kind == "descriptors":
+		if f, err := os.Open(os.DevNull); err == nil {
+			l.files = append(l.files, f)
+		}
+	case kind == "goroutines":
+		go func() { <-l.never }()
+	}
+}

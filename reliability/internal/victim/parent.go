@@ -1,0 +1,66 @@
+package victim
+
+// This file holds the server as the process sees it that started it.
+
+import (
+	"encoding/binary"
+	"runtime"
+
+	"github.com/cloudwego/netpoll/reliability/internal/child"
+	"github.com/cloudwego/netpoll/reliability/internal/gauge"
+)
+
+// Process is a running victim. One goroutine at a time may use it.
+type Process struct {
+	*child.Process
+	Addr string
+}
+
+// State is a reading of a victim from both sides.
+type State struct {
+	Answer
+	gauge.Outside
+}
+
+// Start starts a victim.
+func Start(config Config) (*Process, error) {
+	p, err := child.Start(RoleName, config)
+	if err != nil {
+		return nil, err
+	}
+	var a Answer
+	if err := p.Receive(&a); err != nil {
+		_ = p.Stop()
+		return nil, err
+	}
+	return &Process{p, a.Addr}, nil
+}
+
+// Read takes a reading, after a collection if that is wanted.
+func (p *Process) Read(collect bool) (s State, err error) {
+	if err := p.Ask(Question{Collect: collect}, &s.Answer); err != nil {
+		return s, err
+	}
+	s.Outside, err = gauge.Look(p.PID())
+	return s, err
+}
+
+// LazyDescriptors is how many descriptors the library may open when it needs them first, and keep: a ring for each
+// poller, of which there is one for every four processors.
+func LazyDescriptors() int64 { return int64(runtime.GOMAXPROCS(0)+3) / 4 }
+
+// Frame makes a frame of a body.
+func Frame(body []byte) []byte {
+	frame := make([]byte, headerSize, headerSize+len(body))
+	binary.BigEndian.PutUint32(frame, uint32(len(body)))
+	return append(frame, body...)
+}
+
+// Ask makes a frame that asks for n: bytes with 'b', rounds with 'w'. It is padded to size bytes, if that is more.
+func Ask(kind byte, n, size int) []byte {
+	body := binary.BigEndian.AppendUint32([]byte{kind}, uint32(n))
+	return Frame(append(body, make([]byte, max(0, size-headerSize-len(body)))...))
+}
+
+// Announce makes the header of a frame of size bytes, without the body.
+func Announce(size int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(size)) }

@@ -1,0 +1,192 @@
+// Package victim is the server that everything here is done to. Its protocol: a frame is 4 bytes for the length of the
+// body, big-endian, and the body. The first byte of a body says what is asked for:
+//
+//	'e'  the body again
+//	'b'  as many bytes as the next 4 say
+//	'w'  work: as many rounds of hashing as the next 4 bytes say; the answer is the body
+//	's'  silence: no answer
+//	'p'  a panic
+package victim
+
+// This file holds the server and what it is asked by the process that started it. The handlers are in handler.go.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/cloudwego/netpoll"
+	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/reliability/internal/child"
+	"github.com/cloudwego/netpoll/reliability/internal/gauge"
+)
+
+// RoleName is the name of Role.
+const RoleName = "server"
+
+// Config says what the server is like. Zero values are the library's defaults.
+type Config struct {
+	Waiting      bool          // the handler waits for the rest of a frame, instead of returning until it is there
+	MaxFrame     int           // longer frames end the connection; 0: 1 MiB
+	MaxConns     int           // by the option of the library
+	TurnAway     int           // by OnPrepare, which closes connections beyond that number
+	ReadLimit    int           // 0: the default
+	IdleLimit    time.Duration // 0: none
+	ReadTimeout  time.Duration // the same
+	WriteTimeout time.Duration // the same
+	Backlog      int           // 0: as the system likes
+	Descriptors  int           // the most it may have; 0: as it is
+	Leak         string        // what it leaks with each request: "heap", "descriptors", "goroutines", or nothing
+}
+
+// Question is what the server can be asked.
+type Question struct {
+	Collect  bool          // collect garbage before the reading
+	Shutdown time.Duration // if not 0, call Shutdown with so much time
+}
+
+// Answer is what it answers.
+type Answer struct {
+	Addr         string // of the listener
+	Inside       gauge.Inside
+	Connections  int64  // open now
+	Most         int64  // the most there were
+	Accepted     int64  // so far
+	Requests     int64  // answered so far
+	Shutdown     string // what Shutdown returned; empty for nil
+	Busy         int    // connections that were busy when Shutdown returned
+	ShutdownTook time.Duration
+	Served       bool // Serve has returned nil
+}
+
+// server is one running victim. The counters are written by callbacks and read by whoever answers questions.
+type server struct {
+	config Config
+	loop   netpoll.EventLoop
+	source *gauge.Source
+	addr   string
+	served chan error
+
+	connections, most, accepted, requests atomic.Int64
+	leaked                                leaks
+}
+
+// Role is the server as a process. Its first input is a Config, then come Questions.
+func Role(link *child.Link) error {
+	var config Config
+	if err := link.Receive(&config); err != nil {
+		return err
+	}
+	s, err := start(config)
+	if err != nil {
+		return err
+	}
+	if err := link.Send(s.answer(false)); err != nil {
+		return err
+	}
+	for {
+		var q Question
+		if err := link.Receive(&q); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		a := s.answer(q.Collect)
+		if q.Shutdown != 0 {
+			s.shutDown(q.Shutdown, &a)
+		}
+		if err := link.Send(a); err != nil {
+			return err
+		}
+	}
+}
+
+func start(config Config) (*server, error) {
+	if config.MaxFrame == 0 {
+		config.MaxFrame = 1 << 20
+	}
+	s := &server{config: config, source: gauge.NewSource(), served: make(chan error, 1)}
+	netpoll.Initialize() // so that what it holds is there before anything is measured
+	ln, err := (&netpoll.ListenConfig{Backlog: config.Backlog}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s.addr = ln.Addr().String()
+	if n := uint64(config.Descriptors); n != 0 {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}); err != nil {
+			return nil, fmt.Errorf("limit of descriptors: %w", err)
+		}
+	}
+	s.loop, err = netpoll.NewEventLoop(s.onRequest, s.options()...)
+	if err != nil {
+		return nil, err
+	}
+	go func() { s.served <- s.loop.Serve(ln) }()
+	return s, nil
+}
+
+func (s *server) options() []netpoll.Option {
+	options := []netpoll.Option{
+		netpoll.WithOnPrepare(s.onPrepare),
+		netpoll.WithReadTimeout(s.config.ReadTimeout),
+		netpoll.WithWriteTimeout(s.config.WriteTimeout),
+		netpoll.WithIdleLimit(s.config.IdleLimit),
+		netpoll.WithMaxConnections(s.config.MaxConns),
+	}
+	if s.config.ReadLimit != 0 {
+		options = append(options, netpoll.WithReadLimit(s.config.ReadLimit))
+	}
+	return options
+}
+
+// onPrepare counts the connection, and turns it away if there are too many.
+func (s *server) onPrepare(conn netpoll.Connection) context.Context {
+	s.accepted.Add(1)
+	now := s.connections.Add(1)
+	for most := s.most.Load(); now > most && !s.most.CompareAndSwap(most, now); {
+		most = s.most.Load()
+	}
+	_ = conn.AddCloseCallback(func(netpoll.Connection) error {
+		s.connections.Add(-1)
+		return nil
+	})
+	if s.config.TurnAway > 0 && now > int64(s.config.TurnAway) {
+		_ = conn.Close()
+	}
+	return context.Background()
+}
+
+func (s *server) answer(collect bool) Answer {
+	a := Answer{Addr: s.addr, Connections: s.connections.Load(), Most: s.most.Load(), Accepted: s.accepted.Load(),
+		Requests: s.requests.Load()}
+	if collect {
+		a.Inside = s.source.Collect()
+	} else {
+		a.Inside = s.source.Read()
+	}
+	return a
+}
+
+// shutDown calls Shutdown and waits for the end of Serve.
+func (s *server) shutDown(within time.Duration, a *Answer) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	began := time.Now()
+	err := s.loop.Shutdown(ctx)
+	a.ShutdownTook = time.Since(began)
+	if err != nil {
+		a.Shutdown = err.Error()
+	}
+	var busy *netpoll.ShutdownError
+	if errors.As(err, &busy) {
+		a.Busy = len(busy.Busy)
+		for _, conn := range busy.Busy {
+			_ = conn.Close()
+		}
+	}
+	a.Served = <-s.served == nil
+}
