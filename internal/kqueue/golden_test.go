@@ -37,6 +37,15 @@ var knownEverywhere = map[string]string{
 	"fin_then_write_gets_rst":        "a read after EPIPE gives 0 on Linux, ECONNRESET on BSD",
 }
 
+func init() {
+	inOrder = func() (back func()) {
+		b := kqueue.CurrentBehaviour()
+		b.Chaos = kqueue.Chaos{}
+		old := kqueue.SetBehaviour(b)
+		return func() { kqueue.SetBehaviour(old) }
+	}
+}
+
 func readRecording(t *testing.T, file string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("testdata/" + file)

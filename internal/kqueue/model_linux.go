@@ -90,7 +90,7 @@ var models sync.Map // from the number to its *model
 
 // Open makes a kqueue, which is close-on-exec.
 func Open() (kq int, err error) {
-	q := &model{ep: -1, epRead: -1, epWrite: -1, bell: -1, b: currentBehaviour(), notes: map[noteKey]*note{}}
+	q := &model{ep: -1, epRead: -1, epWrite: -1, bell: -1, b: CurrentBehaviour(), notes: map[noteKey]*note{}}
 	for _, ep := range []*int{&q.ep, &q.epRead, &q.epWrite} {
 		if err == nil {
 			*ep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)

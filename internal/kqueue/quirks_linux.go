@@ -71,7 +71,8 @@ var fromEnvironment = sync.OnceValue(func() Behaviour {
 	return b
 })
 
-func currentBehaviour() Behaviour {
+// CurrentBehaviour returns what kqueues that are made now are like.
+func CurrentBehaviour() Behaviour {
 	if b := behaviour.Load(); b != nil {
 		return *b
 	}
@@ -96,7 +97,7 @@ func ParseBehaviour(s string) (b Behaviour, err error) {
 
 // SetBehaviour changes what kqueues that are made from now on are like, and returns what it was before.
 func SetBehaviour(b Behaviour) (old Behaviour) {
-	old = currentBehaviour()
+	old = CurrentBehaviour()
 	behaviour.Store(&b)
 	return old
 }
