@@ -53,6 +53,7 @@ type poller struct {
 	sends    sendQueue
 
 	// These belong to whoever has the helm.
+	seen     sightings
 	turnFunc func() (stop bool) // turn, made once
 	empty    bool               // nothing is watched any more, and nothing will be
 	pace     pace
@@ -151,6 +152,7 @@ func (p *poller) turn() (stop bool) {
 			p.failure = err
 			return true
 		}
+		n = p.seen.note(p, n)
 		if n == 0 {
 			p.sendAll(p.sends.shut())
 			p.pace.parks()
@@ -180,7 +182,7 @@ func (p *poller) dispatch(n int) {
 
 // report tells the handler of the i-th event of the last look, if it is still watched.
 func (p *poller) report(i int) {
-	token, ev := p.sel.event(i)
+	token, ev := p.seen.event(p.sel, i)
 	if w := p.slots.lookup(token); w != nil {
 		w.handler.onPoll(ev, &p.batch)
 	}
