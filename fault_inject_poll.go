@@ -9,17 +9,29 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
-// faultCut returns how much of p the next call of op is to move, or the error it is to fail with.
-func faultCut(op sysOp, p []byte) ([]byte, syscall.Errno) {
-	n, errno := faultOf(op, len(p))
+// faultCut returns how much of p the next call of op on fd is to move, or the error it is to fail with.
+func faultCut(op sysOp, fd int, p []byte) ([]byte, syscall.Errno) {
+	n, errno := faultOfTransfer(op, fd, len(p))
 	return p[:n], errno
 }
 
+// faultOfTransfer is faultOf for a call that moves bytes. With an error that says that the connection is gone it is
+// gone: the kernel would not give it otherwise, and the other direction and the peer have to learn of it.
+func faultOfTransfer(op sysOp, fd, size int) (limit int, errno syscall.Errno) {
+	limit, errno = faultOf(op, size)
+	if endsConnection(errno) {
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+	}
+	return limit, errno
+}
+
 func faultyGather(fd int, v *vector) (int, error) {
-	n, errno := faultOf(opSendv, v.total())
+	n, errno := faultOfTransfer(opSendv, fd, v.total())
 	if errno != 0 {
 		return 0, errno
 	}
@@ -82,7 +94,7 @@ func (r *unreliableRing) Submit(done func(tag uint64, res int32)) error {
 func (r *unreliableRing) forward(list []ringOperation) {
 	for i := range list {
 		o := &list[i]
-		n, errno := faultOf(o.op, len(o.p))
+		n, errno := faultOfTransfer(o.op, o.fd, len(o.p))
 		switch {
 		case errno != 0:
 			o.res = -int32(errno)

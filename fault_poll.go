@@ -7,8 +7,8 @@ package netpoll
 
 import "syscall"
 
-// faultCut returns how much of p the next call of op is to move: all of it.
-func faultCut(_ sysOp, p []byte) ([]byte, syscall.Errno) { return p, 0 }
+// faultCut returns how much of p the next call of op on fd is to move: all of it.
+func faultCut(_ sysOp, _ int, p []byte) ([]byte, syscall.Errno) { return p, 0 }
 
 // faultyGather is gatherWrite.
 func faultyGather(fd int, v *vector) (int, error) { return gatherWrite(fd, v) }

@@ -48,7 +48,7 @@ func (s *socket) fd() int { return s.sysfd }
 func (s *socket) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
 	p := in.book(min(size, maxTransfer))
 	for {
-		part, errno := faultCut(opRecv, p)
+		part, errno := faultCut(opRecv, s.sysfd, p)
 		if errno != 0 {
 			err = errno
 		} else {
@@ -77,7 +77,7 @@ func (s *socket) send(v *vector) (n int, err error) {
 	for {
 		if v.n == 1 {
 			b := v.bufs[0]
-			part, errno := faultCut(opSend, b[:min(len(b), maxTransfer)])
+			part, errno := faultCut(opSend, s.sysfd, b[:min(len(b), maxTransfer)])
 			if errno != 0 {
 				err = errno
 			} else {
