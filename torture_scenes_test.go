@@ -71,13 +71,13 @@ func playLarge(s *stage) error {
 	if err != nil {
 		return err
 	}
-	data := pattern(600 << 10)
+	data := pattern(150 << 10)
 	return allOf(2, func(i int) error {
 		if i == 0 {
-			return orEnd(conn, sendInParts(conn, data, 200<<10))
+			return orEnd(conn, sendInParts(conn, data, 50<<10))
 		}
 		for rest := data; len(rest) > 0; {
-			got, err := conn.Reader().ReadBinary(min(len(rest), 50_000))
+			got, err := conn.Reader().ReadBinary(min(len(rest), 20_000))
 			if err != nil {
 				return orEnd(conn, err)
 			}
