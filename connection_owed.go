@@ -104,6 +104,7 @@ func (c *connection) owedFailed(err error) {
 	if c.out.Len() > 0 { // not an error that usually ends a connection
 		c.peerGone(asErrno(err), false)
 		c.dropOutput()
+		_ = c.transport.closeWrite() // else the peer would wait for ever for what is lost, and nobody here know of it
 	}
 }
 

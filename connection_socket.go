@@ -76,6 +76,9 @@ func (c *connection) File() (f *os.File, err error) {
 		return c.netFile()
 	}
 	err = c.withFd("when file", func(fd int) error {
+		if errno := fault(opDup); errno != 0 {
+			return os.NewSyscallError("fcntl", errno)
+		}
 		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
 			return os.NewSyscallError("fcntl", err)

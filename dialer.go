@@ -131,6 +131,9 @@ var errMissingAddress = errors.New("missing address")
 
 // dialNet dials and starts the connection.
 func dialNet(ctx context.Context, d *net.Dialer, network, address string) (*connection, error) {
+	if errno := fault(opConnect); errno != 0 {
+		return nil, nameErrno(dialError(network, nil, nil, os.NewSyscallError("connect", errno)))
+	}
 	conn, err := d.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, nameErrno(nameTimeout(err))

@@ -15,6 +15,10 @@ import (
 // which for everything from package net is non-blocking.
 func duplicate(raw syscall.RawConn) (fd int, err error) {
 	controlErr := raw.Control(func(original uintptr) {
+		if errno := fault(opDup); errno != 0 {
+			err = errno
+			return
+		}
 		fd, err = unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
 	})
 	if controlErr != nil {
@@ -51,6 +55,9 @@ func NewFDConnection(fd int) (Connection, error) {
 		return nil, err
 	}
 	unix.CloseOnExec(fd)
+	if errno := fault(opNonblock); errno != 0 {
+		return nil, os.NewSyscallError("fcntl", errno)
+	}
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
@@ -64,6 +71,9 @@ func NewFDConnection(fd int) (Connection, error) {
 // GetSysFdPairs returns two connected Unix stream sockets, close-on-exec, which the caller has to close or to give to
 // [NewFDConnection]. Both are -1 if there are no descriptors left.
 func GetSysFdPairs() (r, w int) {
+	if fault(opSocket) != 0 {
+		return -1, -1
+	}
 	fds, err := newSocketPair()
 	if err != nil {
 		return -1, -1

@@ -14,6 +14,9 @@ import (
 // streamNetwork returns "tcp" or "unix" for a socket of that kind, "" for another byte stream, and an error for what is
 // none.
 func streamNetwork(fd int) (network string, err error) {
+	if errno := fault(opStat); errno != 0 {
+		return "", os.NewSyscallError("fstat", errno)
+	}
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {
 		return "", os.NewSyscallError("fstat", err)

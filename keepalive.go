@@ -15,7 +15,7 @@ func setKeepAliveOption(fd, option, value int) error {
 	if value < 0 || option == 0 {
 		return nil
 	}
-	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, option, value)
+	return setOption(fd, unix.IPPROTO_TCP, option, value)
 }
 
 // SetKeepAlive switches TCP keepalive on for a descriptor: after secs seconds without traffic the peer is probed, every
@@ -25,11 +25,18 @@ func SetKeepAlive(fd, secs int) error {
 	if secs < 1 {
 		return os.NewSyscallError("setsockopt", unix.EINVAL)
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
+	if err := setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
 	if err := setKeepAliveOption(fd, keepAliveInterval, secs); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
 	return os.NewSyscallError("setsockopt", setKeepAliveOption(fd, keepAliveIdle, secs))
+}
+
+func setOption(fd, level, option, value int) error {
+	if errno := fault(opSetsockopt); errno != 0 {
+		return errno
+	}
+	return unix.SetsockoptInt(fd, level, option, value)
 }

@@ -32,7 +32,7 @@ func setKeepAliveConfig(fd int, config net.KeepAliveConfig) {
 	if !config.Enable {
 		return
 	}
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	_ = setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 	idle := keepAliveSeconds(config.Idle, defaultKeepAliveIdle)
 	_ = setKeepAliveOption(fd, keepAliveIdle, idle)
 	interval := keepAliveSeconds(config.Interval, defaultKeepAliveInterval)
@@ -56,4 +56,4 @@ func keepAliveSeconds(d, def time.Duration) int {
 }
 
 // setNoDelay sends what is written at once. For errors see setKeepAliveConfig.
-func setNoDelay(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
+func setNoDelay(fd int) { _ = setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }

@@ -184,7 +184,7 @@ func requireHoldsNothing(t *testing.T, b *LinkBuffer) {
 var operations = []func(*machine, *modelled){
 	opMalloc, opWriteBinary, opWriteString, opWriteByte, opWriteDirect, opMallocAck, opFlush, opAppend,
 	opNext, opPeek, opSkip, opReadBinary, opReadString, opReadByte, opUntil, opSlice, opRelease, opReadCopy,
-	opBook, opGetBytes, opClose, opAbandon, opMisuse, opIndexByte, opSend,
+	opBook, opGetBytes, opClose, opAbandon, opMisuse, opIndexByte, opSendOut,
 }
 
 func opMalloc(v *machine, m *modelled) {
@@ -469,8 +469,8 @@ func opIndexByte(v *machine, m *modelled) {
 	require.Equal(v.t, want, m.buf.indexByte(c, skip))
 }
 
-// opSend does as a connection does to send, to a transport that takes part of it.
-func opSend(v *machine, m *modelled) {
+// opSendOut does as a connection does to send, to a transport that takes part of it.
+func opSendOut(v *machine, m *modelled) {
 	var vec [4][]byte
 	got := bytes.Join(m.buf.GetBytes(vec[:]), nil)
 	require.True(v.t, bytes.HasPrefix(m.ready, got), "GetBytes differs")

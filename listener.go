@@ -23,9 +23,9 @@ func (lc *ListenConfig) takeOver(original net.Listener) (*listener, error) {
 		return nil, err
 	}
 	if lc.Backlog > 0 {
-		if err := unix.Listen(ln.sysfd, lc.Backlog); err != nil { // on a listening socket this changes the bound
+		if err := changeBacklog(ln.sysfd, lc.Backlog); err != nil {
 			_ = ln.file.Close()
-			return nil, os.NewSyscallError("listen", err)
+			return nil, err
 		}
 	}
 	if u, ok := original.(*net.UnixListener); ok {
@@ -34,6 +34,14 @@ func (lc *ListenConfig) takeOver(original net.Listener) (*listener, error) {
 	}
 	_ = original.Close()
 	return ln, nil
+}
+
+// changeBacklog bounds the queue of a socket that is listening already.
+func changeBacklog(fd, n int) error {
+	if errno := fault(opListen); errno != 0 {
+		return os.NewSyscallError("listen", errno)
+	}
+	return os.NewSyscallError("listen", unix.Listen(fd, n))
 }
 
 // pathToUnlink is the file of a Unix socket; "" if it is in the abstract name space.

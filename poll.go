@@ -51,8 +51,10 @@ type poller struct {
 	helm     helm
 	watchdog watchdog
 	sends    sendQueue
+	lost     lostQueue
 
 	// These belong to whoever has the helm.
+	seen     sightings
 	turnFunc func() (stop bool) // turn, made once
 	empty    bool               // nothing is watched any more, and nothing will be
 	pace     pace
@@ -142,6 +144,9 @@ func (p *poller) endSends() {
 // finds it drained.
 func (p *poller) turn() (stop bool) {
 	for {
+		if p.lost.any.Load() {
+			p.endLost()
+		}
 		if p.closing.Load() && p.slots.shutIfEmpty() {
 			p.empty = true
 			return true
@@ -151,6 +156,7 @@ func (p *poller) turn() (stop bool) {
 			p.failure = err
 			return true
 		}
+		n = p.seen.note(p, n)
 		if n == 0 {
 			p.sendAll(p.sends.shut())
 			p.pace.parks()
@@ -180,9 +186,41 @@ func (p *poller) dispatch(n int) {
 
 // report tells the handler of the i-th event of the last look, if it is still watched.
 func (p *poller) report(i int) {
-	token, ev := p.sel.event(i)
+	token, ev := p.seen.event(p.sel, i)
 	if w := p.slots.lookup(token); w != nil {
 		w.handler.onPoll(ev, &p.batch)
+	}
+}
+
+// lostQueue holds watches whose interest could not be changed. What they wait for may never be reported, so they end.
+type lostQueue struct {
+	any  atomic.Bool // the list is not empty; stored under mu
+	mu   sync.Mutex
+	list []*watch // guarded by mu
+}
+
+func (q *lostQueue) add(w *watch) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.list = append(q.list, w)
+	q.any.Store(true)
+}
+
+func (q *lostQueue) take() (list []*watch) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list, q.list = q.list, nil
+	q.any.Store(false)
+	return list
+}
+
+// endLost tells the handlers of lost watches that nothing will be reported again. It is the poll goroutine that does,
+// because handlers are told by one goroutine at a time.
+func (p *poller) endLost() {
+	for _, w := range p.lost.take() {
+		if p.slots.lookup(w.token) == w {
+			w.handler.onPoll(evLost|evErr, nil)
+		}
 	}
 }
 
@@ -247,7 +285,8 @@ func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
 }
 
 // follow asks for what the handler, which must be an interestSource, wants at the moment it is applied: of several
-// concurrent calls the last one applied is never an outdated one. It does nothing before open and after close.
+// concurrent calls the last one applied is never an outdated one. It does nothing before open and after close. After an
+// error, which it returns, the handler is told that the watch is lost.
 func (w *watch) follow() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -260,6 +299,8 @@ func (w *watch) follow() error {
 	w.asked = want
 	if err != nil {
 		w.asked |= evLost
+		p.lost.add(w)
+		p.sel.interrupt()
 	}
 	return err
 }

@@ -30,6 +30,9 @@ func newAlarm(ring func() (again time.Duration)) alarm {
 }
 
 func newTimerfd(ring func() (again time.Duration)) (*timerfd, error) {
+	if errno := fault(opTimer); errno != 0 {
+		return nil, os.NewSyscallError("timerfd_create", errno)
+	}
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		return nil, os.NewSyscallError("timerfd_create", err)

@@ -7,6 +7,7 @@ package netpoll
 // is not ready, so between two batches the kernel holds nothing of ours.
 
 import (
+	"os"
 	"sync"
 
 	"github.com/cloudwego/netpoll/internal/uring"
@@ -119,7 +120,14 @@ func newRing() (ring, error) {
 	if err := uring.ProbeOnce(); err != nil {
 		return nil, err
 	}
-	return uring.New(ringSize)
+	if errno := fault(opRingSetup); errno != 0 {
+		return nil, os.NewSyscallError("io_uring_setup", errno)
+	}
+	r, err := uring.New(ringSize)
+	if err != nil {
+		return nil, err
+	}
+	return faultyRing(r), nil
 }
 
 func (e *executor) close() {
@@ -168,7 +176,7 @@ func (p *poller) gather(n int, sends []sender) {
 		e.send(s)
 	}
 	for i := range n {
-		token, ev := p.sel.event(i)
+		token, ev := p.seen.event(p.sel, i)
 		w := p.slots.lookup(token)
 		if w == nil {
 			continue

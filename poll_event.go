@@ -11,7 +11,7 @@ const (
 	evWrite                       // there is room to send
 	evHup                         // the peer has ended its side
 	evErr                         // both sides are over, or there is an error; always reported
-	evLost                        // the poller failed; nothing will be reported again
+	evLost                        // the poller failed, or watching did; nothing will be reported again
 )
 
 // pollHandler is told what happened to a watched descriptor.

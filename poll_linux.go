@@ -36,6 +36,9 @@ type selector struct {
 // newSelector makes the epoll descriptor itself pollable: waiting for it parks a goroutine, not a thread, and the Go
 // scheduler learns of an event in the same place as of everything else it waits for.
 func newSelector() (*selector, error) {
+	if errno := fault(opEpollCreate); errno != 0 {
+		return nil, os.NewSyscallError("epoll_create1", errno)
+	}
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -58,10 +61,16 @@ func newSelector() (*selector, error) {
 }
 
 func (s *selector) add(fd int, token uint64, interest pollEvent) error {
+	if errno := fault(opEpollCtlAdd); errno != 0 {
+		return os.NewSyscallError("epoll_ctl", errno)
+	}
 	return os.NewSyscallError("epoll_ctl", s.ctl(unix.EPOLL_CTL_ADD, fd, token, interest))
 }
 
 func (s *selector) modify(fd int, token uint64, _, interest pollEvent) error {
+	if errno := fault(opEpollCtlMod); errno != 0 {
+		return os.NewSyscallError("epoll_ctl", errno)
+	}
 	return os.NewSyscallError("epoll_ctl", s.ctl(unix.EPOLL_CTL_MOD, fd, token, interest))
 }
 
@@ -96,8 +105,11 @@ func epollBits(interest pollEvent) (bits uint32) {
 // look never blocks in the kernel, so it goes there without telling the scheduler.
 func (s *selector) look() (int, error) {
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epfd), uintptr(unsafe.Pointer(&s.events[0])),
-			maxEvents, 0, 0, 0)
+		n, errno := uintptr(0), fault(opEpollWait)
+		if errno == 0 {
+			n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epfd),
+				uintptr(unsafe.Pointer(&s.events[0])), maxEvents, 0, 0, 0)
+		}
 		switch errno {
 		case 0:
 			return int(n), nil

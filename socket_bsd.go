@@ -18,6 +18,11 @@ import (
 // close-on-exec. The error is a bare errno.
 func acceptSocket(fd int, peer *sockaddr) (int, error) {
 	for {
+		if errno := fault(opAccept); errno == syscall.EINTR {
+			continue
+		} else if errno != 0 {
+			return -1, errno
+		}
 		nfd, name, err := acceptCloseOnExec(fd)
 		if err == nil {
 			peer.set(name)

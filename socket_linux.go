@@ -15,8 +15,11 @@ import (
 func acceptSocket(fd int, peer *sockaddr) (int, error) {
 	for {
 		peer.size = unix.SizeofSockaddrAny
-		nfd, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&peer.raw)),
-			uintptr(unsafe.Pointer(&peer.size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		nfd, errno := uintptr(0), fault(opAccept)
+		if errno == 0 {
+			nfd, _, errno = unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&peer.raw)),
+				uintptr(unsafe.Pointer(&peer.size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		}
 		switch errno {
 		case 0:
 			return int(nfd), nil

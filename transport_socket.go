@@ -48,7 +48,12 @@ func (s *socket) fd() int { return s.sysfd }
 func (s *socket) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
 	p := in.book(min(size, maxTransfer))
 	for {
-		n, err = readNow(s.sysfd, p)
+		part, errno := faultCut(opRecv, s.sysfd, p)
+		if errno != 0 {
+			err = errno
+		} else {
+			n, err = readNow(s.sysfd, part)
+		}
 		if err != syscall.EINTR {
 			break
 		}
@@ -72,9 +77,14 @@ func (s *socket) send(v *vector) (n int, err error) {
 	for {
 		if v.n == 1 {
 			b := v.bufs[0]
-			n, err = writeNow(s.sysfd, b[:min(len(b), maxTransfer)])
+			part, errno := faultCut(opSend, s.sysfd, b[:min(len(b), maxTransfer)])
+			if errno != 0 {
+				err = errno
+			} else {
+				n, err = writeNow(s.sysfd, part)
+			}
 		} else {
-			n, err = gatherWrite(s.sysfd, v)
+			n, err = faultyGather(s.sysfd, v)
 		}
 		if err != syscall.EINTR {
 			break
@@ -95,6 +105,9 @@ func (s *socket) sendLater(from sender) bool {
 }
 
 func (s *socket) closeWrite() error {
+	if errno := fault(opShutdown); errno != 0 {
+		return os.NewSyscallError("shutdown", errno)
+	}
 	return os.NewSyscallError("shutdown", syscall.Shutdown(s.sysfd, syscall.SHUT_WR))
 }
 
@@ -105,5 +118,9 @@ func (s *socket) release(keep bool) error {
 	if keep {
 		return nil
 	}
-	return os.NewSyscallError("close", syscall.Close(s.sysfd))
+	err := syscall.Close(s.sysfd)
+	if errno := fault(opCloseFd); errno != 0 {
+		err = errno
+	}
+	return os.NewSyscallError("close", err)
 }

@@ -1,0 +1,176 @@
+//go:build faults && linux && !netconn && !kqsim
+
+package netpoll_test
+
+// Accepting while the kernel refuses to: what a sample of single faults would not show is that the listener waits in
+// between, and how long.
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/netpoll"
+	"github.com/stretchr/testify/require"
+)
+
+// refusal makes accept fail for a while.
+type refusal struct {
+	errno syscall.Errno
+	times int64
+	calls atomic.Int64
+	last  chan struct{} // closed with the last refusal
+
+	mu    sync.Mutex
+	first time.Time     // of the refusals; guarded by mu, as the next
+	took  time.Duration // from the first to the last
+}
+
+// refuseAccept makes the next calls of accept fail, until the test ends at the latest.
+func refuseAccept(t *testing.T, errno syscall.Errno, times int) *refusal {
+	r := &refusal{errno: errno, times: int64(times), last: make(chan struct{})}
+	netpoll.SetFaultHook(func(op netpoll.SysOp, size int) (int, syscall.Errno) {
+		if op != netpoll.OpAccept {
+			return size, 0
+		}
+		return size, r.answer()
+	})
+	t.Cleanup(func() { netpoll.SetFaultHook(nil) })
+	return r
+}
+
+func (r *refusal) answer() syscall.Errno {
+	n := r.calls.Add(1)
+	if n > r.times {
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n == 1 {
+		r.first = time.Now()
+	}
+	if n == r.times {
+		r.took = time.Since(r.first)
+		close(r.last)
+	}
+	return r.errno
+}
+
+// lasted is the time from the first refusal to the last one.
+func (r *refusal) lasted(t *testing.T) time.Duration {
+	receiveEnd(t, r.last)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.took
+}
+
+// receiveEnd waits until ch is closed.
+func receiveEnd(t *testing.T, ch <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-ch:
+	case <-time.After(eventTimeout):
+		t.Fatalf("waited %v in vain\n%s", eventTimeout, stacks())
+	}
+}
+
+// Behaviour 6.8: a listener that finds no room in the system tries again, ever more seldom, and serves all that have
+// waited when there is room. The times to wait are 5, 10, 20 and 40 ms.
+func TestListenerWaitsBetweenAcceptsThatFail(t *testing.T) {
+	for _, errno := range []syscall.Errno{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM,
+	} {
+		t.Run(errno.Error(), func(t *testing.T) {
+			overNetworks(t, func(t *testing.T, network string) {
+				captureLog(t)
+				addr := serve(t, network, echo)
+				const refusals, waiting = 5, 3
+				r := refuseAccept(t, errno, refusals)
+				var peers []net.Conn
+				for range waiting {
+					peers = append(peers, plainDial(t, addr))
+				}
+				require.GreaterOrEqual(t, r.lasted(t), 75*time.Millisecond, "it did not wait between accepts")
+				for _, peer := range peers {
+					requireEcho(t, peer, "hello")
+				}
+				// Each refusal, each newcomer, and for each look at the listener one call that finds nobody.
+				require.LessOrEqual(t, r.calls.Load(), int64(refusals+2*waiting+1))
+			})
+		})
+	}
+}
+
+// Behaviour 6.8: a newcomer that is gone before it was accepted is no reason to wait for the next one.
+func TestListenerGoesOnAtOnceAfterANewcomerThatIsGone(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.ECONNABORTED, syscall.EPROTO, syscall.EINTR} {
+		t.Run(errno.Error(), func(t *testing.T) {
+			log := captureLog(t)
+			addr := serve(t, "tcp", echo)
+			const refusals = 10
+			r := refuseAccept(t, errno, refusals)
+			requireEcho(t, plainDial(t, addr), "hello")
+			require.LessOrEqual(t, r.calls.Load(), int64(refusals+3))
+			require.Empty(t, log.String(), "nobody has to wait, and there is nothing to say")
+		})
+	}
+}
+
+// A caller of Accept is told of what it can do something about, and the listener goes on.
+func TestAcceptOfACallerFailsOnceAndGoesOn(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		t.Run(errno.Error(), func(t *testing.T) {
+			ln := listenOn(t, "tcp")
+			peer := plainDial(t, ln.Addr())
+			refuseAccept(t, errno, 1)
+			_, err := ln.Accept()
+			require.ErrorIs(t, err, errno)
+			var op *net.OpError
+			require.ErrorAs(t, err, &op)
+			require.Equal(t, "accept", op.Op)
+			conn, err := ln.Accept()
+			require.NoError(t, err)
+			defer conn.Close()
+			send(t, peer, "x")
+			_, err = io.ReadFull(conn, make([]byte, 1))
+			require.NoError(t, err)
+		})
+	}
+}
+
+// A caller of Accept does not learn of newcomers that are gone.
+func TestAcceptOfACallerIsNotToldOfNewcomersThatAreGone(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.ECONNABORTED, syscall.EINTR} {
+		t.Run(errno.Error(), func(t *testing.T) {
+			ln := listenOn(t, "tcp")
+			plainDial(t, ln.Addr())
+			r := refuseAccept(t, errno, 3)
+			conn, err := ln.Accept()
+			require.NoError(t, err)
+			require.NoError(t, conn.Close())
+			require.Equal(t, int64(4), r.calls.Load())
+		})
+	}
+}
+
+// Behaviour 6.1: Shutdown does not wait for a listener that waits for room in the system.
+func TestShutdownEndsAListenerThatWaitsForRoom(t *testing.T) {
+	captureLog(t)
+	ln := listenOn(t, "tcp")
+	s := serveOn(t, ln, echo)
+	r := refuseAccept(t, syscall.ENOBUFS, 1<<30)
+	plainDial(t, ln.Addr())
+	eventually(t, func() bool { return r.calls.Load() >= 4 }) // it waits for 40 ms now
+	ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
+	defer cancel()
+	require.NoError(t, s.loop.Shutdown(ctx))
+	require.NoError(t, receive(t, s.served))
+	calls := r.calls.Load()
+	time.Sleep(2 * calmTime)
+	require.Equal(t, calls, r.calls.Load(), "it still accepts")
+}

@@ -1,0 +1,88 @@
+//go:build faults && linux && !netconn && !kqsim
+
+package netpoll
+
+// What the tests of failing system calls, which are outside of the package because they use package mux too, need of its
+// inside.
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// FreshPollers makes the process start pollers anew, two of them, when they are next needed, and ends the memory of a
+// ring that failed. The function it returns lets go of those, waits for their end, and puts the old ones back. Its error
+// says that one did not end, which means that something is still watched.
+func FreshPollers() (end func(patience time.Duration) error) {
+	size := pollers.setSize(2)
+	old := pollers.current.Swap(nil)
+	ringRules.broken.Store(nil)
+	return func(patience time.Duration) error {
+		pollers.setSize(size)
+		list := pollers.current.Swap(old)
+		ringRules.broken.Store(nil)
+		if list == nil {
+			return nil
+		}
+		limit := time.After(patience)
+		for _, p := range *list {
+			p.retire()
+			select {
+			case <-p.done:
+			case <-limit:
+				return fmt.Errorf("a poller has not ended: %d slots are in use", p.slots.inUse())
+			}
+		}
+		return nil
+	}
+}
+
+func (s *pollerSet) setSize(n int) (old int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, s.size = s.size, n
+	return old
+}
+
+func (t *slotTable) inUse() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.used
+}
+
+// BlocksOut is the number of blocks in use that were taken in memory debug mode.
+func BlocksOut() int64 { return blocksOut.Load() }
+
+// AlwaysRing makes pollers use a ring for every batch, or for none, until restore is called. It reports whether there
+// can be one.
+func AlwaysRing(on bool) (restore func(), possible bool) {
+	mode := IOUringOff
+	if on {
+		mode = IOUringAlways
+	}
+	old := ringRules.mode.Swap(int32(mode))
+	return func() { ringRules.mode.Store(old) }, ringRules.probe() == nil
+}
+
+// SetFaults makes every system call that the schedule picks fail; nil lets all be made.
+func SetFaults(s *FaultSchedule) {
+	if s == nil {
+		setFaults(nil)
+		setSightFaults(nil)
+		return
+	}
+	setFaults(s.decide)
+	if s.Scramble {
+		setSightFaults(s.scramble)
+	}
+}
+
+// SysOp names a system call for tests with a hook of their own.
+type SysOp = sysOp
+
+// OpAccept is the one that such tests need.
+const OpAccept = opAccept
+
+// SetFaultHook is setFaults.
+func SetFaultHook(h func(op SysOp, size int) (limit int, errno syscall.Errno)) { setFaults(h) }
