@@ -7,8 +7,7 @@ package netpoll
 // is not ready, so between two batches the kernel holds nothing of ours.
 
 import (
-	"sync"
-
+	"github.com/cloudwego/netpoll/internal/interleave/sync"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
