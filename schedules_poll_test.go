@@ -15,7 +15,7 @@ import (
 )
 
 func TestScheduleStaleEventFindsNobody(t *testing.T) {
-	explore(t, 3, func(r *interleave.Run) {
+	explore(t, 2, func(r *interleave.Run) {
 		var slots slotTable
 		old, strangers := new(watch), [2]watch{}
 		slots.put(old)
@@ -227,14 +227,13 @@ func TestScheduleHelmHasOneHolder(t *testing.T) {
 	explore(t, 2, func(r *interleave.Run) {
 		newMadeUpPoller(t, r, []*hand{{}, {}}, []*hand{{}})
 		r.Go("wants", helmWanted)
-		r.Go("wants", helmWanted)
 	})
 }
 
 // A handler that waits for its own poller, which it says, is not alone.
 func TestScheduleHandlerThatWaitsLetsAnotherPoll(t *testing.T) {
 	keepPollers(t)
-	explore(t, 2, func(r *interleave.Run) {
+	explore(t, 1, func(r *interleave.Run) {
 		came := false
 		waits := &hand{work: func() {
 			helmWanted()

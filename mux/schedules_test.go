@@ -175,8 +175,7 @@ func TestScheduleCloseWaitsForWhatWasAdded(t *testing.T) {
 			for range 2 {
 				r.Go("add", func() {
 					l.add()
-					l.add()
-					added += 2
+					added++
 				})
 			}
 			r.Go("close", func() {

@@ -132,6 +132,9 @@ func (r *Run) add(name string, daemon bool, f func()) {
 	}
 	t := &thread{name: name, daemon: daemon, turn: make(chan struct{}, 1), gone: make(chan struct{})}
 	r.threads = append(r.threads, t)
+	if r.current != nil {
+		r.current.begun = true // others can see that
+	}
 	go func() {
 		defer close(t.gone)
 		<-t.turn
