@@ -50,7 +50,7 @@ func (l *line) paid(flushed string) {
 }
 
 func TestScheduleOwedIsSentOnceAndInOrder(t *testing.T) {
-	explore(t, 1, func(r *interleave.Run) {
+	explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 3)
 		l.owing()
 		l.poll()
@@ -81,7 +81,7 @@ func TestScheduleOwedComesBeforeTheEnd(t *testing.T) {
 		}, func(l *line) bool { return l.released == 1 && l.kept }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			explore(t, 1, func(r *interleave.Run) {
+			explore(t, 2, func(r *interleave.Run) {
 				l := newLine(r, 3)
 				l.owing()
 				l.poll()
@@ -112,7 +112,7 @@ func TestScheduleOwedAgainstAnEndFromElsewhere(t *testing.T) {
 		"server":      func(l *line) { l.c.closeIfIdle() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			explore(t, 1, func(r *interleave.Run) {
+			explore(t, 2, func(r *interleave.Run) {
 				l := newLine(r, 100)
 				l.owing()
 				l.poll()
@@ -141,7 +141,7 @@ func TestScheduleOwedAgainstAnEndFromElsewhere(t *testing.T) {
 
 // A second writer waits for the poller's send and goes on behind it.
 func TestScheduleOwedAgainstAWriterWithATimeout(t *testing.T) {
-	explore(t, 1, func(r *interleave.Run) {
+	explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 1)
 		l.owing()
 		l.poll()
@@ -168,7 +168,7 @@ func TestScheduleOwedAgainstAWriterWithATimeout(t *testing.T) {
 
 // A connection that breaks ends with its debt.
 func TestScheduleOwedAgainstABrokenConnection(t *testing.T) {
-	explore(t, 1, func(r *interleave.Run) {
+	explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 1)
 		l.owing()
 		l.poll()
@@ -190,7 +190,7 @@ func TestScheduleOwedAgainstABrokenConnection(t *testing.T) {
 
 // After Close a peer that takes no more ends the debt by its patience, and one that takes the rest in time gets it all.
 func TestScheduleOwedAfterCloseEndsByPatience(t *testing.T) {
-	explore(t, 1, func(r *interleave.Run) {
+	explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 1)
 		l.owing()
 		l.poll()
@@ -198,14 +198,15 @@ func TestScheduleOwedAfterCloseEndsByPatience(t *testing.T) {
 			r.Failf("nothing is owed: %v", err)
 		}
 		closed := false
+		afterClose := func() bool { return closed }
 		r.Go("user", func() {
 			_ = l.c.Close()
 			closed = true
 		})
 		r.Go("peer", func() { l.drains(1) })
-		r.Daemon("clock", func() {
-			for range 3 {
-				interleave.Await("pass", l, func() bool { return closed })
+		r.Daemon("clock", afterClose, func() {
+			for range 2 {
+				interleave.Await("pass", l, afterClose)
 				r.Advance(lingerLimit)
 			}
 		})

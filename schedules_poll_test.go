@@ -150,9 +150,10 @@ func (b *bell) set(time.Duration) {
 func (b *bell) close() { b.due = false }
 
 func (b *bell) serve() {
-	b.r.Daemon("alarm", func() {
+	due := func() bool { return b.due }
+	b.r.Daemon("alarm", due, func() {
 		for {
-			interleave.Await("ring", b, func() bool { return b.due })
+			interleave.Await("ring", b, due)
 			b.due = false
 			b.r.Advance(watchdogPeriod)
 			if again := b.p.checkHelm(); again > 0 {

@@ -121,9 +121,10 @@ func newLine(r *interleave.Run, room int) *line {
 
 // poll adds the poller.
 func (l *line) poll() {
-	l.r.Daemon("poller", func() {
+	ready := func() bool { return l.events() != 0 }
+	l.r.Daemon("poller", ready, func() {
 		for {
-			interleave.Await("look", l, func() bool { return l.events() != 0 })
+			interleave.Await("look", l, ready)
 			ev, before := l.events(), len(l.input)+l.room
 			l.told |= ev
 			l.c.onPoll(ev, nil)

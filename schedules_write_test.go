@@ -28,7 +28,7 @@ func TestScheduleFlushAgainstRoomAndTimeout(t *testing.T) {
 		"timeout":  func(l *line) { interleave.Step("pass", l); l.r.Advance(time.Second) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			explore(t, 1, func(r *interleave.Run) {
+			explore(t, 2, func(r *interleave.Run) {
 				l := newLine(r, 2)
 				if name == "timeout" {
 					_ = l.c.SetWriteTimeout(time.Second)
@@ -75,7 +75,7 @@ func TestScheduleFlushAgainstTheEnd(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			explore(t, 1, func(r *interleave.Run) {
+			explore(t, 2, func(r *interleave.Run) {
 				l := newLine(r, 2)
 				l.poll()
 				var err error
@@ -99,7 +99,7 @@ func TestScheduleFlushAgainstTheEnd(t *testing.T) {
 }
 
 func TestScheduleReaderAgainstInputAndDeadline(t *testing.T) {
-	explore(t, 1, func(r *interleave.Run) {
+	explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 100)
 		l.poll()
 		r.Go("reader", func() {
@@ -132,7 +132,7 @@ func TestScheduleReaderAgainstTheEnd(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			explore(t, 1, func(r *interleave.Run) {
+			explore(t, 2, func(r *interleave.Run) {
 				l := newLine(r, 100)
 				l.c.owner = l
 				l.poll()
@@ -180,7 +180,7 @@ func TestScheduleNoResumeIsLost(t *testing.T) {
 
 // Two calls of Read have their turn, and one that fails leaves the other's input alone.
 func TestScheduleReadersTakeTurns(t *testing.T) {
-	explore(t, 1, func(r *interleave.Run) {
+	explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 100)
 		l.poll()
 		var got [2]string

@@ -118,19 +118,20 @@ func (r *Run) othersCanRun(t *thread) bool {
 
 // Go adds a thread. The run is over when none can go on; those added by Go must have ended then. What a thread does
 // before its first step is part of that step.
-func (r *Run) Go(name string, f func()) { r.add(name, false, f) }
+func (r *Run) Go(name string, f func()) { r.add(name, false, nil, f) }
 
-// Daemon adds a thread that need not end: one that serves the others, as long as there is something to do.
-func (r *Run) Daemon(name string, f func()) { r.add(name, true, f) }
+// Daemon adds a thread that need not end: one that serves the others, as long as there is something to do. It begins
+// when ready, which must change nothing, holds.
+func (r *Run) Daemon(name string, ready func() bool, f func()) { r.add(name, true, ready, f) }
 
-func (r *Run) add(name string, daemon bool, f func()) {
+func (r *Run) add(name string, daemon bool, ready func() bool, f func()) {
 	if r.ending {
 		return
 	}
 	for i, n := 2, name; slices.ContainsFunc(r.threads, func(t *thread) bool { return t.name == name }); i++ {
 		name = fmt.Sprintf("%s#%d", n, i)
 	}
-	t := &thread{name: name, daemon: daemon, turn: make(chan struct{}, 1), gone: make(chan struct{})}
+	t := &thread{name: name, daemon: daemon, ready: ready, turn: make(chan struct{}, 1), gone: make(chan struct{})}
 	r.threads = append(r.threads, t)
 	if r.current != nil {
 		r.current.begun = true // others can see that
@@ -170,8 +171,8 @@ func (r *Run) After(d time.Duration, f func()) (stop func() (stopped bool)) {
 	at := r.clock + int64(d)
 	var begun, stopped bool
 	r.timers++
-	r.Daemon(fmt.Sprintf("timer %d", r.timers), func() {
-		r.step("expire", nil, func() bool { return stopped || r.clock >= at })
+	r.Daemon(fmt.Sprintf("timer %d", r.timers), func() bool { return !stopped && r.clock >= at }, func() {
+		r.step("expire", nil, nil)
 		if begun = true; !stopped {
 			f()
 		}

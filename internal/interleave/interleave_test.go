@@ -251,7 +251,9 @@ func TestRunsThatCannotGoOnEnd(t *testing.T) {
 						interleave.Step("on", r)
 					})
 				}
-				r.Daemon("idle", func() { interleave.Await("nothing", r, func() bool { return false }) })
+				never := func() bool { return false }
+				r.Daemon("not begun", never, func() {})
+				r.Daemon("idle", nil, func() { interleave.Await("nothing", r, never) })
 			})
 			require.NotNil(t, res.Failure)
 			require.Contains(t, res.Failure.Message, tc.want)
