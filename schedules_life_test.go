@@ -120,7 +120,7 @@ func TestScheduleEndFromEverySideReleasesOnce(t *testing.T) {
 
 // The peer's end closes a connection whose handler has seen all input, whenever the handler is set.
 func TestSchedulePeersEndIsSeenAndClosesOnce(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explore(t, 1, func(r *interleave.Run) {
 		l := newLine(r, 100)
 		n := countCalls(l)
 		l.c.calls.onRequest.Store(nil)
@@ -159,7 +159,7 @@ func TestScheduleNoKickIsLost(t *testing.T) {
 
 // OnConnect comes first although it is set late, and OnDisconnect after it.
 func TestScheduleConnectComesBeforeRequestsAndDisconnect(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explore(t, 1, func(r *interleave.Run) {
 		l := newLine(r, 100)
 		n := countCalls(l).handlerStays()
 		l.c.life.yield(bitConnected) // as prepare does for a server's OnConnect

@@ -141,7 +141,7 @@ func TestScheduleOwedAgainstAnEndFromElsewhere(t *testing.T) {
 
 // A second writer waits for the poller's send and goes on behind it.
 func TestScheduleOwedAgainstAWriterWithATimeout(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explore(t, 1, func(r *interleave.Run) {
 		l := newLine(r, 1)
 		l.owing()
 		l.poll()
@@ -190,7 +190,7 @@ func TestScheduleOwedAgainstABrokenConnection(t *testing.T) {
 
 // After Close a peer that takes no more ends the debt by its patience, and one that takes the rest in time gets it all.
 func TestScheduleOwedAfterCloseEndsByPatience(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explore(t, 1, func(r *interleave.Run) {
 		l := newLine(r, 1)
 		l.owing()
 		l.poll()

@@ -132,7 +132,7 @@ func TestScheduleReaderAgainstTheEnd(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			explore(t, 2, func(r *interleave.Run) {
+			explore(t, 1, func(r *interleave.Run) {
 				l := newLine(r, 100)
 				l.c.owner = l
 				l.poll()
