@@ -49,8 +49,8 @@ func explore(t *testing.T, preemptions int, scenario func(r *interleave.Run)) {
 	}
 	start := time.Now()
 	res := interleave.Explore(o, scenario)
-	t.Logf("%d schedules of up to %d steps, %d preemptions, all of them: %v, in %v", res.Schedules, res.Steps, o.Preemptions,
-		res.Complete, time.Since(start).Round(time.Millisecond))
+	t.Logf("%d schedules of up to %d steps, %d preemptions, all of them: %v, in %v", res.Schedules, res.Steps,
+		o.Preemptions, res.Complete, time.Since(start).Round(time.Millisecond))
 	if res.Failure != nil {
 		t.Fatalf("schedule %d: %v", res.Schedules, res.Failure)
 	}

@@ -152,6 +152,26 @@ func TestScheduleReaderAgainstTheEnd(t *testing.T) {
 	}
 }
 
+// A reader gets what came before the end, and then the end.
+func TestScheduleReaderGetsAllBeforeTheEnd(t *testing.T) {
+	explore(t, 2, func(r *interleave.Run) {
+		l := newLine(r, 100)
+		l.poll()
+		r.Go("reader", func() {
+			if p, err := l.c.Next(1); err != nil || string(p) != "a" {
+				r.Failf("%q %v", p, err)
+			}
+			if _, err := l.c.Next(1); !errors.Is(err, ErrEOF) {
+				r.Failf("%v", err)
+			}
+		})
+		r.Go("peer", func() {
+			l.arrives("a")
+			l.hangsUp()
+		})
+	})
+}
+
 // Input at its bound is received again when there is room, whoever makes it.
 func TestScheduleNoResumeIsLost(t *testing.T) {
 	explore(t, 2, func(r *interleave.Run) {

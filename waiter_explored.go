@@ -2,8 +2,8 @@
 
 package netpoll
 
-// This file holds what waiting is made of where schedules are explored: a flag in place of the channel, the clock of the
-// schedule, and calls that come as soon as that clock lets them and some schedule wants them.
+// This file holds what waiting is made of where schedules are explored: a flag in place of the channel, the clock of
+// the schedule, and calls that come as soon as that clock lets them and some schedule wants them.
 
 import (
 	"sync"

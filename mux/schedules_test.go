@@ -48,8 +48,8 @@ func explore(t *testing.T, preemptions int, scenario func(r *interleave.Run)) {
 	}
 	start := time.Now()
 	res := interleave.Explore(o, scenario)
-	t.Logf("%d schedules of up to %d steps, %d preemptions, all of them: %v, in %v", res.Schedules, res.Steps, o.Preemptions,
-		res.Complete, time.Since(start).Round(time.Millisecond))
+	t.Logf("%d schedules of up to %d steps, %d preemptions, all of them: %v, in %v", res.Schedules, res.Steps,
+		o.Preemptions, res.Complete, time.Since(start).Round(time.Millisecond))
 	if res.Failure != nil {
 		t.Fatalf("schedule %d: %v", res.Schedules, res.Failure)
 	}
@@ -212,7 +212,8 @@ func TestScheduleSecondCloseReturnsAtOnce(t *testing.T) {
 	})
 }
 
-// A connection that fails ends the queue; every getter is called all the same, and a close callback may close the queue.
+// A connection that fails ends the queue; every getter is called all the same, and a close callback may close the
+// queue.
 func TestScheduleFailedConnectionEndsTheQueue(t *testing.T) {
 	explore(t, 2, func(r *interleave.Run) {
 		l := newLoad(r, 2)

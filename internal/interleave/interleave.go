@@ -1,9 +1,9 @@
 // Package interleave runs a small concurrent scenario under every schedule with a bounded number of preemptions.
 //
 // What is explored calls [Step] before each operation on memory that it shares with others, and [Await] where it would
-// block. Between two such calls exactly one thread of the scenario runs, so a schedule is a list of choices: who goes on
-// at each step. [Explore] makes them in every possible way, depth first, and runs the scenario from its beginning for
-// each. A switch away from a thread that could have gone on is a preemption; most mistakes need one or two of them.
+// block. Between two such calls exactly one thread of the scenario runs, so a schedule is a list of choices: who goes
+// on at each step. [Explore] makes them in every possible way, depth first, and runs the scenario from its beginning
+// for each. A switch away from a thread that could have gone on is a preemption; most mistakes need one or two of them.
 //
 // The packages atomic and sync below this one have the types of the standard library that the library uses, under the
 // same names: they are these very types, and with the build tag interleave they are types that call Step and Await. So
@@ -90,8 +90,8 @@ func Step(op string, obj any) {
 	}
 }
 
-// Await is called before an operation on obj that has to wait until ready holds; the operation itself must follow before
-// the next Step. It returns false where nothing is explored, or no more: then the caller waits in its usual way.
+// Await is called before an operation on obj that has to wait until ready holds; the operation itself must follow
+// before the next Step. It returns false where nothing is explored, or no more: then the caller waits in its usual way.
 // Ready must change nothing.
 func Await(op string, obj any, ready func() bool) bool {
 	r := active.Load()
@@ -102,8 +102,8 @@ func Await(op string, obj any, ready func() bool) bool {
 	return true
 }
 
-// Idle is called by a thread that goes round a loop and has found nothing to do. It goes on when another thread has made
-// a step, or if none can: then the loop is one without end.
+// Idle is called by a thread that goes round a loop and has found nothing to do. It goes on when another thread has
+// made a step, or if none can: then the loop is one without end.
 func (r *Run) Idle() {
 	if r.ending {
 		return
