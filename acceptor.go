@@ -8,9 +8,10 @@ package netpoll
 import (
 	"errors"
 	"net"
-	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/sync"
 )
 
 const (
@@ -34,7 +35,7 @@ type acceptor struct {
 
 	ended    bool
 	backOff  time.Duration // the last time waited; 0 after a success
-	retry    *time.Timer   // ends the stall for want of descriptors
+	retry    *lateCall     // ends the stall for want of descriptors
 	short    bool          // some newcomer could not be accepted since the backlog was last seen empty
 	reported time.Time     // when that was last logged
 
@@ -229,7 +230,7 @@ func (a *acceptor) stallForAWhile() (report bool) {
 	}
 	a.backOff = min(max(2*a.backOff, minBackOff), maxBackOff)
 	s.stall(a)
-	a.retry = time.AfterFunc(a.backOff, a.tryAgain)
+	a.retry = callLater(a.backOff, a.tryAgain)
 	report = !a.short && time.Since(a.reported) >= reportInterval
 	a.short = true
 	if report {

@@ -8,9 +8,10 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/sync"
 )
 
 // Conn is a [net.Conn] that shows its descriptor.

@@ -10,9 +10,9 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"sync"
-	"sync/atomic"
 
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/sync"
 	"github.com/cloudwego/netpoll/internal/runner"
 )
 
@@ -67,6 +67,9 @@ func (c *connection) SetOnRequest(on OnRequest) error {
 	c.calls.onRequest.Store(&on)
 	if c.life.load().phase() > phaseOpening {
 		c.triggerRequest(nil)
+		if c.life.load().has(bitEnded) { // that was the last call too; before it the connection must not close
+			c.life.set(bitTold)
+		}
 		c.settle()
 	}
 	return nil

@@ -113,9 +113,12 @@ func (c *connection) peerGone(errno syscall.Errno, ended bool) {
 		c.writing.wake()
 	}
 	c.cancelContext()
+	handled := c.calls.onRequest.Load() != nil // a handler that is set from now on is called by SetOnRequest
 	c.triggerRequest(nil)
-	if ended { // that was the last call, for what is left
-		c.life.set(bitTold)
+	if ended {
+		if handled { // that was the last call, for what is left
+			c.life.set(bitTold)
+		}
 		c.settle()
 	}
 }

@@ -203,7 +203,7 @@ func (c *connection) linger() {
 
 func (c *connection) lingerFor(patience time.Duration) {
 	before := c.out.consumed()
-	time.AfterFunc(patience, func() { c.checkLinger(before, patience) })
+	callLater(patience, func() { c.checkLinger(before, patience) })
 }
 
 // checkLinger looks after a time of patience whether the peer has taken anything of what was left before.

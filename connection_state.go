@@ -43,8 +43,9 @@ package netpoll
 import (
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 )
 
 // phase is where a connection is in its life. It only moves forward.

@@ -86,6 +86,7 @@
 //	linkbuffer*.go, block.go         the buffers and their memory
 //	readwriter.go                    Reader and Writer, and adapters from and to package io
 //	memdebug.go                      finding uses of memory after its Release
+//	internal/interleave              what the tests of schedules are made with
 //	internal/runner                  where callbacks run
 //	internal/uring                   a ring for batches of system calls
 //	mux                              one connection for many writers

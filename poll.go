@@ -32,9 +32,9 @@ package netpoll
 
 import (
 	"errors"
-	"sync"
-	"sync/atomic"
 
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/sync"
 	"github.com/cloudwego/netpoll/internal/runner"
 )
 
@@ -89,7 +89,7 @@ func (p *poller) run() {
 	defer func() {
 		switch {
 		case cut && polling: // it was OnPrepare
-			go p.run()
+			sync.Go(p.run)
 		case cut:
 			p.takeHelm(false)
 		}

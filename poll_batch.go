@@ -8,8 +8,8 @@ package netpoll
 
 import (
 	"os"
-	"sync"
 
+	"github.com/cloudwego/netpoll/internal/interleave/sync"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 

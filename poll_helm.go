@@ -13,8 +13,10 @@ package netpoll
 
 import (
 	"runtime"
-	"sync/atomic"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/sync"
 )
 
 const (
@@ -194,7 +196,7 @@ func (p *poller) takeHelm(slow bool) {
 		return
 	}
 	freeHelms.Add(-1)
-	go func() {
+	sync.Go(func() {
 		// The goroutine that had the helm keeps this array, perhaps for long, and may be reading its own task there.
 		tasks := p.batch.ready
 		p.batch.ready = nil
@@ -205,5 +207,5 @@ func (p *poller) takeHelm(slow bool) {
 		clear(tasks[:running])
 		clear(tasks[running+1:])
 		p.run()
-	}()
+	})
 }

@@ -7,8 +7,8 @@ package netpoll
 // so an event that was on its way when its descriptor was closed cannot reach whoever came after.
 
 import (
-	"sync"
-	"sync/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/sync"
 )
 
 const slotsPerChunk = 256

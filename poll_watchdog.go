@@ -10,8 +10,9 @@ package netpoll
 // have begun since; a poller with nothing to do soon has no alarm.
 
 import (
-	"sync/atomic"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 )
 
 // watchdogPeriod is how often the watchdog looks. It takes the helm if a batch has been running for half of it.

@@ -8,8 +8,9 @@ import (
 	"errors"
 	"net"
 	"slices"
-	"sync"
-	"sync/atomic"
+
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/sync"
 )
 
 // server implements EventLoop.

@@ -1,62 +1,20 @@
 package netpoll
 
 // This file holds how a goroutine waits for its connection: a waiter, borrowed only while it waits, and the timeout
-// and deadline of one direction.
+// and deadline of one direction. What a waiter is made of, and the clock, are in waiter_channel.go.
 
 import (
 	"math"
-	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 )
 
 // clockStart is what deadlines are counted from, so that one int64 holds them and the wall clock may be set.
 var clockStart = time.Now()
 
-// now is in nanoseconds and grows with the monotonic clock.
-func now() int64 { return int64(time.Since(clockStart)) }
-
 // noDeadline is later than any deadline.
 const noDeadline int64 = math.MaxInt64
-
-// waiter blocks one goroutine until it is woken or a deadline passes. A wake-up may come without a reason, even one
-// meant for an earlier user: whoever waits looks again.
-type waiter struct {
-	ch    chan struct{} // holds one wake-up
-	timer *time.Timer   // made when first needed
-}
-
-var waiterPool = sync.Pool{New: func() any { return &waiter{ch: make(chan struct{}, 1)} }}
-
-func (w *waiter) wake() {
-	select {
-	case w.ch <- struct{}{}:
-	default: // one is pending already
-	}
-}
-
-// wait blocks until wake is called or the time is deadline.
-func (w *waiter) wait(deadline int64) {
-	helmWanted()
-	if deadline == noDeadline {
-		<-w.ch
-		return
-	}
-	d := time.Duration(deadline - now())
-	if d <= 0 {
-		return
-	}
-	if w.timer == nil {
-		w.timer = time.NewTimer(d)
-	} else {
-		w.timer.Reset(d)
-	}
-	select {
-	case <-w.ch:
-	case <-w.timer.C:
-	}
-	w.timer.Stop()
-}
 
 // direction is the waiting side of reading or of writing.
 type direction struct {
@@ -74,10 +32,7 @@ func (d *direction) startWaiting() *waiter {
 
 func (d *direction) stopWaiting(w *waiter) {
 	d.waiting.Store(nil)
-	select {
-	case <-w.ch:
-	default:
-	}
+	w.forget()
 	waiterPool.Put(w)
 }
 

@@ -1,0 +1,236 @@
+//go:build interleave && linux && !netconn
+
+package netpoll
+
+// Accepting under every schedule: a server that is full or out of descriptors pauses, goes on when there is reason to,
+// and ends, while connections come and go.
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"github.com/cloudwego/netpoll/internal/interleave"
+	"github.com/cloudwego/netpoll/internal/interleave/sync"
+)
+
+// gate is a listener made of memory, with the poller that watches it.
+type gate struct {
+	Listener
+	serving
+	r   *interleave.Run
+	a   *acceptor
+	srv *server
+
+	backlog  int // newcomers
+	noFiles  int // so many cannot be accepted for want of descriptors
+	accepted int
+	linger   bool // what is accepted is not closed by its user
+	lines    []*line
+
+	watch  sync.Mutex // as that of a watch
+	asked  bool       // guarded by watch
+	closed bool
+}
+
+// newGate makes a server that serves it.
+func newGate(r *interleave.Run, backlog, maxConns int) *gate {
+	g := &gate{r: r, backlog: backlog, srv: newServer(&options{maxConns: maxConns})}
+	g.a = newAcceptor(g.srv, g)
+	g.srv.addAcceptor(g.a)
+	for range backlog {
+		g.lines = append(g.lines, makeLine(r, 100))
+	}
+	if err := g.attach(g.a); err != nil {
+		r.Failf("attach: %v", err)
+	}
+	_ = g.open()
+	r.Daemon("poller", g.ready, g.poll)
+	r.Check(g.check)
+	return g
+}
+
+func (g *gate) newDoor(*acceptor) acceptDoor      { return g }
+func (g *gate) opError(_ string, err error) error { return err }
+func (g *gate) closedError(string) error          { return net.ErrClosed }
+
+// open implements acceptDoor.
+func (g *gate) open() error {
+	g.follow()
+	return nil
+}
+
+// follow is what a watch does.
+func (g *gate) follow() {
+	g.watch.Lock()
+	defer g.watch.Unlock()
+	g.asked = !g.a.stalled.Load()
+}
+
+func (g *gate) close() {
+	g.watch.Lock()
+	defer g.watch.Unlock()
+	g.closed = true
+}
+
+// Close is what a listener does.
+func (g *gate) Close() error {
+	if a, first := g.shut(); first && a != nil {
+		a.listenerClosed(false)
+	}
+	return nil
+}
+
+// ready says that there is something to report.
+func (g *gate) ready() bool { return g.asked && !g.closed && g.backlog > 0 }
+
+func (g *gate) poll() {
+	for {
+		interleave.Await("look", g, g.ready)
+		if !g.acceptOne() {
+			g.r.Idle() // the listener is ready all the same, until somebody does something about it
+			continue
+		}
+		for g.acceptOne() {
+		}
+	}
+}
+
+// acceptOne is what an acceptWatch does.
+func (g *gate) acceptOne() bool {
+	if !g.srv.takePlace(g.a) {
+		return false
+	}
+	interleave.Step("accept", g)
+	switch {
+	case g.backlog == 0:
+		g.srv.returnPlace()
+		return false
+	case g.noFiles > 0:
+		g.noFiles--
+		g.srv.returnPlace()
+		g.a.stallForAWhile()
+		return false
+	}
+	g.backlog--
+	l := g.lines[g.accepted]
+	g.accepted++
+	if err := g.a.admit(l.c); err != nil {
+		g.r.Failf("admit: %v", err)
+	}
+	if !g.linger {
+		g.r.Go("user", func() { _ = l.c.Close() })
+	}
+	return true
+}
+
+func (g *gate) check() {
+	s := g.srv
+	open := 0
+	for c := s.first; c != nil; c = c.link.next {
+		open++
+	}
+	switch {
+	case s.places != open:
+		g.r.Failf("%d places are taken by %d connections", s.places, open)
+	case s.opts.maxConns > 0 && s.places > s.opts.maxConns:
+		g.r.Failf("%d connections", s.places)
+	case g.a.ended != g.closed, g.a.ended != isClosed(g.a.done), g.a.ended && g.a.stalled.Load():
+		g.r.Failf("ended %v, door closed %v, done %v", g.a.ended, g.closed, isClosed(g.a.done))
+	case !g.a.ended && g.asked == g.a.stalled.Load():
+		g.r.Failf("stalled %v, and the door is open: %v", g.a.stalled.Load(), g.asked)
+	case g.a.stalled.Load() != (len(s.stalled) == 1):
+		g.r.Failf("stalled %v, of %d", g.a.stalled.Load(), len(s.stalled))
+	case s.ending.Load() && (s.places == 0) != isClosed(s.empty):
+		g.r.Failf("%d places, empty: %v", s.places, isClosed(s.empty))
+	case s.ending.Load() && !g.a.ended:
+		g.r.Failf("the server has ended and accepts")
+	}
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}
+
+// shutdown begins it without waiting.
+func (g *gate) shutdown() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = g.srv.Shutdown(ctx)
+}
+
+// passes lets so many times of waiting pass.
+func (g *gate) passes(times int) {
+	for range times {
+		interleave.Step("pass", g)
+		g.r.Advance(maxBackOff)
+	}
+}
+
+func TestScheduleFullServerGoesOnWhenThereIsAPlace(t *testing.T) {
+	explore(t, 2, func(r *interleave.Run) {
+		g := newGate(r, 3, 1)
+		r.Check(func() {
+			if g.accepted != 3 || g.srv.places != 0 {
+				r.Failf("%d accepted, %d wait", g.accepted, g.backlog)
+			}
+		})
+	})
+}
+
+func TestScheduleServerWithoutDescriptorsGoesOn(t *testing.T) {
+	explore(t, 2, func(r *interleave.Run) {
+		g := newGate(r, 3, 2)
+		g.noFiles = 2
+		r.Go("clock", func() { g.passes(2) })
+		r.Check(func() {
+			if g.accepted == 3 || g.a.stalled.Load() && g.a.retry != nil { // it may still wait for its time
+				return
+			}
+			r.Failf("%d accepted, %d wait", g.accepted, g.backlog)
+		})
+	})
+}
+
+func TestScheduleShutdownAgainstPauseAndAccept(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		other func(g *gate)
+	}{
+		{"twice", func(g *gate) { g.shutdown() }},
+		{"listener closed", func(g *gate) { _ = g.Close() }},
+		{"no descriptors", func(g *gate) { g.noFiles = 1; g.passes(1) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			explore(t, 2, func(r *interleave.Run) {
+				g := newGate(r, 1, 1)
+				r.Go("shutdown", g.shutdown)
+				r.Go("other", func() { tc.other(g) })
+				r.Check(func() {
+					if !isClosed(g.srv.empty) {
+						r.Failf("Shutdown never ends: %d places", g.srv.places)
+					}
+				})
+			})
+		})
+	}
+}
+
+// Shutdown closes connections that are idle, also one that is accepted at that moment.
+func TestScheduleShutdownClosesWhatComesLast(t *testing.T) {
+	explore(t, 2, func(r *interleave.Run) {
+		g := newGate(r, 2, 0)
+		g.linger = true
+		r.Go("shutdown", g.shutdown)
+		r.Check(func() {
+			if !isClosed(g.srv.empty) {
+				r.Failf("%d connections are left", g.srv.places)
+			}
+		})
+	})
+}

@@ -1,0 +1,269 @@
+//go:build interleave && linux && !netconn
+
+package netpoll
+
+// The poller under every schedule: slots against stale events, the helm against those that want it, and the watchdog
+// against batches that begin and end beside its look.
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/interleave"
+)
+
+func TestScheduleStaleEventFindsNobody(t *testing.T) {
+	explore(t, 2, func(r *interleave.Run) {
+		var slots slotTable
+		old, strangers := new(watch), [2]watch{}
+		slots.put(old)
+		token := old.token
+		dropped := false
+		r.Go("poller", func() {
+			for range 2 {
+				slots.beginBatch()
+				for range 2 {
+					gone := dropped
+					if w := slots.lookup(token); w != nil && (w != old || gone) {
+						r.Failf("a stale event has found somebody")
+					}
+				}
+				slots.endBatch()
+			}
+		})
+		r.Go("close", func() {
+			slots.drop(token)
+			dropped = true
+		})
+		for i := range strangers {
+			r.Go("open", func() {
+				slots.put(&strangers[i])
+				if w := slots.lookup(strangers[i].token); w != &strangers[i] {
+					r.Failf("an event does not find its watch")
+				}
+			})
+		}
+		r.Check(func() {
+			if slots.used != 2 || len(slots.free)+len(slots.retired)+slots.used != slotsPerChunk {
+				r.Failf("used %d, free %d, retired %d", slots.used, len(slots.free), len(slots.retired))
+			}
+			if uint32(strangers[0].token) == uint32(strangers[1].token) {
+				r.Failf("two in one slot")
+			}
+		})
+	})
+}
+
+// The slot of a watch that is closed in a batch is nobody else's before the batch ends.
+func TestScheduleSlotIsNotReusedInItsBatch(t *testing.T) {
+	explore(t, 3, func(r *interleave.Run) {
+		var slots slotTable
+		old, next := new(watch), new(watch)
+		slots.put(old)
+		batch := 0 // odd while one runs
+		droppedIn := -1
+		r.Go("poller", func() {
+			for range 2 {
+				slots.beginBatch()
+				batch++
+				slots.lookup(old.token)
+				batch++
+				slots.endBatch()
+			}
+		})
+		r.Go("open", func() {
+			slots.drop(old.token)
+			droppedIn = batch
+			slots.put(next)
+			if batch == droppedIn && batch%2 == 1 && uint32(next.token) == uint32(old.token) {
+				r.Failf("reused in the same batch")
+			}
+		})
+	})
+}
+
+// A poller that is retired ends when nothing is watched, and takes nothing afterwards.
+func TestScheduleRetiredTableIsEmptyAndShut(t *testing.T) {
+	explore(t, -1, func(r *interleave.Run) {
+		var slots slotTable
+		old, next := new(watch), new(watch)
+		slots.put(old)
+		last, shut, put := false, false, false
+		r.Go("poller", func() { shut = slots.shutIfEmpty() })
+		r.Go("close", func() { last = slots.drop(old.token) })
+		r.Go("open", func() { put = slots.put(next) })
+		r.Check(func() {
+			if shut && put || !put && !shut || shut && !last {
+				r.Failf("shut %v, put %v, last %v", shut, put, last)
+			}
+		})
+	})
+}
+
+// madeUpPoller is a poller whose batches are made up. It counts who has the helm.
+type madeUpPoller struct {
+	r       *interleave.Run
+	p       *poller
+	batches [][]task // to come
+	polling int      // goroutines that poll at the moment
+	done    bool     // all batches came, and somebody polls
+}
+
+// hand is a task of a batch.
+type hand struct {
+	madeUpPoller *madeUpPoller
+	work         func()
+	ran, given   int
+}
+
+func (h *hand) runTask() {
+	h.ran++
+	interleave.Step("work", h)
+	if h.work != nil {
+		h.work()
+	}
+}
+
+func (h *hand) dispatch() {
+	h.given++
+	h.madeUpPoller.r.Go("runner", func() {
+		if h.work != nil {
+			h.work()
+		}
+	})
+}
+
+// bell is the alarm of a watchdog: it rings a period after it was set, and time goes on when it rings.
+type bell struct {
+	r   *interleave.Run
+	p   *poller
+	due bool
+}
+
+func (b *bell) set(time.Duration) {
+	interleave.Step("set alarm", b)
+	b.due = true
+}
+
+func (b *bell) close() { b.due = false }
+
+func (b *bell) serve() {
+	due := func() bool { return b.due }
+	b.r.Daemon("alarm", due, func() {
+		for {
+			interleave.Await("ring", b, due)
+			b.due = false
+			b.r.Advance(watchdogPeriod)
+			if again := b.p.checkHelm(); again > 0 {
+				b.set(again)
+			}
+		}
+	})
+}
+
+// newMadeUpPoller makes a poller that goes through batches, and ends.
+func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeUpPoller {
+	sel, err := newSelector()
+	require.NoError(t, err)
+	p := &poller{sel: sel, done: make(chan struct{})}
+	p.exec.init()
+	p.exec.refused = true
+	c := &madeUpPoller{r: r, p: p}
+	for _, hands := range batches {
+		var tasks []task
+		for _, h := range hands {
+			h.madeUpPoller = c
+			tasks = append(tasks, h)
+		}
+		c.batches = append(c.batches, tasks)
+	}
+	b := &bell{r: r, p: p}
+	p.watchdog.alarm = b
+	p.turnFunc = c.turn
+	pollers.current.Store(&[]*poller{p})
+	freeHelms.Store(0)
+	b.serve()
+	r.Go("poll", p.run)
+	r.Check(func() {
+		for _, hands := range batches {
+			for i, h := range hands {
+				if h.ran+h.given != 1 {
+					r.Failf("task %d ran %d times and was dispatched %d times", i, h.ran, h.given)
+				}
+			}
+		}
+		if n := freeHelms.Load(); n != 0 || !c.done || p.helm.v.Load()&helmFree != 0 {
+			r.Failf("free helms: %d, ended: %v", n, c.done)
+		}
+	})
+	return c
+}
+
+func (c *madeUpPoller) turn() (stop bool) {
+	if c.polling++; c.polling > 1 {
+		c.r.Failf("two poll at a time")
+	}
+	interleave.Step("poll", c)
+	c.polling--
+	if len(c.batches) == 0 {
+		c.p.empty, c.done = true, true
+		return true
+	}
+	c.p.batch.ready = append(c.p.batch.ready, c.batches[0]...)
+	c.batches = c.batches[1:]
+	return true
+}
+
+// keepPollers restores what these scenarios change.
+func keepPollers(t *testing.T) {
+	list := pollers.current.Load()
+	t.Cleanup(func() { pollers.current.Store(list) })
+}
+
+// Each task is run or handed on, once, and one goroutine polls at a time, while others want the helm.
+func TestScheduleHelmHasOneHolder(t *testing.T) {
+	keepPollers(t)
+	explore(t, 2, func(r *interleave.Run) {
+		newMadeUpPoller(t, r, []*hand{{}, {}}, []*hand{{}})
+		r.Go("wants", helmWanted)
+	})
+}
+
+// A handler that waits for its own poller, which it says, is not alone.
+func TestScheduleHandlerThatWaitsLetsAnotherPoll(t *testing.T) {
+	keepPollers(t)
+	explore(t, 1, func(r *interleave.Run) {
+		came := false
+		waits := &hand{work: func() {
+			helmWanted()
+			interleave.Await("wait", &came, func() bool { return came })
+		}}
+		newMadeUpPoller(t, r, []*hand{{}, waits, {}}, []*hand{{work: func() { came = true }}})
+		r.Go("wants", helmWanted)
+	})
+}
+
+// A handler that blocks and does not say so is found by the watchdog, in whatever state that is.
+func TestScheduleNoBatchIsLeftUnwatched(t *testing.T) {
+	keepPollers(t)
+	for _, tc := range []struct {
+		name   string
+		before int // quick batches that come first
+		bound  int
+	}{{"first", 0, 3}, {"second", 1, 3}, {"third", 2, 2}} {
+		t.Run(tc.name, func(t *testing.T) {
+			explore(t, tc.bound, func(r *interleave.Run) {
+				came := false
+				blocks := &hand{work: func() { interleave.Await("block", &came, func() bool { return came }) }}
+				batches := make([][]*hand, tc.before, tc.before+2)
+				for i := range batches {
+					batches[i] = []*hand{{}}
+				}
+				batches = append(batches, []*hand{blocks}, []*hand{{work: func() { came = true }}})
+				newMadeUpPoller(t, r, batches...)
+			})
+		})
+	}
+}

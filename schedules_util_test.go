@@ -1,0 +1,304 @@
+//go:build interleave && linux && !netconn
+
+package netpoll
+
+// What the tests of schedules share: the exploration itself, and a transport that is made of memory, with a poller that
+// reports what there is to report. See package interleave.
+//
+// Each test runs with a bound on preemptions that takes seconds. NETPOLL_PREEMPTIONS is another bound for all of them,
+// or "all" for none; NETPOLL_SCHEDULES is how many schedules a test runs at most. A schedule that failed is run again,
+// alone, with NETPOLL_SCHEDULE=schedule and -run.
+
+import (
+	"context"
+	"io"
+	"os"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/interleave"
+	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/runner"
+)
+
+// explore runs scenario under every schedule with so many preemptions, and fails the test with the first that fails.
+func explore(t *testing.T, preemptions int, scenario func(r *interleave.Run)) {
+	t.Helper()
+	runner.Set(runAsThread)
+	t.Cleanup(func() { runner.Set(nil) })
+	if schedule := os.Getenv("NETPOLL_SCHEDULE"); schedule != "" {
+		failure, err := interleave.Replay(schedule, scenario)
+		require.NoError(t, err)
+		if failure != nil {
+			t.Fatal(failure)
+		}
+		return
+	}
+	o := interleave.Options{Preemptions: preemptions}
+	if v := os.Getenv("NETPOLL_PREEMPTIONS"); v == "all" {
+		o.Preemptions = -1
+	} else if v != "" {
+		o.Preemptions = number(t, v)
+	}
+	if v := os.Getenv("NETPOLL_SCHEDULES"); v != "" {
+		o.Schedules = number(t, v)
+	}
+	start := time.Now()
+	res := interleave.Explore(o, scenario)
+	t.Logf("%d schedules of up to %d steps, %d preemptions, all of them: %v, in %v", res.Schedules, res.Steps,
+		o.Preemptions, res.Complete, time.Since(start).Round(time.Millisecond))
+	if res.Failure != nil {
+		t.Fatalf("schedule %d: %v", res.Schedules, res.Failure)
+	}
+}
+
+func number(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	require.NoError(t, err)
+	return n
+}
+
+// runAsThread makes each task of the library a thread of the scenario.
+func runAsThread(_ context.Context, f func()) {
+	if r := interleave.Active(); r != nil {
+		r.Go("runner", f)
+	}
+}
+
+// line is a transport made of memory, and its poller. What it does is a step each.
+type line struct {
+	r     *interleave.Run
+	c     *connection
+	sends *sendQueue // of its poller; nil if that never sends
+
+	input  string // has arrived and is not received
+	eof    bool   // and nothing will come after it
+	room   int    // for so many bytes
+	broken error  // what send says instead of taking any
+	sent   string
+
+	watch    sync.Mutex // as that of a watch
+	asked    pollEvent  // guarded by watch
+	told     pollEvent  // what was reported since the last change
+	sending  bool
+	receives bool
+	shut     bool // closeWrite was called
+	stopped  bool
+	released int
+	kept     bool
+	ending   bool // the server is shutting down
+}
+
+// makeLine makes a connection over a line. It has yet to be started.
+func makeLine(r *interleave.Run, room int) *line {
+	l := &line{r: r, c: newConnection(""), room: room}
+	c := l.c
+	c.transport = l
+	r.Quiet(&c.idle, &c.derived, &c.remote, &c.readLimit, &c.reading.timeout, &c.writing.timeout)
+	r.Check(l.check)
+	return l
+}
+
+// sendsOnly is for scenarios without input.
+func (l *line) sendsOnly() {
+	c := l.c
+	l.r.Quiet(&c.need, &c.allow, &c.grant, &c.paused, &c.calls.onRequest, &c.reading.waiting, &c.reading.deadline)
+}
+
+// newLine makes a connection over a line that is open.
+func newLine(r *interleave.Run, room int) *line {
+	l := makeLine(r, room)
+	if err := l.c.start(causeFailed); err != nil {
+		r.Failf("start: %v", err)
+	}
+	return l
+}
+
+// poll adds the poller.
+func (l *line) poll() {
+	ready := func() bool { return l.events() != 0 }
+	l.r.Daemon("poller", ready, func() {
+		for {
+			interleave.Await("look", l, ready)
+			ev, before := l.events(), len(l.input)+l.room
+			l.told |= ev
+			l.c.onPoll(ev, nil)
+			if l.events() == ev && len(l.input)+l.room == before {
+				l.r.Idle() // the same will be reported until somebody does something about it
+			}
+		}
+	})
+}
+
+// events is what there is to report. As with epoll, the room and the end are reported once where nothing is read.
+func (l *line) events() (ev pollEvent) {
+	if l.stopped {
+		return 0
+	}
+	if l.input != "" || l.eof {
+		ev |= evRead
+	}
+	if l.eof {
+		ev |= evHup
+	}
+	if l.room > 0 || l.broken != nil {
+		ev |= evWrite
+	}
+	ev &= l.asked
+	if l.asked&evRead == 0 {
+		ev &^= l.told
+	}
+	return ev
+}
+
+// arrives is the peer's sending.
+func (l *line) arrives(s string) {
+	interleave.Step("arrives", l)
+	l.input += s
+	l.told &^= evRead
+}
+
+// hangsUp is the peer's end.
+func (l *line) hangsUp() {
+	interleave.Step("hangs up", l)
+	l.eof = true
+	l.told &^= evRead | evHup
+}
+
+// drains is the peer's reading.
+func (l *line) drains(n int) {
+	interleave.Step("drains", l)
+	l.room += n
+	l.told &^= evWrite
+}
+
+// check is what holds after every schedule.
+func (l *line) check() {
+	b := l.c.life.load()
+	switch {
+	case l.released > 1:
+		l.r.Failf("released %d times", l.released)
+	case l.released == 1 != (b.phase() == phaseClosed):
+		l.r.Failf("released %d times: %v", l.released, b)
+	case b.phase() == phaseClosed && b.refs() != 0, b.phase() < phaseClosing && b.refs() != 1+owedRef(b):
+		l.r.Failf("references: %v", b)
+	case b.has(bitReading | bitProducing | bitFlushing | bitTask | bitPolled | bitSending):
+		l.r.Failf("somebody is still inside: %v", b)
+	case l.c.paused.Load() && b.phase() < phaseClosing && int64(l.c.in.Len()) <= l.c.readLimit.Load()/2:
+		l.r.Failf("nothing is received, with %d bytes buffered", l.c.in.Len())
+	}
+}
+
+func owedRef(b lifeBits) int {
+	if b.has(bitOwed) {
+		return 1
+	}
+	return 0
+}
+
+// alive fails the run if the line was released.
+func (l *line) alive(what string) {
+	if l.released > 0 {
+		l.r.Failf("%s after release", what)
+	}
+}
+
+func (l *line) start(sink) error { return l.rearm() }
+
+// rearm is what a watch does.
+func (l *line) rearm() error {
+	l.watch.Lock()
+	defer l.watch.Unlock()
+	l.asked = l.c.interest()
+	l.told = 0
+	return nil
+}
+
+func (l *line) stop(keep bool) error {
+	interleave.Step("stop", l)
+	l.stopped = true
+	return nil
+}
+
+func (l *line) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
+	if l.receives {
+		l.r.Failf("two receive at a time")
+	}
+	l.receives = true
+	interleave.Step("receive", l)
+	l.receives = false
+	l.alive("receive")
+	n = min(size, len(l.input))
+	if n == 0 && l.eof {
+		return 0, false, io.EOF
+	}
+	copy(in.book(size), l.input[:n])
+	in.bookAck(n)
+	l.input = l.input[n:]
+	return n, n == size, nil
+}
+
+func (l *line) send(v *vector) (n int, err error) {
+	if l.sending {
+		l.r.Failf("two send at a time")
+	}
+	l.sending = true
+	interleave.Step("send", l)
+	l.sending = false
+	l.alive("send")
+	switch {
+	case l.shut:
+		return 0, syscall.EPIPE
+	case l.broken != nil:
+		return 0, l.broken
+	case l.room == 0:
+		return 0, errWouldBlock
+	}
+	for _, p := range v.bufs[:v.n] {
+		p = p[:min(len(p), l.room)]
+		l.sent += string(p)
+		l.room -= len(p)
+		n += len(p)
+	}
+	return n, nil
+}
+
+func (l *line) moved() {}
+
+func (l *line) sendLater(s sender) bool { return l.sends != nil && l.sends.add(s) }
+
+func (l *line) closeWrite() error {
+	interleave.Step("close write", l)
+	l.alive("close write")
+	l.shut = true
+	return nil
+}
+
+func (l *line) halfCloses() bool { return true }
+
+func (l *line) release(keep bool) error {
+	interleave.Step("release", l)
+	l.stopped = true
+	l.released++
+	l.kept = keep
+	if l.sending || l.receives {
+		l.r.Failf("released under somebody who uses it")
+	}
+	return nil
+}
+
+func (l *line) fd() int { return -1 }
+
+// connClosed implements connOwner.
+func (l *line) connClosed(*connection) {}
+
+// draining implements connOwner.
+func (l *line) draining() bool {
+	interleave.Step("draining?", l)
+	return l.ending
+}
