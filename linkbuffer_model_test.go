@@ -185,6 +185,7 @@ var operations = []func(*machine, *modelled){
 	opMalloc, opWriteBinary, opWriteString, opWriteByte, opWriteDirect, opMallocAck, opFlush, opAppend,
 	opNext, opPeek, opSkip, opReadBinary, opReadString, opReadByte, opUntil, opSlice, opRelease, opReadCopy,
 	opBook, opGetBytes, opClose, opAbandon, opMisuse, opIndexByte, opSend,
+	opBytes, opWriteBuffer, opAppendAdapter, opWriteIO, opReadIO, opAdopt, opNew, opGetSome,
 }
 
 func opMalloc(v *machine, m *modelled) {
@@ -269,14 +270,7 @@ func opAppend(v *machine, m *modelled) {
 		return
 	}
 	require.NoError(v.t, err)
-	if len(src.ready) > 0 {
-		m.pending = append(m.pending, segment{data: src.ready})
-	}
-	if len(src.ready)+src.mallocLen() > 0 {
-		src.forgetShown()
-	}
-	m.pending = append(m.pending, src.pending...)
-	src.ready, src.pending = nil, nil
+	v.moved(m, src)
 }
 
 // wanted is a number of bytes to read, usually one that is there.
