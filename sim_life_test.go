@@ -45,11 +45,12 @@ type simLife struct {
 	asked     atomic.Int64 // most bytes that a reader has waited for
 	stands    atomic.Int64 // how many have come to a standstill
 	polls     atomic.Int64 // reports of the poller
-	versions  atomic.Int64 // of the handler, begun to be set
-	standing  atomic.Int64 // the newest that is set for certain
+	versions  atomic.Int64 // of the handler
 	idle      atomic.Int64 // calls of the handler that consumed nothing
 
-	born time.Time
+	born    time.Time
+	setting sync.Mutex // held while a handler is set, so that the newest version is the one that is set
+
 	mu sync.Mutex // guards the fields below, and makes the order of callbacks one order
 	simOrder
 }
@@ -188,12 +189,13 @@ func (l *simLife) onDisconnect(ctx context.Context, _ Connection) {
 	l.maybePanic("OnDisconnect")
 }
 
-// setHandler sets a new version of the handler.
-func (l *simLife) setHandler() {
-	version := l.versions.Add(1)
+// setHandler sets a new version of the handler, and returns it.
+func (l *simLife) setHandler() (version int64) {
+	l.setting.Lock()
+	defer l.setting.Unlock()
+	version = l.versions.Add(1)
 	_ = l.conn.SetOnRequest(l.onRequest(version))
-	for old := l.standing.Load(); old < version && !l.standing.CompareAndSwap(old, version); old = l.standing.Load() {
-	}
+	return version
 }
 
 func (l *simLife) onRequest(version int64) OnRequest {

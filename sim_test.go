@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	simLives  = 48
+	simLives  = 96
 	simLength = 900
 	// defaultSimSteps is the part of the simulation that every run of the tests does.
 	defaultSimSteps = 300_000

@@ -48,7 +48,8 @@ func (l *simLife) judgeInput(b lifeBits) {
 		l.fail("told of the end after %d bytes, %d were sent: %v", total, l.peer.sent, b)
 	}
 	own := l.closes.Load() && !(l.plan.end == endPeerFin && l.plan.owner == ownerUser && !l.plan.lazy)
-	if l.peer.fin && !own && !l.w.shuts.Load() && !l.w.faulty && l.plan.panics == "" && !l.handler.closed {
+	if l.peer.fin && !own && !l.w.shuts.Load() && !l.w.faulty && l.plan.panics == "" && !l.handler.closed &&
+		!l.plan.rejected {
 		if !orderly {
 			l.fail("the peer has ended in order, and here it is %v", b)
 		}
@@ -122,10 +123,7 @@ func init() {
 			}
 		}},
 		{"return", 6, func(h *simHandler, _ int) { h.done = true }},
-		{"again", 1, func(h *simHandler, _ int) {
-			h.l.setHandler()
-			h.set = h.l.standing.Load()
-		}},
+		{"again", 1, func(h *simHandler, _ int) { h.set = h.l.setHandler() }},
 		{"nothing", 1, func(h *simHandler, _ int) { h.l.leaves.Store(true); h.done = true }},
 		{"pause", 1, func(_ *simHandler, arg int) { simPause(arg) }},
 		{"release", 3, func(h *simHandler, _ int) { h.l.reader.release() }},
