@@ -228,7 +228,7 @@ func (r *simReader) leftover() {
 
 const (
 	// maxOutput bounds what one user writes.
-	maxOutput = 1 << 20
+	maxOutput = 256 << 10
 	// maxWaits is how often in a row an actor waits in vain before it gives its program up.
 	maxWaits = 6
 )

@@ -48,7 +48,6 @@ type simLife struct {
 	versions  atomic.Int64 // of the handler
 	idle      atomic.Int64 // calls of the handler that consumed nothing
 
-	born    time.Time
 	setting sync.Mutex // held while a handler is set, so that the newest version is the one that is set
 
 	mu sync.Mutex // guards the fields below, and makes the order of callbacks one order
@@ -316,7 +315,6 @@ func (l *simLife) begin() {
 
 // live is the whole life of the connection.
 func (l *simLife) live() {
-	l.born = time.Now()
 	l.begin()
 	l.w.begun.Done()
 	var actors sync.WaitGroup

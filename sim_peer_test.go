@@ -19,9 +19,9 @@ import (
 // maxInput bounds what one peer sends. If it is taken in tiny portions, less will do.
 func (p *simPlan) maxInput() int64 {
 	if p.readLimit == 0 {
-		return 1 << 20
+		return 256 << 10
 	}
-	return min(1<<20, 2000*int64(p.readLimit))
+	return min(256<<10, 1000*int64(p.readLimit))
 }
 
 type simPeer struct {

@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	simLives  = 96
+	simLives  = 64
 	simLength = 900
 	// defaultSimSteps is the part of the simulation that every run of the tests does.
-	defaultSimSteps = 300_000
+	defaultSimSteps = 100_000
 )
 
 func (s *simTotals) add(o simTotals) {
