@@ -185,7 +185,6 @@ var operations = []func(*machine, *modelled){
 	opMalloc, opWriteBinary, opWriteString, opWriteByte, opWriteDirect, opMallocAck, opFlush, opAppend,
 	opNext, opPeek, opSkip, opReadBinary, opReadString, opReadByte, opUntil, opSlice, opRelease, opReadCopy,
 	opBook, opGetBytes, opClose, opAbandon, opMisuse, opIndexByte, opSend,
-	opBytes, opWriteBuffer, opAppendAdapter, opWriteIO, opReadIO, opAdopt, opNew, opGetSome,
 }
 
 func opMalloc(v *machine, m *modelled) {

@@ -10,6 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+func init() {
+	operations = append(operations,
+		opBytes, opWriteBuffer, opAppendAdapter, opWriteIO, opReadIO, opAdopt, opNew, opGetSome)
+}
+
 func opBytes(v *machine, m *modelled) {
 	p := m.buf.Bytes()
 	require.True(v.t, bytes.Equal(m.ready, p), "Bytes differs")
