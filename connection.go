@@ -319,6 +319,9 @@ func (c *connection) settable(what string) error {
 func (c *connection) SetReadLimit(bytes int) error {
 	c.readLimit.Store(int64(bytes))
 	c.resumeInput()
+	if c.full() {
+		c.triggerRequest(nil) // one that waits by returning had no bound to go beyond when it was called last
+	}
 	return nil
 }
 

@@ -163,16 +163,14 @@ func (c *connection) leaveHere(own lifeBits) {
 	}
 }
 
-// release runs once, when the word has moved to closed: nobody is inside and nobody will be.
+// release runs once, when the word has moved to closed: nobody is inside, and nobody will be but a reader.
 func (c *connection) release(callbacks []CloseCallback) {
 	for i := len(callbacks) - 1; i >= 0; i-- {
 		c.guard("CloseCallback", func() { _ = callbacks[i](c.self) })
 	}
 	c.stopIdleLimit()
-	if c.in.Len() == 0 {
+	if c.in.Len() == 0 && c.life.dropKept() { // else whoever has the connection may go on with what is buffered
 		c.in.abandon()
-	} else {
-		c.life.set(bitKept) // whoever has the connection may go on with what is buffered
 	}
 	c.out.abandon()
 	_ = c.transport.release(c.life.load().cause() == causeDetach) // a stream socket has no news to give at its close

@@ -230,7 +230,7 @@ func (l *lifeWord) enter(own lifeBits, last phase) entry {
 }
 
 // leave gives back what enter took. It returns true to the one who was last in a closing connection, who must now
-// release it.
+// release it. Reading goes on until dropKept, so that there is no moment at which buffered input seems to be gone.
 func (l *lifeWord) leave(own lifeBits) (last bool) {
 	for {
 		old := l.load()
@@ -240,12 +240,18 @@ func (l *lifeWord) leave(own lifeBits) (last bool) {
 		next := old&^own - oneRef
 		last = next.refs() == 0 && old.phase().mayBecome(phaseClosed)
 		if last {
-			next = next.with(phaseClosed)
+			next = next.with(phaseClosed) | bitKept
 		}
 		if l.swap(old, next) {
 			return last
 		}
 	}
+}
+
+// dropKept ends reading for good. It returns false if somebody reads at the moment.
+func (l *lifeWord) dropKept() bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ bitKept, !old.has(bitReading) })
+	return ok
 }
 
 // yield gives a side back without leaving.

@@ -77,10 +77,11 @@ func TestLifeEnterRefusesPastItsPhase(t *testing.T) {
 	l.leave(bitReading)
 	l.leave(0)
 	require.True(t, l.leave(0))
-	require.Equal(t, entryShut, l.enter(bitReading, phaseClosing))
-	l.set(bitKept)
-	require.Equal(t, entered, l.enter(bitReading, phaseClosing), "kept input can be read for ever")
+	require.Equal(t, entered, l.enter(bitReading, phaseClosing), "input can be read until it is dropped")
+	require.False(t, l.dropKept(), "and is not dropped under a reader")
 	require.False(t, l.leave(bitReading), "a connection is released once")
+	require.True(t, l.dropKept())
+	require.Equal(t, entryShut, l.enter(bitReading, phaseClosing))
 }
 
 func TestLifeFirstErrnoStays(t *testing.T) {

@@ -269,14 +269,7 @@ func opAppend(v *machine, m *modelled) {
 		return
 	}
 	require.NoError(v.t, err)
-	if len(src.ready) > 0 {
-		m.pending = append(m.pending, segment{data: src.ready})
-	}
-	if len(src.ready)+src.mallocLen() > 0 {
-		src.forgetShown()
-	}
-	m.pending = append(m.pending, src.pending...)
-	src.ready, src.pending = nil, nil
+	v.moved(m, src)
 }
 
 // wanted is a number of bytes to read, usually one that is there.

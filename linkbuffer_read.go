@@ -166,10 +166,10 @@ func (b *LinkBuffer) Skip(n int) error {
 // Until implements [Reader]. If the delimiter is not there, it returns and consumes everything, with an error that
 // Is [ErrNotEnoughData].
 func (b *LinkBuffer) Until(delim byte) (line []byte, err error) {
+	have := b.Len() // before the search: what comes meanwhile may hold the delimiter, and stays
 	if i := b.indexByte(delim, 0); i >= 0 {
 		return b.Next(i + 1)
 	}
-	have := b.Len()
 	line, _ = b.Next(have)
 	return line, fmt.Errorf("%w: no delimiter %q in %d bytes", ErrNotEnoughData, delim, have)
 }

@@ -1,0 +1,413 @@
+package netpoll
+
+// This file fuzzes the life of a connection against a model: a table that says for each move in which phases, and with
+// which flags, it happens, and what it does. The model knows flags by their names and parties by a list, and nothing of
+// bits or counts. Programs only do what the rules of the word allow: nobody leaves who has not entered.
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// FuzzConnectionState runs a program of moves on a word and on the model.
+func FuzzConnectionState(f *testing.F) {
+	for seed := range uint64(4) {
+		f.Add(randomProgram(seed, 200))
+	}
+	f.Fuzz(runLife)
+}
+
+// TestConnectionStateAgreesWithModel runs many programs, because a life is short.
+func TestConnectionStateAgreesWithModel(t *testing.T) {
+	for seed := range uint64(200) {
+		runLife(t, randomProgram(seed, 400))
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// lifeFlags are the names of the flags, in the order of the table in connection_state.go.
+var lifeFlags = strings.Fields("reading producing flushing task kick connected disconnected ended readShut writeShut " +
+	"kept told gone polled raw owed sending lost")
+
+// lifeFlag returns the bits that go by these names.
+func lifeFlag(names string) (b lifeBits) {
+	for name := range strings.FieldsSeq(names) {
+		b |= bitReading << slices.Index(lifeFlags, name)
+	}
+	return b
+}
+
+// lifeModel is what a word should say.
+type lifeModel struct {
+	phase   string
+	cause   string
+	errno   syscall.Errno
+	flags   map[string]bool
+	inside  []string // the parties: what each of them owns
+	unpaid  bool     // the debt is a party too
+	alive   bool     // and so is the connection, until it is closed and has left for itself
+	toLeave bool     // it is closed, and has to leave
+	ends    int      // how often somebody was the last one
+}
+
+// String is the text that the word must have.
+func (m *lifeModel) String() string {
+	s := fmt.Sprintf("%s refs=%d", m.phase, m.parties())
+	if m.cause != "" {
+		s += " cause=" + m.cause
+	}
+	if m.errno != 0 {
+		s += fmt.Sprintf(" errno=%v", m.errno)
+	}
+	for _, name := range lifeFlags {
+		if m.flags[name] {
+			s += " " + name
+		}
+	}
+	return s
+}
+
+func (m *lifeModel) parties() (n int) {
+	n = len(m.inside)
+	if m.alive {
+		n++
+	}
+	if m.unpaid {
+		n++
+	}
+	return n
+}
+
+// is reports whether all of names are set.
+func (m *lifeModel) is(names string) bool {
+	for name := range strings.FieldsSeq(names) {
+		if !m.flags[name] {
+			return false
+		}
+	}
+	return true
+}
+
+// any reports whether one of names is set.
+func (m *lifeModel) any(names string) bool {
+	for name := range strings.FieldsSeq(names) {
+		if m.flags[name] {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *lifeModel) set(names string, to bool) {
+	for name := range strings.FieldsSeq(names) {
+		m.flags[name] = to
+	}
+}
+
+// phaseIn reports whether the phase is one of list.
+func (m *lifeModel) phaseIn(list string) bool {
+	return slices.Contains(strings.Split(list, ","), m.phase)
+}
+
+const (
+	untilPeerDone = "opening,open,peer done"
+	untilClosing  = "opening,open,peer done,closing"
+)
+
+// lifeRule is a move without an argument: it happens if all of this holds, and then does all of that.
+type lifeRule struct {
+	name       string
+	move       func(l *lifeWord) bool
+	phases     string // in which it happens
+	need, lack string // flags that must be set, and of which none must be
+	set, clear string // flags that it changes
+	to         string // the next phase, or none
+	enters     string // it is a new party that owns these; "-" for none
+}
+
+var lifeRules = []lifeRule{
+	{name: "open", move: (*lifeWord).open, phases: "opening", to: "open"},
+	{name: "enterSending", move: (*lifeWord).enterSending, phases: "opening,open,peer done,closing,closed", need: "owed",
+		lack: "flushing sending", set: "sending", enters: "sending"},
+	{name: "clearConnected", move: (*lifeWord).clearConnected, phases: untilPeerDone, need: "connected",
+		lack: "disconnected", clear: "connected"},
+	{name: "claimDisconnect", move: (*lifeWord).claimDisconnect, phases: untilClosing, need: "gone connected",
+		lack: "disconnected", set: "disconnected", enters: "-"},
+	{name: "endTask", move: (*lifeWord).endTask, phases: "opening,open,peer done,closing,closed", lack: "kick",
+		clear: "task"},
+}
+
+// lifeRun is a program with the word and the model.
+type lifeRun struct {
+	machine
+	word  lifeWord
+	model lifeModel
+	trace []string
+}
+
+func runLife(t *testing.T, program []byte) {
+	v := &lifeRun{machine: machine{t: t, program: program}}
+	connected := v.arg()%2 == 0
+	v.word.begin(connected)
+	v.model = lifeModel{phase: "opening", alive: true, flags: map[string]bool{"connected": connected}}
+	for len(v.program) > 0 && !t.Failed() {
+		lifeMoves[v.arg()%len(lifeMoves)](v)
+		v.compare()
+	}
+	v.close("user", true)
+	if v.model.toLeave {
+		v.leaveSelf()
+	}
+	if v.model.unpaid {
+		v.model.inside = append(v.model.inside, "") // who pays is inside
+		v.word.enter(0, phaseClosed)
+		v.pay(true)
+	}
+	for len(v.model.inside) > 0 && !t.Failed() {
+		v.leave(0)
+	}
+	v.compare()
+	if v.model.phase != "closed" || v.model.ends != 1 || v.word.load().refs() != 0 {
+		v.fail("at the end %v was released %d times", &v.model, v.model.ends)
+	}
+}
+
+func (v *lifeRun) fail(format string, args ...any) {
+	v.t.Errorf("%s\nafter %s", fmt.Sprintf(format, args...), strings.Join(v.trace, ", "))
+}
+
+func (v *lifeRun) compare() {
+	if got, want := v.word.load().String(), v.model.String(); got != want {
+		v.fail("the word says %q, the model %q", got, want)
+	}
+}
+
+// answers compares what a move returned.
+func (v *lifeRun) answers(what string, got, want any) {
+	v.trace = append(v.trace, fmt.Sprintf("%s=%v", what, got))
+	if got != want {
+		v.fail("%s says %v, the model %v", what, got, want)
+	}
+}
+
+var lifeMoves = []func(*lifeRun){
+	func(v *lifeRun) { v.apply(lifeRules[v.arg()%(len(lifeRules)-1)]) },
+	func(v *lifeRun) { v.apply(lifeRules[0]) },
+	func(v *lifeRun) { v.enter(v.arg(), v.arg()) },
+	func(v *lifeRun) { v.enter(v.arg(), v.arg()) },
+	func(v *lifeRun) {
+		if n := len(v.model.inside); n > 0 {
+			v.leave(v.arg() % n)
+		}
+	},
+	func(v *lifeRun) {
+		if n := len(v.model.inside); n > 0 {
+			v.leave(v.arg() % n)
+		}
+	},
+	func(v *lifeRun) { v.peerGone(v.arg()) },
+	func(v *lifeRun) {
+		if v.arg()%8 == 0 { // seldom, or all lives are short
+			v.close([...]string{"user", "peer", "detach", "server", "idle", "failed"}[v.arg()%6], v.arg()%4 > 0)
+		}
+	},
+	func(v *lifeRun) {
+		if v.model.toLeave {
+			v.leaveSelf()
+		}
+	},
+	func(v *lifeRun) { v.owe() },
+	func(v *lifeRun) {
+		if len(v.model.inside) > 0 {
+			v.pay(v.arg()%3 > 0)
+		}
+	},
+	func(v *lifeRun) { v.startTask() },
+	func(v *lifeRun) {
+		if i := slices.Index(v.model.inside, "task"); i >= 0 && v.apply(lifeRules[len(lifeRules)-1]) {
+			v.model.inside[i] = "" // it still has to leave
+		}
+	},
+	func(v *lifeRun) {
+		v.word.clearKick()
+		v.model.set("kick", false)
+		v.trace = append(v.trace, "clearKick")
+	},
+	func(v *lifeRun) {
+		flag := [...]string{"connected", "told", "readShut", "writeShut", "lost", "raw"}[v.arg()%6]
+		v.word.set(lifeFlag(flag))
+		v.model.set(flag, true)
+		v.trace = append(v.trace, "set "+flag)
+	},
+	func(v *lifeRun) {
+		if v.model.phase == "closed" { // by who releases it
+			v.answers("dropKept", v.word.dropKept(), !v.model.is("reading"))
+			v.model.set("kept", v.model.is("kept reading"))
+		}
+	},
+	func(v *lifeRun) { v.yield() },
+}
+
+// apply makes the move of a rule.
+func (v *lifeRun) apply(r lifeRule) (ok bool) {
+	m := &v.model
+	ok = m.phaseIn(r.phases) && m.is(r.need) && !m.any(r.lack)
+	v.answers(r.name, r.move(&v.word), ok)
+	if !ok {
+		return false
+	}
+	m.set(r.set, true)
+	m.set(r.clear, false)
+	if r.to != "" {
+		m.phase = r.to
+	}
+	if r.enters != "" {
+		m.inside = append(m.inside, strings.Trim(r.enters, "-"))
+	}
+	return true
+}
+
+// enter asks for some sides, up to some phase.
+func (v *lifeRun) enter(sides, last int) {
+	own := [...]string{"", "reading", "producing", "flushing", "producing flushing", "polled", "raw reading"}[sides%7]
+	phases := []string{"opening", "open", "peer done", "closing", "closed"}
+	m := &v.model
+	want := entered
+	switch at := slices.Index(phases, m.phase); {
+	case at > last%5 && (own != "reading" || !m.is("kept")):
+		want = entryShut
+	case m.any(own):
+		want = entryBusy
+	case m.phase == "closed" && !m.is("kept"): // nobody asks for that
+		return
+	}
+	v.answers(fmt.Sprintf("enter(%s, %d)", own, last%5), v.word.enter(lifeFlag(own), phase(last%5)), want)
+	if want == entered {
+		m.set(own, true)
+		m.inside = append(m.inside, own)
+	}
+}
+
+// leave makes a party leave.
+func (v *lifeRun) leave(i int) {
+	m := &v.model
+	own := m.inside[i]
+	m.inside = slices.Delete(m.inside, i, i+1)
+	m.set(own, false)
+	v.answers(fmt.Sprintf("leave(%s)", own), v.word.leave(lifeFlag(own)), v.wasLast())
+}
+
+// leaveSelf makes the connection leave for itself, when it is closed.
+func (v *lifeRun) leaveSelf() {
+	v.model.alive, v.model.toLeave = false, false
+	v.answers("leave for itself", v.word.leave(0), v.wasLast())
+}
+
+// wasLast moves the model to closed if nobody is left.
+func (v *lifeRun) wasLast() bool {
+	m := &v.model
+	if m.parties() > 0 || m.phase != "closing" {
+		return false
+	}
+	m.phase = "closed"
+	m.set("kept", true)
+	m.ends++
+	return true
+}
+
+// yield gives up what one party owns, in part.
+func (v *lifeRun) yield() {
+	for i, own := range v.model.inside {
+		if first, rest, ok := strings.Cut(own, " "); ok {
+			v.word.yield(lifeFlag(first))
+			v.model.set(first, false)
+			v.model.inside[i] = rest
+			v.trace = append(v.trace, "yield "+first)
+			return
+		}
+	}
+}
+
+func (v *lifeRun) peerGone(arg int) {
+	m := &v.model
+	errno := [...]syscall.Errno{0, 0, syscall.ECONNRESET, syscall.EPIPE}[arg&3]
+	ended, disconnect := arg&4 != 0, arg&8 != 0
+	claims := false
+	if m.phaseIn(untilPeerDone) {
+		if !m.is("ended") && m.errno == 0 {
+			m.errno = errno
+		}
+		if ended {
+			m.set("ended", true)
+		}
+		if m.phase == "open" {
+			m.phase = "peer done"
+			m.set("gone", true)
+		}
+		if claims = disconnect && m.is("gone connected") && !m.is("disconnected"); claims {
+			m.set("disconnected", true)
+			m.inside = append(m.inside, "")
+		}
+	}
+	claimed := v.word.peerGone(errno, ended, disconnect)
+	v.answers(fmt.Sprintf("peerGone(%d, %t, %t)", errno, ended, disconnect), claimed, claims)
+}
+
+func (v *lifeRun) close(why string, cond bool) {
+	causes := map[string]cause{"user": causeUser, "peer": causePeer, "detach": causeDetach, "server": causeServer,
+		"idle": causeIdle, "failed": causeFailed}
+	m := &v.model
+	want := m.phaseIn(untilPeerDone) && cond
+	_, ok := v.word.closeIf(causes[why], func(lifeBits) bool { return cond })
+	v.answers("close "+why, ok, want)
+	if want {
+		m.phase, m.cause, m.toLeave = "closing", why, true
+	}
+}
+
+// owe turns a Flush into a debt.
+func (v *lifeRun) owe() {
+	m := &v.model
+	i := slices.Index(m.inside, "producing flushing")
+	if i < 0 {
+		return
+	}
+	want := m.phase == "open" && !m.any("writeShut lost")
+	v.answers("owe", v.word.owe(lifeFlag("producing flushing")), want)
+	if want {
+		m.inside = slices.Delete(m.inside, i, i+1)
+		m.set("producing flushing", false)
+		m.set("owed", true)
+		m.unpaid = true
+	}
+}
+
+// pay ends the debt. Who does so is inside.
+func (v *lifeRun) pay(cond bool) {
+	m := &v.model
+	want := m.unpaid && cond
+	_, ok := v.word.paid(func() bool { return cond })
+	v.answers("paid", ok, want)
+	if want {
+		m.set("owed", false)
+		m.unpaid = false
+	}
+}
+
+func (v *lifeRun) startTask() {
+	m := &v.model
+	want := !m.is("task") && m.phaseIn(untilPeerDone)
+	v.answers("startTask", v.word.startTask(), want)
+	switch {
+	case m.is("task"):
+		m.set("kick", true)
+	case want:
+		m.set("task", true)
+		m.inside = append(m.inside, "task")
+	}
+}

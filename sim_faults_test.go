@@ -1,0 +1,55 @@
+//go:build faults && linux && !netconn && !kqsim
+
+package netpoll
+
+// The faults of a simulation: with the build tag, system calls of most worlds fail at random. Those that must not be
+// seen by any user change no promise; the others end connections, and then what was received still is a prefix.
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+func init() { simFaults = injectFaults }
+
+// simFaultKinds are the errors of each call: first those that no user may notice. 0 stands for a short transfer.
+var simFaultKinds = map[sysOp][2][]syscall.Errno{
+	opRecv:      {{0, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET}},
+	opSend:      {{0, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET, syscall.ENOBUFS}},
+	opSendv:     {{0, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET, syscall.ENOBUFS}},
+	opEpollWait: {{syscall.EINTR}, nil},
+	opAccept:    {{syscall.EINTR, syscall.EAGAIN, syscall.ECONNABORTED}, nil},
+}
+
+// injectFaults fails one call in a few, and one in many for good if rude is set.
+func injectFaults(seed uint64, rude bool) (stop func() (injected int64)) {
+	var mu sync.Mutex // guards r
+	r := rand.New(rand.NewPCG(seed, 4))
+	oneIn := 3 + r.IntN(60)
+	var injected atomic.Int64
+	setFaults(func(op sysOp, size int) (limit int, errno syscall.Errno) {
+		kinds := simFaultKinds[op]
+		mu.Lock()
+		defer mu.Unlock()
+		list := kinds[0]
+		if rude && len(kinds[1]) > 0 && r.IntN(200) == 0 {
+			list = kinds[1]
+		} else if r.IntN(oneIn) > 0 {
+			return size, 0
+		}
+		if len(list) == 0 {
+			return size, 0
+		}
+		injected.Add(1)
+		if errno = list[r.IntN(len(list))]; errno == 0 {
+			return 1 + r.IntN(max(size, 1)), 0
+		}
+		return size, errno
+	})
+	return func() int64 {
+		setFaults(nil)
+		return injected.Load()
+	}
+}

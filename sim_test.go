@@ -1,0 +1,74 @@
+//go:build linux && !netconn
+
+package netpoll
+
+// The tests that simulate: see sim_program_test.go for what that is and for the commands of its long form.
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	simLives  = 64
+	simLength = 900
+	// defaultSimSteps is the part of the simulation that every run of the tests does.
+	defaultSimSteps = 100_000
+)
+
+func (s *simTotals) add(o simTotals) {
+	s.worlds += o.worlds
+	s.lives += o.lives
+	s.steps += o.steps
+	s.bytes += o.bytes
+	s.orderlyIn += o.orderlyIn
+	s.orderlyOut += o.orderlyOut
+	s.polls += o.polls
+	s.panics += o.panics
+	s.injected += o.injected
+}
+
+// Users, handlers and peers do what they like; each connection keeps every promise, and nothing is left.
+func TestSimulatedConnectionsKeepTheirPromises(t *testing.T) {
+	dir := t.TempDir()
+	if s := os.Getenv("NETPOLL_SIM_SEED"); s != "" {
+		seed, err := strconv.ParseUint(s, 10, 64)
+		require.NoError(t, err)
+		for range 50 {
+			simulate(t, dir, seed, simLives, simLength)
+		}
+		return
+	}
+	steps, err := strconv.ParseInt(simVariable("NETPOLL_SIM_STEPS", strconv.Itoa(defaultSimSteps)), 10, 64)
+	require.NoError(t, err)
+	limit, err := time.ParseDuration(simVariable("NETPOLL_SIM_TIME", "0s"))
+	require.NoError(t, err)
+
+	seed, start := rand.Uint64()>>1, time.Now()
+	t.Logf("first NETPOLL_SIM_SEED=%d", seed)
+	var sum simTotals
+	for ; limit == 0 && sum.steps < steps || time.Since(start) < limit; seed++ {
+		sum.add(simulate(t, dir, seed, simLives, simLength))
+		if limit > 0 && sum.worlds%1000 == 0 {
+			t.Logf("%v: %+v", time.Since(start).Round(time.Second), sum)
+		}
+	}
+	took := time.Since(start)
+	t.Logf("%+v in %v: %.0f steps/s", sum, took.Round(time.Millisecond), float64(sum.steps)/took.Seconds())
+	require.NotZero(t, sum.orderlyIn, "connections whose input had to be complete")
+	require.NotZero(t, sum.orderlyOut, "connections whose output had to be complete")
+	require.NotZero(t, sum.panics)
+	require.NotZero(t, sum.polls)
+}
+
+func simVariable(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}

@@ -1,0 +1,174 @@
+//go:build linux && !netconn
+
+package netpoll
+
+// What must hold when a simulated connection has ended, and its handler.
+
+// judge compares what has happened with what was promised. Nobody is active any more.
+func (l *simLife) judge() {
+	b := l.c.life.load()
+	const sides = bitReading | bitProducing | bitFlushing | bitTask | bitOwed | bitSending | bitPolled
+	if b.phase() != phaseClosed || b.refs() != 0 || b.has(sides) {
+		l.fail("at the end: %v", b)
+	}
+	l.judgeInput(b)
+	l.judgeOutput(b)
+	l.judgeCallbacks(b)
+	if l.plan.carrier.served() {
+		// A report says that there is something to receive, that there is room again, or that the peer has ended. So
+		// there are not many more than things that happened.
+		if polls, most := l.polls.Load(), int64(64+8*l.steps())+l.peer.sent/64; polls > most {
+			l.fail("%d reports of the poller for %d steps and %d bytes", polls, l.steps(), l.peer.sent)
+		}
+		if idle, most := l.idle.Load(), l.polls.Load()+l.versions.Load()+16; idle > most {
+			l.fail("%d calls of a handler that consumed nothing, for %d reports", idle, l.polls.Load())
+		}
+	}
+}
+
+func (l *simLife) steps() int {
+	p := l.plan
+	return l.reader.steps + l.writer.steps + l.handler.steps + l.peer.steps +
+		p.reader.done() + p.writer.done() + p.handler.done() + p.control.done() + p.peer.done()
+}
+
+func (l *simLife) judgeInput(b lifeBits) {
+	total := l.reader.pos
+	if at := l.in.differs(total, l.handler.beyond); at >= 0 {
+		l.fail("what was left in the descriptor differs at %d", at)
+	}
+	total += l.beyond
+	orderly := b.has(bitEnded) && b.errno() == 0
+	switch {
+	case total > l.peer.sent:
+		l.fail("%d bytes were received, %d sent", total, l.peer.sent)
+	case total < l.peer.sent && orderly:
+		l.fail("an orderly end after %d bytes, %d were sent: %v", total, l.peer.sent, b)
+	case total < l.peer.sent && l.sawEOF:
+		l.fail("told of the end after %d bytes, %d were sent: %v", total, l.peer.sent, b)
+	}
+	own := l.closes.Load() && !(l.plan.end == endPeerFin && l.plan.owner == ownerUser && !l.plan.lazy)
+	if l.peer.fin && !own && !l.w.shuts.Load() && !l.w.faulty && l.plan.panics == "" && !l.handler.closed &&
+		!l.plan.rejected {
+		if !orderly {
+			l.fail("the peer has ended in order, and here it is %v", b)
+		}
+		l.w.orderlyIn.Add(1)
+	}
+}
+
+func (l *simLife) judgeOutput(b lifeBits) {
+	p, w := l.peer, l.writer
+	switch {
+	case p.got > w.pos:
+		l.fail("the peer has received %d bytes of %d", p.got, w.pos)
+	case p.eof && p.broken == nil && p.got < w.flushed && !l.forgets.Load() && !b.has(bitLost):
+		l.fail("the peer was told of the end after %d bytes; %d had been flushed: %v", p.got, w.flushed, b)
+	case p.eof && p.broken == nil:
+		l.w.orderlyOut.Add(1)
+	}
+}
+
+func (l *simLife) judgeCallbacks(b lifeBits) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, n := range l.callbacks {
+		if n != 1 {
+			l.fail("close callback %d has run %d times", i, n)
+		}
+	}
+	served := l.plan.carrier.served()
+	switch {
+	case l.plan.rejected && l.connects+l.requests+l.disconnects > 0:
+		l.fail("callbacks of a connection that was rejected: %+v", &l.simOrder)
+	case served && !l.plan.rejected && l.connects != 1 && !l.w.faulty:
+		l.fail("OnConnect has run %d times", l.connects)
+	case l.disconnects > 1 || l.disconnects != l.disconnected:
+		l.fail("OnDisconnect has run %d times", l.disconnects)
+	case b.has(bitGone) && b.has(bitConnected) && l.disconnects == 0 && (served || l.plan.early):
+		l.fail("OnDisconnect has not run: %v", b)
+	case !b.has(bitGone) && l.disconnects > 0:
+		l.fail("OnDisconnect has run, and the peer was there: %v", b)
+	case l.plan.end.byPeer() && !l.closes.Load() && !b.has(bitGone) && !l.w.shuts.Load() && !l.w.faulty:
+		l.fail("the peer has ended, unnoticed: %v", b)
+	}
+}
+
+// simHandler is what OnRequest does. It is used by one call at a time, which is part of what is tested.
+type simHandler struct {
+	l      *simLife
+	set    int64 // the newest handler that was set here
+	closed bool
+	done   bool   // this call returns
+	beyond []byte // what Detach has left in the descriptor
+	steps  int
+}
+
+// handlerActs is set by init, because some acts set handlers, which use it.
+var handlerActs []simAct[*simHandler]
+
+func init() {
+	handlerActs = []simAct[*simHandler]{
+		{"read", 12, func(h *simHandler, arg int) {
+			if h.l.conn.Reader().Len() > 0 {
+				readerActs[arg%len(readerActs)].do(h.l.reader, arg>>5<<4)
+			}
+		}},
+		{"wait", 1, func(h *simHandler, arg int) { readerActs[0].do(h.l.reader, arg|15) }},
+		{"write", 8, func(h *simHandler, arg int) { h.write(arg%len(writerActs), arg>>4) }},
+		{"reply", 8, func(h *simHandler, arg int) {
+			h.write(arg%5, arg>>4)
+			if w := h.l.writer; !w.stop() {
+				w.flush()
+			}
+		}},
+		{"return", 6, func(h *simHandler, _ int) { h.done = true }},
+		{"again", 1, func(h *simHandler, _ int) { h.set = h.l.setHandler() }},
+		{"nothing", 1, func(h *simHandler, _ int) { h.l.leaves.Store(true); h.done = true }},
+		{"pause", 1, func(_ *simHandler, arg int) { simPause(arg) }},
+		{"release", 3, func(h *simHandler, _ int) { h.l.reader.release() }},
+	}
+}
+
+func (h *simHandler) write(act, arg int) {
+	if w := h.l.writer; !w.stop() {
+		writerActs[act].do(w, arg)
+	}
+}
+
+// handle is one call.
+func (h *simHandler) handle() {
+	l, r := h.l, h.l.reader
+	if l.requests > 1+l.id%5 {
+		l.maybePanic("OnRequest")
+	}
+	if l.plan.end == endUserClose && l.id%4 == 0 && l.requests > 3 {
+		h.closed = true
+		l.closes.Store(true)
+		_ = l.conn.Close()
+		return
+	}
+	before, ended := r.pos, r.ended
+	h.done, r.waits = false, 0
+	script := &l.plan.handler
+	for !h.done && r.ended == ended && r.waits <= maxWaits && script.done() < len(script.steps) {
+		s := script.steps[script.done()]
+		script.at.Add(1)
+		handlerActs[s.act].do(h, int(s.arg))
+	}
+	if script.done() == len(script.steps) { // what comes now it takes, all of it
+		h.steps++
+		if n := l.conn.Reader().Len(); n > 0 {
+			p, err := l.conn.Reader().Next(n)
+			if r.ok("Next", n, n, err) {
+				r.take(p, n)
+			}
+		}
+		h.write(7, 0) // "flush"
+		r.release()
+	}
+	if r.pos == before {
+		l.idle.Add(1)
+		l.leaves.Store(true)
+	}
+}
