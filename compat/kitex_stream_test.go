@@ -193,9 +193,9 @@ func TestKitexStopWaitsForARunningStream(t *testing.T) {
 		require.Equal(t, "held", got)
 		_, err = recv(ctx, stream)
 		require.ErrorIs(t, err, io.EOF)
+		require.NoError(t, stream.CloseSend(ctx))
 		l.end() // Kitex's clients keep the connection, and its server would wait for its full exit wait time
 		require.NoError(t, await(t, stopped, "the end of Stop"))
-		require.Error(t, talk(c, "nobody listens", 1))
 	})
 }
 

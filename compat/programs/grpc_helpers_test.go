@@ -23,7 +23,7 @@ import (
 )
 
 // largest is the size of the messages that both sides accept, in bytes.
-const largest = 24 << 20
+const largest = 8 << 20
 
 // testService answers with what it was sent. A request with a status makes it do something else.
 type testService struct {

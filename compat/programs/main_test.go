@@ -21,6 +21,7 @@ import (
 
 	"github.com/cloudwego/hertz/pkg/common/hlog"
 	"github.com/cloudwego/netpoll"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -31,6 +32,7 @@ const patience = 15 * time.Second
 func TestMain(m *testing.M) {
 	hlog.SetOutput(io.Discard)
 	log.SetOutput(io.Discard) // servers tell of the connections that the tests break
+	logging.Disable()         // and so does go-redis
 	goleak.VerifyTestMain(m,
 		// Pollers belong to the process, and stay for the next connection.
 		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*poller).run"),
@@ -153,10 +155,15 @@ func await[T any](t testing.TB, event <-chan T, what string) (v T) {
 	select {
 	case v = <-event:
 	case <-time.After(patience):
-		buf := make([]byte, 1<<20)
-		t.Fatalf("no sign of %s\n%s", what, buf[:runtime.Stack(buf, true)])
+		t.Fatalf("no sign of %s\n%s", what, stacks())
 	}
 	return v
+}
+
+// stacks returns the stack traces of all goroutines.
+func stacks() string {
+	buf := make([]byte, 1<<20)
+	return string(buf[:runtime.Stack(buf, true)])
 }
 
 // timeLimit returns a context for all that a test does.

@@ -261,7 +261,7 @@ func bulk(out *bytes.Buffer, p []byte) {
 func (s *redisServer) set(key string, p []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.values[key] = p
+	s.values[key] = append([]byte{}, p...) // not nil, though it may be empty
 }
 
 func (s *redisServer) get(key string) []byte {
