@@ -123,7 +123,9 @@ func (s *streamService) join(ctx context.Context, _, _ string, stream generic.Cl
 	return stream.SendAndClose(ctx, string(p))
 }
 
-func (s *streamService) repeat(ctx context.Context, _, _ string, request any, stream generic.ServerStreamingServer) error {
+func (s *streamService) repeat(
+	ctx context.Context, _, _ string, request any, stream generic.ServerStreamingServer,
+) error {
 	text, err := decode(request)
 	if err != nil {
 		return err

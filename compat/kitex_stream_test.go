@@ -112,7 +112,9 @@ func TestKitexSurvivesAPanicInAStreamHandler(t *testing.T) {
 }
 
 // hold opens a stream that its handler holds.
-func hold(t *testing.T, ctx context.Context, c genericclient.Client, s *streamServer) genericclient.BidiStreamingClient {
+func hold(
+	t *testing.T, ctx context.Context, c genericclient.Client, s *streamServer,
+) genericclient.BidiStreamingClient {
 	t.Helper()
 	stream, err := c.BidirectionalStreaming(ctx, "Hold")
 	require.NoError(t, err)

@@ -40,7 +40,9 @@ func startFast(t *testing.T, on sides, h fasthttp.RequestHandler, change ...func
 }
 
 // startFastOn is startFast on an address that the caller chooses.
-func startFastOn(t *testing.T, on sides, address string, h fasthttp.RequestHandler, change ...func(*fastSite)) *fastSite {
+func startFastOn(
+	t *testing.T, on sides, address string, h fasthttp.RequestHandler, change ...func(*fastSite),
+) *fastSite {
 	t.Helper()
 	ln := on.listenOn(t, address)
 	s := &fastSite{addr: ln.Addr().String(), url: "http://" + ln.Addr().String(), served: make(chan error, 1)}

@@ -63,7 +63,9 @@ func startSite(t *testing.T, on sides, p protocol, h http.Handler, change ...fun
 }
 
 // startSiteOn is startSite on an address that the caller chooses.
-func startSiteOn(t *testing.T, on sides, p protocol, address string, h http.Handler, change ...func(*webSite)) *webSite {
+func startSiteOn(
+	t *testing.T, on sides, p protocol, address string, h http.Handler, change ...func(*webSite),
+) *webSite {
 	t.Helper()
 	ln := on.listenOn(t, address)
 	s := &webSite{

@@ -43,7 +43,8 @@ func TestWrkFindsNoWrongAnswer(t *testing.T) {
 	}
 }
 
-// Hertz, which here streams what is longer than 8 KiB, loses its place after such a body in a pipeline; with any library.
+// Hertz, which streams here what is longer than 8 KiB, loses its place in a pipeline after such a body; so bodies are
+// shorter.
 func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	const requests = 300
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {
