@@ -1,0 +1,13 @@
+module github.com/cloudwego/netpoll/compat/bugs
+
+go 1.26.0
+
+require github.com/cloudwego/netpoll v0.7.3
+
+require (
+	github.com/bytedance/gopkg v0.1.4 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+// What is tested is the library of this repository.
+replace github.com/cloudwego/netpoll => ../../
