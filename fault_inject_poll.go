@@ -149,7 +149,7 @@ func (s *sightings) note(p *poller, n int) int {
 	}
 	var stale []sighting
 	for _, e := range s.past {
-		if p.slots.lookup(e.token) == nil {
+		if w := p.slots.lookup(e.token); w == nil || w.token != e.token {
 			stale = append(stale, e)
 		}
 	}

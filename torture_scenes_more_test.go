@@ -53,8 +53,9 @@ func playMux(s *stage) error {
 		_ = conn.Close()
 	}
 	err = <-sent
-	if n := called.Load(); n != callers*each {
-		s.wrong("%d getters were added, %d called", callers*each, n)
+	// Those that came after the queue's end are called by a task of their own.
+	if !s.soon(func() bool { return called.Load() >= callers*each }) || called.Load() > callers*each {
+		s.wrong("%d getters were added, %d called", callers*each, called.Load())
 	}
 	return errors.Join(readErr, err)
 }

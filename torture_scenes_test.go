@@ -203,11 +203,8 @@ func playReset(s *stage) error {
 		_ = tcp.SetLinger(0)
 	}
 	_ = peer.Close()
-	for limit := time.Now().Add(endTime / 2); s.prepared.Load() != s.closed.Load(); time.Sleep(50 * time.Microsecond) {
-		if time.Now().After(limit) {
-			s.wrong("a connection that was reset has not ended")
-			break
-		}
+	if !s.soon(func() bool { return s.prepared.Load() == s.closed.Load() }) {
+		s.wrong("a connection that was reset has not ended")
 	}
 	return nil
 }

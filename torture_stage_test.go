@@ -187,6 +187,16 @@ func (s *stage) expect(conn netpoll.Connection, text string) error {
 	return nil
 }
 
+// soon waits until cond holds, and reports whether it does.
+func (s *stage) soon(cond func() bool) bool {
+	for limit := time.Now().Add(endTime / 2); !cond(); time.Sleep(50 * time.Microsecond) {
+		if time.Now().After(limit) {
+			return false
+		}
+	}
+	return true
+}
+
 // prefixOf notes if got is not the beginning of want.
 func (s *stage) prefixOf(want, got []byte) {
 	if !bytes.HasPrefix(want, got) {

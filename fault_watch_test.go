@@ -1,0 +1,45 @@
+//go:build faults && linux && !netconn && !kqsim
+
+package netpoll
+
+// A connection whose interest the kernel refuses to change: it would wait for ever for what nobody reports.
+
+import (
+	"io"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestReaderDoesNotWaitForWhatIsNotWatched(t *testing.T) {
+	conn, peer := fdConnection(t)
+	inner(conn).SetReadLimit(4)
+	writeAll(t, peer, "four")
+	soon(t, "the input is at its bound", func() bool { return inner(conn).paused.Load() })
+	var refused atomic.Int32
+	setFaults(func(op sysOp, size int) (int, syscall.Errno) {
+		if op == opEpollCtlMod && refused.Add(1) == 1 {
+			return size, syscall.ENOMEM
+		}
+		return size, 0
+	})
+	defer setFaults(nil)
+	got, err := conn.Reader().ReadString(4)
+	require.NoError(t, err)
+	require.Equal(t, "four", got)
+	writeAll(t, peer, "more")
+	_, err = conn.Reader().ReadString(4)
+	require.ErrorIs(t, err, ErrConnClosed)
+	require.NotErrorIs(t, err, ErrReadTimeout)
+	require.NotErrorIs(t, err, io.EOF)
+	require.Positive(t, refused.Load())
+	released(t, inner(conn))
+}
+
+func writeAll(t *testing.T, fd int, s string) {
+	t.Helper()
+	_, err := syscall.Write(fd, []byte(s))
+	require.NoError(t, err)
+}
