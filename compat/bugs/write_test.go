@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"sync"
 	"testing"
 	"time"
 
@@ -80,32 +79,28 @@ func TestDeadlineEndsABlockedFlush(t *testing.T) {
 
 // Behaviour 4.5: Write may be called from many goroutines, and the bytes of each call stay together.
 func TestWriteMayBeCalledFromManyGoroutines(t *testing.T) {
-	const goroutines, frames, size = 8, 50, 10000
 	conn, peer := pair(t)
-	var wg sync.WaitGroup
-	for i := range goroutines {
-		wg.Go(func() {
-			frame := bytes.Repeat([]byte{byte(i)}, size)
-			for range frames {
-				if _, err := conn.Write(frame); err != nil {
-					t.Errorf("Write beside other Writes: %v", err)
-					return
-				}
-			}
-		})
+	first := blocked(t, func() error {
+		_, err := conn.Write(bytes.Repeat([]byte("1"), tooLarge))
+		return err
+	})
+	second := async(func() error {
+		_, err := conn.Write([]byte("2"))
+		return err
+	})
+	select {
+	case err := <-second:
+		t.Fatalf("a Write beside another one returned %v", err)
+	case <-time.After(calm):
 	}
-	defer wg.Wait()
 	must(t, peer.SetReadDeadline(time.Now().Add(patience)))
-	for range goroutines * frames {
-		frame := make([]byte, size)
-		if _, err := io.ReadFull(peer, frame); err != nil {
-			t.Errorf("a frame is missing: %v", err)
-			return
-		}
-		if !bytes.Equal(frame, bytes.Repeat(frame[:1], size)) {
-			t.Error("the bytes of two Writes are mixed")
-			return
-		}
+	got := make([]byte, tooLarge+1)
+	_, err := io.ReadFull(peer, got)
+	must(t, err)
+	must(t, await(t, first, "the end of the first Write"))
+	must(t, await(t, second, "the end of the second Write"))
+	if n := bytes.IndexByte(got, '2'); n != tooLarge {
+		t.Fatalf("the second Write came after %d bytes of the first", n)
 	}
 }
 
