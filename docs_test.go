@@ -15,7 +15,7 @@ import (
 
 // TestDocumentsLinkToWhatExists follows every relative link of the documents to its file and its heading.
 func TestDocumentsLinkToWhatExists(t *testing.T) {
-	documents := []string{"README.md", "CONTRIBUTING.md"}
+	documents := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md"}
 	more, err := filepath.Glob("docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, more)
