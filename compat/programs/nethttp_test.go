@@ -158,6 +158,7 @@ func TestHTTPShutdownWaitsForARunningRequest(t *testing.T) {
 // Behaviour 5.8: the client finds that the server has closed its idle connection.
 func TestHTTPClientSurvivesARestartOfItsServer(t *testing.T) {
 	overProtocols(t, func(t *testing.T, on sides, p protocol) {
+		t.Parallel() // the end of HTTP/2 takes a second
 		ctx := timeLimit(t)
 		s := startSite(t, on, p, http.HandlerFunc(echoBody))
 		_, _, err := s.do(ctx, http.MethodGet, "/", nil)

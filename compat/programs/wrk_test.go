@@ -23,6 +23,7 @@ func TestWrkFindsNoWrongAnswer(t *testing.T) {
 	for name, args := range map[string][]string{"one at a time": nil, "pipelined": {"--", "4"}} {
 		t.Run(name, func(t *testing.T) {
 			overOutsideSites(t, func(t *testing.T, s *outsideSite) {
+				t.Parallel()
 				cmd := tool(t, "wrk", append([]string{
 					"-t", "2", "-c", "32", "-d", "1s", "--timeout", "10s", "-s", "testdata/check.lua", s.url("/"),
 				}, args...)...)
