@@ -231,6 +231,7 @@ func TestChangeAfterAFailedOneAsksForEverythingAnew(t *testing.T) {
 
 	r.watch.fd = -1 // stands for any reason that a change may fail for
 	require.Error(t, r.set(evRead|evHup))
+	r.until(t, evLost, evErr) // what a connection would end for
 	r.watch.fd = int32(a)
 	require.NoError(t, r.set(evRead|evHup))
 	_, err := unix.Write(b, []byte("x"))
