@@ -46,8 +46,8 @@ var plausible = [sysOps][]syscall.Errno{
 	opTimer:       {syscall.EMFILE, syscall.ENOMEM},
 }
 
-// harmless reports whether a fault must not be seen by any user: the call is to be made again, now or later, or there is
-// another way.
+// harmless reports whether a fault must not be seen by any user: the call is to be made again, now or later, or there
+// is another way.
 func harmless(op sysOp, errno syscall.Errno) bool {
 	switch op {
 	case opRing, opRingSetup, opTimer, opCloseFd:
@@ -78,8 +78,8 @@ func (f Fault) Harmless() bool { return harmless(f.op, f.errno) }
 // AtAccept reports whether it is an accept that fails: a server goes on, and a call of Accept returns.
 func (f Fault) AtAccept() bool { return f.op == opAccept }
 
-// HidesNewcomer reports whether it is an accept that finds nobody although somebody is there. The runtime's poller, which
-// wakes callers of Accept, tells of a newcomer once, and no kernel says that there is none.
+// HidesNewcomer reports whether it is an accept that finds nobody although somebody is there. The runtime's poller,
+// which wakes callers of Accept, tells of a newcomer once, and no kernel says that there is none.
 func (f Fault) HidesNewcomer() bool { return f.op == opAccept && f.errno == syscall.EAGAIN }
 
 // FaultCount counts calls by their kind.

@@ -247,7 +247,8 @@ func (s *stage) adopt(fd int) (netpoll.Connection, error) {
 		}
 		return nil, err
 	}
-	s.later(func() { closeAndDrain(conn) })
+	s.know(conn)
+	s.later(func() { _ = conn.Close() })
 	return conn, nil
 }
 
