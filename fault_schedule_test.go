@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -217,6 +218,17 @@ func (s *FaultSchedule) scramble(seen, stale []sighting) []sighting {
 		FaultTotals.noteKind("events shuffled")
 	}
 	return list
+}
+
+// String lists the calls that there were.
+func (c FaultCount) String() string {
+	var list []string
+	for op, n := range c {
+		if n > 0 {
+			list = append(list, fmt.Sprintf("%d %v", n, sysOp(op)))
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // Sum is the number of all calls.
