@@ -2,8 +2,8 @@
 
 package netpoll
 
-// What the tests of failing system calls, which are outside of the package because they use package mux too, need of its
-// inside.
+// What the tests of failing system calls, which are outside of the package because they use package mux too, need of
+// its inside.
 
 import (
 	"fmt"
@@ -12,8 +12,8 @@ import (
 )
 
 // FreshPollers makes the process start pollers anew, two of them, when they are next needed, and ends the memory of a
-// ring that failed. The function it returns lets go of those, waits for their end, and puts the old ones back. Its error
-// says that one did not end, which means that something is still watched.
+// ring that failed. The function it returns lets go of those, waits for their end, and puts the old ones back. Its
+// error says that one did not end, which means that something is still watched.
 func FreshPollers() (end func(patience time.Duration) error) {
 	size := pollers.setSize(2)
 	old := pollers.current.Swap(nil)

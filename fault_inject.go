@@ -12,8 +12,9 @@ import (
 
 // faultHook is asked before each call of op, on the goroutine that makes it, which may hold locks. size is how many
 // bytes it would move, or how many operations a ring has to do; 0 for what moves nothing. An errno other than 0 fails
-// the call, without making it unless it is opCloseFd; one that says that the connection is gone ends it too. A limit below size makes it move no more than that. A hook may take
-// its time, but must not use the connection.
+// the call, without making it unless it is opCloseFd or opShutdown; one that says that the connection is gone ends it
+// too. A limit below size makes the call move no more than that; size leaves it alone. A hook may take its time, but
+// must not use the connection.
 type faultHook func(op sysOp, size int) (limit int, errno syscall.Errno)
 
 // faultsNow is the hook in force; stored by setFaults.
@@ -35,8 +36,8 @@ func fault(op sysOp) syscall.Errno {
 	return errno
 }
 
-// faultOf returns how much of size the next call of op may move, and how it is to fail. It never makes a transfer empty:
-// that would mean something else.
+// faultOf returns how much of size the next call of op may move, and how it is to fail. It never makes a transfer
+// empty: that would mean something else.
 func faultOf(op sysOp, size int) (limit int, errno syscall.Errno) {
 	h := faultsNow.Load()
 	if h == nil {

@@ -112,10 +112,10 @@ type sighting struct {
 	ev    pollEvent
 }
 
-// sightHook is given the events of a look that found any, and returns those that the poller is to see: in another order,
-// twice, with some that are not true. stale are events of the past, of descriptors that have been closed since. It must
-// not leave out one of seen, because what the kernel reports once only would never be seen again. It runs on the poll
-// goroutine.
+// sightHook is given the events of a look that found any, and returns those that the poller is to see: in another
+// order, twice, with some that are not true. stale are events of the past, of descriptors that have been closed since.
+// It must not leave out one of seen, because what the kernel reports once only would never be seen again. It runs on
+// the poll goroutine.
 type sightHook func(seen, stale []sighting) []sighting
 
 // sightsNow is the hook in force; stored by setSightFaults.

@@ -19,7 +19,7 @@ const (
 	opRing      // execution of a batch; its size is the number of operations, each of which is an opRecv or opSend too
 	opRingSetup // making a ring
 	opSetsockopt
-	opShutdown
+	opShutdown // fails after it was made: the kernel refuses it only if there is nothing left to shut
 	opDup
 	opCloseFd // fails after the descriptor was closed, as the kernel's does
 	opListen

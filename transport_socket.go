@@ -105,10 +105,11 @@ func (s *socket) sendLater(from sender) bool {
 }
 
 func (s *socket) closeWrite() error {
+	err := syscall.Shutdown(s.sysfd, syscall.SHUT_WR)
 	if errno := fault(opShutdown); errno != 0 {
-		return os.NewSyscallError("shutdown", errno)
+		err = errno
 	}
-	return os.NewSyscallError("shutdown", syscall.Shutdown(s.sysfd, syscall.SHUT_WR))
+	return os.NewSyscallError("shutdown", err)
 }
 
 func (s *socket) halfCloses() bool { return true }
