@@ -79,13 +79,14 @@
 //	*_other.go, *_windows.go         systems without a poller here
 //	waiter.go                        how a goroutine waits, timeouts and deadlines
 //	poll.go, poll_set.go             a poller, and the set of them
-//	poll_helm.go                     handlers on the poll goroutine, and who polls meanwhile
+//	poll_helm.go, _watchdog.go       handlers on the poll goroutine, and who polls meanwhile
 //	poll_batch.go, poll_ring.go      one system call for a batch of receives and sends
 //	poll_slot.go                     how an event finds what it is for
 //	poll_linux.go, poll_bsd.go       epoll, kqueue
 //	linkbuffer*.go, block.go         the buffers and their memory
 //	readwriter.go                    Reader and Writer, and adapters from and to package io
 //	memdebug.go                      finding uses of memory after its Release
+//	fault*.go                        where tests make system calls fail
 //	internal/interleave              what the tests of schedules are made with
 //	internal/runner                  where callbacks run
 //	internal/uring                   a ring for batches of system calls

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll/internal/interleave"
+	"github.com/cloudwego/netpoll/internal/interleave/explored"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
 )
 
@@ -173,7 +174,7 @@ func (g *gate) passes(times int) {
 }
 
 func TestScheduleFullServerGoesOnWhenThereIsAPlace(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explored.Explore(t, 2, func(r *interleave.Run) {
 		g := newGate(r, 3, 1)
 		r.Check(func() {
 			if g.accepted != 3 || g.srv.places != 0 {
@@ -184,7 +185,7 @@ func TestScheduleFullServerGoesOnWhenThereIsAPlace(t *testing.T) {
 }
 
 func TestScheduleServerWithoutDescriptorsGoesOn(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explored.Explore(t, 2, func(r *interleave.Run) {
 		g := newGate(r, 3, 2)
 		g.noFiles = 2
 		r.Go("clock", func() { g.passes(2) })
@@ -207,7 +208,7 @@ func TestScheduleShutdownAgainstPauseAndAccept(t *testing.T) {
 		{"no descriptors", func(g *gate) { g.noFiles = 1; g.passes(1) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			explore(t, 2, func(r *interleave.Run) {
+			explored.Explore(t, 2, func(r *interleave.Run) {
 				g := newGate(r, 1, 1)
 				r.Go("shutdown", g.shutdown)
 				r.Go("other", func() { tc.other(g) })
@@ -223,7 +224,7 @@ func TestScheduleShutdownAgainstPauseAndAccept(t *testing.T) {
 
 // Shutdown closes connections that are idle, also one that is accepted at that moment.
 func TestScheduleShutdownClosesWhatComesLast(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explored.Explore(t, 2, func(r *interleave.Run) {
 		g := newGate(r, 2, 0)
 		g.linger = true
 		r.Go("shutdown", g.shutdown)

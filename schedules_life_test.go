@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll/internal/interleave"
+	"github.com/cloudwego/netpoll/internal/interleave/explored"
 )
 
 // calls counts the callbacks of a connection and fails where they come in the wrong order.
@@ -101,7 +102,7 @@ func TestScheduleEndFromEverySideReleasesOnce(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			explore(t, 1, func(r *interleave.Run) {
+			explored.Explore(t, 1, func(r *interleave.Run) {
 				l := newLine(r, 100)
 				countCalls(l).handlerStays()
 				l.input, l.eof = "in", true
@@ -120,7 +121,7 @@ func TestScheduleEndFromEverySideReleasesOnce(t *testing.T) {
 
 // The peer's end closes a connection whose handler has seen all input, whenever the handler is set.
 func TestSchedulePeersEndIsSeenAndClosesOnce(t *testing.T) {
-	explore(t, 1, func(r *interleave.Run) {
+	explored.Explore(t, 1, func(r *interleave.Run) {
 		l := newLine(r, 100)
 		n := countCalls(l)
 		l.c.calls.onRequest.Store(nil)
@@ -140,7 +141,7 @@ func TestSchedulePeersEndIsSeenAndClosesOnce(t *testing.T) {
 
 // Whatever arrives while the handlers are ending is seen by them.
 func TestScheduleNoKickIsLost(t *testing.T) {
-	explore(t, 3, func(r *interleave.Run) {
+	explored.Explore(t, 3, func(r *interleave.Run) {
 		l := newLine(r, 100)
 		n := countCalls(l).handlerStays()
 		l.poll()
@@ -159,7 +160,7 @@ func TestScheduleNoKickIsLost(t *testing.T) {
 
 // OnConnect comes first although it is set late, and OnDisconnect after it.
 func TestScheduleConnectComesBeforeRequestsAndDisconnect(t *testing.T) {
-	explore(t, 1, func(r *interleave.Run) {
+	explored.Explore(t, 1, func(r *interleave.Run) {
 		l := newLine(r, 100)
 		n := countCalls(l).handlerStays()
 		l.c.life.yield(bitConnected) // as prepare does for a server's OnConnect
@@ -181,7 +182,7 @@ func TestScheduleConnectComesBeforeRequestsAndDisconnect(t *testing.T) {
 
 // Starting, closing and rearming may meet in any order.
 func TestScheduleStartAgainstClose(t *testing.T) {
-	explore(t, 1, func(r *interleave.Run) {
+	explored.Explore(t, 1, func(r *interleave.Run) {
 		l := makeLine(r, 100)
 		l.input = "a"
 		n := countCalls(l).handlerStays()

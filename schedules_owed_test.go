@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll/internal/interleave"
+	"github.com/cloudwego/netpoll/internal/interleave/explored"
 )
 
 // owing gives l a poller that sends what was left to it: once while handlers run, and once before it parks. There is no
@@ -50,7 +51,7 @@ func (l *line) paid(flushed string) {
 }
 
 func TestScheduleOwedIsSentOnceAndInOrder(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 3)
 		l.owing()
 		l.poll()
@@ -81,7 +82,7 @@ func TestScheduleOwedComesBeforeTheEnd(t *testing.T) {
 		}, func(l *line) bool { return l.released == 1 && l.kept }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			explore(t, 2, func(r *interleave.Run) {
+			explored.Explore(t, 2, func(r *interleave.Run) {
 				l := newLine(r, 3)
 				l.owing()
 				l.poll()
@@ -112,7 +113,7 @@ func TestScheduleOwedAgainstAnEndFromElsewhere(t *testing.T) {
 		"server":      func(l *line) { l.c.closeIfIdle() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			explore(t, 2, func(r *interleave.Run) {
+			explored.Explore(t, 2, func(r *interleave.Run) {
 				l := newLine(r, 100)
 				l.owing()
 				l.poll()
@@ -141,7 +142,7 @@ func TestScheduleOwedAgainstAnEndFromElsewhere(t *testing.T) {
 
 // A second writer waits for the poller's send and goes on behind it.
 func TestScheduleOwedAgainstAWriterWithATimeout(t *testing.T) {
-	explore(t, 1, func(r *interleave.Run) {
+	explored.Explore(t, 1, func(r *interleave.Run) {
 		l := newLine(r, 1)
 		l.owing()
 		l.poll()
@@ -168,7 +169,7 @@ func TestScheduleOwedAgainstAWriterWithATimeout(t *testing.T) {
 
 // A connection that breaks ends with its debt.
 func TestScheduleOwedAgainstABrokenConnection(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 1)
 		l.owing()
 		l.poll()
@@ -190,7 +191,7 @@ func TestScheduleOwedAgainstABrokenConnection(t *testing.T) {
 
 // After Close a peer that takes no more ends the debt by its patience, and one that takes the rest in time gets it all.
 func TestScheduleOwedAfterCloseEndsByPatience(t *testing.T) {
-	explore(t, 1, func(r *interleave.Run) {
+	explored.Explore(t, 1, func(r *interleave.Run) {
 		l := newLine(r, 1)
 		l.owing()
 		l.poll()
@@ -228,7 +229,7 @@ func (q *queued) beginSend() (int, []byte, bool) { return 0, nil, false }
 func (q *queued) endSend(int32)                  {}
 
 func TestScheduleQueueOfSendersKeepsNone(t *testing.T) {
-	explore(t, 3, func(r *interleave.Run) {
+	explored.Explore(t, 3, func(r *interleave.Run) {
 		p := new(poller)
 		p.exec.init()
 		p.exec.refused = true

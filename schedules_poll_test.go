@@ -12,10 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll/internal/interleave"
+	"github.com/cloudwego/netpoll/internal/interleave/explored"
 )
 
 func TestScheduleStaleEventFindsNobody(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explored.Explore(t, 2, func(r *interleave.Run) {
 		var slots slotTable
 		old, strangers := new(watch), [2]watch{}
 		slots.put(old)
@@ -58,7 +59,7 @@ func TestScheduleStaleEventFindsNobody(t *testing.T) {
 
 // The slot of a watch that is closed in a batch is nobody else's before the batch ends.
 func TestScheduleSlotIsNotReusedInItsBatch(t *testing.T) {
-	explore(t, 3, func(r *interleave.Run) {
+	explored.Explore(t, 3, func(r *interleave.Run) {
 		var slots slotTable
 		old, next := new(watch), new(watch)
 		slots.put(old)
@@ -86,7 +87,7 @@ func TestScheduleSlotIsNotReusedInItsBatch(t *testing.T) {
 
 // A poller that is retired ends when nothing is watched, and takes nothing afterwards.
 func TestScheduleRetiredTableIsEmptyAndShut(t *testing.T) {
-	explore(t, -1, func(r *interleave.Run) {
+	explored.Explore(t, -1, func(r *interleave.Run) {
 		var slots slotTable
 		old, next := new(watch), new(watch)
 		slots.put(old)
@@ -225,7 +226,7 @@ func keepPollers(t *testing.T) {
 // Each task is run or handed on, once, and one goroutine polls at a time, while others want the helm.
 func TestScheduleHelmHasOneHolder(t *testing.T) {
 	keepPollers(t)
-	explore(t, 2, func(r *interleave.Run) {
+	explored.Explore(t, 2, func(r *interleave.Run) {
 		newMadeUpPoller(t, r, []*hand{{}, {}}, []*hand{{}})
 		r.Go("wants", helmWanted)
 	})
@@ -234,7 +235,7 @@ func TestScheduleHelmHasOneHolder(t *testing.T) {
 // A handler that waits for its own poller, which it says, is not alone.
 func TestScheduleHandlerThatWaitsLetsAnotherPoll(t *testing.T) {
 	keepPollers(t)
-	explore(t, 1, func(r *interleave.Run) {
+	explored.Explore(t, 1, func(r *interleave.Run) {
 		came := false
 		waits := &hand{work: func() {
 			helmWanted()
@@ -254,7 +255,7 @@ func TestScheduleNoBatchIsLeftUnwatched(t *testing.T) {
 		bound  int
 	}{{"first", 0, 3}, {"second", 1, 3}, {"third", 2, 2}} {
 		t.Run(tc.name, func(t *testing.T) {
-			explore(t, tc.bound, func(r *interleave.Run) {
+			explored.Explore(t, tc.bound, func(r *interleave.Run) {
 				came := false
 				blocks := &hand{work: func() { interleave.Await("block", &came, func() bool { return came }) }}
 				batches := make([][]*hand, tc.before, tc.before+2)

@@ -2,73 +2,16 @@
 
 package netpoll
 
-// What the tests of schedules share: the exploration itself, and a transport that is made of memory, with a poller that
-// reports what there is to report. See package interleave.
-//
-// Each test runs with a bound on preemptions that takes seconds. NETPOLL_PREEMPTIONS is another bound for all of them,
-// or "all" for none; NETPOLL_SCHEDULES is how many schedules a test runs at most. A schedule that failed is run again,
-// alone, with NETPOLL_SCHEDULE=schedule and -run.
+// What the tests of schedules share: a transport that is made of memory, with a poller that reports what there is to
+// report. Each test runs with a bound on preemptions that takes seconds; see package explored for others.
 
 import (
-	"context"
 	"io"
-	"os"
-	"strconv"
 	"syscall"
-	"testing"
-	"time"
-
-	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll/internal/interleave"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
-	"github.com/cloudwego/netpoll/internal/runner"
 )
-
-// explore runs scenario under every schedule with so many preemptions, and fails the test with the first that fails.
-func explore(t *testing.T, preemptions int, scenario func(r *interleave.Run)) {
-	t.Helper()
-	runner.Set(runAsThread)
-	t.Cleanup(func() { runner.Set(nil) })
-	if schedule := os.Getenv("NETPOLL_SCHEDULE"); schedule != "" {
-		failure, err := interleave.Replay(schedule, scenario)
-		require.NoError(t, err)
-		if failure != nil {
-			t.Fatal(failure)
-		}
-		return
-	}
-	o := interleave.Options{Preemptions: preemptions}
-	if v := os.Getenv("NETPOLL_PREEMPTIONS"); v == "all" {
-		o.Preemptions = -1
-	} else if v != "" {
-		o.Preemptions = number(t, v)
-	}
-	if v := os.Getenv("NETPOLL_SCHEDULES"); v != "" {
-		o.Schedules = number(t, v)
-	}
-	start := time.Now()
-	res := interleave.Explore(o, scenario)
-	t.Logf("%d schedules of up to %d steps, %d preemptions, all of them: %v, in %v", res.Schedules, res.Steps,
-		o.Preemptions, res.Complete, time.Since(start).Round(time.Millisecond))
-	if res.Failure != nil {
-		t.Fatalf("schedule %d: %v", res.Schedules, res.Failure)
-	}
-}
-
-func number(t *testing.T, s string) int {
-	t.Helper()
-	n, err := strconv.Atoi(s)
-	require.NoError(t, err)
-	return n
-}
-
-// runAsThread makes each task of the library a thread of the scenario.
-func runAsThread(_ context.Context, f func()) {
-	if r := interleave.Active(); r != nil {
-		r.Go("runner", f)
-	}
-}
 
 // line is a transport made of memory, and its poller. What it does is a step each.
 type line struct {

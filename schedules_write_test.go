@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll/internal/interleave"
+	"github.com/cloudwego/netpoll/internal/interleave/explored"
 )
 
 // sentInOrder checks that what was flushed is sent, in order, or still there.
@@ -28,7 +29,7 @@ func TestScheduleFlushAgainstRoomAndTimeout(t *testing.T) {
 		"timeout":  func(l *line) { interleave.Step("pass", l); l.r.Advance(time.Second) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			explore(t, 2, func(r *interleave.Run) {
+			explored.Explore(t, 2, func(r *interleave.Run) {
 				l := newLine(r, 2)
 				if name == "timeout" {
 					_ = l.c.SetWriteTimeout(time.Second)
@@ -75,7 +76,7 @@ func TestScheduleFlushAgainstTheEnd(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			explore(t, 2, func(r *interleave.Run) {
+			explored.Explore(t, 2, func(r *interleave.Run) {
 				l := newLine(r, 2)
 				l.poll()
 				var err error
@@ -99,7 +100,7 @@ func TestScheduleFlushAgainstTheEnd(t *testing.T) {
 }
 
 func TestScheduleReaderAgainstInputAndDeadline(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 100)
 		l.poll()
 		r.Go("reader", func() {
@@ -132,7 +133,7 @@ func TestScheduleReaderAgainstTheEnd(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			explore(t, 1, func(r *interleave.Run) {
+			explored.Explore(t, 1, func(r *interleave.Run) {
 				l := newLine(r, 100)
 				l.c.owner = l
 				l.poll()
@@ -154,7 +155,7 @@ func TestScheduleReaderAgainstTheEnd(t *testing.T) {
 
 // A reader gets what came before the end, and then the end.
 func TestScheduleReaderGetsAllBeforeTheEnd(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 100)
 		l.poll()
 		r.Go("reader", func() {
@@ -174,7 +175,7 @@ func TestScheduleReaderGetsAllBeforeTheEnd(t *testing.T) {
 
 // Input at its bound is received again when there is room, whoever makes it.
 func TestScheduleNoResumeIsLost(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 100)
 		l.c.readLimit.Store(2)
 		l.c.recvBase, l.c.recvSize = 1, 1
@@ -200,7 +201,7 @@ func TestScheduleNoResumeIsLost(t *testing.T) {
 
 // Two calls of Read have their turn, and one that fails leaves the other's input alone.
 func TestScheduleReadersTakeTurns(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 100)
 		l.poll()
 		var got [2]string

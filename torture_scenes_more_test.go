@@ -22,11 +22,7 @@ import (
 )
 
 func playMux(s *stage) error {
-	addr, err := s.serve(orClose(echo))
-	if err != nil {
-		return err
-	}
-	conn, err := s.dial(addr)
+	conn, err := s.connect(orClose(echo))
 	if err != nil {
 		return err
 	}
@@ -122,11 +118,7 @@ func (s *stage) get(client *http.Client, page []byte) error {
 }
 
 func playDetach(s *stage) error {
-	addr, err := s.serve(orClose(echo))
-	if err != nil {
-		return err
-	}
-	conn, err := s.dial(addr)
+	conn, err := s.connect(orClose(echo))
 	if err != nil {
 		return err
 	}
@@ -156,11 +148,7 @@ func playDetach(s *stage) error {
 }
 
 func playFile(s *stage) error {
-	addr, err := s.serve(orClose(echo))
-	if err != nil {
-		return err
-	}
-	conn, err := s.dial(addr)
+	conn, err := s.connect(orClose(echo))
 	if err != nil {
 		return err
 	}

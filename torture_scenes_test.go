@@ -46,11 +46,7 @@ var scenes = []scene{
 }
 
 func playEcho(s *stage) error {
-	addr, err := s.serve(orClose(echo))
-	if err != nil {
-		return err
-	}
-	conn, err := s.dial(addr)
+	conn, err := s.connect(orClose(echo))
 	if err != nil {
 		return err
 	}
@@ -63,11 +59,7 @@ func playEcho(s *stage) error {
 }
 
 func playLarge(s *stage) error {
-	addr, err := s.serve(orClose(echo))
-	if err != nil {
-		return err
-	}
-	conn, err := s.dial(addr)
+	conn, err := s.connect(orClose(echo))
 	if err != nil {
 		return err
 	}
@@ -131,11 +123,7 @@ func answerFrames(_ context.Context, conn netpoll.Connection) error {
 }
 
 func playPipelined(s *stage) error {
-	addr, err := s.serve(orClose(answerFrames))
-	if err != nil {
-		return err
-	}
-	conn, err := s.dial(addr)
+	conn, err := s.connect(orClose(answerFrames))
 	if err != nil {
 		return err
 	}
@@ -159,11 +147,7 @@ func answerTheEnd(_ context.Context, conn netpoll.Connection) error {
 }
 
 func playHalfClose(s *stage) error {
-	addr, err := s.serve(orClose(answerTheEnd))
-	if err != nil {
-		return err
-	}
-	conn, err := s.dial(addr)
+	conn, err := s.connect(orClose(answerTheEnd))
 	if err != nil {
 		return err
 	}
@@ -282,11 +266,7 @@ func playMany(s *stage) error {
 }
 
 func playReadTimeout(s *stage) error {
-	addr, err := s.serve(orClose(echo))
-	if err != nil {
-		return err
-	}
-	conn, err := s.dial(addr)
+	conn, err := s.connect(orClose(echo))
 	if err != nil {
 		return err
 	}

@@ -139,6 +139,15 @@ func (s *stage) dial(addr net.Addr) (netpoll.Connection, error) {
 	return conn, nil
 }
 
+// connect returns a connection to a server of its own.
+func (s *stage) connect(on netpoll.OnRequest, opts ...netpoll.Option) (netpoll.Connection, error) {
+	addr, err := s.serve(on, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return s.dial(addr)
+}
+
 func (s *stage) know(conn netpoll.Connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

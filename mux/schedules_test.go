@@ -3,64 +3,15 @@
 package mux
 
 // The queue under every schedule: callers of Add against the drain, against Close, and against a connection that fails.
-// The bounds are those of the schedules of the package above.
 
 import (
-	"context"
 	"errors"
-	"os"
-	"strconv"
 	"testing"
-	"time"
-
-	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll"
 	"github.com/cloudwego/netpoll/internal/interleave"
-	"github.com/cloudwego/netpoll/internal/runner"
+	"github.com/cloudwego/netpoll/internal/interleave/explored"
 )
-
-// explore runs scenario under every schedule with so many preemptions, and fails the test with the first that fails.
-func explore(t *testing.T, preemptions int, scenario func(r *interleave.Run)) {
-	t.Helper()
-	runner.Set(func(_ context.Context, f func()) {
-		if r := interleave.Active(); r != nil {
-			r.Go("runner", f)
-		}
-	})
-	t.Cleanup(func() { runner.Set(nil) })
-	if schedule := os.Getenv("NETPOLL_SCHEDULE"); schedule != "" {
-		failure, err := interleave.Replay(schedule, scenario)
-		require.NoError(t, err)
-		if failure != nil {
-			t.Fatal(failure)
-		}
-		return
-	}
-	o := interleave.Options{Preemptions: preemptions}
-	if v := os.Getenv("NETPOLL_PREEMPTIONS"); v == "all" {
-		o.Preemptions = -1
-	} else if v != "" {
-		o.Preemptions = number(t, v)
-	}
-	if v := os.Getenv("NETPOLL_SCHEDULES"); v != "" {
-		o.Schedules = number(t, v)
-	}
-	start := time.Now()
-	res := interleave.Explore(o, scenario)
-	t.Logf("%d schedules of up to %d steps, %d preemptions, all of them: %v, in %v", res.Schedules, res.Steps,
-		o.Preemptions, res.Complete, time.Since(start).Round(time.Millisecond))
-	if res.Failure != nil {
-		t.Fatalf("schedule %d: %v", res.Schedules, res.Failure)
-	}
-}
-
-func number(t *testing.T, s string) int {
-	t.Helper()
-	n, err := strconv.Atoi(s)
-	require.NoError(t, err)
-	return n
-}
 
 // load is a queue with what was added to it, over a connection that counts.
 type load struct {
@@ -153,7 +104,7 @@ func (w loadWriter) Flush() error {
 
 func TestScheduleNoGetterIsForgotten(t *testing.T) {
 	for _, tc := range []struct{ shards, bound int }{{1, 3}, {2, 2}} {
-		explore(t, tc.bound, func(r *interleave.Run) {
+		explored.Explore(t, tc.bound, func(r *interleave.Run) {
 			l := newLoad(r, tc.shards)
 			for range 3 {
 				r.Go("add", func() { l.add() })
@@ -169,7 +120,7 @@ func TestScheduleNoGetterIsForgotten(t *testing.T) {
 
 func TestScheduleCloseWaitsForWhatWasAdded(t *testing.T) {
 	for _, shards := range []int{1, 2} {
-		explore(t, 2, func(r *interleave.Run) {
+		explored.Explore(t, 2, func(r *interleave.Run) {
 			l := newLoad(r, shards)
 			added := 0 // Add has returned for so many
 			for range 2 {
@@ -193,7 +144,7 @@ func TestScheduleCloseWaitsForWhatWasAdded(t *testing.T) {
 }
 
 func TestScheduleSecondCloseReturnsAtOnce(t *testing.T) {
-	explore(t, 3, func(r *interleave.Run) {
+	explored.Explore(t, 3, func(r *interleave.Run) {
 		l := newLoad(r, 1)
 		refused := 0
 		r.Go("add", func() { l.add() })
@@ -215,7 +166,7 @@ func TestScheduleSecondCloseReturnsAtOnce(t *testing.T) {
 // A connection that fails ends the queue; every getter is called all the same, and a close callback may close the
 // queue.
 func TestScheduleFailedConnectionEndsTheQueue(t *testing.T) {
-	explore(t, 2, func(r *interleave.Run) {
+	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLoad(r, 2)
 		l.failing = true
 		l.onClose = func() {

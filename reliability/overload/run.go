@@ -115,12 +115,17 @@ func (t *trial) sampled(f func() error) error {
 	}
 }
 
+// begin notes what the server is like without load, and returns what will load it.
+func (t *trial) begin() (l *load, err error) {
+	if t.Before, err = t.server.Read(true); err != nil {
+		return nil, err
+	}
+	return newLoad(t.server.Addr, conns, request(), requests)
+}
+
 // tooManyRequests offers more requests, on a few connections, than the server can answer.
 func tooManyRequests(t *trial, d time.Duration) (err error) {
-	if t.Before, err = t.server.Read(true); err != nil {
-		return err
-	}
-	l, err := newLoad(t.server.Addr, conns, request(), requests)
+	l, err := t.begin()
 	if err != nil {
 		return err
 	}
@@ -179,10 +184,7 @@ func (l *load) quiet(rate float64, d time.Duration) (phase, error) {
 
 // tooManyNewcomers offers each request on a connection of its own, to a server with few places and a short backlog.
 func tooManyNewcomers(t *trial, d time.Duration) (err error) {
-	if t.Before, err = t.server.Read(true); err != nil {
-		return err
-	}
-	l, err := newLoad(t.server.Addr, conns, request(), requests)
+	l, err := t.begin()
 	if err != nil {
 		return err
 	}
@@ -217,10 +219,7 @@ func tooManyNewcomers(t *trial, d time.Duration) (err error) {
 
 // shutDown calls Shutdown while both kinds of load go on.
 func shutDown(t *trial, d time.Duration) (err error) {
-	if t.Before, err = t.server.Read(true); err != nil {
-		return err
-	}
-	l, err := newLoad(t.server.Addr, conns, request(), requests)
+	l, err := t.begin()
 	if err != nil {
 		return err
 	}
