@@ -37,11 +37,11 @@ func (c *connection) endReceive(res int32, full bool, b *batch) {
 	switch errno := errnoOf(res); {
 	case res > 0:
 		c.received(int(res), full, b)
-		if full {
+		if full && b.goesOn(int(res)) {
 			c.onReadable(false, b)
 		}
 	case res == 0:
-		c.inputEnded(io.EOF)
+		c.receiveFailed(io.EOF)
 	case res == uring.NotExecuted || errno == syscall.ENOTSOCK: // a ring can receive from sockets only
 		c.onReadable(false, b)
 	case errno != syscall.EAGAIN && errno != syscall.EINTR:

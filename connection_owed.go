@@ -77,7 +77,7 @@ func (c *connection) sendRest() {
 	for c.owes() && !c.life.load().has(bitLost) {
 		v.fill(&c.out, nil)
 		v.limit(c.unpaid())
-		n, err := c.transport.send(v)
+		n, err := c.call(v)
 		if !c.sentOwed(n, err) {
 			return
 		}

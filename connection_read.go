@@ -15,14 +15,15 @@ const (
 	// eagerReceive is what is set aside at once for a reader that waits for more. Beyond it no more is set aside than
 	// has arrived already, because the number of bytes to wait for is often the peer's word.
 	eagerReceive = 1 << 20
-	// receiveBudget is what one connection may receive before the others of the poller have their turn.
+	// receiveBudget is what connections with much to receive may receive in one batch, all together, before those who
+	// wait for the next one have their turn. Each receives once at least.
 	receiveBudget = 512 << 10
 )
 
 // interest is what the transport should report now.
 func (c *connection) interest() (ev pollEvent) {
 	switch {
-	case c.life.load().has(bitEnded): // nothing more to learn but errors, which always are reported
+	case c.life.load().has(bitEnded | bitEnding): // nothing more to learn but errors, which always are reported
 	case c.life.load().phase() >= phaseClosing: // the same: it only sends what it owes
 	case c.paused.Load() && c.life.load().phase() >= phasePeerDone: // the same, until there is room again
 	case c.paused.Load():
@@ -76,7 +77,7 @@ func (c *connection) onReadable(hup bool, b *batch) {
 		c.reportRaw()
 		return
 	}
-	for budget := receiveBudget; budget > 0; {
+	for {
 		if c.pauseInput() {
 			if hup {
 				c.peerGone(0, false)
@@ -85,13 +86,15 @@ func (c *connection) onReadable(hup bool, b *batch) {
 		}
 		n, more, err := c.receive(b)
 		if err != nil {
-			c.inputEnded(err)
+			c.receiveFailed(err)
 			return
 		}
 		if n == 0 || !more && !hup {
 			return // drained; what comes later is reported anew
 		}
-		budget -= n
+		if !b.goesOn(n) {
+			return // what is left is reported again
+		}
 	}
 }
 
@@ -159,6 +162,16 @@ func (c *connection) inputArrived(b *batch) {
 		return
 	}
 	c.triggerRequest(b)
+}
+
+// receiveFailed is inputEnded for what a receive from a socket has returned. A socket tells of a reset only once. If it
+// told a send, the receive finds the end of the stream, and only who sends knows that it is not in order.
+func (c *connection) receiveFailed(err error) {
+	if err == io.EOF && c.life.deferEnd() {
+		_ = c.transport.rearm() // it would be reported again and again
+		return
+	}
+	c.inputEnded(err)
 }
 
 // inputEnded notes the end of the stream, or the error in its place.

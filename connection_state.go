@@ -34,8 +34,10 @@ package netpoll
 //	bit   21    owed: the poller has to send output that was flushed; see connection_owed.go
 //	bit   22    sending: one goroutine sends what is owed
 //	bit   23    lost: owed output could not be sent
-//	bits 24–39  errno that ended the connection, 0 for an orderly end
-//	bits 40–63  references: parties inside, plus one for the connection not being closed
+//	bit   24    calling: the one that sends is in a call of the transport, or has not noted yet what came of it
+//	bit   25    ending: the input has ended, and what came of that call tells whether in order
+//	bits 26–41  errno that ended the connection, 0 for an orderly end
+//	bits 42–63  references: parties inside, plus one for the connection not being closed
 //
 // Closing takes the connection's own reference away. Whoever drops the last one moves the word to closed in the same
 // step, so exactly one party releases what the connection holds, and nobody is inside when it does.
@@ -136,9 +138,11 @@ const (
 	bitOwed    lifeBits = 1 << 21
 	bitSending lifeBits = 1 << 22
 	bitLost    lifeBits = 1 << 23
+	bitCalling lifeBits = 1 << 24
+	bitEnding  lifeBits = 1 << 25
 
-	errnoShift          = 24
-	oneRef     lifeBits = 1 << 40
+	errnoShift          = 26
+	oneRef     lifeBits = 1 << 42
 )
 
 func (b lifeBits) phase() phase         { return phase(b & phaseMask) }
@@ -167,7 +171,7 @@ func (b lifeBits) String() string {
 		fmt.Fprintf(&s, " errno=%v", b.errno())
 	}
 	for i, name := range [...]string{"reading", "producing", "flushing", "task", "kick", "connected", "disconnected",
-		"ended", "readShut", "writeShut", "kept", "told", "gone", "polled", "raw", "owed", "sending", "lost"} {
+		"ended", "readShut", "writeShut", "kept", "told", "gone", "polled", "raw", "owed", "sending", "lost", "calling", "ending"} {
 		if b.has(bitReading << i) {
 			s.WriteString(" " + name)
 		}
@@ -327,6 +331,19 @@ func (l *lifeWord) enterSending() bool {
 		return old + oneRef | bitSending, old.has(bitOwed) && !old.has(bitFlushing|bitSending)
 	})
 	return ok
+}
+
+// deferEnd leaves the end of the input to the one that is in a call to send. It returns false if there is none.
+func (l *lifeWord) deferEnd() bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) { return old | bitEnding, old.has(bitCalling) })
+	return ok
+}
+
+// called ends the call to send that began with setting bitCalling. It returns true if the end of the input was left to
+// the caller, who then has to note it.
+func (l *lifeWord) called() (ending bool) {
+	old, _ := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ (bitCalling | bitEnding), true })
+	return old.has(bitEnding)
 }
 
 // paid ends the debt if cond holds at that very moment. The caller has a reference of its own.

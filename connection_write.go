@@ -7,6 +7,7 @@ package netpoll
 
 import (
 	"errors"
+	"io"
 	"syscall"
 )
 
@@ -154,7 +155,7 @@ func (c *connection) send(extra []byte, what string, start int64, own *lifeBits)
 	defer v.put()
 	for c.out.Len() > 0 || n < len(extra) {
 		v.fill(&c.out, extra[n:])
-		sent, err := c.transport.send(v)
+		sent, err := c.call(v)
 		queued := min(sent, c.out.Len())
 		if err := c.dequeue(queued); err != nil {
 			return n, err
@@ -179,6 +180,23 @@ func (c *connection) send(extra []byte, what string, start int64, own *lifeBits)
 		}
 	}
 	return n, nil
+}
+
+// call makes the transport send. After an error other than errWouldBlock, sendFailed must follow.
+func (c *connection) call(v *vector) (n int, err error) {
+	c.life.set(bitCalling)
+	n, err = c.transport.send(v)
+	if err == nil || err == errWouldBlock {
+		c.called()
+	}
+	return n, err
+}
+
+// called ends a call.
+func (c *connection) called() {
+	if c.life.called() {
+		c.inputEnded(io.EOF)
+	}
 }
 
 // dequeue forgets n bytes of the output that were sent.
@@ -220,8 +238,9 @@ func (c *connection) waitRoom(start int64, what string) error {
 	return nil
 }
 
-// sendFailed tells everybody that the connection is broken.
+// sendFailed tells everybody that the connection is broken, and ends the call that found it.
 func (c *connection) sendFailed(err error, what string) error {
+	defer c.called()
 	no := asErrno(err)
 	if no == 0 {
 		if errors.Is(err, ErrConnClosed) { // that of a net.Conn
@@ -234,7 +253,7 @@ func (c *connection) sendFailed(err error, what string) error {
 		c.dropOutput()
 	}
 	switch {
-	case c.life.load().has(bitWriteShut): // this side asked for it
+	case no == syscall.EPIPE && c.life.load().has(bitWriteShut): // this side asked for it
 	case no == syscall.EPIPE: // why it is broken, the reading side will know, or knows
 		c.peerGone(0, false)
 		no = c.brokenBy(no)

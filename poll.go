@@ -173,6 +173,7 @@ func (p *poller) turn() (stop bool) {
 func (p *poller) dispatch(n int) {
 	p.slots.beginBatch()
 	p.batch.inline = p.pace.allows() && runner.IsDefault()
+	p.batch.received = 0
 	if sends := p.sends.take(); p.exec.worth(n + len(sends)) {
 		p.gather(n, sends)
 	} else {

@@ -35,8 +35,18 @@ type task interface {
 
 // batch collects what is to run when all events of a look have been handled. It belongs to whoever has the helm.
 type batch struct {
-	inline bool   // tasks may run on the poll goroutine
-	ready  []task // in the order in which they became ready
+	inline   bool   // tasks may run on the poll goroutine
+	ready    []task // in the order in which they became ready
+	received int    // bytes, by those that have more to receive
+}
+
+// goesOn notes that one with more to receive has received n bytes. It reports whether it may go on at once.
+func (b *batch) goesOn(n int) bool {
+	if b == nil {
+		return true // the poller has ended: there are no others
+	}
+	b.received += n
+	return b.received < receiveBudget
 }
 
 // add makes t run on the poll goroutine after the batch, or returns false if it has to go to the runner.

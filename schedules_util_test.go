@@ -23,6 +23,7 @@ type line struct {
 	eof    bool   // and nothing will come after it
 	room   int    // for so many bytes
 	broken error  // what send says instead of taking any
+	reset  bool   // the peer has reset; the first one who asks is told
 	sent   string
 
 	watch    sync.Mutex // as that of a watch
@@ -113,6 +114,19 @@ func (l *line) hangsUp() {
 	l.told &^= evRead | evHup
 }
 
+// resets is the peer's reset. As with sockets, one call is told of it; later ones see the end only.
+func (l *line) resets() {
+	interleave.Step("resets", l)
+	l.input, l.eof, l.reset, l.broken = "", true, true, syscall.EPIPE
+	l.told = 0
+}
+
+// wasReset is true once after a reset.
+func (l *line) wasReset() (reset bool) {
+	reset, l.reset = l.reset, false
+	return reset
+}
+
 // drains is the peer's reading.
 func (l *line) drains(n int) {
 	interleave.Step("drains", l)
@@ -130,7 +144,7 @@ func (l *line) check() {
 		l.r.Failf("released %d times: %v", l.released, b)
 	case b.phase() == phaseClosed && b.refs() != 0, b.phase() < phaseClosing && b.refs() != 1+owedRef(b):
 		l.r.Failf("references: %v", b)
-	case b.has(bitReading | bitProducing | bitFlushing | bitTask | bitPolled | bitSending):
+	case b.has(bitReading | bitProducing | bitFlushing | bitTask | bitPolled | bitSending | bitCalling | bitEnding):
 		l.r.Failf("somebody is still inside: %v", b)
 	case l.c.paused.Load() && b.phase() < phaseClosing && int64(l.c.in.Len()) <= l.c.readLimit.Load()/2:
 		l.r.Failf("nothing is received, with %d bytes buffered", l.c.in.Len())
@@ -176,6 +190,9 @@ func (l *line) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
 	interleave.Step("receive", l)
 	l.receives = false
 	l.alive("receive")
+	if l.wasReset() {
+		return 0, false, syscall.ECONNRESET
+	}
 	n = min(size, len(l.input))
 	if n == 0 && l.eof {
 		return 0, false, io.EOF
@@ -195,6 +212,8 @@ func (l *line) send(v *vector) (n int, err error) {
 	l.sending = false
 	l.alive("send")
 	switch {
+	case l.wasReset():
+		return 0, syscall.ECONNRESET
 	case l.shut:
 		return 0, syscall.EPIPE
 	case l.broken != nil:

@@ -99,6 +99,31 @@ func TestScheduleFlushAgainstTheEnd(t *testing.T) {
 	}
 }
 
+// A socket tells one call of a reset. If that is a Flush, the receive beside it finds the end of the stream, which is not
+// in order: what the peer sent last may be missing.
+func TestScheduleResetIsNoOrderlyEnd(t *testing.T) {
+	for name, also := range map[string]func(l *line){
+		"flush":       func(*line) {},
+		"close write": func(l *line) { _ = l.c.CloseWrite() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			explored.Explore(t, 2, func(r *interleave.Run) {
+				l := newLine(r, 100)
+				l.sendsOnly()
+				_, _ = l.c.WriteString("hello")
+				l.poll()
+				r.Go("flush", func() { _ = l.c.Flush() })
+				r.Go("peer", func() { l.resets(); also(l) })
+				r.Check(func() {
+					if b := l.c.life.load(); !b.has(bitEnded) || b.errno() != syscall.ECONNRESET {
+						r.Failf("%v", b)
+					}
+				})
+			})
+		})
+	}
+}
+
 func TestScheduleReaderAgainstInputAndDeadline(t *testing.T) {
 	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 100)

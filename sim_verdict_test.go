@@ -7,7 +7,8 @@ package netpoll
 // judge compares what has happened with what was promised. Nobody is active any more.
 func (l *simLife) judge() {
 	b := l.c.life.load()
-	const sides = bitReading | bitProducing | bitFlushing | bitTask | bitOwed | bitSending | bitPolled
+	const sides = bitReading | bitProducing | bitFlushing | bitTask | bitOwed | bitSending | bitPolled |
+		bitCalling | bitEnding
 	if b.phase() != phaseClosed || b.refs() != 0 || b.has(sides) {
 		l.fail("at the end: %v", b)
 	}

@@ -99,6 +99,11 @@ func (s scenario) bound(peers int, before victim.State) (b bounds) {
 	return b
 }
 
+// slowed is what the library adds to what the attack costs a well-behaved client of package net's server.
+func (r result) slowed(plain result) float64 {
+	return float64(max(r.AttackP99, shortWait)) / float64(max(plain.AttackP99, shortWait))
+}
+
 // trial is a scenario while it runs.
 type trial struct {
 	scenario

@@ -79,6 +79,15 @@ func (s *server) serve(conn netpoll.Connection, size int) error {
 
 // reply does what a body asks for.
 func (s *server) reply(w netpoll.Writer, body []byte) error {
+	answer, err := s.answerTo(body)
+	if err != nil || answer == nil {
+		return err
+	}
+	return send(w, answer)
+}
+
+// answerTo does what a body asks for, and returns the answer; nil for none.
+func (s *server) answerTo(body []byte) (answer []byte, err error) {
 	n := 0
 	if len(body) >= 5 {
 		n = int(binary.BigEndian.Uint32(body[1:]))
@@ -86,18 +95,17 @@ func (s *server) reply(w netpoll.Writer, body []byte) error {
 	switch body[0] {
 	case 'e':
 	case 'b':
-		answer := make([]byte, min(n, maxAnswer))
-		return send(w, answer)
+		return make([]byte, min(n, maxAnswer)), nil
 	case 'w':
 		work(min(n, maxWork))
 	case 's':
-		return nil
+		return nil, nil
 	case 'p':
 		panic("asked for by a peer")
 	default:
-		return fmt.Errorf("request %q", body[0])
+		return nil, fmt.Errorf("request %q", body[0])
 	}
-	return send(w, body)
+	return body, nil
 }
 
 func send(w netpoll.Writer, body []byte) error {

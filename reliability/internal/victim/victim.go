@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,7 @@ type Config struct {
 	WriteTimeout time.Duration // the same
 	Backlog      int           // 0: as the system likes
 	Descriptors  int           // the most it may have; 0: as it is
+	Plain        bool          // over package net, to compare
 	Leak         string        // what it leaks with each request: "heap", "descriptors", "goroutines", or nothing
 }
 
@@ -110,8 +112,7 @@ func start(config Config) (*server, error) {
 		config.MaxFrame = 1 << 20
 	}
 	s := &server{config: config, source: gauge.NewSource(), served: make(chan error, 1)}
-	netpoll.Initialize() // so that what it holds is there before anything is measured
-	ln, err := (&netpoll.ListenConfig{Backlog: config.Backlog}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	ln, err := listen(config)
 	if err != nil {
 		return nil, err
 	}
@@ -121,12 +122,24 @@ func start(config Config) (*server, error) {
 			return nil, fmt.Errorf("limit of descriptors: %w", err)
 		}
 	}
+	if config.Plain {
+		go func() { s.served <- s.servePlain(ln) }()
+		return s, nil
+	}
 	s.loop, err = netpoll.NewEventLoop(s.onRequest, s.options()...)
 	if err != nil {
 		return nil, err
 	}
 	go func() { s.served <- s.loop.Serve(ln) }()
 	return s, nil
+}
+
+func listen(config Config) (net.Listener, error) {
+	if config.Plain {
+		return net.Listen("tcp", "127.0.0.1:0")
+	}
+	netpoll.Initialize() // so that what it holds is there before anything is measured
+	return (&netpoll.ListenConfig{Backlog: config.Backlog}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 }
 
 func (s *server) options() []netpoll.Option {
@@ -143,13 +156,19 @@ func (s *server) options() []netpoll.Option {
 	return options
 }
 
-// onPrepare counts the connection, and turns it away if there are too many.
-func (s *server) onPrepare(conn netpoll.Connection) context.Context {
+// count counts a connection, and returns how many there are now.
+func (s *server) count() (now int64) {
 	s.accepted.Add(1)
-	now := s.connections.Add(1)
+	now = s.connections.Add(1)
 	for most := s.most.Load(); now > most && !s.most.CompareAndSwap(most, now); {
 		most = s.most.Load()
 	}
+	return now
+}
+
+// onPrepare counts the connection, and turns it away if there are too many.
+func (s *server) onPrepare(conn netpoll.Connection) context.Context {
+	now := s.count()
 	_ = conn.AddCloseCallback(func(netpoll.Connection) error {
 		s.connections.Add(-1)
 		return nil
