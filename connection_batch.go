@@ -18,7 +18,7 @@ func (c *connection) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
 		return 0, nil, false
 	}
 	fd, ok = c.plainSocket()
-	if !ok || c.life.load().has(bitEnded|bitRaw|bitReadShut) || c.full() {
+	if !ok || c.life.load().has(bitEnded|bitEnding|bitRaw|bitReadShut) || c.full() {
 		c.leave(bitPolled)
 		return 0, nil, false
 	}

@@ -66,14 +66,16 @@ func (c *connection) onPoll(ev pollEvent, b *batch) {
 // onReadable receives until the transport is drained, the input is at its bound, or others must have their turn. hup
 // says that the peer has ended its side; that may not be reported anew, so its end has to be reached now.
 func (c *connection) onReadable(hup bool, b *batch) {
-	if bits := c.life.load(); bits.has(bitEnded) || bits.phase() >= phaseClosing {
+	switch bits := c.life.load(); {
+	case bits.has(bitEnded) || bits.phase() >= phaseClosing:
 		if !c.disarmed {
 			c.disarmed = true
 			_ = c.transport.rearm()
 		}
 		return
-	}
-	if c.life.load().has(bitRaw) {
+	case bits.has(bitEnding):
+		return
+	case bits.has(bitRaw):
 		c.reportRaw()
 		return
 	}
@@ -168,7 +170,7 @@ func (c *connection) inputArrived(b *batch) {
 // told a send, the receive finds the end of the stream, and only who sends knows that it is not in order.
 func (c *connection) receiveFailed(err error) {
 	if err == io.EOF && c.life.deferEnd() {
-		_ = c.transport.rearm() // it would be reported again and again
+		_ = c.transport.rearm() // else it would be reported again and again
 		return
 	}
 	c.inputEnded(err)

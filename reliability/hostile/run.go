@@ -159,8 +159,10 @@ func (t *trial) phases(d time.Duration) (err error) {
 	if err := t.attacked(d); err != nil {
 		return err
 	}
-	if err := t.returned(); err != nil {
-		return err
+	if !t.scenario.server.Plain {
+		if err := t.returned(); err != nil {
+			return err
+		}
 	}
 	// Not before: what was due during the attack may be answered after it.
 	latencies, lost := t.client.Phase()

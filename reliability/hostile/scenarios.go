@@ -35,7 +35,7 @@ const (
 	// slowest is how many times as long a well-behaved client may wait during an attack, at the 99th percentile, as
 	// it waits for a server over package net under the same attack. The processors that the peers use are missing to
 	// both.
-	slowest = 5
+	slowest = 10
 	// shortWait is what counts for shorter waits: as long as the Go scheduler may let a goroutine wait by itself.
 	shortWait = 10 * time.Millisecond
 )
