@@ -109,7 +109,8 @@ func NewLinkBuffer(size ...int) *LinkBuffer {
 	return b
 }
 
-// Len returns the number of readable bytes. It may be called from any goroutine.
+// Len returns the number of readable bytes. It may be called from any goroutine; for one that is neither the reader nor
+// the writer, bytes that were read while it looked may be among them.
 func (b *LinkBuffer) Len() int {
 	consumed := b.taken.Load() // first, so that the difference is never negative
 	return int(b.received() - consumed)
