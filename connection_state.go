@@ -171,7 +171,8 @@ func (b lifeBits) String() string {
 		fmt.Fprintf(&s, " errno=%v", b.errno())
 	}
 	for i, name := range [...]string{"reading", "producing", "flushing", "task", "kick", "connected", "disconnected",
-		"ended", "readShut", "writeShut", "kept", "told", "gone", "polled", "raw", "owed", "sending", "lost", "calling", "ending"} {
+		"ended", "readShut", "writeShut", "kept", "told", "gone", "polled", "raw", "owed", "sending", "lost", "calling",
+		"ending"} {
 		if b.has(bitReading << i) {
 			s.WriteString(" " + name)
 		}
