@@ -293,11 +293,15 @@ func (l *simLife) buffered() int64 {
 
 // checkBound checks how much input is buffered.
 func (l *simLife) checkBound() {
-	limit := l.limit.Load()
-	if l.plan.readLimit == 0 || l.searches.Load() || l.leaves.Load() {
+	if l.plan.readLimit == 0 {
 		return
 	}
-	if have := l.buffered(); have > max(limit, l.asked.Load()) {
+	have := l.buffered() // first, because the bounds may be raised meanwhile
+	limit := l.limit.Load()
+	if l.searches.Load() || l.leaves.Load() {
+		return
+	}
+	if have > max(limit, l.asked.Load()) {
 		l.fail("%d bytes are buffered; the bound was %d at most, and nobody wanted more than %d", have, limit, l.asked.Load())
 	}
 }
