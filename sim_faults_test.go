@@ -7,18 +7,22 @@ package netpoll
 
 import (
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 )
 
-func init() { simFaults = injectFaults }
+func init() {
+	simFaults = injectFaults
+	simFaultReport = func() string { return "\n" + strings.Join(FaultTotals.Lines(), "\n") }
+}
 
-// simFaultKinds are the errors of each call: first those that no user may notice. 0 stands for a short transfer.
+// simFaultKinds are the errors of each call: first those that no user may notice.
 var simFaultKinds = map[sysOp][2][]syscall.Errno{
-	opRecv:      {{0, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET}},
-	opSend:      {{0, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET, syscall.ENOBUFS}},
-	opSendv:     {{0, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET, syscall.ENOBUFS}},
+	opRecv:      {{shortTransfer, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET}},
+	opSend:      {{shortTransfer, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET, syscall.ENOBUFS}},
+	opSendv:     {{shortTransfer, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET, syscall.ENOBUFS}},
 	opEpollWait: {{syscall.EINTR}, nil},
 	opAccept:    {{syscall.EINTR, syscall.EAGAIN, syscall.ECONNABORTED}, nil},
 }
@@ -42,9 +46,14 @@ func injectFaults(seed uint64, rude bool) (stop func() (injected int64)) {
 		if len(list) == 0 {
 			return size, 0
 		}
+		errno = list[r.IntN(len(list))]
+		if errno == shortTransfer && size < 2 {
+			return size, 0
+		}
 		injected.Add(1)
-		if errno = list[r.IntN(len(list))]; errno == 0 {
-			return 1 + r.IntN(max(size, 1)), 0
+		FaultTotals.note(op, errno)
+		if errno == shortTransfer {
+			return 1 + r.IntN(size-1), 0
 		}
 		return size, errno
 	})

@@ -55,11 +55,12 @@ func TestSimulatedConnectionsKeepTheirPromises(t *testing.T) {
 	for ; limit == 0 && sum.steps < steps || time.Since(start) < limit; seed++ {
 		sum.add(simulate(t, dir, seed, simLives, simLength))
 		if limit > 0 && sum.worlds%1000 == 0 {
-			t.Logf("%v: %+v", time.Since(start).Round(time.Second), sum)
+			t.Logf("%v: %+v%s", time.Since(start).Round(time.Second), sum, simFaultReport())
 		}
 	}
 	took := time.Since(start)
-	t.Logf("%+v in %v: %.0f steps/s", sum, took.Round(time.Millisecond), float64(sum.steps)/took.Seconds())
+	t.Logf("%+v in %v: %.0f steps/s%s", sum, took.Round(time.Millisecond), float64(sum.steps)/took.Seconds(),
+		simFaultReport())
 	require.NotZero(t, sum.orderlyIn, "connections whose input had to be complete")
 	require.NotZero(t, sum.orderlyOut, "connections whose output had to be complete")
 	require.NotZero(t, sum.panics)

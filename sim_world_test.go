@@ -29,6 +29,9 @@ const simPatience = 3 * patience
 // simFaults, if it is built in, lets system calls fail at random until stop is called; with rude also for good.
 var simFaults func(seed uint64, rude bool) (stop func() (injected int64))
 
+// simFaultReport lists those faults by kind.
+var simFaultReport = func() string { return "" }
+
 // simSettings are what is the same for all connections of a world.
 type simSettings struct {
 	ring     IOUringMode
