@@ -91,8 +91,11 @@ func (l *load) saturate(d time.Duration) (rate float64, err error) {
 	began := time.Now()
 	for time.Since(began) < d || len(l.latencies) < 10*len(l.conns) && time.Since(began) < patience {
 		for _, c := range l.conns {
-			for len(c.due) < 4 && err == nil { // a few: this loop sleeps between its turns
-				err = l.send(c, time.Now())
+			// A few: this loop sleeps between its turns.
+			for sent := true; sent && len(c.due) < 4; {
+				if sent, err = l.send(c, time.Now()); err != nil {
+					return 0, err
+				}
 			}
 		}
 		<-ticker.C
@@ -101,7 +104,10 @@ func (l *load) saturate(d time.Duration) (rate float64, err error) {
 		}
 	}
 	took := time.Since(began)
-	return float64(len(l.latencies)) / took.Seconds(), l.drain(d)
+	rate = float64(len(l.latencies)) / took.Seconds()
+	err = l.drain(d)
+	l.phase()
+	return rate, err
 }
 
 // offer sends a request on the connection whose turn it is.
@@ -109,28 +115,25 @@ func (l *load) offer(due time.Time) error {
 	c := l.conns[l.next%len(l.conns)]
 	l.next++
 	l.offered++
-	return l.send(c, due)
+	sent, err := l.send(c, due)
+	if err == nil && !sent {
+		l.held++
+	}
+	return err
 }
 
-func (l *load) send(c *loadConn, due time.Time) error {
-	if err := c.push(); err != nil {
-		return err
-	}
-	if len(c.pending) > 0 {
-		l.held++
-		return nil
+// send sends a request, unless the socket is full.
+func (l *load) send(c *loadConn, due time.Time) (sent bool, err error) {
+	if err := c.push(); err != nil || len(c.pending) > 0 {
+		return false, err
 	}
 	n, err := peer.Send(c.fd, l.request)
-	switch {
-	case err != nil:
-		return err
-	case n == 0:
-		l.held++
-		return nil
+	if err != nil || n == 0 {
+		return false, err
 	}
 	c.pending = l.request[n:]
 	c.due = append(c.due, due)
-	return nil
+	return true, nil
 }
 
 // push sends what is pending.

@@ -244,7 +244,8 @@ func shutDown(t *trial, d time.Duration) (err error) {
 	fate := visit(t.server.Addr, request(), requests, time.Now().Add(patience))
 	close(stop)
 	<-loaded
-	t.Fates = (<-come).fates
+	v := <-come
+	t.Fates, t.FatesP99 = v.fates, v.times.Percentile(99)
 	if err != nil {
 		return err
 	}
