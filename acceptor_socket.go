@@ -47,6 +47,10 @@ func (d *acceptWatch) onPoll(ev pollEvent, _ *batch) {
 		d.a.finish(errors.New("netpoll: accept: the poller failed"))
 		return
 	}
+	if err := d.ln.unblock(); err != nil { // else one who makes it blocking stops a poller
+		d.goOnAfter(err)
+		return
+	}
 	for range acceptBatch {
 		if !d.acceptOne() {
 			return

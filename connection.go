@@ -175,15 +175,15 @@ func (c *connection) prepare(o *options) {
 	_ = c.SetIdleTimeout(o.keepAlive) // a peer that is gone already shows soon enough
 	c.readLimit.Store(int64(o.readLimit))
 	c.direct = c.direct || o.directFlush
+	if o.idleLimit > 0 {
+		_ = c.SetIdleLimit(o.idleLimit)
+	}
 	if o.onPrepare != nil {
 		c.runOnPrepare(o.onPrepare)
 	}
 	c.calls.ctx = c.calls.base
 	if o.connContext && (c.calls.base == nil || c.derived.Load() == nil) { // else OnPrepare has built on Context itself
 		c.calls.ctx = c.Context()
-	}
-	if o.idleLimit > 0 {
-		_ = c.SetIdleLimit(o.idleLimit)
 	}
 }
 

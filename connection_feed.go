@@ -34,9 +34,11 @@ func NewConnection(conn net.Conn) (Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.start(causeFailed); err != nil {
+	if err := c.start(causeDetach); err != nil {
+		c.disown()
 		return nil, err
 	}
+	c.replaces(conn)
 	return c.self, nil
 }
 

@@ -22,9 +22,14 @@ func (v *vector) buffers() *net.Buffers { return &v.sys }
 // plainSocket returns false: it is package net that has the descriptors.
 func (c *connection) plainSocket() (fd int, ok bool) { return -1, false }
 
-// connectionOf makes a connection of conn, which it takes over unless it returns an error. It must then be prepared and
-// started, or closed.
+// connectionOf makes a connection of conn. It must then be prepared and started, or closed, and replace conn.
 func connectionOf(conn net.Conn) (*connection, error) { return newNetConnection(conn), nil }
+
+// replaces has nothing to do: conn carries the connection.
+func (c *connection) replaces(net.Conn) {}
+
+// disown has nothing to do either.
+func (c *connection) disown() {}
 
 // carry makes conn what carries the connection.
 func (c *connection) carry(conn net.Conn) {

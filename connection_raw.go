@@ -47,12 +47,18 @@ func (r rawConn) Read(f func(fd uintptr) (done bool)) error {
 	defer c.endRawRead()
 	w := c.reading.startWaiting()
 	defer c.reading.stopWaiting(w)
-	for start := now(); !f(uintptr(c.transport.fd())); {
+	for start := now(); !c.callRaw(f); {
 		if err := c.waitReadable(w, start); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// callRaw calls f, which is taken to have moved something: it was called because it could.
+func (c *connection) callRaw(f func(fd uintptr) (done bool)) (done bool) {
+	defer c.touch()
+	return f(uintptr(c.transport.fd()))
 }
 
 // waitReadable waits until the poller has reported the descriptor, which it then watches no more, or for a reason to
@@ -104,7 +110,7 @@ func (r rawConn) Write(f func(fd uintptr) (done bool)) error {
 			return err
 		}
 	}
-	for start := now(); !f(uintptr(c.transport.fd())); {
+	for start := now(); !c.callRaw(f); {
 		if err := c.waitRoom(start, "when raw write"); err != nil {
 			return err
 		}

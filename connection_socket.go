@@ -43,8 +43,8 @@ func (c *connection) plainSocket() (fd int, ok bool) {
 	return c.common.sysfd, c.transport == transport(&c.common)
 }
 
-// connectionOf makes a connection of conn, which it takes over unless it returns an error. What a poller can watch goes
-// there, by a duplicate of its descriptor. The connection must then be prepared and started, or closed.
+// connectionOf makes a connection of conn. What a poller can watch goes there, by a duplicate of its descriptor. The
+// connection must then be prepared and started, or closed, and replace conn.
 func connectionOf(conn net.Conn) (*connection, error) {
 	network := networkOf(conn)
 	if network == "" {
@@ -55,8 +55,21 @@ func connectionOf(conn net.Conn) (*connection, error) {
 		return nil, err
 	}
 	c := newSocketConnection(socketInfo{fd: fd, network: network, local: conn.LocalAddr(), remote: conn.RemoteAddr()})
-	_ = conn.Close() // the duplicate keeps the socket open
 	return c, nil
+}
+
+// replaces closes conn, of which c was made, unless c needs it: a duplicate keeps the socket open.
+func (c *connection) replaces(conn net.Conn) {
+	if c.NetConn() == nil {
+		_ = conn.Close()
+	}
+}
+
+// disown frees the duplicate of a connection that was made by connectionOf and then detached.
+func (c *connection) disown() {
+	if c.NetConn() == nil {
+		_ = unix.Close(c.common.sysfd)
+	}
 }
 
 // buffers returns a list for v. It is rarely needed: what package net can send as a list is a socket in most cases.

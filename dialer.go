@@ -141,8 +141,11 @@ func dialNet(ctx context.Context, d *net.Dialer, network, address string) (*conn
 	c, err := connectionOf(conn)
 	if err != nil {
 		_ = conn.Close()
-	} else if err = c.start(causeFailed); err == nil {
-		return c, nil
+	} else {
+		c.replaces(conn)
+		if err = c.start(causeFailed); err == nil {
+			return c, nil
+		}
 	}
 	return nil, dialError(network, conn.LocalAddr(), conn.RemoteAddr(), err)
 }

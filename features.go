@@ -89,6 +89,14 @@ func (u *ringUse) possible(mode IOUringMode) error {
 	case u.fixed && IOUringMode(u.mode.Load()) == IOUringOff:
 		return fmt.Errorf("%w by %s", ErrIOUringOff, iouringVariable)
 	}
+	return u.unusable()
+}
+
+// unusable returns why a ring cannot work, or nil.
+func (u *ringUse) unusable() error {
+	if err := u.broken.Load(); err != nil {
+		return *err
+	}
 	return u.probe()
 }
 
@@ -101,11 +109,8 @@ func (u *ringUse) set(mode IOUringMode) {
 
 // refusal returns why no ring may be used, or nil.
 func (u *ringUse) refusal() error {
-	if err := u.broken.Load(); err != nil {
-		return *err
-	}
-	if IOUringMode(u.mode.Load()) == IOUringOff {
+	if u.broken.Load() == nil && IOUringMode(u.mode.Load()) == IOUringOff {
 		return ErrIOUringOff
 	}
-	return u.probe()
+	return u.unusable()
 }

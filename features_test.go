@@ -111,6 +111,7 @@ func TestBrokenRingStaysOutOfUse(t *testing.T) {
 		require.Zero(t, u.least())
 		require.ErrorIs(t, u.refusal(), uring.ErrMisbehaves)
 	}
+	require.ErrorIs(t, u.possible(IOUringOn), uring.ErrMisbehaves, "Configure must not promise one")
 }
 
 func TestConfiguredDirectFlushHoldsForLaterConnections(t *testing.T) {

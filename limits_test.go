@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -302,6 +303,23 @@ func TestIdleLimitSparesConnectionWithRunningHandler(t *testing.T) {
 	silent(t, closing, "answer or end")
 	close(release)
 	require.NoError(t, receive(t, closing))
+}
+
+// OnPrepare has the last word on the idle limit, as on all that the options set.
+func TestIdleLimitOfOnPrepareOverridesTheOption(t *testing.T) {
+	set := make(chan netpoll.Connection, 1)
+	s := newLifeServer(t, "tcp", echo, netpoll.WithIdleLimit(shortTimeout),
+		netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
+			_ = c.(interface{ SetIdleLimit(time.Duration) error }).SetIdleLimit(time.Hour)
+			set <- c
+			return nil
+		}))
+	client := s.dial()
+	conn := receive(t, set)
+	require.NoError(t, client.SetReadDeadline(time.Now().Add(4*shortTimeout)))
+	_, err := client.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "it was closed")
+	require.True(t, conn.IsActive())
 }
 
 // Behaviour 6.4: SetIdleLimit does the same for a dialed connection, and 0 removes it.

@@ -95,9 +95,6 @@ func listenerToServe(l net.Listener) (servable, error) {
 	if ln, ok := l.(servable); ok {
 		return ln, nil
 	}
-	if isNil(l) {
-		return nil, errors.New("netpoll: serve: listener is nil")
-	}
 	if ofPackageNet(l) {
 		return convert(l)
 	}

@@ -80,7 +80,6 @@ type listener struct {
 
 	addr      net.Addr
 	network   string              // "tcp" or "unix"
-	wildcard  bool                // addr is not the address of any connection
 	keepAlive net.KeepAliveConfig // for accepted connections, if they are TCP
 	original  net.Listener        // closed together with this one, if it was converted
 	path      string              // removed by Close, if it is not empty
@@ -100,9 +99,8 @@ func duplicateListener(l net.Listener, keepAlive net.KeepAliveConfig) (*listener
 		return nil, err
 	}
 	ln := &listener{sysfd: fd, addr: l.Addr(), network: "unix", keepAlive: keepAlive}
-	if tcp, ok := ln.addr.(*net.TCPAddr); ok {
+	if _, ok := ln.addr.(*net.TCPAddr); ok {
 		ln.network = "tcp"
-		ln.wildcard = tcp.IP.IsUnspecified()
 	}
 	ln.file = os.NewFile(uintptr(fd), ln.network+":"+ln.addr.String())
 	if err := ln.file.SetReadDeadline(time.Time{}); err != nil { // fails if Accept could not wait
@@ -171,12 +169,25 @@ func (ln *listener) acceptNow() (socket socketInfo, err error) {
 		return socket, nil
 	}
 	socket.remoteAP = peer.addrPort()
-	if ln.wildcard {
-		socket.local = localAddr(fd)
+	// It need not be the listener's: that may be a wildcard, or the kernel was told to send others' connections here.
+	if local := localAddr(fd); local != nil {
+		socket.local = local
 	}
 	setNoDelay(fd)
 	setKeepAliveConfig(fd, ln.keepAlive)
 	return socket, nil
+}
+
+// unblock makes sure that accepting does not wait in the kernel. The mode belongs to everybody who has a duplicate of the
+// descriptor, in other processes too, and package os changes it when a file of package net is given to a program.
+func (ln *listener) unblock() error {
+	return ln.hold(func(fd int) error {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+		if err == nil && flags&unix.O_NONBLOCK == 0 {
+			err = unix.SetNonblock(fd, true)
+		}
+		return os.NewSyscallError("fcntl", err)
+	})
 }
 
 // fileError gives an error of ln.file the name it has in package net.

@@ -52,6 +52,7 @@ func (ln *netListener) accept() (*connection, error) {
 		_ = conn.Close()
 		return nil, ln.opError("accept", err)
 	}
+	c.replaces(conn)
 	return c, nil
 }
 

@@ -5,6 +5,7 @@ package netpoll_test
 // Pollers that cannot be started for want of descriptors.
 
 import (
+	"io"
 	"syscall"
 	"testing"
 
@@ -53,4 +54,45 @@ func TestFDConnectionSurvivesRunningOutOfDescriptors(t *testing.T) {
 	p, err := b.Reader().Next(2)
 	require.NoError(t, err)
 	require.Equal(t, "hi", string(p))
+}
+
+// Behaviour 5.13: a NewConnection that fails, because there is a descriptor for its duplicate and none for a poller,
+// leaves its caller's connection alone.
+func TestNewConnectionThatFailsLeavesTheOriginalToItsCaller(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	ln := plainListenOn(t, "tcp")
+	original := plainDial(t, ln.Addr())
+	peer, err := ln.Accept()
+	require.NoError(t, err)
+	defer peer.Close()
+	files := exhaust(t)
+	files = files.free(t, 1)
+	before := len(openFiles())
+	conn, err := netpoll.NewConnection(original)
+	require.ErrorIs(t, err, syscall.EMFILE)
+	require.True(t, conn == nil, "a failed NewConnection returned %#v", conn)
+	require.Len(t, openFiles(), before)
+	files.free(t, len(files))
+	_, err = original.Write([]byte("hi"))
+	require.NoError(t, err)
+	got := make([]byte, 2)
+	_, err = io.ReadFull(peer, got)
+	require.NoError(t, err)
+	require.Equal(t, "hi", string(got))
+}
+
+// Behaviour 6.1: Serve owns its listener, and closes it also if there is no descriptor to watch it with.
+func TestServeThatCannotConvertClosesItsListener(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	ln := plainListenOn(t, "tcp")
+	loop, err := netpoll.NewEventLoop(echo)
+	require.NoError(t, err)
+	files := exhaust(t)
+	require.ErrorIs(t, loop.Serve(ln), syscall.EMFILE)
+	files.free(t, len(files))
+	requireRefused(t, ln.Addr())
 }

@@ -5,7 +5,12 @@ package netpoll_test
 // A descriptor whose mode somebody else has changed.
 
 import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -35,5 +40,49 @@ func TestSocketMadeBlockingByAnotherStopsNothing(t *testing.T) {
 		_, err = unix.Write(peer, []byte("x"))
 		require.NoError(t, err)
 		buffered(t, conn, 4097)
+	})
+}
+
+// The same for output in several pieces, which goes out by another call.
+func TestGatheredOutputOnABlockingSocketDoesNotWait(t *testing.T) {
+	inSubprocess(t, func(t *testing.T) {
+		fd, peer := netpoll.GetSysFdPairs()
+		defer unix.Close(peer)
+		conn, err := netpoll.NewFDConnection(fd)
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, unix.SetNonblock(fd, false))
+		require.NoError(t, conn.SetWriteTimeout(shortTimeout))
+		for err == nil {
+			for range 4 { // too long to be copied together
+				_, err = conn.Writer().WriteBinary(make([]byte, 100_000))
+				require.NoError(t, err)
+			}
+			err = conn.Writer().Flush()
+		}
+		require.ErrorIs(t, err, netpoll.ErrWriteTimeout)
+	})
+}
+
+// A program that is given the listening socket, as for a restart, makes it blocking: package os does so for a file of
+// package net. The poller must not wait in an accept, newcomers are served on, and Shutdown ends in time.
+func TestListenerMadeBlockingByAnotherStopsNothing(t *testing.T) {
+	inSubprocess(t, func(t *testing.T) {
+		require.NoError(t, netpoll.Configure(netpoll.Config{PollerNum: 1}))
+		ln := plainListenOn(t, "tcp")
+		r := serveOn(t, ln, echo)
+		old := plainDial(t, ln.Addr())
+		requireEcho(t, old, "before")
+		f, err := ln.(*net.TCPListener).File()
+		require.NoError(t, err)
+		defer f.Close()
+		program := exec.Command("true")
+		program.ExtraFiles = []*os.File{f}
+		require.NoError(t, program.Run())
+		requireEcho(t, plainDial(t, ln.Addr()), "a newcomer")
+		requireEcho(t, old, "after")
+		ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
+		defer cancel()
+		within(t, eventTimeout+5*time.Second, func() { require.NoError(t, r.loop.Shutdown(ctx)) })
 	})
 }

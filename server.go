@@ -43,12 +43,16 @@ func newServer(opts *options) *server {
 
 // Serve implements EventLoop.
 func (s *server) Serve(ln net.Listener) error {
-	if ln == nil {
+	if isNil(ln) {
 		return errors.New("netpoll: serve: listener is nil")
+	}
+	if s.ending.Load() {
+		_ = ln.Close()
+		return nil
 	}
 	l, err := listenerToServe(ln)
 	if err != nil {
-		return err
+		return s.refuse(ln, err)
 	}
 	a := newAcceptor(s, l)
 	if s.addAcceptor(a) {
@@ -58,6 +62,18 @@ func (s *server) Serve(ln net.Listener) error {
 		_ = l.Close() // most often it is closed already
 	}
 	return a.err
+}
+
+// refuse ends a Serve of what could not be converted. If Shutdown has come meanwhile that does not matter any more.
+func (s *server) refuse(ln net.Listener, err error) error {
+	ending := s.ending.Load()
+	if ending || !errors.Is(err, ErrUnsupported) {
+		_ = ln.Close()
+	}
+	if ending {
+		return nil
+	}
+	return err
 }
 
 // addAcceptor returns false if Shutdown has begun.
@@ -80,24 +96,54 @@ func (s *server) Shutdown(ctx context.Context) error {
 	if !first {
 		return nil
 	}
+	ended := endAll(acceptors, conns)
+	for _, work := range []<-chan struct{}{ended, s.empty} {
+		select {
+		case <-work:
+			continue
+		case <-ctx.Done():
+		}
+		select {
+		case <-work: // both at once: that the work is done counts more
+		default:
+			return &ShutdownError{Err: ctx.Err(), Busy: s.busy()}
+		}
+	}
+	return nil
+}
+
+// endAll ends the accepting and closes what is idle; a connection that is busy closes itself when it becomes idle. What
+// is not of this package may take its time to close, so it does that apart. The result is closed when all listeners are.
+func endAll(acceptors []*acceptor, conns []*connection) <-chan struct{} {
+	ended := make(chan struct{})
+	var slow atomic.Int64 // listeners that are being closed, and one for the loop
+	slow.Store(1)
+	done := func() {
+		if slow.Add(-1) == 0 {
+			close(ended)
+		}
+	}
+	defer done()
 	for _, a := range acceptors {
 		a.finish(nil)
-		_ = a.ln.Close()
+		if _, foreign := a.ln.(*netListener); !foreign {
+			_ = a.ln.Close()
+			continue
+		}
+		slow.Add(1)
+		go func() {
+			defer done()
+			_ = a.ln.Close()
+		}()
 	}
 	for _, c := range conns {
-		c.closeIfIdle() // one that is busy closes itself when it becomes idle
+		if c.NetConn() == nil {
+			c.closeIfIdle()
+		} else {
+			go c.closeIfIdle()
+		}
 	}
-	select {
-	case <-s.empty:
-		return nil
-	case <-ctx.Done():
-	}
-	select {
-	case <-s.empty: // both at once: that the work is done counts more
-		return nil
-	default:
-		return &ShutdownError{Err: ctx.Err(), Busy: s.busy()}
-	}
+	return ended
 }
 
 // beginShutdown returns what there is to end. From here on nothing is added to it.

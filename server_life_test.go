@@ -206,6 +206,17 @@ func TestShutdownBeforeServeEndsServeAtOnce(t *testing.T) {
 	require.NoError(t, again.Close())
 }
 
+// Behaviour 6.1: the same when the listener has been closed too, as hertz does: it takes anything but nil for a failure.
+func TestServeAfterShutdownOfAClosedListenerReturnsNil(t *testing.T) {
+	loop, err := netpoll.NewEventLoop(echo)
+	require.NoError(t, err)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, loop.Shutdown(context.Background()))
+	require.NoError(t, ln.Close())
+	require.NoError(t, loop.Serve(ln))
+}
+
 // Behaviour 6.1: Serve racing with Shutdown always returns nil, and no connection or socket is left.
 func TestServeRacingWithShutdownAlwaysReturns(t *testing.T) {
 	noLeak(t)

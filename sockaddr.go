@@ -75,13 +75,14 @@ func (a *sockaddr) unixName() string {
 	in := (*unix.RawSockaddrUnix)(unsafe.Pointer(&a.raw))
 	path := unsafe.Slice((*byte)(unsafe.Pointer(&in.Path[0])), len(in.Path))
 	path = path[:min(int(uintptr(a.size)-pathOffset), len(path))]
+	prefix := ""
 	if path[0] == 0 {
-		return "@" + string(path[1:])
+		prefix, path = "@", path[1:]
 	}
-	if end := bytes.IndexByte(path, 0); end >= 0 {
+	if end := bytes.IndexByte(path, 0); end >= 0 { // an abstract name could go on, but for package net it does not
 		path = path[:end]
 	}
-	return string(path)
+	return prefix + string(path)
 }
 
 // netAddr returns the address in the form of package net, or a nil interface if it is none that a stream socket of this

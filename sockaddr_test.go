@@ -70,6 +70,7 @@ func TestSockaddrIsReadAsPackageNetWouldWriteIt(t *testing.T) {
 		"path":                    {unixAddress("/run/x", 1), &net.UnixAddr{Name: "/run/x", Net: "unix"}},
 		"path without terminator": {unixAddress("/run/x", 0), &net.UnixAddr{Name: "/run/x", Net: "unix"}},
 		"abstract":                {unixAddress("\x00name", 0), &net.UnixAddr{Name: "@name", Net: "unix"}},
+		"abstract, padded":        {unixAddress("\x00name\x00\x00", 0), &net.UnixAddr{Name: "@name", Net: "unix"}},
 		"no name":                 {unixAddress("", 0), nil},
 		"another family":          {kernelAddress(unix.RawSockaddrInet4{Family: otherFamily}, 12), nil},
 	} {

@@ -43,3 +43,15 @@ func readNow(fd int, p []byte) (int, error) {
 func writeNow(fd int, p []byte) (int, error) {
 	return transfer(unix.SYS_SENDTO, unix.SYS_WRITE, fd, p, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 }
+
+// sendPieces is writeNow for several pieces.
+func sendPieces(fd int, iovs []unix.Iovec) (n uintptr, errno unix.Errno) {
+	msg := unix.Msghdr{Iov: unsafe.SliceData(iovs)}
+	msg.SetIovlen(len(iovs))
+	n, _, errno = unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)),
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	if errno == unix.ENOTSOCK || errno == unix.ENOSYS {
+		return writev(fd, iovs)
+	}
+	return n, errno
+}

@@ -15,7 +15,7 @@ import (
 // sysVector is the list that a gathering write hands to the kernel.
 type sysVector [maxVector]unix.Iovec
 
-// gatherWrite sends the pieces of v with one writev. The pieces stay alive through v; the kernel keeps nothing.
+// gatherWrite sends the pieces of v with one system call. The pieces stay alive through v; the kernel keeps nothing.
 func gatherWrite(fd int, v *vector) (int, error) {
 	total := 0
 	iovs := v.sys[:0]
@@ -29,12 +29,17 @@ func gatherWrite(fd int, v *vector) (int, error) {
 		iovs[len(iovs)-1].Base = &b[0]
 		iovs[len(iovs)-1].SetLen(len(b))
 	}
-	n, _, errno := syscall.Syscall(syscall.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(iovs))),
-		uintptr(len(iovs)))
+	n, errno := sendPieces(fd, iovs)
 	clear(iovs)
 	runtime.KeepAlive(v)
 	if errno != 0 {
 		return 0, errno
 	}
 	return int(n), nil
+}
+
+func writev(fd int, iovs []unix.Iovec) (n uintptr, errno syscall.Errno) {
+	n, _, errno = syscall.Syscall(syscall.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(iovs))),
+		uintptr(len(iovs)))
+	return n, errno
 }

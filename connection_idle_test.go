@@ -1,0 +1,55 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
+package netpoll
+
+// What counts as traffic for the idle limit.
+
+import (
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Bytes that functions of RawConn move are traffic.
+func TestIdleLimitCountsWhatMovesThroughRawConn(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	conn, err := DialConnection("tcp", ln.Addr().String(), 0)
+	require.NoError(t, err)
+	defer conn.Close()
+	peer, err := ln.Accept()
+	require.NoError(t, err)
+	defer peer.Close()
+	_, err = peer.Write([]byte("x"))
+	require.NoError(t, err)
+
+	c := inner(conn)
+	require.NoError(t, c.SetIdleLimit(time.Hour))
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	for name, move := range map[string]func() error{
+		"read": func() error {
+			return raw.Read(func(fd uintptr) bool {
+				_, err = syscall.Read(int(fd), make([]byte, 1))
+				return err != syscall.EAGAIN
+			})
+		},
+		"write": func() error {
+			return raw.Write(func(fd uintptr) bool {
+				_, err = syscall.Write(int(fd), []byte("x"))
+				return err != syscall.EAGAIN
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			last := &c.idle.Load().last
+			last.Store(0)
+			require.NoError(t, move())
+			require.NotZero(t, last.Load(), "the time was not noted")
+		})
+	}
+}
