@@ -53,7 +53,7 @@ type node struct {
 
 	fixed    bool // the memory is not this window's alone: bytes that are cut off do not become room
 	shown    bool // the user was given a slice of it that Release ends
-	aged     bool // it was kept by one Slice already; the next one frees it
+	aged     bool // it was kept by one Slice or Read already; the next one frees it
 	followed bool // next was published before this node was made
 }
 
@@ -187,6 +187,8 @@ func (nd *node) free() {
 		nd.reset()
 		nd.buf, nd.lim, nd.blk = nil, 0, nil
 		nodePool.Put(nd)
+	} else {
+		nd.next = nil // a Slice may keep the block for long, and must not keep what was behind it
 	}
 	if blk != nil {
 		blk.unref()

@@ -404,7 +404,7 @@ func (c *connection) readUntil(delim byte) (line []byte, err error) {
 		c.allow.Store(int64(seen + max(seen, c.recvBase))) // nobody knows how far it is: double what was searched
 		c.need.Store(int64(seen + 1))
 		if err = c.waitForNeed(w, seen+1, start); err != nil {
-			line, _ = c.in.Next(c.in.Len())
+			line, _ = c.in.Next(seen) // and not what has come meanwhile, which may have the delimiter
 			break
 		}
 	}

@@ -238,3 +238,22 @@ func TestReadDeadlineMayBeSetFromAnyGoroutine(t *testing.T) {
 		}
 	}
 }
+
+// Behaviour 3.5: with an error Until consumes what it has searched, and not a delimiter that arrives just then. A deadline
+// that has passed makes that frequent: what is buffered is returned all the same.
+func TestUntilConsumesNoDelimiterWithAnError(t *testing.T) {
+	conn, peer := rawPair(t, "tcp")
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(-time.Second)))
+	for range 500 {
+		send(t, peer, "one\ntwo\n")
+		for lines := 0; lines < 2; {
+			line, err := conn.Reader().Until('\n')
+			if err == nil {
+				lines++
+			} else {
+				require.NotContains(t, string(line), "\n", "%v", err)
+			}
+			require.NoError(t, conn.Reader().Release())
+		}
+	}
+}

@@ -17,7 +17,7 @@
 // # Memory
 //
 //   - What Next, Peek and Until of a [Reader] show belongs to the package. It stays as it is until Release, or until the
-//     second Slice after it.
+//     second Slice or Read after it.
 //   - ReadString, ReadBinary and Read copy; the copies are the caller's.
 //   - What Malloc of a [Writer] returns is filled by the caller until Flush; nothing is sent before Flush or Write.
 //   - WriteBinary and WriteString copy up to [BinaryInplaceThreshold] bytes. Longer ones, and all of WriteDirect, are

@@ -323,6 +323,9 @@ var duplexReads = []func(*duplexSide){
 		p := make([]byte, s.size())
 		n := s.buf.readCopy(p)
 		s.got("Read", p[:n], nil)
+		if n > 0 {
+			s.shown = nil
+		}
 	},
 	func(s *duplexSide) {
 		c, skip := byte(s.arg()), s.size()

@@ -31,7 +31,7 @@ type modelled struct {
 	buf     *LinkBuffer
 	ready   []byte
 	pending []segment
-	shown   []promise // since the last Slice or Release
+	shown   []promise // since the last Slice, Read or Release
 	aged    []promise // between the last two
 }
 
@@ -386,6 +386,9 @@ func opReadCopy(v *machine, m *modelled) {
 	p := make([]byte, v.size())
 	n := m.buf.readCopy(p)
 	require.Equal(v.t, min(len(p), len(m.ready)), n)
+	if n > 0 {
+		m.shown, m.aged = nil, m.shown
+	}
 	require.True(v.t, bytes.Equal(m.consume(n), p[:n]), "the bytes copied differ")
 }
 

@@ -85,6 +85,9 @@ func opReadIO(v *machine, m *modelled) {
 		require.NoError(v.t, err)
 	}
 	require.True(v.t, bytes.Equal(m.consume(min(len(p), len(m.ready))), p[:n]), "the bytes read differ")
+	if n > 0 {
+		m.shown, m.aged = nil, m.shown
+	}
 }
 
 // opAdopt publishes a block that was filled elsewhere.

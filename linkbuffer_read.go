@@ -63,7 +63,11 @@ func (b *LinkBuffer) merge(nd *node, n, have int) *node {
 	dst, src := nd, nd.loadNext()
 	l := nd.readable(have)
 	if nd.room() < n-l {
-		dst = newBlock(mergeSize(n))
+		size := mergeSize(n)
+		if nd.followed { // merged before: the window slides, and is to slide as far again before the next copy
+			size = max(size, 2*n)
+		}
+		dst = newBlock(size)
 		copy(dst.take(l), nd.data(l))
 		nd.off += l
 		nd.next = dst
@@ -253,20 +257,20 @@ func (b *LinkBuffer) copyOut(p []byte) {
 	b.advance(len(p))
 }
 
-// readCopy reads up to len(p) bytes into p and returns how many. It frees what has been read, except what was shown
-// to the user, which waits for Release.
+// readCopy reads up to len(p) bytes into p and returns how many. It frees what has been read, except what was shown to
+// the user since the last call of it or of Slice: one who looks and then copies need not call Release.
 func (b *LinkBuffer) readCopy(p []byte) int {
 	n := min(len(p), b.Len())
 	if n > 0 {
 		b.copyOut(p[:n])
-		b.sweep(sweepUnshown)
+		b.sweep(sweepAged)
 	}
 	return n
 }
 
 // Slice implements [Reader]. The result is a *LinkBuffer that shares the memory by reference count: another goroutine
 // may read, release and close it while this buffer goes on. What Next and Peek returned before stays valid until the
-// next Slice or Release.
+// next Slice, Read over an adapter, or Release.
 func (b *LinkBuffer) Slice(n int) (Reader, error) {
 	if n <= 0 {
 		return new(LinkBuffer), nil
@@ -319,17 +323,16 @@ func (b *LinkBuffer) Release() error {
 type sweepMode int
 
 const (
-	sweepAll     sweepMode = iota // what Release ends: everything
-	sweepUnshown                  // what the user does not know
-	sweepAged                     // that, and what an earlier sweep of this mode kept
+	sweepAll  sweepMode = iota // what Release ends: everything
+	sweepAged                  // what the user does not know, and what an earlier sweep of this mode kept
 )
 
 // keeps reports whether nd has to stay.
 func (m sweepMode) keeps(nd *node) bool {
-	if m == sweepAll || !nd.shown || m == sweepAged && nd.aged {
+	if m == sweepAll || !nd.shown || nd.aged {
 		return false
 	}
-	nd.aged = nd.aged || m == sweepAged
+	nd.aged = true
 	return true
 }
 

@@ -121,7 +121,8 @@ func (d *memoryDebugger) evict(blocks, size int) {
 	for ; len(d.kept)-n > blocks || d.bytes > size; n++ {
 		d.bytes -= len(d.kept[n].mem)
 	}
-	out := d.kept[:n]
+	out := slices.Clone(d.kept[:n])
+	clear(d.kept[:n]) // the array would hold them until it is replaced
 	d.kept = d.kept[n:]
 	d.mu.Unlock()
 	for _, r := range out {

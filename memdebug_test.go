@@ -7,9 +7,11 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"unsafe"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 )
@@ -121,4 +123,15 @@ func TestMemoryDebugByEnvironment(t *testing.T) {
 	var exit *exec.ExitError
 	require.True(t, errors.As(err, &exit), "the process should have panicked: %v", err)
 	require.True(t, strings.Contains(string(out), "memory written after it was released"), "%s", out)
+}
+
+// What was evicted is let go at once, not when the list happens to be moved.
+func TestEvictedBlocksAreLetGo(t *testing.T) {
+	debugMemory(t)
+	first := newBlock(quarantineBytes * 2 / 3)
+	memory := weak.Make(&first.buf[0])
+	first.free()
+	newBlock(quarantineBytes * 2 / 3).free()
+	runtime.GC()
+	require.Nil(t, memory.Value())
 }

@@ -3,6 +3,7 @@ package netpoll
 // This file holds the interfaces Reader and Writer, and the adapters between them and package io.
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -45,7 +46,8 @@ type Reader interface {
 	// which is an [io.Closer] too. Its memory is given back when it has been read and released, or closed.
 	//
 	// Slice also frees what was read before, so that a caller that only slices need not call Release; but what Next
-	// and Peek returned since the last Slice or Release stays valid until the next.
+	// and Peek returned since the last Slice or Release stays valid until the next. Read of a connection or an
+	// adapter does the same.
 	Slice(n int) (r Reader, err error)
 
 	// Release frees what has been read. Slices returned by Next, Peek and Until must not be used any more. It does
@@ -143,7 +145,7 @@ func NewReadWriter(rw io.ReadWriter) ReadWriter {
 }
 
 // NewIOReader returns an io.Reader on r: r itself if it is one, else an adapter. The adapter's Read waits only if
-// nothing is buffered, and calls Release, so slices of r must not be in use.
+// nothing is buffered, and frees what was read, so slices of r must not be in use.
 func NewIOReader(r Reader) io.Reader {
 	if reader, ok := r.(io.Reader); ok {
 		return reader
@@ -241,20 +243,27 @@ var _ Reader = (*streamReader)(nil)
 // fill reads from the source until n bytes are buffered.
 func (s *streamReader) fill(n int) error {
 	for s.buf.Len() < n {
-		if err := s.err; err != nil {
-			var timeout net.Error
-			if errors.As(err, &timeout) && timeout.Timeout() {
-				s.err = nil // it is worth another try, later
-			}
+		if _, err := s.more(n - s.buf.Len()); err != nil {
 			return err
 		}
-		s.readSome(n - s.buf.Len())
 	}
 	return nil
 }
 
-// readSome reads once, preferably n bytes, and notes the error.
-func (s *streamReader) readSome(n int) {
+// more reads once, preferably n bytes, and returns what came.
+func (s *streamReader) more(n int) (fresh []byte, err error) {
+	if err = s.err; err == nil {
+		return s.readSome(n), nil
+	}
+	var timeout net.Error
+	if err == io.ErrNoProgress || errors.As(err, &timeout) && timeout.Timeout() {
+		s.err = nil // it is worth another try, later
+	}
+	return nil, err
+}
+
+// readSome is more without looking at the error, which it notes.
+func (s *streamReader) readSome(n int) (fresh []byte) {
 	for range maxEmptyReads {
 		p := s.buf.book(min(max(n, streamChunk), max(s.buf.Len(), maxStreamChunk)))
 		m, err := s.src.Read(p)
@@ -267,10 +276,11 @@ func (s *streamReader) readSome(n int) {
 		}
 		s.err = err
 		if m > 0 || err != nil {
-			return
+			return p[:m]
 		}
 	}
 	s.err = io.ErrNoProgress
+	return nil
 }
 
 // Next implements Reader.
@@ -299,14 +309,18 @@ func (s *streamReader) Skip(n int) error {
 
 // Until implements Reader.
 func (s *streamReader) Until(delim byte) (line []byte, err error) {
-	for seen := 0; ; {
-		if i := s.buf.indexByte(delim, seen); i >= 0 {
-			return s.buf.Next(i + 1)
-		}
-		seen = s.buf.Len()
-		if err = s.fill(seen + 1); err != nil {
+	if i := s.buf.indexByte(delim, 0); i >= 0 {
+		return s.buf.Next(i + 1)
+	}
+	for {
+		seen := s.buf.Len()
+		fresh, err := s.more(1)
+		if err != nil {
 			line, _ = s.buf.Next(seen)
 			return line, err
+		}
+		if i := bytes.IndexByte(fresh, delim); i >= 0 {
+			return s.buf.Next(seen + i + 1)
 		}
 	}
 }

@@ -293,3 +293,24 @@ func TestReadWriterUsesBothSides(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "def", string(p[:n]))
 }
+
+// A source that had nothing for a while may have something later, as for package bufio.
+func TestReaderAsksAgainAfterNoProgress(t *testing.T) {
+	nothing := 150
+	r := NewReader(readerFunc(func(p []byte) (int, error) {
+		if nothing > 0 {
+			nothing--
+			return 0, nil
+		}
+		return copy(p, "hello"), nil
+	}))
+	_, err := r.Peek(1)
+	require.ErrorIs(t, err, io.ErrNoProgress)
+	p, err := r.Peek(5)
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(p))
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

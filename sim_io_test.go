@@ -111,6 +111,7 @@ var readerActs = []simAct[*simReader]{
 		n, err := r.l.conn.Read(buf)
 		if r.ok("Read", 1, have, err) {
 			r.take(buf[:n], n)
+			r.shown = nil // as with Slice
 		}
 	}},
 	{"release", 4, func(r *simReader, _ int) { r.release() }},

@@ -6,6 +6,7 @@ package mux
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -112,7 +113,7 @@ func (q *ShardQueue) Add(gts ...WriterGetter) {
 		// gts is the caller's slice, hence the copy. A task of its own, because a getter may need a lock that the
 		// caller of Add holds.
 		late := slices.Clone(gts)
-		runner.Run(context.Background(), func() { q.drop(late) })
+		runner.Run(context.Background(), func() { q.dropAll(late) })
 		return
 	}
 	if announce {
@@ -186,20 +187,36 @@ func (q *ShardQueue) wake() {
 	}
 }
 
+var errGoexit = errors.New("a getter ended its goroutine")
+
 // drain is the task that empties the shards. There is one at a time: it is started by the move away from drainIdle, and
 // the move back is its last use of the queue's own fields.
-func (q *ShardQueue) drain() {
+func (q *ShardQueue) drain() { q.drainAfter(nil) }
+
+// drainAfter goes on with a drain that err has stopped, if it is not nil. A getter that ends its goroutine, as tests do
+// that fail, ends the drain that called it; another one then ends the queue.
+func (q *ShardQueue) drainAfter(err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			runner.Run(context.Background(), func() { q.drainAfter(errGoexit) })
+		}
+	}()
 	failed := false
 	for {
 		q.state.Store(draining)
-		if err := q.pass(); err != nil {
+		if err == nil {
+			err = q.pass()
+		}
+		if err != nil {
 			q.fail(err)
-			failed = true
+			failed, err = true, nil
 		}
 		if q.state.CompareAndSwap(draining, drainIdle) {
 			break
 		}
 	}
+	returned = true // here ends what one drain leaves to the next
 	q.mu.Lock()
 	q.idle.Broadcast()
 	q.mu.Unlock()
@@ -267,6 +284,7 @@ func (q *ShardQueue) scan(w *netpoll.Writer) (found bool, err error) {
 				return found, err
 			}
 		}
+		q.batch = nil // it would hold those that were called
 		q.keep(got)
 	}
 	return found, nil
@@ -290,29 +308,30 @@ func (q *ShardQueue) fail(err error) {
 	q.lost += q.unsent
 	q.mu.Unlock()
 
-	q.drop(q.batch)
-	q.batch, q.spare = nil, nil
+	q.unsent, q.spare = 0, nil
+	q.dropBatch()
 	for i := range q.shards {
 		q.shards[i].end()
-		q.drop(q.shards[i].take(nil))
+		q.batch = q.shards[i].take(nil)
+		q.dropBatch()
 	}
 }
 
-// drop counts getters as lost, calls them and frees what they return.
-func (q *ShardQueue) drop(getters []WriterGetter) {
-	if len(getters) == 0 {
-		return
+// dropBatch drops what is in batch. What a getter that ends its goroutine leaves there is for the next drain.
+func (q *ShardQueue) dropBatch() {
+	for len(q.batch) > 0 {
+		get := q.batch[0]
+		q.batch = q.batch[1:]
+		q.drop(get)
 	}
+	q.batch = nil
+}
+
+// drop counts a getter as lost, calls it and frees what it returns. A panic does not reach the other getters.
+func (q *ShardQueue) drop(get WriterGetter) {
 	q.mu.Lock()
-	q.lost += len(getters)
+	q.lost++
 	q.mu.Unlock()
-	for _, get := range getters {
-		dropOne(get)
-	}
-}
-
-// dropOne is one step of drop, where a panic does not reach the other getters.
-func dropOne(get WriterGetter) {
 	defer func() {
 		if v := recover(); v != nil {
 			runner.Panicked(context.Background(), v)
@@ -328,6 +347,14 @@ func dropOne(get WriterGetter) {
 func free(buf netpoll.Writer) {
 	if b, ok := buf.(*netpoll.LinkBuffer); ok && b != nil {
 		_ = b.Close() // a LinkBuffer has no error to report here
+	}
+}
+
+// dropAll drops getters, each also if one before ends its goroutine.
+func (q *ShardQueue) dropAll(getters []WriterGetter) {
+	if len(getters) > 0 {
+		defer q.dropAll(getters[1:])
+		q.drop(getters[0])
 	}
 }
 

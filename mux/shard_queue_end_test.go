@@ -5,9 +5,11 @@ package mux_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -157,4 +159,29 @@ func TestPanicInAGetterClosesTheConnectionAndIsReported(t *testing.T) {
 	require.Equal(t, "boom while dropped", <-reports)
 	require.ErrorContains(t, q.Close(), "boom")
 	require.Equal(t, 1, conn.closeCount())
+}
+
+// A getter that ends its goroutine, as tests do that fail, ends the queue: the others are called and counted, and neither
+// the connection nor Close waits for anything.
+func TestGetterThatEndsItsGoroutineEndsTheQueue(t *testing.T) {
+	conn := newMockConn()
+	closed := closedEvent(t, conn)
+	q := mux.NewShardQueue(2, conn)
+	var called atomic.Int32
+	leave := func() (netpoll.Writer, bool) {
+		called.Add(1)
+		runtime.Goexit()
+		return nil, true
+	}
+	other := func() (netpoll.Writer, bool) {
+		called.Add(1)
+		return nil, true
+	}
+	q.Add(other, leave, other, leave, other)
+	await(t, closed, "the connection's end")
+	require.ErrorContains(t, q.Err(), "ended its goroutine")
+	q.Add(leave, other)
+	require.Eventually(t, func() bool { return called.Load() == 7 }, patience, time.Millisecond)
+	require.Equal(t, 1, conn.closeCount())
+	require.ErrorContains(t, q.Close(), "getters not sent")
 }

@@ -132,3 +132,20 @@ func (w flushWriter) Flush() error {
 	w.flushed.Store(true)
 	return nil
 }
+
+// A queue holds nothing of what it has sent, also after more getters at once than it keeps room for.
+func TestQueueHoldsNoGetterThatWasCalled(t *testing.T) {
+	for _, n := range []int{1, maxKeptGetters + 1} {
+		q := NewShardQueue(1, nullConn{})
+		getters := make([]WriterGetter, n)
+		for i := range getters {
+			getters[i] = func() (netpoll.Writer, bool) { return nil, true }
+		}
+		q.Add(getters...)
+		require.NoError(t, q.Close())
+		require.Nil(t, q.batch)
+		for _, get := range q.spare[:cap(q.spare)] {
+			require.Nil(t, get)
+		}
+	}
+}
