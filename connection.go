@@ -181,9 +181,11 @@ func (c *connection) prepare(o *options) {
 	if o.onPrepare != nil {
 		c.runOnPrepare(o.onPrepare)
 	}
-	c.calls.ctx = c.calls.base
-	if o.connContext && (c.calls.base == nil || c.derived.Load() == nil) { // else OnPrepare has built on Context itself
-		c.calls.ctx = c.Context()
+	if base := c.calls.base.Load(); base != nil {
+		c.calls.ctx = *base
+	}
+	if o.connContext {
+		c.calls.ctx = c.endingContext(c.calls.ctx)
 	}
 }
 
@@ -195,7 +197,11 @@ func (c *connection) runOnPrepare(on OnPrepare) {
 			c.close(causeFailed)
 		}
 	}()
-	c.guard("OnPrepare", func() { c.calls.base = on(c.self) })
+	c.guard("OnPrepare", func() {
+		if base := on(c.self); base != nil {
+			c.calls.base.Store(&base)
+		}
+	})
 	returned = true
 }
 

@@ -22,14 +22,16 @@ type callbacks struct {
 	onConnect    atomic.Pointer[OnConnect]
 	onDisconnect atomic.Pointer[OnDisconnect]
 
-	// base is what OnPrepare returned; constant after start.
-	base context.Context
+	// base is what OnPrepare returned; stored by whoever calls that.
+	base atomic.Pointer[context.Context]
 	// ctx is base, or a descendant, until OnConnect has returned another. Written before start and by the task that
 	// runs OnConnect; everybody else who reads it has seen bitConnected.
 	ctx context.Context
 	// task is the method value connection.runTask, made once so that starting a task allocates nothing. Written by
 	// the first owner of bitTask, read by later ones.
 	task func()
+	// cut says that the last run ended its goroutine and had consumed nothing. The owner of bitTask uses it.
+	cut bool
 
 	// mu guards onClose and closed.
 	mu      sync.Mutex
@@ -144,20 +146,29 @@ func (c *connection) dispatch() {
 
 // runTask implements task: it runs until it finds nothing new to do.
 func (c *connection) runTask() {
-	cut := true // short by a handler that ends its goroutine with runtime.Goexit
-	defer func() { c.taskDone(cut) }()
+	cut := true // short by a callback that ends its goroutine with runtime.Goexit
+	before := c.in.consumed()
+	defer func() { c.taskDone(cut, c.in.consumed() == before) }()
 	for cut {
 		c.life.clearKick()
 		c.runHandlers()
+		c.calls.cut = false
 		cut = !c.life.endTask()
 	}
 }
 
-// taskDone leaves for a task. One that ended in order has given bitTask back already, and it may be the next one's.
-func (c *connection) taskDone(cut bool) {
+// taskDone leaves for a task. One that ended in order has given bitTask back already, and it may be the next one's. One
+// that was cut is repeated; but if it consumes nothing a second time it has to wait for news, as one that returns.
+func (c *connection) taskDone(cut, fruitless bool) {
 	if cut {
-		c.life.yield(bitTask | bitKick)
-		c.triggerRequest(nil)
+		again := !fruitless || !c.calls.cut
+		c.calls.cut = fruitless
+		if !again {
+			c.grantMore()
+		}
+		if kicked := c.life.dropTask(); kicked || again {
+			c.triggerRequest(nil)
+		}
 	}
 	c.touch() // the time with a handler does not count as idle
 	c.leaveHere(0)
@@ -168,9 +179,7 @@ func (c *connection) taskDone(cut bool) {
 func (c *connection) runHandlers() {
 	for {
 		if !c.life.load().has(bitConnected) {
-			c.guard("OnConnect", c.runOnConnect)
-			c.life.set(bitConnected)
-			c.startDisconnect()
+			c.connect()
 		}
 		on := c.calls.onRequest.Load()
 		if on == nil || c.in.Len() == 0 || c.life.load().phase() >= phaseClosing {
@@ -194,6 +203,13 @@ func (c *connection) grantMore() {
 		c.grant.Store(2 * int64(c.in.Len()))
 		c.resumeInput()
 	}
+}
+
+// connect runs OnConnect. What waits for it goes on also if it ends its goroutine.
+func (c *connection) connect() {
+	defer c.startDisconnect()
+	defer c.life.set(bitConnected)
+	c.guard("OnConnect", c.runOnConnect)
 }
 
 func (c *connection) runOnConnect() {
@@ -220,9 +236,9 @@ func (c *connection) startDisconnect() {
 // long, nor another connection waits for it.
 func (c *connection) runDisconnect() {
 	runner.Run(c.context(), func() {
+		defer c.settle()
+		defer c.leaveHere(0) // also if it ends its goroutine
 		c.guard("OnDisconnect", func() { (*c.calls.onDisconnect.Load())(c.context(), c.self) })
-		c.leaveHere(0)
-		c.settle()
 	})
 }
 

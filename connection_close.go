@@ -84,9 +84,9 @@ func (c *connection) closing(old lifeBits) (err error) {
 }
 
 // closeIfIdle closes the connection for its server's shutdown if no handler runs, nobody sends, and nothing is left to
-// read or to send. It reports whether the connection is closing or closed.
+// read. What a Flush that failed has left to send nobody will send. It reports whether the connection is closing or closed.
 func (c *connection) closeIfIdle() bool {
-	if c.nothingToRead() && c.out.Len() == 0 && c.closeIf(causeServer, idle) {
+	if c.nothingToRead() && c.closeIf(causeServer, idle) {
 		return true
 	}
 	return c.life.load().phase() >= phaseClosing
@@ -165,14 +165,19 @@ func (c *connection) leaveHere(own lifeBits) {
 
 // release runs once, when the word has moved to closed: nobody is inside, and nobody will be but a reader.
 func (c *connection) release(callbacks []CloseCallback) {
-	for i := len(callbacks) - 1; i >= 0; i-- {
-		c.guard("CloseCallback", func() { _ = callbacks[i](c.self) })
+	if last := len(callbacks) - 1; last >= 0 {
+		defer c.release(callbacks[:last]) // also if this one ends its goroutine
+		c.guard("CloseCallback", func() { _ = callbacks[last](c.self) })
+		return
 	}
 	c.stopIdleLimit()
 	if c.in.Len() == 0 && c.life.dropKept() { // else whoever has the connection may go on with what is buffered
 		c.in.abandon()
 	}
 	c.out.abandon()
+	if c.life.load().has(bitLost) {
+		c.transport.breakOff() // an orderly end would make the peer take what it has for everything
+	}
 	_ = c.transport.release(c.life.load().cause() == causeDetach) // a stream socket has no news to give at its close
 	if c.owner != nil {
 		c.owner.connClosed(c)

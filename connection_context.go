@@ -11,13 +11,23 @@ type derivedContext struct {
 	cancel context.CancelCauseFunc
 }
 
+type derivedKey struct{}
+
+// Value also answers whether a context descends from this one.
+func (d *derivedContext) Value(key any) any {
+	if key == (derivedKey{}) {
+		return d
+	}
+	return d.Context.Value(key)
+}
+
 func (c *connection) deriveContext() context.Context {
 	if d := c.derived.Load(); d != nil {
 		return d
 	}
-	base := c.calls.base
-	if base == nil {
-		base = context.Background()
+	base := context.Background()
+	if b := c.calls.base.Load(); b != nil {
+		base = *b
 	}
 	ctx, cancel := context.WithCancelCause(base)
 	d := &derivedContext{ctx, cancel}
@@ -29,6 +39,20 @@ func (c *connection) deriveContext() context.Context {
 		c.cancelContext()
 	}
 	return d
+}
+
+// endingContext returns base, or a descendant of it, that ends with the connection.
+func (c *connection) endingContext(base context.Context) context.Context {
+	d := c.derived.Load()
+	switch {
+	case d == nil || base == nil:
+		return c.deriveContext()
+	case base.Value(derivedKey{}) == d:
+		return base // OnPrepare has built on Context itself
+	}
+	ctx, cancel := context.WithCancelCause(base) // OnPrepare has only asked for it
+	context.AfterFunc(d, func() { cancel(context.Cause(d)) })
+	return ctx
 }
 
 // cancelContext cancels the context, if there is one, with the reason of the end. Only the first call counts.

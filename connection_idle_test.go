@@ -24,16 +24,19 @@ func TestIdleLimitCountsWhatMovesThroughRawConn(t *testing.T) {
 	peer, err := ln.Accept()
 	require.NoError(t, err)
 	defer peer.Close()
-	_, err = peer.Write([]byte("x"))
-	require.NoError(t, err)
-
 	c := inner(conn)
 	require.NoError(t, c.SetIdleLimit(time.Hour))
 	raw, err := c.SyscallConn()
 	require.NoError(t, err)
 	for name, move := range map[string]func() error{
 		"read": func() error {
+			sent := false
 			return raw.Read(func(fd uintptr) bool {
+				if !sent { // what comes before this is the connection's
+					sent = true
+					_, err = peer.Write([]byte("x"))
+					require.NoError(t, err)
+				}
 				_, err = syscall.Read(int(fd), make([]byte, 1))
 				return err != syscall.EAGAIN
 			})

@@ -371,6 +371,12 @@ func (l *lifeWord) endTask() bool {
 	return ok
 }
 
+// dropTask ends a run that was cut short, and reports whether it was kicked.
+func (l *lifeWord) dropTask() (kicked bool) {
+	old, _ := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ (bitTask | bitKick), true })
+	return old.has(bitKick)
+}
+
 func (l *lifeWord) clearKick() { l.yield(bitKick) }
 
 // clearConnected makes the next run call OnConnect. It returns false where that would come after OnDisconnect.

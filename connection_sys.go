@@ -38,7 +38,13 @@ func (c *connection) CloseWrite() error {
 		c.sendOwed()
 		return nil // whoever sends the last of what is owed ends the direction
 	}
-	return c.transport.closeWrite()
+	if err := c.transport.closeWrite(); err != nil {
+		if c.NetConn() != nil && !old.has(bitWriteShut) {
+			c.life.yield(bitWriteShut) // nothing has ended, and the peer was told nothing
+		}
+		return err
+	}
+	return nil
 }
 
 // withFd runs f while the descriptor is held open.

@@ -168,6 +168,18 @@ func TestCloseGivesUpAPeerThatTakesNothing(t *testing.T) {
 	getEnd(t, peer, filler)
 }
 
+// Output that was given up shows: over TCP the end is a reset, and the peer does not take what it got for everything.
+func TestLostOutputEndsInAReset(t *testing.T) {
+	h := newHelmsman(t)
+	c, peer := h.connect("tcp")
+	put(t, c, "some")
+	get(t, peer, "some")
+	c.life.set(bitLost)
+	require.Error(t, c.Close())
+	_, err := peer.Read(make([]byte, 1))
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+}
+
 // One that has taken something since is waited for.
 func TestCloseWaitsOnForAPeerThatTakesSomething(t *testing.T) {
 	_, c, peer, filler := owing(t)

@@ -88,8 +88,13 @@ func (p *poller) run() {
 	polling := false
 	defer func() {
 		switch {
-		case cut && polling: // it was OnPrepare
-			sync.Go(p.run)
+		case cut && polling: // it was OnPrepare, and the handlers of its batch have not run
+			tasks := p.batch.ready
+			p.batch.ready = nil
+			sync.Go(func() {
+				p.dispatchTasks(tasks)
+				p.run()
+			})
 		case cut:
 			p.takeHelm(false)
 		}
@@ -172,24 +177,41 @@ func (p *poller) turn() (stop bool) {
 // dispatch tells the handlers of one batch. A slot freed meanwhile is not given to a stranger before the batch ends.
 func (p *poller) dispatch(n int) {
 	p.slots.beginBatch()
+	defer p.slots.endBatch()
 	p.batch.inline = p.pace.allows() && runner.IsDefault()
 	p.batch.received = 0
 	if sends := p.sends.take(); p.exec.worth(n + len(sends)) {
 		p.gather(n, sends)
 	} else {
 		p.sendAll(sends)
-		for i := range n {
-			p.report(i)
-		}
+		p.report(&reports{n: n})
 	}
-	p.slots.endBatch()
 }
 
-// report tells the handler of the i-th event of the last look, if it is still watched.
-func (p *poller) report(i int) {
-	token, ev := p.seen.event(p.sel, i)
-	if w := p.slots.lookup(token); w != nil {
-		w.handler.onPoll(ev, &p.batch)
+// reports says which events of the last look are to be told: all, or those in list if there is one.
+type reports struct {
+	next, n int
+	list    []int
+}
+
+// report tells the handlers of events, as far as they are still watched. An OnPrepare that ends its goroutine does not
+// keep the others from being told: some events come once.
+func (p *poller) report(r *reports) {
+	defer func() {
+		if r.next < r.n {
+			p.report(r)
+		}
+	}()
+	for r.next < r.n {
+		i := r.next
+		r.next++
+		if r.list != nil {
+			i = r.list[i]
+		}
+		token, ev := p.seen.event(p.sel, i)
+		if w := p.slots.lookup(token); w != nil {
+			w.handler.onPoll(ev, &p.batch)
+		}
 	}
 }
 

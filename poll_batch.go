@@ -186,9 +186,7 @@ func (p *poller) gather(n int, sends []sender) {
 		}
 	}
 	e.submit()
-	for _, i := range e.others {
-		p.report(i)
-	}
+	p.report(&reports{n: len(e.others), list: e.others})
 }
 
 func (e *executor) send(s sender) {

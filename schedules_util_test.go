@@ -243,6 +243,8 @@ func (l *line) closeWrite() error {
 
 func (l *line) halfCloses() bool { return true }
 
+func (l *line) breakOff() {}
+
 func (l *line) release(keep bool) error {
 	interleave.Step("release", l)
 	l.stopped = true

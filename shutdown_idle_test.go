@@ -75,3 +75,24 @@ func TestShutdownDoesNotWaitForOutputAfterCloseWrite(t *testing.T) {
 	require.Error(t, receive(t, flushed))
 	require.NoError(t, receive(t, shutdownIn(s.loop)))
 }
+
+// Behaviour 6.1: what a Flush that timed out has left to send keeps nobody: nobody is going to send it.
+func TestShutdownDoesNotWaitForWhatAFlushHasLeft(t *testing.T) {
+	handled := make(chan error, 1)
+	s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+		err := conn.Reader().Skip(conn.Reader().Len())
+		if err == nil {
+			_, err = conn.Writer().WriteBinary(make([]byte, 16<<20))
+		}
+		if err == nil {
+			err = conn.Writer().Flush()
+		}
+		handled <- err
+		return nil
+	}, netpoll.WithWriteTimeout(shortTimeout))
+	client := s.dial()
+	_, err := io.WriteString(client, "x")
+	require.NoError(t, err)
+	require.ErrorIs(t, receive(t, handled), netpoll.ErrWriteTimeout)
+	require.NoError(t, receive(t, shutdownIn(s.loop)))
+}

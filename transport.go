@@ -54,6 +54,8 @@ type transport interface {
 	closeWrite() error
 	// halfCloses reports whether there is such a thing.
 	halfCloses() bool
+	// breakOff makes the coming release a reset for the peer, if there is such a thing.
+	breakOff()
 	// release frees the transport, and its descriptor unless keep is set. It is called once, after stop, when nobody
 	// uses the transport any more.
 	release(keep bool) error

@@ -210,6 +210,7 @@ func (t *netConn) receive(*LinkBuffer, int) (n int, more bool, err error) { retu
 func (t *netConn) stop(keep bool) error {
 	w, err := t.beginStop()
 	if w == nil {
+		t.giveBack(keep)
 		return nil
 	}
 	if err != nil {
@@ -230,7 +231,15 @@ func (t *netConn) stop(keep bool) error {
 	if keep && t.closed {
 		return Exception(ErrUnsupported, "giving back a net.Conn that heeds no deadline")
 	}
+	t.giveBack(keep)
 	return nil // w is not used again: a wake-up may still be on its way
+}
+
+// giveBack takes away the deadlines of a conn that is to be kept. From then on it is its new owner's.
+func (t *netConn) giveBack(keep bool) {
+	if keep {
+		_ = t.conn.SetDeadline(time.Time{}) // one that knows no deadlines has none
+	}
 }
 
 // beginStop returns what to wait with if there is something to wait for.
@@ -272,10 +281,13 @@ func (t *netConn) close() error {
 	return t.conn.Close()
 }
 
+// breakOff implements transport: a net.Conn ends as it likes.
+func (t *netConn) breakOff() {}
+
 // release implements transport.
 func (t *netConn) release(keep bool) error {
 	if keep {
-		return t.conn.SetDeadline(time.Time{})
+		return nil
 	}
 	return t.close()
 }

@@ -12,11 +12,17 @@ import (
 	"time"
 )
 
+// maxNetWrite bounds one Write, so that a long one shows that it moves.
+const maxNetWrite = 256 << 10
+
 // send implements transport. It blocks until conn has taken everything, the deadline has passed, or stop or closeWrite
 // ends it.
 func (t *netConn) send(v *vector) (n int, err error) {
 	if v.start == 0 {
 		v.start = now()
+	}
+	if v.total() > maxNetWrite {
+		v.limit(maxNetWrite)
 	}
 	moves, err := t.beginSend(v.start)
 	if err != nil {
@@ -41,9 +47,7 @@ func (t *netConn) beginSend(start int64) (moves int, err error) {
 	case at != noDeadline && at <= now():
 		return 0, ErrWriteTimeout
 	}
-	if err := t.setDeadline(at); err != nil {
-		return 0, err
-	}
+	_ = t.setDeadline(at) // one that takes no deadlines has those of its own
 	t.since = start
 	t.sending = true
 	return t.moves, nil
@@ -71,7 +75,7 @@ func (t *netConn) moved() {
 	defer t.mu.Unlock()
 	if t.sending && !t.stopped && !t.shut {
 		t.moves++
-		_ = t.setDeadline(t.sink.sendUntil(t.since)) // one that takes no deadlines has refused at the beginning
+		_ = t.setDeadline(t.sink.sendUntil(t.since))
 	}
 }
 
@@ -122,11 +126,14 @@ func gathers(conn net.Conn) bool {
 // Nor is there one for a deadline that was moved while it passed.
 func (t *netConn) endSend(n int, err error, moves int) error {
 	t.settled(&t.sending)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.stopped && !t.shut {
+		_ = t.setDeadline(noDeadline) // it was for this call: a Read of TLS may have to write, too
+	}
 	if err == nil {
 		return nil
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	switch timeout := isTimeout(err); {
 	case t.stopped:
 		err = ErrConnClosed
@@ -170,14 +177,27 @@ func (t *netConn) halfCloses() bool {
 
 // closeWrite implements transport. It ends a Write that is going on: CloseWrite might wait for it.
 func (t *netConn) closeWrite() error {
-	t.mu.Lock()
-	t.shut = true
-	if t.sending && !t.stopped {
-		t.deadline = 0 // none that is ever set
-		_ = t.conn.SetWriteDeadline(longAgo)
+	interrupted := t.endSending()
+	err := t.conn.(halfCloser).CloseWrite()
+	if err != nil && !interrupted { // TLS cannot before its handshake, say
+		t.mu.Lock()
+		t.shut = false
+		t.mu.Unlock()
 	}
-	t.mu.Unlock()
-	return t.conn.(halfCloser).CloseWrite()
+	return err
+}
+
+// endSending lets no Write begin any more, and reports whether one has been interrupted.
+func (t *netConn) endSending() (interrupted bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.shut = true
+	if !t.sending || t.stopped {
+		return false
+	}
+	t.deadline = 0 // none that is ever set
+	_ = t.conn.SetWriteDeadline(longAgo)
+	return true
 }
 
 // sendLater implements transport: there is no poller to do it.

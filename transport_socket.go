@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxTransfer bounds one system call; some kernels refuse more than 2 GiB, and whole pages keep the rest aligned.
@@ -113,6 +115,11 @@ func (s *socket) closeWrite() error {
 }
 
 func (s *socket) halfCloses() bool { return true }
+
+// breakOff implements transport. A Unix socket has no reset of its own.
+func (s *socket) breakOff() {
+	_ = unix.SetsockoptLinger(s.sysfd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}
 
 func (s *socket) release(keep bool) error {
 	s.watch.close()
