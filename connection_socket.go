@@ -82,8 +82,9 @@ func (c *connection) carry(conn net.Conn) {
 	c.transport = t
 }
 
-// File returns a duplicate of the descriptor as a file, as the connections of package net do. The two are closed each
-// by itself; both act on the same socket, so reading from the file takes bytes away from the connection.
+// File returns a duplicate of the descriptor as a file, as the connections of package net do, except that it stays
+// non-blocking, also after its Fd. The two are closed each by itself; both act on the same socket, so reading from the
+// file takes bytes away from the connection.
 func (c *connection) File() (f *os.File, err error) {
 	if c.NetConn() != nil {
 		return c.netFile()

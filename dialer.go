@@ -25,6 +25,8 @@ type Dialer interface {
 // NetDialer dials with the options of a [net.Dialer], which all have their effect: Timeout, LocalAddr, KeepAlive,
 // Resolver, Control and so on. The zero value is ready to use, and several goroutines may dial at once.
 //
+// What comes from net.Dialer alone, DialTCP and the like, returns what package net returns.
+//
 // Its errors are *[net.OpError] as those of package net, except that an unknown network gives a bare
 // [net.UnknownNetworkError]. A dial that took too long Is [ErrDialTimeout] and [os.ErrDeadlineExceeded].
 type NetDialer struct{ net.Dialer }

@@ -61,16 +61,19 @@
 //	server.go, acceptor.go           the server behind it
 //	listen.go, listener*.go, dialer.go, fd*.go
 //	                                 where connections come from
+//	socket_*.go, sockaddr.go, keepalive*.go, backlog*.go, reuseport*.go, resolve.go
+//	                                 what they need of the system
 //	config.go, features.go           settings of the process; what of the system is in use
-//	errors.go                        all errors
+//	errors.go, errno*.go             all errors
 //	connection.go                    what a connection is, its addresses and settings
 //	connection_state.go              its life: one word, and who may change it
 //	connection_read.go, _write.go    its two directions
 //	connection_owed.go, _batch.go    output left to the poller, input received with that of others
 //	connection_callbacks.go          who calls the user's functions, when
 //	connection_close.go              its end
-//	connection_sys.go, _idle.go, _context.go
+//	connection_sys.go, _raw.go, _idle.go, _context.go
 //	                                 half-close and descriptor, idle limit, context
+//	connection_socket.go             how it is made of a socket
 //	transport.go, transport_*.go     what carries the bytes of a connection
 //	transport_netconn*.go, connection_feed.go
 //	                                 connections over any net.Conn
@@ -78,8 +81,10 @@
 //	                                 listeners of any kind
 //	*_other.go, *_windows.go         systems without a poller here
 //	waiter.go                        how a goroutine waits, timeouts and deadlines
-//	poll.go, poll_set.go             a poller, and the set of them
-//	poll_helm.go, _watchdog.go       handlers on the poll goroutine, and who polls meanwhile
+//	poll.go, poll_event.go, poll_set.go
+//	                                 a poller, and the set of them
+//	poll_helm.go, _watchdog.go, _alarm_linux.go
+//	                                 handlers on the poll goroutine, and who polls meanwhile
 //	poll_batch.go, poll_ring.go      one system call for a batch of receives and sends
 //	poll_slot.go                     how an event finds what it is for
 //	poll_linux.go, poll_bsd.go       epoll, kqueue
@@ -87,7 +92,8 @@
 //	readwriter.go                    Reader and Writer, and adapters from and to package io
 //	memdebug.go                      finding uses of memory after its Release
 //	fault*.go                        where tests make system calls fail
-//	internal/interleave              what the tests of schedules are made with
+//	internal/interleave              atomics and locks, which the tests of schedules replace
+//	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run
 //	internal/uring                   a ring for batches of system calls
 //	mux                              one connection for many writers

@@ -19,13 +19,15 @@ import (
 //	CloseCallbacks   the connection is closed and no OnRequest runs any more; the last one added comes first
 //
 // Then the descriptor is closed. A connection is closed by Close, and by itself when the peer is gone and OnRequest has
-// had the chance to read what came before; without an OnRequest it belongs to whoever reads it, who must close it. OnDisconnect does not run for a connection that was closed on this side
-// first. A panic in a callback is logged and closes that connection; the server goes on.
+// had the chance to read what came before; without an OnRequest it belongs to whoever reads it, who must close it.
+// OnDisconnect does not run for a connection that was closed on this side first. A panic in a callback is logged and
+// closes that connection; the server goes on.
 type EventLoop interface {
 	// Serve accepts connections from ln, which it owns from then on, and blocks. It returns nil after Shutdown, at once
 	// if that was called before, and an error when ln can accept no more; if that is because somebody else closed it,
 	// the error Is [net.ErrClosed]. When Serve returns ln is closed, except for an error that Is [ErrUnsupported]: then
-	// ln is of a kind that cannot be served, such as sockets of packets.
+	// ln is of a kind that cannot be served, such as sockets of packets. A second Serve of a listener that is being served
+	// is an error and leaves it as it is, too.
 	//
 	// Serve may be called several times at once, with a listener each.
 	//
@@ -37,7 +39,8 @@ type EventLoop interface {
 	// Shutdown ends the server. It closes the listeners and makes every Serve return, closes the connections that are
 	// idle, and waits for the others: each is closed as soon as its handlers have returned and nothing is left to
 	// read. If ctx ends first Shutdown returns a [*ShutdownError] with the connections that are still busy, which go
-	// on as before and close when they become idle. Only the first call does all this; later ones return nil at once.
+	// on as before and close when they become idle, and so do listeners and connections whose own Close takes longer.
+	// Only the first call does all this; later ones return nil at once.
 	Shutdown(ctx context.Context) error
 }
 
@@ -49,7 +52,7 @@ type EventLoop interface {
 type OnPrepare func(connection Connection) context.Context
 
 // OnConnect is called when the connection is open, in the runner. It may read, write, block, and close. OnRequest is
-// not called before it has returned, and gets the context that it returned.
+// not called before it has returned, and gets the context that it returned; nil keeps the one from OnPrepare.
 type OnConnect func(ctx context.Context, connection Connection) context.Context
 
 // OnDisconnect is called once when the peer is gone, in the runner, with the context that OnConnect returned and not

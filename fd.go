@@ -45,7 +45,7 @@ func duplicateOf(v any) (fd int, err error) {
 
 // NewFDConnection makes a connection of a descriptor: a connected stream socket of any kind, or an end of a pipe. The
 // connection owns fd from then on, and makes it non-blocking and close-on-exec. Its addresses are nil if the descriptor
-// has none. A descriptor that cannot be a connection gives an error and still belongs to the caller.
+// has none. A descriptor of a file, of a listening socket or of packets gives an error and still belongs to the caller.
 func NewFDConnection(fd int) (Connection, error) {
 	network, err := streamNetwork(fd)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 
 // Listener is a [net.Listener] that shows its descriptor. Those made by this package are real listeners beside that:
 // Accept blocks and returns a [Connection], so that they can be given to anything that serves a net.Listener. They also
-// have SetDeadline(time.Time) error and File() (*os.File, error), with the meaning they have in package net.
+// have SetDeadline(time.Time) error and File() (*os.File, error), with the meaning they have in package net, except that
+// the file stays non-blocking, also after its Fd.
 type Listener interface {
 	net.Listener
 
@@ -23,7 +24,8 @@ type Listener interface {
 
 // ListenConfig makes listeners with options beyond those of [CreateListener]. The zero value is ready to use.
 type ListenConfig struct {
-	// ListenConfig holds the options of package net: Control, KeepAlive, KeepAliveConfig, multipath TCP.
+	// ListenConfig holds the options of package net: Control, KeepAlive, KeepAliveConfig, multipath TCP. Its ListenPacket
+	// returns what package net returns.
 	net.ListenConfig
 
 	// ReusePort lets several listeners, of this process or others, share the address: the system spreads newcomers
@@ -68,7 +70,7 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (Li
 type controlFunc = func(network, address string, c syscall.RawConn) error
 
 // ConvertListener makes a Listener of any net.Listener. Its Accept returns a [Connection], made as [NewConnection] does.
-// Closing the result closes l too. A Listener of this package is returned as it is.
+// Closing the result closes l too. What is a Listener already is returned as it is, one that is not of this package, too.
 //
 // Where this system has a poller a *net.TCPListener or *net.UnixListener is converted by duplicating its descriptor, and
 // closing l alone leaves the result as it is. Other types, above all those that wrap a listener in order to change what
