@@ -154,9 +154,7 @@ func (v *adapterRun) reading(n int, call func() error) bool {
 	}
 	v.noteEnd()
 	switch {
-	case errors.Is(err, io.ErrNoProgress):
-		v.dead = err
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, io.ErrNoProgress), errors.Is(err, os.ErrDeadlineExceeded): // both are worth another try
 	case v.dead == nil:
 		v.t.Fatalf("an error that the source has not given: %v", err)
 	case v.dead == io.EOF && (!errors.Is(err, io.EOF) || !errors.Is(err, ErrEOF) && err != io.EOF):
