@@ -2,10 +2,13 @@
 
 package netpoll_test
 
-// The context of a connection that OnPrepare asks for.
+// The context that ends with its connection.
 
 import (
 	"context"
+	"io"
+	"net"
+	"syscall"
 	"testing"
 
 	"github.com/cloudwego/netpoll"
@@ -13,6 +16,126 @@ import (
 )
 
 type contexter interface{ Context() context.Context }
+
+// Behaviour 5.2: with WithConnContext the handler's context ends when its peer is gone, with a cause, while it runs.
+func TestHandlersContextEndsWithThePeer(t *testing.T) {
+	cases := map[string]struct {
+		end  func(t *testing.T, c net.Conn)
+		want []error
+	}{
+		"close": {func(t *testing.T, c net.Conn) { require.NoError(t, c.Close()) },
+			[]error{io.EOF, netpoll.ErrEOF, netpoll.ErrConnClosed}},
+		"reset": {func(t *testing.T, c net.Conn) { reset(t, c) },
+			[]error{syscall.ECONNRESET, netpoll.ErrConnClosed}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			handling, causes := make(chan struct{}), make(chan error, 1)
+			s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+				close(handling)
+				<-ctx.Done()
+				causes <- context.Cause(ctx)
+				return discard(ctx, conn)
+			}, netpoll.WithConnContext())
+			client := s.dial()
+			_, err := io.WriteString(client, "request")
+			require.NoError(t, err)
+			receive(t, handling)
+			c.end(t, client)
+			cause := receive(t, causes)
+			for _, want := range c.want {
+				require.ErrorIs(t, cause, want)
+			}
+		})
+	}
+}
+
+// Behaviour 5.2: it keeps the values of OnPrepare and OnConnect, and ends for OnConnect, too.
+func TestConnContextKeepsTheValuesOfOtherCallbacks(t *testing.T) {
+	type key string
+	ended := make(chan error, 2)
+	values := make(chan [2]any, 1)
+	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		values <- [2]any{ctx.Value(key("prepare")), ctx.Value(key("connect"))}
+		_ = discard(ctx, conn)
+		<-ctx.Done()
+		ended <- context.Cause(ctx)
+		return nil
+	}, netpoll.WithConnContext(),
+		netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
+			return context.WithValue(context.Background(), key("prepare"), 1)
+		}), netpoll.WithOnConnect(func(ctx context.Context, _ netpoll.Connection) context.Context {
+			context.AfterFunc(ctx, func() { ended <- context.Cause(ctx) })
+			return context.WithValue(ctx, key("connect"), 2)
+		}))
+	c := s.dial()
+	_, err := io.WriteString(c, "request")
+	require.NoError(t, err)
+	require.Equal(t, [2]any{1, 2}, receive(t, values))
+	require.NoError(t, c.Close())
+	for range 2 {
+		require.ErrorIs(t, receive(t, ended), io.EOF)
+	}
+}
+
+// Behaviour 5.9: it ends with the own Close, whose cause Is net.ErrClosed.
+func TestConnContextEndsWithClose(t *testing.T) {
+	causes := make(chan error, 1)
+	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		_ = discard(ctx, conn)
+		_ = conn.Close()
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return nil
+	}, netpoll.WithConnContext())
+	c := s.dial()
+	_, err := io.WriteString(c, "x")
+	require.NoError(t, err)
+	cause := receive(t, causes)
+	require.ErrorIs(t, cause, net.ErrClosed)
+	require.NotErrorIs(t, cause, io.EOF)
+}
+
+// Behaviour 5.2: every connection has one for who asks, before or after its end.
+func TestContextOfDialedConnection(t *testing.T) {
+	conn, peer := dialedTo(t, "tcp")
+	ctx := conn.(contexter).Context()
+	require.NoError(t, ctx.Err())
+	require.Equal(t, ctx, conn.(contexter).Context())
+	require.NoError(t, peer.Close())
+	receive(t, ctx.Done())
+	require.ErrorIs(t, context.Cause(ctx), io.EOF)
+	require.ErrorIs(t, ctx.Err(), context.Canceled)
+
+	conn, _ = dialedTo(t, "tcp")
+	require.NoError(t, conn.Close())
+	late := conn.(contexter).Context()
+	receive(t, late.Done())
+	require.ErrorIs(t, context.Cause(late), net.ErrClosed)
+}
+
+// Behaviour 6.1: what Shutdown leaves behind is told apart in its error: the busy connections, and why it gave up.
+func TestShutdownErrorNamesTheBusyConnections(t *testing.T) {
+	h := newHoldingServer(t)
+	h.dial() // an idle one is not among them; it is accepted before the next
+	c := h.dial()
+	_, err := io.WriteString(c, "request")
+	require.NoError(t, err)
+	busy := receive(t, h.handling)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err = h.loop.Shutdown(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	var shutdown *netpoll.ShutdownError
+	require.ErrorAs(t, err, &shutdown)
+	require.Len(t, shutdown.Busy, 1)
+	require.True(t, busy == shutdown.Busy[0])
+	require.Equal(t, context.Canceled, shutdown.Err)
+	h.release <- struct{}{}
+	reply, err := io.ReadAll(c)
+	require.NoError(t, err)
+	require.Equal(t, "request", string(reply))
+}
 
 type preparedKey struct{}
 
