@@ -166,7 +166,7 @@ func (c *connection) taskDone(cut, fruitless bool) {
 		if !again {
 			c.grantMore()
 		}
-		if kicked := c.life.dropTask(); kicked || again {
+		if kicked := c.life.yield(bitTask | bitKick).has(bitKick); kicked || again {
 			c.triggerRequest(nil)
 		}
 	}

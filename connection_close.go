@@ -84,7 +84,8 @@ func (c *connection) closing(old lifeBits) (err error) {
 }
 
 // closeIfIdle closes the connection for its server's shutdown if no handler runs, nobody sends, and nothing is left to
-// read. What a Flush that failed has left to send nobody will send. It reports whether the connection is closing or closed.
+// read. What a Flush that failed has left to send nobody will send. It reports whether the connection is closing or
+// closed.
 func (c *connection) closeIfIdle() bool {
 	if c.nothingToRead() && c.closeIf(causeServer, idle) {
 		return true

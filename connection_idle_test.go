@@ -1,11 +1,10 @@
-//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+//go:build linux && !netconn
 
 package netpoll
 
 // What counts as traffic for the idle limit.
 
 import (
-	"net"
 	"syscall"
 	"testing"
 	"time"
@@ -15,14 +14,8 @@ import (
 
 // Bytes that functions of RawConn move are traffic.
 func TestIdleLimitCountsWhatMovesThroughRawConn(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	conn, err := DialConnection("tcp", ln.Addr().String(), 0)
-	require.NoError(t, err)
+	conn, peer := connectPair(t)
 	defer conn.Close()
-	peer, err := ln.Accept()
-	require.NoError(t, err)
 	defer peer.Close()
 	c := inner(conn)
 	require.NoError(t, c.SetIdleLimit(time.Hour))

@@ -259,9 +259,10 @@ func (l *lifeWord) dropKept() bool {
 	return ok
 }
 
-// yield gives a side back without leaving.
-func (l *lifeWord) yield(own lifeBits) {
-	l.change(func(old lifeBits) (lifeBits, bool) { return old &^ own, old.has(own) })
+// yield gives a side back without leaving, and returns what was before.
+func (l *lifeWord) yield(own lifeBits) (old lifeBits) {
+	old, _ = l.change(func(old lifeBits) (lifeBits, bool) { return old &^ own, old.has(own) })
+	return old
 }
 
 // open moves a prepared connection to open. It returns false if it was closed meanwhile.
@@ -369,12 +370,6 @@ func (l *lifeWord) startTask() bool {
 func (l *lifeWord) endTask() bool {
 	_, ok := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ bitTask, !old.has(bitKick) })
 	return ok
-}
-
-// dropTask ends a run that was cut short, and reports whether it was kicked.
-func (l *lifeWord) dropTask() (kicked bool) {
-	old, _ := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ (bitTask | bitKick), true })
-	return old.has(bitKick)
 }
 
 func (l *lifeWord) clearKick() { l.yield(bitKick) }

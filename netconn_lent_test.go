@@ -50,6 +50,14 @@ func TestDetachInAHandlerGivesTheNetConnBack(t *testing.T) {
 	require.NoError(t, ours.Close())
 }
 
+// carriedBy returns a connection over what over makes of one end of a pipe, and the other end.
+func carriedBy(t *testing.T, over func(net.Conn) net.Conn) (conn netpoll.Connection, peer net.Conn) {
+	t.Helper()
+	ours, peer := net.Pipe()
+	t.Cleanup(func() { peer.Close() })
+	return wrap(t, over(ours)), peer
+}
+
 // writeDeadlines notes the write deadline that holds.
 type writeDeadlines struct {
 	net.Conn
@@ -71,24 +79,23 @@ func (w *writeDeadlines) SetWriteDeadline(d time.Time) error {
 
 // The deadline of a Write ends with it: the Read of TLS, say, may have to write something, too.
 func TestWriteDeadlineOfANetConnEndsWithTheWrite(t *testing.T) {
-	ours, peer := net.Pipe()
-	below := &writeDeadlines{Conn: ours}
-	conn, err := netpoll.NewConnection(below)
-	require.NoError(t, err)
+	below := new(writeDeadlines)
+	conn, peer := carriedBy(t, func(ours net.Conn) net.Conn {
+		below.Conn = ours
+		return below
+	})
 	go func() { _, _ = io.Copy(io.Discard, peer) }()
 	require.NoError(t, conn.SetWriteTimeout(time.Hour))
-	_, err = conn.Write([]byte("hello"))
+	_, err := conn.Write([]byte("hello"))
 	require.NoError(t, err)
 	require.Zero(t, below.last)
-	require.NoError(t, conn.Close())
-	require.NoError(t, peer.Close())
 }
 
 // A net.Conn that takes no deadlines can be written to all the same.
 func TestNetConnWithoutWriteDeadlinesCanBeWrittenTo(t *testing.T) {
-	ours, peer := net.Pipe()
-	conn, err := netpoll.NewConnection(&writeDeadlines{Conn: ours, err: errors.New("there are none")})
-	require.NoError(t, err)
+	conn, peer := carriedBy(t, func(ours net.Conn) net.Conn {
+		return &writeDeadlines{Conn: ours, err: errors.New("there are none")}
+	})
 	require.NoError(t, conn.SetWriteTimeout(time.Hour))
 	done := make(chan error, 1)
 	go func() {
@@ -96,11 +103,9 @@ func TestNetConnWithoutWriteDeadlinesCanBeWrittenTo(t *testing.T) {
 		done <- err
 	}()
 	got := make([]byte, 5)
-	_, err = io.ReadFull(peer, got)
+	_, err := io.ReadFull(peer, got)
 	require.NoError(t, err)
 	require.NoError(t, receive(t, done))
-	require.NoError(t, conn.Close())
-	require.NoError(t, peer.Close())
 }
 
 // largestWrite notes the longest Write.
@@ -116,10 +121,11 @@ func (w *largestWrite) Write(p []byte) (int, error) {
 
 // A long message goes out in pieces, so that the idle limit sees that it moves.
 func TestLongWritesToANetConnAreCutIntoPieces(t *testing.T) {
-	ours, peer := net.Pipe()
-	below := &largestWrite{Conn: ours}
-	conn, err := netpoll.NewConnection(below)
-	require.NoError(t, err)
+	below := new(largestWrite)
+	conn, peer := carriedBy(t, func(ours net.Conn) net.Conn {
+		below.Conn = ours
+		return below
+	})
 	got := make(chan int64, 1)
 	go func() {
 		n, _ := io.Copy(io.Discard, peer)
@@ -131,7 +137,6 @@ func TestLongWritesToANetConnAreCutIntoPieces(t *testing.T) {
 	require.NoError(t, conn.Close())
 	require.EqualValues(t, 4<<20, receive(t, got))
 	require.LessOrEqual(t, below.most, 1<<20)
-	require.NoError(t, peer.Close())
 }
 
 // failingHalfClose cannot end its output yet.
@@ -141,13 +146,9 @@ func (failingHalfClose) CloseWrite() error { return errors.New("not yet") }
 
 // A CloseWrite that fails ends nothing, as that of TLS before its handshake: the peer was told nothing.
 func TestCloseWriteThatFailsEndsNothing(t *testing.T) {
-	ours, peer := net.Pipe()
-	conn, err := netpoll.NewConnection(failingHalfClose{ours})
-	require.NoError(t, err)
+	conn, peer := carriedBy(t, func(ours net.Conn) net.Conn { return failingHalfClose{ours} })
 	require.Error(t, conn.(interface{ CloseWrite() error }).CloseWrite())
 	go func() { _, _ = io.Copy(io.Discard, peer) }()
-	_, err = conn.Write([]byte("hello"))
+	_, err := conn.Write([]byte("hello"))
 	require.NoError(t, err)
-	require.NoError(t, conn.Close())
-	require.NoError(t, peer.Close())
 }

@@ -18,17 +18,25 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
+// madeBlocking returns a connection whose descriptor somebody has made blocking, with a write timeout, and its peer.
+func madeBlocking(t *testing.T) (conn netpoll.Connection, peer int) {
+	t.Helper()
+	fd, peer := netpoll.GetSysFdPairs()
+	t.Cleanup(func() { unix.Close(peer) })
+	conn, err := netpoll.NewFDConnection(fd)
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	require.NoError(t, unix.SetNonblock(fd, false))
+	require.NoError(t, conn.SetWriteTimeout(shortTimeout))
+	return conn, peer
+}
+
 // The mode of a descriptor is shared with all its duplicates, also in child processes. One that makes it blocking must
 // not stop this process.
 func TestSocketMadeBlockingByAnotherStopsNothing(t *testing.T) {
 	inSubprocess(t, func(t *testing.T) {
-		fd, peer := netpoll.GetSysFdPairs()
-		defer unix.Close(peer)
-		conn, err := netpoll.NewFDConnection(fd)
-		require.NoError(t, err)
-		defer conn.Close()
-		require.NoError(t, unix.SetNonblock(fd, false))
-		require.NoError(t, conn.SetWriteTimeout(shortTimeout))
+		conn, peer := madeBlocking(t)
+		var err error
 		for err == nil {
 			_, err = conn.Write(make([]byte, 1024))
 		}
@@ -46,13 +54,8 @@ func TestSocketMadeBlockingByAnotherStopsNothing(t *testing.T) {
 // The same for output in several pieces, which goes out by another call.
 func TestGatheredOutputOnABlockingSocketDoesNotWait(t *testing.T) {
 	inSubprocess(t, func(t *testing.T) {
-		fd, peer := netpoll.GetSysFdPairs()
-		defer unix.Close(peer)
-		conn, err := netpoll.NewFDConnection(fd)
-		require.NoError(t, err)
-		defer conn.Close()
-		require.NoError(t, unix.SetNonblock(fd, false))
-		require.NoError(t, conn.SetWriteTimeout(shortTimeout))
+		conn, _ := madeBlocking(t)
+		var err error
 		for err == nil {
 			for range 4 { // too long to be copied together
 				_, err = conn.Writer().WriteBinary(make([]byte, 100_000))

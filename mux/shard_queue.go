@@ -308,23 +308,13 @@ func (q *ShardQueue) fail(err error) {
 	q.lost += q.unsent
 	q.mu.Unlock()
 
-	q.unsent, q.spare = 0, nil
-	q.dropBatch()
+	waiting := q.batch
+	q.batch, q.spare, q.unsent = nil, nil, 0 // another drain may have to go on from here
+	q.dropAll(waiting)
 	for i := range q.shards {
 		q.shards[i].end()
-		q.batch = q.shards[i].take(nil)
-		q.dropBatch()
+		q.dropAll(q.shards[i].take(nil))
 	}
-}
-
-// dropBatch drops what is in batch. What a getter that ends its goroutine leaves there is for the next drain.
-func (q *ShardQueue) dropBatch() {
-	for len(q.batch) > 0 {
-		get := q.batch[0]
-		q.batch = q.batch[1:]
-		q.drop(get)
-	}
-	q.batch = nil
 }
 
 // drop counts a getter as lost, calls it and frees what it returns. A panic does not reach the other getters.
@@ -350,11 +340,17 @@ func free(buf netpoll.Writer) {
 	}
 }
 
-// dropAll drops getters, each also if one before ends its goroutine.
+// dropAll drops getters, also those behind one that ends its goroutine.
 func (q *ShardQueue) dropAll(getters []WriterGetter) {
-	if len(getters) > 0 {
-		defer q.dropAll(getters[1:])
-		q.drop(getters[0])
+	defer func() {
+		if len(getters) > 0 {
+			q.dropAll(getters)
+		}
+	}()
+	for len(getters) > 0 {
+		get := getters[0]
+		getters = getters[1:]
+		q.drop(get)
 	}
 }
 
