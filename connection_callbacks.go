@@ -33,10 +33,11 @@ type callbacks struct {
 	// cut says that the last run ended its goroutine and had consumed nothing. The owner of bitTask uses it.
 	cut bool
 
-	// mu guards onClose and closed.
+	// mu guards what follows.
 	mu      sync.Mutex
 	onClose []CloseCallback
 	closed  bool // the close callbacks have been taken
+	ended   bool // and have returned
 }
 
 // take copies what a server gives to each of its connections.
@@ -57,8 +58,22 @@ func (b *callbacks) takeCloseCallbacks() (list []CloseCallback) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	list = b.onClose
-	b.onClose, b.closed = nil, true
+	b.onClose, b.closed, b.ended = nil, true, len(list) == 0
 	return list
+}
+
+// endCloseCallbacks notes that those taken have returned.
+func (b *callbacks) endCloseCallbacks() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
+}
+
+// hasCloseCallbacks reports whether some are to be called still, or have not returned yet.
+func (b *callbacks) hasCloseCallbacks() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.onClose) > 0 || b.closed && !b.ended
 }
 
 // SetOnRequest implements Connection.

@@ -63,10 +63,15 @@ func (c *connection) close(why cause) {
 func (c *connection) closeIf(why cause, cond func(lifeBits) bool) bool {
 	old, ok := c.life.closeIf(why, cond)
 	if ok {
-		_ = c.closing(old)
-		c.leave(0)
+		c.closeFrom(old)
 	}
 	return ok
+}
+
+// closeFrom does what the move to closing, from old, asks of its winner.
+func (c *connection) closeFrom(old lifeBits) {
+	_ = c.closing(old)
+	c.leave(0)
 }
 
 // closing is what the winner of the move to closing does before it gives back the connection's own reference. old is
@@ -91,6 +96,21 @@ func (c *connection) closeIfIdle() bool {
 		return true
 	}
 	return c.life.load().phase() >= phaseClosing
+}
+
+// closeIfIdleApart is closeIfIdle for who must not wait for a net.Conn to close. Whether the connection closes has been
+// decided when it returns.
+func (c *connection) closeIfIdleApart() {
+	if c.NetConn() == nil {
+		c.closeIfIdle()
+		return
+	}
+	if !c.nothingToRead() {
+		return
+	}
+	if old, ok := c.life.closeIf(causeServer, idle); ok {
+		go c.closeFrom(old)
+	}
 }
 
 // nothingToRead also holds for input that no handler will be called for, if the peer is done: closing keeps it.
@@ -171,6 +191,7 @@ func (c *connection) release(callbacks []CloseCallback) {
 		c.guard("CloseCallback", func() { _ = callbacks[last](c.self) })
 		return
 	}
+	c.calls.endCloseCallbacks()
 	c.stopIdleLimit()
 	if c.in.Len() == 0 && c.life.dropKept() { // else whoever has the connection may go on with what is buffered
 		c.in.abandon()

@@ -92,7 +92,8 @@ func NewEventLoop(onRequest OnRequest, ops ...Option) (EventLoop, error) {
 type ShutdownError struct {
 	// Err is the error of the context.
 	Err error
-	// Busy holds the connections that were not closed yet, in no particular order.
+	// Busy holds the connections that Shutdown could not close, for they were in use, and those whose close callbacks
+	// have not returned, in no particular order. One that it has closed but whose [net.Conn] takes its time is not busy.
 	Busy []Connection
 }
 

@@ -137,11 +137,7 @@ func endAll(acceptors []*acceptor, conns []*connection) <-chan struct{} {
 		}()
 	}
 	for _, c := range conns {
-		if c.NetConn() == nil {
-			c.closeIfIdle()
-		} else {
-			go c.closeIfIdle()
-		}
+		c.closeIfIdleApart()
 	}
 	return ended
 }
@@ -159,12 +155,15 @@ func (s *server) beginShutdown() (acceptors []*acceptor, conns []*connection, fi
 	return slices.Clone(s.acceptors), s.connections(), true
 }
 
-// busy returns the connections that are still registered.
+// busy returns the registered connections in which code of the user is, or is to be, at work. Those that Shutdown has
+// closed, and that have no close callbacks to run, only take their time to end.
 func (s *server) busy() (list []Connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.connections() {
-		list = append(list, c.self)
+		if c.life.load().cause() != causeServer || c.calls.hasCloseCallbacks() {
+			list = append(list, c.self)
+		}
 	}
 	return list
 }
