@@ -73,3 +73,19 @@ func TestHandlerThatOnlyEndsItsGoroutineIsNotCalledInALoop(t *testing.T) {
 	receive(t, ended)
 	require.LessOrEqual(t, calls.Load(), int32(6), "twice for the byte, and for the end")
 }
+
+// Behaviour 6.1: an OnPrepare may end the goroutine of Serve. The listener is then closed, as after a return.
+func TestListenerIsClosedWhenTheGoroutineOfServeEnds(t *testing.T) {
+	ln, dialed := newMemoryListener(), make(chan struct{})
+	loop, _ := serveAny(t, ln, echo, netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
+		<-dialed
+		runtime.Goexit()
+		return nil
+	}))
+	c := ln.dial(t)
+	close(dialed)
+	_, err := c.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	receive(t, ln.done)
+	end(t, loop)
+}

@@ -55,11 +55,14 @@ func (s *server) Serve(ln net.Listener) error {
 		return s.refuse(ln, err)
 	}
 	a := newAcceptor(s, l)
+	defer func() { // also if OnPrepare ends this goroutine
+		a.finish(nil)
+		if a.err != errServedAlready {
+			_ = l.Close() // most often it is closed already
+		}
+	}()
 	if s.addAcceptor(a) {
 		a.run()
-	}
-	if a.err != errServedAlready {
-		_ = l.Close() // most often it is closed already
 	}
 	return a.err
 }
