@@ -39,9 +39,14 @@ var trials = []struct {
 func main() {
 	child.Main(roles)
 	d := flag.Duration("d", 10*time.Second, "how long each overload lasts")
+	only := flag.String("run", "", "only the trial of this name: requests, newcomers or shutdown")
 	flag.Parse()
-	failed := false
+	failed, ran := false, false
 	for _, one := range trials {
+		if *only != "" && *only != one.name {
+			continue
+		}
+		ran = true
 		r, err := run(one.name, one.server, func(t *trial) error { return one.body(t, *d) })
 		if err != nil {
 			failed = true
@@ -49,7 +54,10 @@ func main() {
 		}
 		r.report(os.Stdout)
 	}
-	if failed {
+	if !ran {
+		fmt.Fprintf(os.Stderr, "there is no trial %q\n", *only)
+	}
+	if failed || !ran {
 		os.Exit(1)
 	}
 }
@@ -78,6 +86,9 @@ func (r *result) report(w io.Writer) {
 	if r.Down.ShutdownTook > 0 {
 		fmt.Fprintf(w, "- Shutdown took %s ms and returned %q; newcomers after it are refused: %v;"+
 			" Serve returned nil: %v\n", ms(r.Down.ShutdownTook), r.Down.Shutdown, r.RefusedAfterDown, r.Down.Served)
+		if len(r.Down.Busy) > 0 {
+			fmt.Fprintf(w, "- it waited for the rest of requests of which so many bytes had come: %v\n", r.Down.Busy)
+		}
 	}
 	fmt.Fprintf(w, "- server: heap %.1f → %.1f (bound %.0f) → %.1f MiB, resident %.0f → %.0f → %.0f MiB, descriptors"+
 		" %d → %d → %d, goroutines %d → %d → %d\n\n",

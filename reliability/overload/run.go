@@ -256,6 +256,9 @@ func shutDown(t *trial, d time.Duration) (err error) {
 	t.bounded(conns+visitorConns, readLimit+4*requests)
 	t.hold(t.RefusedAfterDown, "a newcomer after Shutdown: %s", fate)
 	t.hold(t.Down.Served, "Serve did not return nil")
+	for _, n := range t.Down.Busy { // the load falls silent when it loses a connection
+		t.hold(0 < n && n < len(l.request), "busy at the end of Shutdown, with %d bytes to read: not a part of a request", n)
+	}
 	l.close()
 	l.conns = nil
 	return t.returned()

@@ -60,7 +60,7 @@ type Answer struct {
 	Accepted     int64  // so far
 	Requests     int64  // answered so far
 	Shutdown     string // what Shutdown returned; empty for nil
-	Busy         int    // connections that were busy when Shutdown returned
+	Busy         []int  // for each connection that was busy when Shutdown returned: bytes that no handler has taken
 	ShutdownTook time.Duration
 	Served       bool // Serve has returned nil
 }
@@ -202,8 +202,8 @@ func (s *server) shutDown(within time.Duration, a *Answer) {
 	}
 	var busy *netpoll.ShutdownError
 	if errors.As(err, &busy) {
-		a.Busy = len(busy.Busy)
 		for _, conn := range busy.Busy {
+			a.Busy = append(a.Busy, conn.Reader().Len())
 			_ = conn.Close()
 		}
 	}
