@@ -86,9 +86,6 @@ func (r *result) report(w io.Writer) {
 	if r.Down.ShutdownTook > 0 {
 		fmt.Fprintf(w, "- Shutdown took %s ms and returned %q; newcomers after it are refused: %v;"+
 			" Serve returned nil: %v\n", ms(r.Down.ShutdownTook), r.Down.Shutdown, r.RefusedAfterDown, r.Down.Served)
-		if len(r.Down.Busy) > 0 {
-			fmt.Fprintf(w, "- it waited for the rest of requests of which so many bytes had come: %v\n", r.Down.Busy)
-		}
 	}
 	fmt.Fprintf(w, "- server: heap %.1f → %.1f (bound %.0f) → %.1f MiB, resident %.0f → %.0f → %.0f MiB, descriptors"+
 		" %d → %d → %d, goroutines %d → %d → %d\n\n",

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -110,6 +111,22 @@ func (l *load) saturate(d time.Duration) (rate float64, err error) {
 	return rate, err
 }
 
+// finish sends the rest of each request that has begun, and no other, until the server has ended every connection or
+// stop is closed.
+func (l *load) finish(stop <-chan struct{}) {
+	ticker := time.NewTicker(turn)
+	defer ticker.Stop()
+	open := slices.Clone(l.conns)
+	for len(open) > 0 {
+		open = slices.DeleteFunc(open, func(c *loadConn) bool { return l.serve(c) != nil })
+		select {
+		case <-stop:
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
 // offer sends a request on the connection whose turn it is.
 func (l *load) offer(due time.Time) error {
 	c := l.conns[l.next%len(l.conns)]
@@ -151,27 +168,34 @@ func (c *loadConn) push() error {
 // collect takes the answers that have arrived.
 func (l *load) collect() error {
 	for _, c := range l.conns {
-		if err := c.push(); err != nil {
+		if err := l.serve(c); err != nil {
 			return err
-		}
-		for {
-			n, err := peer.Receive(c.fd, l.buf[:])
-			if err != nil {
-				return err
-			}
-			for c.partly += n; c.partly >= l.answer; c.partly -= l.answer {
-				if len(c.due) == 0 {
-					return fmt.Errorf("an answer that nobody asked for")
-				}
-				l.latencies = append(l.latencies, time.Since(c.due[0]))
-				c.due = c.due[1:]
-			}
-			if n < len(l.buf) {
-				break
-			}
 		}
 	}
 	return nil
+}
+
+// serve sends what is pending of c and takes the answers that have arrived there.
+func (l *load) serve(c *loadConn) error {
+	if err := c.push(); err != nil {
+		return err
+	}
+	for {
+		n, err := peer.Receive(c.fd, l.buf[:])
+		if err != nil {
+			return err
+		}
+		for c.partly += n; c.partly >= l.answer; c.partly -= l.answer {
+			if len(c.due) == 0 {
+				return fmt.Errorf("an answer that nobody asked for")
+			}
+			l.latencies = append(l.latencies, time.Since(c.due[0]))
+			c.due = c.due[1:]
+		}
+		if n < len(l.buf) {
+			return nil
+		}
+	}
 }
 
 // drain waits until every request that was sent has its answer.

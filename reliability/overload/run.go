@@ -232,6 +232,7 @@ func shutDown(t *trial, d time.Duration) (err error) {
 	go func() {
 		defer close(loaded)
 		_ = l.run(t.Rate, time.Hour, stop) // ends with an error when the server ends the first connection
+		l.finish(stop)
 	}()
 	go func() {
 		come <- visitors(t.server.Addr, request(), requests, visitorRate, time.Hour, stop)
@@ -239,7 +240,7 @@ func shutDown(t *trial, d time.Duration) (err error) {
 	<-time.After(d / 2)
 	busy, err := t.server.Read(false)
 	if err == nil {
-		err = t.server.Ask(victim.Question{Shutdown: d}, &t.Down)
+		err = t.server.Ask(victim.Question{Shutdown: patience}, &t.Down)
 	}
 	fate := visit(t.server.Addr, request(), requests, time.Now().Add(patience))
 	close(stop)
@@ -256,9 +257,7 @@ func shutDown(t *trial, d time.Duration) (err error) {
 	t.bounded(conns+visitorConns, readLimit+4*requests)
 	t.hold(t.RefusedAfterDown, "a newcomer after Shutdown: %s", fate)
 	t.hold(t.Down.Served, "Serve did not return nil")
-	for _, n := range t.Down.Busy { // the load falls silent when it loses a connection
-		t.hold(0 < n && n < len(l.request), "busy at the end of Shutdown, with %d bytes to read: not a part of a request", n)
-	}
+	t.hold(t.Down.Shutdown == "", "%s, with so many bytes to read: %v", t.Down.Shutdown, t.Down.Busy)
 	l.close()
 	l.conns = nil
 	return t.returned()
