@@ -7,6 +7,7 @@ package netpoll
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,7 @@ type simLife struct {
 	polls     atomic.Int64 // reports of the poller
 	versions  atomic.Int64 // of the handler
 	idle      atomic.Int64 // calls of the handler that consumed nothing
+	exits     atomic.Int64 // callbacks that ended their goroutine
 
 	setting sync.Mutex // held while a handler is set, so that the newest version is the one that is set
 
@@ -142,6 +144,7 @@ func (l *simLife) onPrepare(conn Connection) context.Context {
 	ctx := context.WithValue(context.Background(), simKey{}, l)
 	if l.plan.rejected {
 		l.closes.Store(true)
+		l.maybeEnd("OnPrepare")
 		_ = conn.Close()
 	}
 	return ctx
@@ -167,6 +170,7 @@ func (l *simLife) onConnect(ctx context.Context, _ Connection) context.Context {
 		defer close(l.ready)
 	}
 	l.maybePanic("OnConnect")
+	l.maybeEnd("OnConnect")
 	return context.WithValue(ctx, simConnected{}, l)
 }
 
@@ -185,7 +189,7 @@ func (l *simLife) onDisconnect(ctx context.Context, _ Connection) {
 	if l.c.IsActive() {
 		l.fail("OnDisconnect, and IsActive: %v", l.c.life.load())
 	}
-	if l.plan.carrier.served() && l.plan.panics != "OnConnect" && ctx.Value(simConnected{}) != l {
+	if l.plan.carrier.served() && !l.plan.loses("OnConnect") && ctx.Value(simConnected{}) != l {
 		l.fail("OnDisconnect without the context of OnConnect")
 	}
 	defer func() {
@@ -194,6 +198,7 @@ func (l *simLife) onDisconnect(ctx context.Context, _ Connection) {
 		l.mu.Unlock()
 	}()
 	l.maybePanic("OnDisconnect")
+	l.maybeEnd("OnDisconnect")
 }
 
 // setHandler sets a new version of the handler, and returns it.
@@ -217,7 +222,7 @@ func (l *simLife) onRequest(version int64) OnRequest {
 			l.fail("OnRequest of version %d, although version %d was set before", version, l.floor)
 		}
 		l.mu.Unlock()
-		if l.plan.carrier.served() && l.plan.panics != "OnConnect" && ctx.Value(simConnected{}) != l {
+		if l.plan.carrier.served() && !l.plan.loses("OnConnect") && ctx.Value(simConnected{}) != l {
 			l.fail("OnRequest without the context of OnConnect")
 		}
 		defer func() {
@@ -250,7 +255,8 @@ func (l *simLife) closeCallback(i int) {
 	if l.callbacks[i] > 1 || l.requesting > 0 || l.connecting || l.disconnects != l.disconnected {
 		l.fail("close callback %d out of order: %+v", i, &l.simOrder)
 	}
-	if l.adding != i { // else it may have come too late for the chain
+	late := l.adding == i // perhaps for the chain; then it runs in the goroutine that adds it
+	if !late {
 		if l.closing && i >= l.lowest {
 			l.fail("close callback %d after %d", i, l.lowest)
 		}
@@ -263,6 +269,9 @@ func (l *simLife) closeCallback(i int) {
 	if i == 1 {
 		l.maybePanic("CloseCallback")
 	}
+	if i == 1 && !late {
+		l.maybeEnd("CloseCallback")
+	}
 }
 
 // maybePanic panics if that is the plan for the callback what.
@@ -271,6 +280,14 @@ func (l *simLife) maybePanic(what string) {
 		l.closes.Store(true)
 		l.w.panics.Add(1)
 		panic("planned for " + what)
+	}
+}
+
+// maybeEnd ends the goroutine if that is the plan for the callback what. The connection goes on.
+func (l *simLife) maybeEnd(what string) {
+	if l.plan.exits == what {
+		l.exits.Add(1)
+		runtime.Goexit()
 	}
 }
 
@@ -323,7 +340,7 @@ func (l *simLife) begin() {
 	if l.plan.carrier.served() {
 		return
 	}
-	if l.plan.panics == "OnConnect" || l.plan.lazy {
+	if l.plan.loses("OnConnect") || l.plan.lazy {
 		_ = l.c.SetOnConnect(l.onConnect)
 	}
 	if l.plan.early {
@@ -347,7 +364,7 @@ func (l *simLife) live() {
 	case <-l.over: // it was rejected, or could not be started
 		close(l.quiet)
 	}
-	_ = l.conn.Close() // at the latest
+	l.closeHere() // at the latest
 	actors.Wait()
 	l.await()
 	l.reader.leftover()
@@ -374,7 +391,7 @@ func (l *simLife) liveHere() {
 			l.closes.Store(true)
 			_ = l.conn.SetWriteTimeout(0) // so that nothing that was flushed is given up
 			l.forgets.Store(false)
-			_ = l.conn.Close()
+			l.closeHere()
 		} else {
 			l.await() // it ends by itself
 		}
@@ -403,6 +420,16 @@ func (l *simLife) write() {
 	}
 }
 
+// closeHere closes for its user.
+func (l *simLife) closeHere() { apart(func() { _ = l.conn.Close() }) }
+
+// apart runs f in a goroutine that a close callback, which may run in it, may end.
+func apart(f func()) {
+	var done sync.WaitGroup
+	done.Go(f)
+	done.Wait()
+}
+
 // end ends the connection if that is for this side to do.
 func (l *simLife) end() {
 	switch l.plan.end {
@@ -412,11 +439,13 @@ func (l *simLife) end() {
 		fallthrough
 	case endUserClose:
 		l.closes.Store(true)
-		_ = l.conn.Close()
+		l.closeHere()
 	case endDetach:
 		l.closes.Store(true)
 		fd := l.c.Fd()
-		if err := l.c.Detach(); err != nil {
+		var err error
+		apart(func() { err = l.c.Detach() })
+		if err != nil {
 			return // somebody was faster
 		}
 		<-l.over

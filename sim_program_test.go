@@ -149,12 +149,13 @@ type simPlan struct {
 	carrier       simCarrier
 	owner         simOwner
 	end           simEnd
-	byServer      bool // the handler is that of the EventLoop; else SetOnRequest sets it
-	rejected      bool // OnPrepare closes it
-	lazy          bool // the reader does not read on when its program is over
-	halfCloses    bool // the writer ends its side when it is done
-	early         bool // OnDisconnect is set at the beginning
-	panics        string
+	byServer      bool   // the handler is that of the EventLoop; else SetOnRequest sets it
+	rejected      bool   // OnPrepare closes it
+	lazy          bool   // the reader does not read on when its program is over
+	halfCloses    bool   // the writer ends its side when it is done
+	early         bool   // OnDisconnect is set at the beginning
+	panics        string // the callback that panics
+	exits         string // the callback that ends its goroutine
 	readLimit     int
 	reader        simScript
 	writer        simScript
@@ -175,6 +176,10 @@ func drawPlan(r *rand.Rand, length int) *simPlan {
 	if r.IntN(12) == 0 {
 		p.panics = [...]string{"OnConnect", "OnRequest", "OnDisconnect", "CloseCallback"}[r.IntN(4)]
 	}
+	if r.IntN(12) == 0 {
+		p.exits = [...]string{"OnPrepare", "OnConnect", "OnRequest", "OnDisconnect", "CloseCallback"}[r.IntN(5)]
+		p.rejected = p.rejected || p.exits == "OnPrepare" && p.carrier.served()
+	}
 	p.readLimit = [...]int{0, 1, 700, 10_000, 1 << 20}[r.IntN(5)]
 	p.reader.steps = drawProgram(r, readerActs, r.IntN(length))
 	p.writer.steps = drawProgram(r, writerActs, r.IntN(length))
@@ -184,11 +189,14 @@ func drawPlan(r *rand.Rand, length int) *simPlan {
 	return p
 }
 
+// loses reports whether the callback what does not return.
+func (p *simPlan) loses(what string) bool { return p.panics == what || p.exits == what }
+
 func (p *simPlan) String() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "carrier %d, owner %d, end %v, by server %t, rejected %t, lazy %t, half-closes %t, early %t",
 		p.carrier, p.owner, p.end, p.byServer, p.rejected, p.lazy, p.halfCloses, p.early)
-	fmt.Fprintf(&s, ", panics %q, limit %d", p.panics, p.readLimit)
+	fmt.Fprintf(&s, ", panics %q, exits %q, limit %d", p.panics, p.exits, p.readLimit)
 	fmt.Fprintf(&s, "\n  control:%s", writeDown(controlActs, &p.control))
 	if p.owner != ownerHandler {
 		fmt.Fprintf(&s, "\n  reader:%s", writeDown(readerActs, &p.reader))

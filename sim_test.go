@@ -30,6 +30,7 @@ func (s *simTotals) add(o simTotals) {
 	s.orderlyOut += o.orderlyOut
 	s.polls += o.polls
 	s.panics += o.panics
+	s.exits += o.exits
 	s.injected += o.injected
 }
 
@@ -64,6 +65,7 @@ func TestSimulatedConnectionsKeepTheirPromises(t *testing.T) {
 	require.NotZero(t, sum.orderlyIn, "connections whose input had to be complete")
 	require.NotZero(t, sum.orderlyOut, "connections whose output had to be complete")
 	require.NotZero(t, sum.panics)
+	require.NotZero(t, sum.exits)
 	require.NotZero(t, sum.polls)
 }
 

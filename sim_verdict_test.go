@@ -21,7 +21,7 @@ func (l *simLife) judge() {
 		if polls, most := l.polls.Load(), int64(64+8*l.steps())+l.peer.sent/64; polls > most {
 			l.fail("%d reports of the poller for %d steps and %d bytes", polls, l.steps(), l.peer.sent)
 		}
-		if idle, most := l.idle.Load(), l.polls.Load()+l.versions.Load()+16; idle > most {
+		if idle, most := l.idle.Load(), l.polls.Load()+l.versions.Load()+l.exits.Load()+16; idle > most {
 			l.fail("%d calls of a handler that consumed nothing, for %d reports", idle, l.polls.Load())
 		}
 	}
@@ -173,5 +173,8 @@ func (h *simHandler) handle() {
 	if r.pos == before {
 		l.idle.Add(1)
 		l.leaves.Store(true)
+	}
+	if l.requests%3 == 0 {
+		l.maybeEnd("OnRequest")
 	}
 }

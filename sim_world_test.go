@@ -89,7 +89,7 @@ func (s simSettings) apply(t testing.TB) (undo func()) {
 type simTotals struct {
 	worlds, lives, steps, bytes  int64
 	orderlyIn, orderlyOut, polls int64
-	panics, injected             int64
+	panics, exits, injected      int64
 }
 
 // simWorld is one run.
@@ -136,6 +136,7 @@ func (w *simWorld) count(l *simLife) {
 	w.totals.steps += int64(l.steps())
 	w.totals.bytes += l.peer.sent + l.peer.got
 	w.totals.polls += l.polls.Load()
+	w.totals.exits += l.exits.Load()
 }
 
 // simulate runs the world of a seed, with its sockets in dir, and ends the test if a promise was broken in it.
