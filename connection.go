@@ -321,7 +321,7 @@ func (c *connection) settable(what string) error {
 // SetReadLimit bounds the unread input that is buffered, in bytes: at the bound the connection stops reading from the
 // socket until half of it has been consumed, and the peer has to wait. A reader that waits for more gets it all the
 // same, and so does a handler that returns without consuming anything. 0 or less removes the bound. The default is
-// 1 MiB; see [WithReadLimit] and [Config].
+// 1 MiB; see [WithReadLimit] and [Config]. A Read of a [net.Conn] that has begun keeps to the bound of that time.
 func (c *connection) SetReadLimit(bytes int) error {
 	c.readLimit.Store(int64(bytes))
 	c.resumeInput()

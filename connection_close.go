@@ -101,14 +101,15 @@ func (c *connection) closeIfIdle() bool {
 // closeIfIdleApart is closeIfIdle for who must not wait for a net.Conn to close. Whether the connection closes has been
 // decided when it returns.
 func (c *connection) closeIfIdleApart() {
-	if c.NetConn() == nil {
-		c.closeIfIdle()
-		return
-	}
 	if !c.nothingToRead() {
 		return
 	}
-	if old, ok := c.life.closeIf(causeServer, idle); ok {
+	old, ok := c.life.closeIf(causeServer, idle)
+	switch {
+	case !ok:
+	case c.NetConn() == nil:
+		c.closeFrom(old)
+	default:
 		go c.closeFrom(old)
 	}
 }

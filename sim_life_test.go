@@ -97,6 +97,9 @@ func (l *simLife) adopt(conn Connection) {
 
 // countPolls makes the reports of the poller be counted. The connection has not been started.
 func (l *simLife) countPolls() {
+	if l.plan.carrier.foreign() {
+		return // there is no poller
+	}
 	l.c.transport = &simTransport{l.c.transport, l}
 }
 
@@ -326,12 +329,15 @@ func (l *simLife) checkBound() {
 // begin connects.
 func (l *simLife) begin() {
 	switch l.plan.carrier {
-	case servedTCP, servedUnix:
+	case servedTCP, servedUnix, servedForeign:
 		l.peer.attach(l.w.dialServer(l))
-	case dialedTCP, dialedUnix:
+	case dialedTCP, dialedUnix, dialedForeign:
 		conn, peer := l.w.dialPeer(l)
 		l.peer.attach(peer)
 		l.adopt(conn)
+		if l.plan.carrier.foreign() && l.plan.readLimit > 0 { // its first Read has begun
+			l.limit.Store(max(l.limit.Load(), idleRead))
+		}
 	case pairOfSockets:
 		conn, peer := connectPair(l.w.t)
 		l.peer.attach(peer)
@@ -442,6 +448,10 @@ func (l *simLife) end() {
 		l.closeHere()
 	case endDetach:
 		l.closes.Store(true)
+		if l.plan.carrier.foreign() {
+			l.detachForeign()
+			return
+		}
 		fd := l.c.Fd()
 		var err error
 		apart(func() { err = l.c.Detach() })

@@ -136,13 +136,17 @@ type simCarrier int
 const (
 	servedTCP simCarrier = iota
 	servedUnix
+	servedForeign // over a net.Conn that only its listener knows
 	dialedTCP
 	dialedUnix
+	dialedForeign
 	pairOfSockets
 	carrierKinds = int(iota)
 )
 
-func (c simCarrier) served() bool { return c <= servedUnix }
+func (c simCarrier) served() bool { return c <= servedForeign }
+
+func (c simCarrier) foreign() bool { return c == servedForeign || c == dialedForeign }
 
 // simPlan is everything that was decided about one connection before it began.
 type simPlan struct {
@@ -153,6 +157,7 @@ type simPlan struct {
 	rejected      bool   // OnPrepare closes it
 	lazy          bool   // the reader does not read on when its program is over
 	halfCloses    bool   // the writer ends its side when it is done
+	slowClose     bool   // the net.Conn takes its time to close
 	early         bool   // OnDisconnect is set at the beginning
 	panics        string // the callback that panics
 	exits         string // the callback that ends its goroutine
@@ -172,12 +177,16 @@ func drawPlan(r *rand.Rand, length int) *simPlan {
 	p.rejected = p.carrier.served() && r.IntN(30) == 0
 	p.lazy = r.IntN(5) == 0
 	p.halfCloses = r.IntN(4) == 0
+	p.slowClose = r.IntN(2) == 0
 	p.early = r.IntN(2) == 0
 	if r.IntN(12) == 0 {
 		p.panics = [...]string{"OnConnect", "OnRequest", "OnDisconnect", "CloseCallback"}[r.IntN(4)]
 	}
 	if r.IntN(12) == 0 {
 		p.exits = [...]string{"OnPrepare", "OnConnect", "OnRequest", "OnDisconnect", "CloseCallback"}[r.IntN(5)]
+		if p.carrier == servedForeign && p.exits == "OnPrepare" {
+			p.exits = "" // it would be Serve that ends
+		}
 		p.rejected = p.rejected || p.exits == "OnPrepare" && p.carrier.served()
 	}
 	p.readLimit = [...]int{0, 1, 700, 10_000, 1 << 20}[r.IntN(5)]

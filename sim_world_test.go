@@ -101,12 +101,13 @@ type simWorld struct {
 	faulty   bool
 	lives    []*simLife
 	loops    [2]EventLoop // without a handler, and with one
-	servers  [2][2]net.Listener
-	others   [2]net.Listener // those that dialed connections dial
+	servers  [2][3]net.Listener
+	others   [3]net.Listener // those that dialed connections dial
 	served   chan error
 
 	dialing  sync.Mutex // held by the one who connects, so that both ends know each other
 	expected chan *simLife
+	foreign  chan *simPlan
 	prepared chan struct{}
 
 	begun      sync.WaitGroup
@@ -143,7 +144,8 @@ func (w *simWorld) count(l *simLife) {
 func simulate(t testing.TB, dir string, seed uint64, lives, length int) simTotals {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 3))
-	w := &simWorld{t: t, dir: dir, seed: seed, settings: drawSettings(r), served: make(chan error, 4)}
+	w := &simWorld{t: t, dir: dir, seed: seed, settings: drawSettings(r), served: make(chan error, 6)}
+	w.foreign = make(chan *simPlan, 1)
 	w.expected, w.prepared, w.goOn = make(chan *simLife, 1), make(chan struct{}, 1), make(chan struct{})
 	for i := range lives {
 		w.lives = append(w.lives, newSimLife(w, i, drawPlan(rand.New(rand.NewPCG(seed, 100+uint64(i))), length)))
@@ -205,18 +207,30 @@ func (w *simWorld) serve() {
 		loop, err := NewEventLoop(on, opts...)
 		require.NoError(w.t, err)
 		w.loops[i] = loop
-		for j, network := range []string{"tcp", "unix"} {
-			ln, err := CreateListener(network, w.address(network, i))
-			require.NoError(w.t, err)
+		for j, network := range []string{"tcp", "unix", "foreign"} {
+			ln := w.listen(network, i)
 			w.servers[i][j] = ln
 			go func() { w.served <- loop.Serve(ln) }()
 		}
 	}
-	for j, network := range []string{"tcp", "unix"} {
+	for j, network := range []string{"tcp", "unix", "tcp"} {
 		ln, err := net.Listen(network, w.address(network, 2))
 		require.NoError(w.t, err)
 		w.others[j] = ln
 	}
+}
+
+// listen makes a listener of server i.
+func (w *simWorld) listen(network string, i int) (ln net.Listener) {
+	var err error
+	if network == "foreign" {
+		ln, err = net.Listen("tcp", w.address("tcp", i))
+		ln = simForeignListener{ln, w.foreign}
+	} else {
+		ln, err = CreateListener(network, w.address(network, i))
+	}
+	require.NoError(w.t, err)
+	return ln
 }
 
 func lifeOf(ctx context.Context) *simLife { return ctx.Value(simKey{}).(*simLife) }
@@ -238,6 +252,9 @@ func (w *simWorld) dialServer(l *simLife) (peer net.Conn) {
 	}
 	addr := w.servers[i][l.plan.carrier-servedTCP].Addr()
 	w.expected <- l
+	if l.plan.carrier.foreign() {
+		w.foreign <- l.plan
+	}
 	peer, err := net.Dial(addr.Network(), addr.String())
 	if err != nil {
 		panic(err)
@@ -251,7 +268,16 @@ func (w *simWorld) dialPeer(l *simLife) (conn Connection, peer net.Conn) {
 	w.dialing.Lock()
 	defer w.dialing.Unlock()
 	ln := w.others[l.plan.carrier-dialedTCP]
-	conn, err := DialConnection(ln.Addr().Network(), ln.Addr().String(), simPatience)
+	network, address := ln.Addr().Network(), ln.Addr().String()
+	var err error
+	if l.plan.carrier.foreign() {
+		var over net.Conn
+		if over, err = net.Dial(network, address); err == nil {
+			conn, err = NewConnection(l.plan.foreign(over))
+		}
+	} else {
+		conn, err = DialConnection(network, address, simPatience)
+	}
 	if err != nil {
 		panic(err)
 	}
@@ -392,7 +418,7 @@ func (w *simWorld) end(before stock) {
 	if !w.settings.shutdown {
 		w.shutdown()
 	}
-	for range 4 {
+	for range cap(w.served) {
 		select {
 		case err := <-w.served:
 			if err != nil {

@@ -22,6 +22,8 @@ const (
 	idleRead = 1 << 10
 	// stopGrace is how long a net.Conn may take to heed a deadline before it is closed to end its Read or Write.
 	stopGrace = 100 * time.Millisecond
+	// endGrace is how long the end of the stream waits for a Write that may know why it has come.
+	endGrace = time.Second
 )
 
 // longAgo is a deadline that ends whatever is blocked.
@@ -56,17 +58,18 @@ type netConn struct {
 
 	// mu guards what follows. It is held while a deadline of conn is set, but never during its Read, Write or Close.
 	mu       sync.Mutex
-	running  bool    // there is a reading goroutine
-	booked   bool    // it uses the input, or will when its Read returns
-	sending  bool    // a Write is going on
-	stopped  bool    // neither of them may begin again
-	shut     bool    // closeWrite was called
-	closed   bool    // conn was closed
-	leaving  *waiter // what stop waits with, while it does
-	since    int64   // when the call began that sends now
-	deadline int64   // the write deadline that conn has, as now counts
-	moves    int     // how often that was changed from outside a send
-	broken   error   // why nothing can be sent any more
+	running  bool          // there is a reading goroutine
+	booked   bool          // it uses the input, or will when its Read returns
+	sending  bool          // a Write is going on
+	sent     chan struct{} // closed when that Write has ended, if the end of the stream waits for it
+	stopped  bool          // neither of them may begin again
+	shut     bool          // closeWrite was called
+	closed   bool          // conn was closed
+	leaving  *waiter       // what stop waits with, while it does
+	since    int64         // when the call began that sends now
+	deadline int64         // the write deadline that conn has, as now counts
+	moves    int           // how often that was changed from outside a send
+	broken   error         // why nothing can be sent any more
 
 	failure atomic.Pointer[carrierError] // why it ended, if no errno says it; stored by the first side that fails
 }
@@ -134,7 +137,40 @@ func (t *netConn) readOnce() (n int, full bool, err error) {
 	if full && !eager { // what a reader waited for has an end
 		t.ahead = 2 * n
 	}
-	return n, full, t.readError(err, t.settled(&t.booked))
+	stopped := t.settled(&t.booked)
+	if err == io.EOF {
+		err = t.endOfStream()
+	}
+	return n, full, t.readError(err, stopped)
+}
+
+// endOfStream is what the end of the stream means. A socket tells of a reset only once: if it told a Write, the Read
+// finds an end that seems to be in order. The Write returns at once then; one that goes on has another reason to wait.
+func (t *netConn) endOfStream() error {
+	if sent := t.sendGoingOn(); sent != nil {
+		grace := time.NewTimer(endGrace)
+		defer grace.Stop()
+		select {
+		case <-sent:
+		case <-grace.C:
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if no := asErrno(t.broken); no != 0 && no != syscall.EPIPE { // which tells nothing of the other direction
+		return t.broken
+	}
+	return io.EOF
+}
+
+// sendGoingOn returns what is closed when the Write that is going on has ended, or nil if there is none.
+func (t *netConn) sendGoingOn() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sending {
+		t.sent = make(chan struct{})
+	}
+	return t.sent
 }
 
 // readWide reads straight into the input, when much is on its way.
@@ -183,15 +219,20 @@ func (t *netConn) readInto(p []byte) (n int, err error) {
 	return 0, io.ErrNoProgress
 }
 
-// settled clears flag, which stop may be waiting for, and reports whether it is.
+// settled is settle for who does not hold mu. It reports whether stop has been called.
 func (t *netConn) settled(flag *bool) (stopped bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.settle(flag)
+	return t.stopped
+}
+
+// settle clears flag, which stop may be waiting for. The caller holds mu.
+func (t *netConn) settle(flag *bool) {
 	*flag = false
 	if t.leaving != nil {
 		t.leaving.wake()
 	}
-	return t.stopped
 }
 
 // readError keeps an error that inputFed cannot tell by itself. The one that stop has caused tells nothing.

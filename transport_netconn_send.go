@@ -125,16 +125,21 @@ func gathers(conn net.Conn) bool {
 // endSend gives err the meaning that send promises. Together with some bytes there is no error: the next send finds it.
 // Nor is there one for a deadline that was moved while it passed.
 func (t *netConn) endSend(n int, err error, moves int) error {
-	t.settled(&t.sending)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.settle(&t.sending)
+	defer t.tellSent()
 	if !t.stopped && !t.shut {
 		_ = t.setDeadline(noDeadline) // it was for this call: a Read of TLS may have to write, too
 	}
 	if err == nil {
 		return nil
 	}
-	switch timeout := isTimeout(err); {
+	fatal := endsConnection(asErrno(err)) // which may be ETIMEDOUT
+	if fatal {
+		t.broken = err
+	}
+	switch timeout := isTimeout(err) && !fatal; {
 	case t.stopped:
 		err = ErrConnClosed
 	case t.shut:
@@ -158,6 +163,14 @@ func (t *netConn) endSend(n int, err error, moves int) error {
 		return nil
 	}
 	return err
+}
+
+// tellSent lets the end of the stream go on. The caller holds mu, and has noted what broke the Write.
+func (t *netConn) tellSent() {
+	if t.sent != nil {
+		close(t.sent)
+		t.sent = nil
+	}
 }
 
 // isTimeout also holds for what wraps the error of a deadline, and for an error that only says so itself.
