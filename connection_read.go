@@ -44,6 +44,7 @@ func (c *connection) onPoll(ev pollEvent, b *batch) {
 		last = phaseClosing
 	}
 	if c.life.enter(bitPolled, last) != entered {
+		c.lookAway(ev)
 		return
 	}
 	defer c.leave(bitPolled)
@@ -55,11 +56,21 @@ func (c *connection) onPoll(ev pollEvent, b *batch) {
 		if c.wantWrite.CompareAndSwap(true, false) {
 			_ = c.transport.rearm()
 			c.writing.wake()
+		} else {
+			c.lookAway(ev &^ evRead)
 		}
 		c.sendOwed()
 	}
 	if ev&(evRead|evHup|evErr) != 0 {
 		c.onReadable(ev&(evHup|evErr) != 0, b)
+	}
+}
+
+// lookAway ends reports that nobody wants. Whoever stopped wanting them will say so, when it has a processor; until then
+// the same would be reported again and again. An end, without anything else, is reported once anyway.
+func (c *connection) lookAway(ev pollEvent) {
+	if ev&(evRead|evWrite) != 0 {
+		_ = c.transport.rearm()
 	}
 }
 

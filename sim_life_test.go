@@ -119,22 +119,16 @@ type simSink struct {
 	polls *atomic.Int64
 }
 
-// count leaves out what is reported of a connection that is closing: until the goroutine that closes it has a processor
-// to take it from the poller, the same is reported again and again. That it ends is checked elsewhere.
-func (s *simSink) count() {
-	if s.life.load().phase() < phaseClosing {
-		s.polls.Add(1)
-	}
-}
-
 func (s *simSink) onPoll(ev pollEvent, b *batch) {
-	s.count()
+	s.polls.Add(1)
 	s.connection.onPoll(ev, b)
 }
 
 func (s *simSink) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
-	s.count()
-	return s.connection.beginReceive(ev)
+	if fd, p, ok = s.connection.beginReceive(ev); ok { // else it is for onPoll
+		s.polls.Add(1)
+	}
+	return fd, p, ok
 }
 
 // onPrepare runs for accepted connections only.

@@ -1,0 +1,38 @@
+package netpoll
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A report that nobody wants any more ends with the first one, not when the goroutine that has decided so says it. An
+// end is reported once anyway, and to answer that would only have it reported again.
+func TestReportsThatNobodyWantsEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		closing bool
+		ev      pollEvent
+		rearms  int
+	}{
+		"room, and nobody sends":       {false, evWrite, 1},
+		"input, while it closes":       {true, evRead, 1},
+		"room, while it closes":        {true, evWrite, 1},
+		"input's end, while it closes": {true, evRead | evHup, 1},
+		"the end, while it closes":     {true, evHup | evErr, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newConnection("")
+			e := &endsDuringSend{c: c}
+			c.transport = e
+			require.NoError(t, c.start(causeFailed))
+			if test.closing { // and somebody is inside
+				require.Equal(t, entered, c.life.enter(bitReading, phaseOpen))
+				defer c.leave(bitReading)
+				require.NoError(t, c.Close())
+			}
+			c.onPoll(test.ev, nil)
+			require.Equal(t, test.rearms, e.rearms)
+			require.Zero(t, e.receives)
+		})
+	}
+}
