@@ -2,14 +2,64 @@ package netpoll
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
+
+// feed notes what a reading goroutine brings. It has room for a few bytes.
+type feed struct {
+	feedSink
+	in     LinkBuffer
+	ended  atomic.Bool
+	brings chan string
+}
+
+func (f *feed) wantsInput() bool                    { return !f.ended.Load() }
+func (f *feed) dropsInput() bool                    { return false }
+func (f *feed) sendUntil(int64) int64               { return noDeadline }
+func (f *feed) inputRoom() (*LinkBuffer, int, bool) { return &f.in, 10, false }
+
+func (f *feed) interest() (ev pollEvent) {
+	if f.wantsInput() {
+		ev = evRead
+	}
+	return ev
+}
+
+func (f *feed) inputFed(n int, _ bool, err error) {
+	f.ended.Store(err != nil)
+	f.brings <- fmt.Sprint(n, " ", err)
+}
+
+// lastWords is a net.Conn whose last bytes come with the end.
+type lastWords struct{ net.Conn }
+
+func (lastWords) Read(p []byte) (int, error)       { return copy(p, "bye"), io.EOF }
+func (lastWords) SetDeadline(time.Time) error      { return nil }
+func (lastWords) SetWriteDeadline(time.Time) error { return nil }
+
+// The end of the stream waits for a Write that may know why it has come. What was received with it does not.
+func TestInputDoesNotWaitForWhatItsEndMeans(t *testing.T) {
+	to := &feed{brings: make(chan string, 3)}
+	conn := new(netConn)
+	conn.init(lastWords{}, to)
+	_, err := conn.beginSend(now())
+	require.NoError(t, err)
+	require.NoError(t, conn.rearm())
+	require.Equal(t, "3 <nil>", <-to.brings)
+	require.EqualError(t, conn.endSend(0, syscall.ECONNRESET, 0), syscall.ECONNRESET.Error())
+	require.Equal(t, "0 "+syscall.ECONNRESET.Error(), <-to.brings)
+	require.NoError(t, conn.stop(false)) // it leaves closing to release
+	require.NoError(t, to.in.Close())
+}
 
 // What broke a Write may be what has ended the input; that nobody takes output any more is not.
 func TestEndOfStreamAfterAWriteThatFailed(t *testing.T) {

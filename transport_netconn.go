@@ -102,6 +102,10 @@ func (t *netConn) rearm() error {
 func (t *netConn) read() {
 	for t.mayRead() {
 		n, full, err := t.readOnce()
+		if err == io.EOF {
+			t.sink.inputFed(n, full, nil) // it need not wait for what the end means
+			n, full, err = 0, false, t.endOfStream()
+		}
 		t.sink.inputFed(n, full, err)
 	}
 }
@@ -137,11 +141,7 @@ func (t *netConn) readOnce() (n int, full bool, err error) {
 	if full && !eager { // what a reader waited for has an end
 		t.ahead = 2 * n
 	}
-	stopped := t.settled(&t.booked)
-	if err == io.EOF {
-		err = t.endOfStream()
-	}
-	return n, full, t.readError(err, stopped)
+	return n, full, t.readError(err, t.settled(&t.booked))
 }
 
 // endOfStream is what the end of the stream means. A socket tells of a reset only once: if it told a Write, the Read
