@@ -75,3 +75,19 @@ func TestEndOfStreamAfterAWriteThatFailed(t *testing.T) {
 		})
 	}
 }
+
+// A connection that the system has given up for want of answers is broken, though its error is a timeout as well.
+func TestWriteThatTheSystemGaveUpIsNoWriteTimeout(t *testing.T) {
+	for _, c := range []struct{ err, want, not error }{
+		{os.NewSyscallError("write", syscall.ETIMEDOUT), syscall.ETIMEDOUT, ErrWriteTimeout},
+		{os.ErrDeadlineExceeded, ErrWriteTimeout, syscall.ETIMEDOUT},
+	} {
+		conn := new(netConn)
+		conn.init(lastWords{}, &feed{})
+		moves, err := conn.beginSend(now())
+		require.NoError(t, err)
+		err = conn.endSend(0, c.err, moves)
+		require.ErrorIs(t, err, c.want)
+		require.NotErrorIs(t, err, c.not)
+	}
+}
