@@ -22,10 +22,13 @@ const (
 
 // interest is what the transport should report now.
 func (c *connection) interest() (ev pollEvent) {
+	b := c.life.load()
 	switch {
-	case c.life.load().has(bitEnded | bitEnding): // nothing more to learn but errors, which always are reported
-	case c.life.load().phase() >= phaseClosing: // the same: it only sends what it owes
-	case c.paused.Load() && c.life.load().phase() >= phasePeerDone: // the same, until there is room again
+	case b.phase() >= phaseClosing && !b.has(bitOwed):
+		return 0 // nobody waits for room, and nothing is looked at any more
+	case b.has(bitEnded | bitEnding): // nothing more to learn but errors, which always are reported
+	case b.phase() >= phaseClosing: // the same: it only sends what it owes
+	case c.paused.Load() && b.phase() >= phasePeerDone: // the same, until there is room again
 	case c.paused.Load():
 		ev = evHup
 	default:

@@ -25,7 +25,8 @@ func TestReportsThatNobodyWantsEnd(t *testing.T) {
 			e := &endsDuringSend{c: c}
 			c.transport = e
 			require.NoError(t, c.start(causeFailed))
-			if test.closing { // and somebody is inside
+			c.wantWrite.Store(test.closing) // as of a Flush that was waiting
+			if test.closing {               // and somebody is inside
 				require.Equal(t, entered, c.life.enter(bitReading, phaseOpen))
 				defer c.leave(bitReading)
 				require.NoError(t, c.Close())
@@ -33,6 +34,7 @@ func TestReportsThatNobodyWantsEnd(t *testing.T) {
 			c.onPoll(test.ev, nil)
 			require.Equal(t, test.rearms, e.rearms)
 			require.Zero(t, e.receives)
+			require.Equal(t, test.closing, c.interest() == 0, "and it must not be reported again")
 		})
 	}
 }
