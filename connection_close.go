@@ -89,13 +89,11 @@ func (c *connection) closing(old lifeBits) (err error) {
 }
 
 // closeIfIdle closes the connection for its server's shutdown if no handler runs, nobody sends, and nothing is left to
-// read. What a Flush that failed has left to send nobody will send. It reports whether the connection is closing or
-// closed.
-func (c *connection) closeIfIdle() bool {
-	if c.nothingToRead() && c.closeIf(causeServer, idle) {
-		return true
+// read. What a Flush that failed has left to send nobody will send.
+func (c *connection) closeIfIdle() {
+	if c.nothingToRead() {
+		c.closeIf(causeServer, idle)
 	}
-	return c.life.load().phase() >= phaseClosing
 }
 
 // closeIfIdleApart is closeIfIdle for who must not wait for a net.Conn to close. Whether the connection closes has been
