@@ -33,7 +33,7 @@ func TestConnContextKeepsTheValuesOfAnOnPrepareThatAskedForIt(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "of OnPrepare", receive(t, values))
 	require.NoError(t, c.Close())
-	require.ErrorIs(t, receive(t, ended), io.EOF)
+	require.ErrorIs(t, receive(t, ended), netpoll.ErrEOF)
 }
 
 // Behaviour 5.8: SetOnConnect inside a handler is called before any further OnRequest.

@@ -7,7 +7,6 @@ package netpoll_test
 
 import (
 	"context"
-	"io"
 	"net"
 	"runtime"
 	"sync"
@@ -160,7 +159,7 @@ func TestOptionsReachAcceptedConnections(t *testing.T) {
 	require.NoError(t, ctx.Err())
 	require.NoError(t, client.Close())
 	receive(t, ctx.Done())
-	require.ErrorIs(t, context.Cause(ctx), io.EOF)
+	require.ErrorIs(t, context.Cause(ctx), netpoll.ErrEOF)
 }
 
 func TestReadLimitHoldsThePeerBack(t *testing.T) {

@@ -24,7 +24,7 @@ func TestHandlersContextEndsWithThePeer(t *testing.T) {
 		want []error
 	}{
 		"close": {func(t *testing.T, c net.Conn) { require.NoError(t, c.Close()) },
-			[]error{io.EOF, netpoll.ErrEOF, netpoll.ErrConnClosed}},
+			[]error{netpoll.ErrEOF, netpoll.ErrConnClosed}},
 		"reset": {func(t *testing.T, c net.Conn) { reset(t, c) },
 			[]error{syscall.ECONNRESET, netpoll.ErrConnClosed}},
 	}
@@ -74,7 +74,7 @@ func TestConnContextKeepsTheValuesOfOtherCallbacks(t *testing.T) {
 	require.Equal(t, [2]any{1, 2}, receive(t, values))
 	require.NoError(t, c.Close())
 	for range 2 {
-		require.ErrorIs(t, receive(t, ended), io.EOF)
+		require.ErrorIs(t, receive(t, ended), netpoll.ErrEOF)
 	}
 }
 
@@ -104,7 +104,7 @@ func TestContextOfDialedConnection(t *testing.T) {
 	require.Equal(t, ctx, conn.(contexter).Context())
 	require.NoError(t, peer.Close())
 	receive(t, ctx.Done())
-	require.ErrorIs(t, context.Cause(ctx), io.EOF)
+	require.ErrorIs(t, context.Cause(ctx), netpoll.ErrEOF)
 	require.ErrorIs(t, ctx.Err(), context.Canceled)
 
 	conn, _ = dialedTo(t, "tcp")

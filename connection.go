@@ -41,7 +41,8 @@ type Connection interface {
 	// Reader gives zero-copy access to what the peer sent. Its methods block until enough has arrived.
 	Reader() Reader
 
-	// Writer gives zero-copy access to what will be sent. Nothing is sent before Flush or Write.
+	// Writer gives zero-copy access to what will be sent. Nothing is sent before Flush or Write. The WriteString and
+	// WriteByte of the connection itself are those of package io, and send at once.
 	Writer() Writer
 
 	// IsActive reports whether the peer and this side both still have the connection open. It costs one load: it is
@@ -70,10 +71,10 @@ type Connection interface {
 }
 
 // TCPConnection is a [Connection] over TCP.
-type TCPConnection struct{ connection }
+type TCPConnection struct{ streamConnection }
 
 // UnixConnection is a [Connection] over a Unix domain socket.
-type UnixConnection struct{ connection }
+type UnixConnection struct{ streamConnection }
 
 var (
 	_ Connection = (*TCPConnection)(nil)
@@ -148,8 +149,8 @@ func newConnection(network string) (c *connection) {
 		u := new(UnixConnection)
 		c, u.self = &u.connection, u
 	default:
-		c = new(connection)
-		c.self = c
+		s := new(streamConnection)
+		c, s.self = &s.connection, s
 	}
 	c.network = network
 	c.life.begin(true)
@@ -225,10 +226,10 @@ func (c *connection) start(onError cause) error {
 	return nil
 }
 
-// Reader implements Connection.
+// Reader implements Connection. What it returns is the connection's other face: see connection_stream.go.
 func (c *connection) Reader() Reader { return c }
 
-// Writer implements Connection.
+// Writer implements Connection, as Reader does.
 func (c *connection) Writer() Writer { return c }
 
 // IsActive implements Connection.
@@ -292,7 +293,8 @@ func (c *connection) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// SetReadDeadline is SetDeadline for input. Enough buffered input is returned even past a deadline.
+// SetReadDeadline is SetDeadline for input. Past it Read fails, whatever is buffered; methods of Reader still return what
+// is buffered if that is enough for them.
 func (c *connection) SetReadDeadline(t time.Time) error {
 	if err := c.settable("set read deadline"); err != nil {
 		return err

@@ -27,7 +27,7 @@ func NewConnection(conn net.Conn) (Connection, error) {
 	if isNil(conn) {
 		return nil, errors.New("netpoll: new connection: it is nil")
 	}
-	if own := ownConnection(conn); own != nil {
+	if own := connectionOfValue(conn); own != nil {
 		return own.self, nil
 	}
 	c, err := connectionOf(conn)
@@ -49,19 +49,6 @@ func isNil(v any) bool {
 	}
 	p := reflect.ValueOf(v)
 	return p.Kind() == reflect.Pointer && p.IsNil()
-}
-
-// ownConnection returns the connection behind conn if it is one of this package.
-func ownConnection(conn net.Conn) *connection {
-	switch c := conn.(type) {
-	case *TCPConnection:
-		return &c.connection
-	case *UnixConnection:
-		return &c.connection
-	case *connection:
-		return c
-	}
-	return nil
 }
 
 // newNetConnection makes a connection that owns conn. It must then be prepared and started, or closed.

@@ -429,17 +429,28 @@ func (c *connection) readUntil(delim byte) (line []byte, err error) {
 	return line, err
 }
 
-// Read implements net.Conn. It returns what is there, and waits only if there is nothing.
+// Read implements net.Conn. It returns what is there, and waits only if there is nothing. As in package net it fails
+// once its deadline has passed, whatever is buffered.
 func (c *connection) Read(p []byte) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	return readSome(c, func(in *LinkBuffer) (int, error) { return in.readCopy(p), nil })
+}
+
+// readSome runs f, which copies input, when there is some. Several goroutines may call it; each has its turn.
+func readSome[T any](c *connection, f func(in *LinkBuffer) (T, error)) (v T, err error) {
 	start := c.reading.callStart()
 	c.readers.Lock()
 	defer c.readers.Unlock()
-	n, err = withInputSince(c, start, 1, func(in *LinkBuffer) (int, error) { return in.readCopy(p), nil })
+	v, err = withInputSince(c, start, 1, func(in *LinkBuffer) (v T, err error) {
+		if c.reading.expired() && c.life.load().phase() < phaseClosing {
+			return v, Exception(ErrReadTimeout, c.peerName())
+		}
+		return f(in)
+	})
 	if errors.Is(err, ErrEOF) {
-		return 0, io.EOF
+		err = io.EOF
 	}
-	return n, err
+	return v, err
 }

@@ -37,7 +37,7 @@
 //
 // Errors are matched by [errors.Is]. Beside the codes of this package they answer to the names of the standard library:
 //
-//	the peer ended the stream        ErrEOF, io.EOF (from Read: io.EOF itself), ErrConnClosed
+//	the peer ended the stream        ErrEOF, ErrConnClosed; from Read and ReadByte of a net.Conn: io.EOF itself
 //	the peer reset the connection    syscall.ECONNRESET, ErrConnClosed
 //	closed on this side              ErrConnClosed, net.ErrClosed
 //	read timeout or deadline         ErrReadTimeout, os.ErrDeadlineExceeded

@@ -7,7 +7,6 @@ package netpoll
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"syscall"
@@ -30,7 +29,8 @@ const (
 	// ErrUnsupported: the operation does not exist for this kind of connection or on this system. Is
 	// errors.ErrUnsupported.
 	ErrUnsupported = syscall.Errno(0x105)
-	// ErrEOF: the peer ended the stream. Is io.EOF and ErrConnClosed.
+	// ErrEOF: the peer ended the stream. Is ErrConnClosed, and not io.EOF: that is what Read returns, and programs tell
+	// the two apart.
 	ErrEOF = syscall.Errno(0x106)
 	// ErrWriteTimeout: the write timeout or deadline passed before the kernel took everything. Is
 	// os.ErrDeadlineExceeded.
@@ -62,7 +62,7 @@ var codeTexts = map[syscall.Errno]string{
 // Exception wraps err with what was being done: its text is the text of err, a space and suffix. The whole chain of
 // err stays visible to [errors.Is] and [errors.As], and a code of this package also answers to its standard name:
 //
-//	ErrEOF           io.EOF, ErrConnClosed
+//	ErrEOF           ErrConnClosed
 //	ErrConnClosed    net.ErrClosed
 //	Err…Timeout      os.ErrDeadlineExceeded; Timeout() is true
 //	ErrUnsupported   errors.ErrUnsupported
@@ -112,7 +112,7 @@ func (e *exception) Is(target error) bool {
 	}
 	switch e.no {
 	case ErrEOF:
-		return target == io.EOF || target == ErrConnClosed
+		return target == ErrConnClosed
 	case ErrConnClosed:
 		return target == net.ErrClosed
 	case ErrReadTimeout, ErrWriteTimeout, ErrDialTimeout:

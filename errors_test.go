@@ -63,7 +63,7 @@ func TestExceptionAnswersToStandardNames(t *testing.T) {
 		is      error
 		timeout bool
 	}{
-		{netpoll.ErrEOF, io.EOF, false},
+		{netpoll.ErrEOF, netpoll.ErrConnClosed, false},
 		{netpoll.ErrConnClosed, net.ErrClosed, false},
 		{netpoll.ErrReadTimeout, os.ErrDeadlineExceeded, true},
 		{netpoll.ErrWriteTimeout, os.ErrDeadlineExceeded, true},
@@ -78,6 +78,7 @@ func TestExceptionAnswersToStandardNames(t *testing.T) {
 	}
 	require.NotErrorIs(t, netpoll.Exception(netpoll.ErrConnClosed, "x"), io.EOF)
 	require.NotErrorIs(t, netpoll.Exception(netpoll.ErrEOF, "x"), net.ErrClosed)
+	require.NotErrorIs(t, netpoll.Exception(netpoll.ErrEOF, "x"), io.EOF)
 }
 
 // Behaviour 2.6: Exception keeps the chain of any wrapped error.
@@ -220,15 +221,15 @@ func TestReadReturnsExactlyEOFAtTheEnd(t *testing.T) {
 	})
 }
 
-// Behaviour 2.4: Reader methods return an error that Is both ErrEOF and io.EOF.
-func TestReaderMethodsReturnErrEOFThatIsEOF(t *testing.T) {
+// Behaviour 2.4: Reader methods return an error that Is ErrEOF and not io.EOF, which programs take for Read's.
+func TestReaderMethodsReturnErrEOFAndNotIOEOF(t *testing.T) {
 	for _, call := range readCalls {
 		t.Run(call.name, func(t *testing.T) {
 			conn, peer := rawPair(t, "tcp")
 			require.NoError(t, peer.Close())
 			_, err := call.do(conn.Reader(), 1)
 			require.ErrorIs(t, err, netpoll.ErrEOF)
-			require.ErrorIs(t, err, io.EOF)
+			require.NotErrorIs(t, err, io.EOF)
 			require.ErrorIs(t, err, netpoll.ErrConnClosed)
 		})
 	}

@@ -59,7 +59,7 @@ func TestResetThatAWriteWasToldOfIsNoOrderlyEnd(t *testing.T) {
 func TestEndIsToldThoughAWriteBlocks(t *testing.T) {
 	conn, result, written := writingUntil(t)
 	_, err := conn.Reader().Next(1)
-	require.ErrorIs(t, err, io.EOF)
+	require.ErrorIs(t, err, netpoll.ErrEOF)
 	result <- resetTold
 	require.ErrorIs(t, receive(t, written), syscall.ECONNRESET)
 	_, err = conn.Reader().Next(1)

@@ -110,8 +110,11 @@ type ReadWriter interface {
 
 // NewReader returns a Reader on r. If r is a Reader already, or comes from [NewIOReader], it is that Reader; otherwise
 // the Reader has a buffer of its own and may read more from r than was asked for. An error of r is returned when the
-// bytes before it are not enough; io.EOF comes as an error that Is [ErrEOF] and io.EOF.
+// bytes before it are not enough; io.EOF comes as an error that Is [ErrEOF].
 func NewReader(r io.Reader) Reader {
+	if c := connectionOfValue(r); c != nil {
+		return c
+	}
 	switch r := r.(type) {
 	case *ioReader:
 		return r.r
@@ -124,6 +127,9 @@ func NewReader(r io.Reader) Reader {
 // NewWriter returns a Writer on w. If w is a Writer already, or comes from [NewIOWriter], it is that Writer; otherwise
 // its Flush calls w.Write, and keeps what w did not take for the next Flush.
 func NewWriter(w io.Writer) Writer {
+	if c := connectionOfValue(w); c != nil {
+		return c // whose WriteString only queues, as that of every Writer
+	}
 	switch w := w.(type) {
 	case *ioWriter:
 		return w.w
@@ -135,6 +141,9 @@ func NewWriter(w io.Writer) Writer {
 
 // NewReadWriter is [NewReader] and [NewWriter] for rw.
 func NewReadWriter(rw io.ReadWriter) ReadWriter {
+	if c := connectionOfValue(rw); c != nil {
+		return c
+	}
 	switch rw := rw.(type) {
 	case *ioReadWriter:
 		return rw.rw
@@ -147,6 +156,9 @@ func NewReadWriter(rw io.ReadWriter) ReadWriter {
 // NewIOReader returns an io.Reader on r: r itself if it is one, else an adapter. The adapter's Read waits only if
 // nothing is buffered, and frees what was read, so slices of r must not be in use.
 func NewIOReader(r Reader) io.Reader {
+	if c := connectionOfValue(r); c != nil {
+		return c.self
+	}
 	if reader, ok := r.(io.Reader); ok {
 		return reader
 	}
@@ -156,6 +168,9 @@ func NewIOReader(r Reader) io.Reader {
 // NewIOWriter returns an io.Writer on w: w itself if it is one, else an adapter whose Write flushes. After an error the
 // bytes may stay queued in w.
 func NewIOWriter(w Writer) io.Writer {
+	if c := connectionOfValue(w); c != nil {
+		return c.self // whose WriteString sends, as that of every io.Writer
+	}
 	if writer, ok := w.(io.Writer); ok {
 		return writer
 	}
@@ -164,6 +179,9 @@ func NewIOWriter(w Writer) io.Writer {
 
 // NewIOReadWriter is [NewIOReader] and [NewIOWriter] for rw.
 func NewIOReadWriter(rw ReadWriter) io.ReadWriter {
+	if c := connectionOfValue(rw); c != nil {
+		return c.self
+	}
 	if readWriter, ok := rw.(io.ReadWriter); ok {
 		return readWriter
 	}

@@ -157,7 +157,7 @@ func (v *adapterRun) reading(n int, call func() error) bool {
 	case errors.Is(err, io.ErrNoProgress), errors.Is(err, os.ErrDeadlineExceeded): // both are worth another try
 	case v.dead == nil:
 		v.t.Fatalf("an error that the source has not given: %v", err)
-	case v.dead == io.EOF && (!errors.Is(err, io.EOF) || !errors.Is(err, ErrEOF) && err != io.EOF):
+	case v.dead == io.EOF && err != io.EOF && (!errors.Is(err, ErrEOF) || errors.Is(err, io.EOF)): // Read's is bare
 		v.t.Fatalf("%v at the end", err)
 	case v.dead != io.EOF && errors.Is(err, io.EOF):
 		v.t.Fatalf("%v, but the source has given %v", err, v.dead)

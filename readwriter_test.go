@@ -101,7 +101,7 @@ func TestNewReaderReadsUpToTheEnd(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r := NewReader(iotest.DataErrReader(iotest.OneByteReader(strings.NewReader("abcde"))))
 			_, err := tc.read(r, 6)
-			require.ErrorIs(t, err, io.EOF)
+			require.ErrorIs(t, err, ErrEOF)
 			require.ErrorIs(t, err, ErrEOF)
 			require.Equal(t, 5, r.Len())
 			s, err := tc.read(r, 5)
@@ -128,7 +128,7 @@ func TestNewReaderUntilReturnsTheRestAtTheEnd(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "ab\n", string(line))
 	line, err = r.Until('\n')
-	require.ErrorIs(t, err, io.EOF)
+	require.ErrorIs(t, err, ErrEOF)
 	require.Equal(t, "cd", string(line))
 	require.Equal(t, 0, r.Len())
 }

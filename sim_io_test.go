@@ -76,6 +76,14 @@ var readerActs = []simAct[*simReader]{
 			r.take([]byte{b}, 1)
 		}
 	}},
+	{"own-byte", 1, func(r *simReader, _ int) {
+		have := r.l.conn.Reader().Len()
+		b, err := r.l.conn.(io.ByteReader).ReadByte()
+		if r.ok("ReadByte of a net.Conn", 1, have, err) {
+			r.take([]byte{b}, 1)
+			r.shown = nil // as with Slice
+		}
+	}},
 	{"slice", 2, func(r *simReader, arg int) {
 		n := r.want(arg)
 		have := r.l.conn.Reader().Len()
@@ -136,11 +144,12 @@ func (r *simReader) want(arg int) int {
 
 // ok sorts the errors of a call that asked for n bytes when have were buffered.
 func (r *simReader) ok(what string, n, have int, err error) bool {
+	asNetConn := what == "Read" || what == "ReadByte of a net.Conn"
 	switch {
 	case err == nil:
 		r.waits = 0
 		return true
-	case have >= n:
+	case have >= n && !(asNetConn && errors.Is(err, ErrReadTimeout)): // those of a net.Conn heed their deadline first
 		r.l.fail("%s(%d) with %d bytes buffered: %v", what, n, have, err)
 	case errors.Is(err, ErrReadTimeout):
 		if !r.l.timed.Load() {
@@ -148,7 +157,7 @@ func (r *simReader) ok(what string, n, have int, err error) bool {
 		}
 		r.waits++
 		return false
-	case errors.Is(err, io.EOF):
+	case asNetConn && err == io.EOF, !asNetConn && errors.Is(err, ErrEOF):
 		r.l.sawEOF = true
 	case r.l.mayBreak(err):
 	case errors.Is(err, ErrConnClosed):
@@ -302,15 +311,33 @@ var writerActs = []simAct[*simWriter]{
 	{"write", 4, func(w *simWriter, arg int) {
 		p := w.next(simSize(arg))
 		n, err := w.l.conn.Write(p)
-		w.pos += int64(n)
-		switch {
-		case w.failed("Write", err):
-		case n != len(p) && err == nil:
-			w.l.fail("Write of %d bytes returned %d, nil", len(p), n)
-		case err == nil:
-			w.flushed = w.pos
-		}
+		w.sent("Write", n, len(p), err)
 	}},
+	{"own-string", 2, func(w *simWriter, arg int) {
+		p := w.next(simSize(arg))
+		n, err := io.WriteString(w.l.conn, string(p))
+		w.sent("WriteString of a net.Conn", n, len(p), err)
+	}},
+	{"own-byte", 1, func(w *simWriter, _ int) {
+		n := 1
+		err := w.l.conn.(io.ByteWriter).WriteByte(w.next(1)[0])
+		if err != nil {
+			n = 0
+		}
+		w.sent("WriteByte of a net.Conn", n, 1, err)
+	}},
+}
+
+// sent notes what came of a call that sends n of want bytes itself.
+func (w *simWriter) sent(what string, n, want int, err error) {
+	w.pos += int64(n)
+	switch {
+	case w.failed(what, err):
+	case n != want && err == nil:
+		w.l.fail("%s of %d bytes returned %d, nil", what, want, n)
+	case err == nil:
+		w.flushed = w.pos
+	}
 }
 
 // next is what has to be written next.

@@ -34,13 +34,7 @@ func (t *countingTransport) rearm() error {
 
 // inner returns the connection behind its public value.
 func inner(c Connection) *connection {
-	switch c := c.(type) {
-	case *TCPConnection:
-		return &c.connection
-	case *UnixConnection:
-		return &c.connection
-	}
-	return c.(*connection)
+	return connectionOfValue(c)
 }
 
 // echoAll answers with everything there is.

@@ -51,10 +51,9 @@ func TestRefusedDialIsECONNREFUSED(t *testing.T) {
 	}
 }
 
-// Behaviour 2.3: errors answer to the standard names: io.EOF, net.ErrClosed, os.ErrDeadlineExceeded.
+// Behaviour 2.3: errors answer to the standard names: net.ErrClosed, os.ErrDeadlineExceeded.
 func TestErrorsAnswerToTheStandardNames(t *testing.T) {
 	for _, tc := range []struct{ code, name error }{
-		{netpoll.ErrEOF, io.EOF},
 		{netpoll.ErrConnClosed, net.ErrClosed},
 		{netpoll.ErrReadTimeout, os.ErrDeadlineExceeded},
 		{netpoll.ErrWriteTimeout, os.ErrDeadlineExceeded},

@@ -56,7 +56,7 @@ func useAndDrop(ctx context.Context, p *pool, srv *server, w io.Writer) error {
 	p.put(conn)
 	srv.dropAll()
 	<-gone.Done()
-	fmt.Fprintf(w, "the server dropped its connections: %v\n", errors.Is(context.Cause(gone), io.EOF))
+	fmt.Fprintf(w, "the server dropped its connections: %v\n", errors.Is(context.Cause(gone), netpoll.ErrEOF))
 
 	if err := request(ctx, p); err != nil {
 		return err

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"log"
 	"sync"
 	"time"
@@ -55,7 +54,7 @@ func join(a, b netpoll.Connection) {
 func forward(dst, src netpoll.Connection) error {
 	for {
 		switch err := forwardSome(dst, src); {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, netpoll.ErrEOF):
 			return dst.(halfCloser).CloseWrite()
 		case err != nil:
 			return err
