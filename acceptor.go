@@ -175,7 +175,7 @@ func (a *acceptor) admit(c *connection) error {
 		return nil
 	}
 	c.prepare(a.srv.opts)
-	if err := c.start(causeFailed); err != nil {
+	if err := c.start(causePoller); err != nil {
 		return err
 	}
 	a.succeeded()

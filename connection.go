@@ -120,6 +120,8 @@ type connection struct {
 
 	readLimit atomic.Int64  // bound on unread input; stored by SetReadLimit
 	paused    atomic.Bool   // input is at its bound; set by the reporting goroutine, cleared by whoever resumes it
+	hungUp    atomic.Bool   // the peer has ended its side, says the poller: the kernel has all there is. Set by it
+	halfOpen  atomic.Bool   // the end of the peer's side does not close it; stored by SetAllowHalfOpen
 	wantWrite atomic.Bool   // somebody waits for room to send; set by it, cleared by the reporting goroutine
 	owedEnd   atomic.Uint64 // position in out up to which the poller has to send; see connection_owed.go
 	readers   sync.Mutex    // held by a call of Read for as long as it takes: callers have their turn
@@ -176,6 +178,7 @@ func (c *connection) prepare(o *options) {
 	_ = c.SetIdleTimeout(o.keepAlive) // a peer that is gone already shows soon enough
 	c.readLimit.Store(int64(o.readLimit))
 	c.direct = c.direct || o.directFlush
+	c.halfOpen.Store(o.halfOpen)
 	if o.idleLimit > 0 {
 		_ = c.SetIdleLimit(o.idleLimit)
 	}
@@ -195,7 +198,7 @@ func (c *connection) runOnPrepare(on OnPrepare) {
 	returned := false
 	defer func() {
 		if !returned {
-			c.close(causeFailed)
+			c.close(causePanic)
 		}
 	}()
 	c.guard("OnPrepare", func() {
@@ -315,7 +318,7 @@ func (c *connection) SetWriteDeadline(t time.Time) error {
 
 func (c *connection) settable(what string) error {
 	if c.life.load().phase() >= phaseClosing {
-		return Exception(ErrConnClosed, what)
+		return c.closedError(what)
 	}
 	return nil
 }

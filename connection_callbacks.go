@@ -32,6 +32,8 @@ type callbacks struct {
 	task func()
 	// cut says that the last run ended its goroutine and had consumed nothing. The owner of bitTask uses it.
 	cut bool
+	// endSeen says that OnRequest has been called since the input ended. Stored by the owner of bitTask.
+	endSeen atomic.Bool
 
 	// mu guards what follows.
 	mu      sync.Mutex
@@ -83,6 +85,7 @@ func (c *connection) SetOnRequest(on OnRequest) error {
 	}
 	c.calls.onRequest.Store(&on)
 	if c.life.load().phase() > phaseOpening {
+		c.resumeInput() // with a handler, the input has no bound once the peer has ended its side
 		c.triggerRequest(nil)
 		if c.life.load().has(bitEnded) { // that was the last call too; before it the connection must not close
 			c.life.set(bitTold)
@@ -135,11 +138,32 @@ func (c *connection) AddCloseCallback(callback CloseCallback) error {
 	return nil
 }
 
-// triggerRequest is trigger where there is input for a handler.
+// triggerRequest is trigger where there is something for OnRequest to do.
 func (c *connection) triggerRequest(b *batch) {
-	if c.in.Len() > 0 && c.calls.onRequest.Load() != nil {
+	if c.calls.onRequest.Load() != nil && c.requestDue() {
 		c.trigger(b)
 	}
+}
+
+// requestDue reports whether there is something for OnRequest: input, or the end of it. A handler takes an inactive
+// connection without input for one that has no more to come. So where the peer's end was noticed before there was a
+// handler, and part of the input is still in the kernel, that has to be received first.
+func (c *connection) requestDue() bool {
+	b := c.life.load()
+	if b.phase() == phasePeerDone && !b.has(bitEnded|bitLost) && c.hungUp.Load() {
+		return false // the poller receives the rest, and calls when it has the end
+	}
+	return c.in.Len() > 0 || c.lastCallDue(b)
+}
+
+// lastCallDue reports whether OnRequest has to be called for an end that left no input. It can answer a peer that has
+// only ended its side, so it is called if the peer has not sent anything at all, and where half-open connections are
+// allowed, because then it is OnRequest that closes.
+func (c *connection) lastCallDue(b lifeBits) bool {
+	if !b.has(bitEnded) || b.errno() != 0 || c.calls.endSeen.Load() {
+		return false
+	}
+	return c.halfOpen.Load() || c.in.received() == 0 && !b.has(bitReadShut)
 }
 
 // trigger makes the task look at what there is to do, now or once more. If b can take it, it runs with that batch; but
@@ -190,15 +214,19 @@ func (c *connection) taskDone(cut, fruitless bool) {
 	c.settle()
 }
 
-// runHandlers runs OnConnect if it is due, and OnRequest as long as that consumes input.
+// runHandlers runs OnConnect if it is due, and OnRequest as long as that consumes input, or is to see its end.
 func (c *connection) runHandlers() {
 	for {
 		if !c.life.load().has(bitConnected) {
 			c.connect()
 		}
 		on := c.calls.onRequest.Load()
-		if on == nil || c.in.Len() == 0 || c.life.load().phase() >= phaseClosing {
+		b := c.life.load()
+		if on == nil || b.phase() >= phaseClosing || !c.requestDue() {
 			return
+		}
+		if b.has(bitEnded) {
+			c.calls.endSeen.Store(true)
 		}
 		before := c.in.consumed()
 		c.runOnRequest(*on)
@@ -252,7 +280,7 @@ func (c *connection) startDisconnect() {
 func (c *connection) runDisconnect() {
 	runner.Run(c.context(), func() {
 		defer c.settle()
-		defer c.leaveHere(0) // also if it ends its goroutine
+		defer c.leaveHere(bitDisconnecting) // also if it ends its goroutine
 		c.guard("OnDisconnect", func() { (*c.calls.onDisconnect.Load())(c.context(), c.self) })
 	})
 }
@@ -275,7 +303,7 @@ func (c *connection) guard(name string, f func()) {
 func (c *connection) recovered(name string) {
 	if v := recover(); v != nil {
 		logger().Printf("netpoll: %s", panicText(name, c.peerName(), v))
-		c.close(causeFailed)
+		c.close(causePanic)
 	}
 }
 

@@ -40,11 +40,11 @@ func (c *connection) Close() error {
 func (c *connection) Detach() error {
 	w := waiterPool.Get().(*waiter)
 	if !c.detaching.CompareAndSwap(nil, w) {
-		return Exception(ErrConnClosed, "when detach")
+		return c.closedError("when detach")
 	}
 	old, ok := c.life.close(causeDetach)
 	if !ok {
-		return Exception(ErrConnClosed, "when detach")
+		return c.closedError("when detach")
 	}
 	err := c.closing(old)
 	for c.life.load().has(bitPolled | bitFlushing | bitOwed | bitSending) {
@@ -119,12 +119,19 @@ func (c *connection) nothingToRead() bool {
 
 // idle holds if no callback and no Writer is at work. A reader that waits, and the poller, are no reason to stay open.
 func idle(b lifeBits) bool {
-	return !b.has(bitTask|bitFlushing|bitProducing|bitOwed|bitSending) && b.has(bitConnected) && b.phase() != phaseOpening
+	const busy = bitTask | bitDisconnecting | bitFlushing | bitProducing | bitOwed | bitSending
+	return !b.has(busy) && b.has(bitConnected) && b.phase() != phaseOpening
 }
 
-// peerGone notes that the peer ended its side. ended says that everything it sent has been received. OnDisconnect comes
-// first: whoever is woken may close the connection.
+// peerGone notes that the peer ended its side. ended says that everything it sent has been received. If not, a connection
+// with an OnRequest stays active until then, because such a handler takes one that is not, and has no input, for one that
+// it has read to the end. OnDisconnect comes first: whoever is woken may close the connection.
 func (c *connection) peerGone(errno syscall.Errno, ended bool) {
+	if !ended && c.calls.onRequest.Load() != nil && !c.life.load().has(bitLost) {
+		c.life.noteError(errno)
+		c.writing.wake()
+		return
+	}
 	if c.life.peerGone(errno, ended, c.calls.onDisconnect.Load() != nil) {
 		c.runDisconnect()
 	}
@@ -146,12 +153,13 @@ func (c *connection) peerGone(errno syscall.Errno, ended bool) {
 // settle does what has become due when somebody has left: a connection that its handler owns closes when the peer is
 // done and the handler has seen everything, and an idle one when its server shuts down.
 func (c *connection) settle() {
+	const busy = bitTask | bitFlushing | bitDisconnecting
 	b := c.life.load()
-	if b.has(bitTask | bitFlushing) {
+	if b.has(busy) {
 		return // they settle when they end
 	}
-	if b.phase() == phasePeerDone && b.has(bitTold) && c.calls.onRequest.Load() != nil {
-		c.closeIf(causePeer, func(b lifeBits) bool { return !b.has(bitTask|bitFlushing) && b.has(bitConnected) })
+	if b.phase() == phasePeerDone && b.has(bitTold) && c.calls.onRequest.Load() != nil && !c.halfOpen.Load() {
+		c.closeIf(causePeer, func(b lifeBits) bool { return !b.has(busy) && b.has(bitConnected) })
 		return
 	}
 	if c.owner != nil && b.phase() > phaseOpening && c.owner.draining() {

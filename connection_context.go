@@ -4,6 +4,7 @@ package netpoll
 
 import (
 	"context"
+	"fmt"
 )
 
 type derivedContext struct {
@@ -61,13 +62,37 @@ func (c *connection) cancelContext() {
 	if d == nil {
 		return
 	}
-	b := c.life.load()
-	switch {
+	d.cancel(fmt.Errorf("connection with %s ended: %w", c.peerName(), c.endReason()))
+}
+
+// endReason is why the connection has ended, whoever ended it.
+func (c *connection) endReason() error {
+	switch b := c.life.load(); {
 	case b.errno() != 0:
-		d.cancel(c.endError(b.errno(), "connection with "+c.peerName()))
+		return c.endError(b.errno(), "")
 	case b.phase() == phasePeerDone || b.cause() == causePeer:
-		d.cancel(Exception(ErrEOF, "connection with "+c.peerName()))
-	default:
-		d.cancel(Exception(ErrConnClosed, "connection with "+c.peerName()))
+		return Exception(ErrEOF, "")
 	}
+	return c.closedError("")
+}
+
+// closedError is the error of a call that came after the connection was closed on this side. It says why it was.
+func (c *connection) closedError(what string) error {
+	closed := &exception{no: ErrConnClosed, suffix: what}
+	switch b := c.life.load(); b.cause() {
+	case causeServer:
+		closed.reason = ErrShutdown
+	case causeIdle:
+		closed.reason = ErrIdleLimit
+	case causePanic:
+		closed.reason = ErrPanic
+	case causePoller:
+		closed.reason = ErrPollerFailed
+	case causePeer:
+		closed.reason = Exception(ErrEOF, "")
+		if no := b.errno(); no != 0 {
+			closed.reason = c.endError(no, "")
+		}
+	}
+	return closed
 }

@@ -119,7 +119,7 @@ func (c *connection) sendUntil(start int64) int64 { return c.writing.until(start
 // withNetConn runs f while the connection cannot be released.
 func (c *connection) withNetConn(what string, f func(conn net.Conn) error) error {
 	if c.life.enter(0, phasePeerDone) != entered {
-		return Exception(ErrConnClosed, what)
+		return c.closedError(what)
 	}
 	defer c.leave(0)
 	conn := c.NetConn()

@@ -82,11 +82,11 @@ func (l *idleLimit) again(busy bool) (over bool) {
 // checkIdle runs on the timer's goroutine.
 func (c *connection) checkIdle() {
 	l := c.idle.Load()
-	busy := c.life.load().has(bitTask)
-	if !l.again(busy) {
+	const busy = bitTask | bitDisconnecting
+	if !l.again(c.life.load().has(busy)) {
 		return
 	}
-	if !c.closeIf(causeIdle, func(b lifeBits) bool { return !b.has(bitTask) }) {
+	if !c.closeIf(causeIdle, func(b lifeBits) bool { return !b.has(busy) }) {
 		l.again(true)
 	}
 }

@@ -41,7 +41,7 @@ func (r rawConn) Read(f func(fd uintptr) (done bool)) error {
 	case entryBusy:
 		return Exception(ErrConcurrentAccess, "when raw read")
 	case entryShut:
-		return Exception(ErrConnClosed, "when raw read")
+		return c.closedError("when raw read")
 	}
 	defer c.leave(bitReading)
 	defer c.endRawRead()
@@ -97,7 +97,7 @@ func (r rawConn) Write(f func(fd uintptr) (done bool)) error {
 	case entryBusy:
 		return Exception(ErrConcurrentAccess, "when raw write")
 	case entryShut:
-		return Exception(ErrConnClosed, "when raw write")
+		return c.closedError("when raw write")
 	}
 	defer c.settle()
 	defer c.resumeOwed()

@@ -52,7 +52,7 @@ func (c *connection) onPoll(ev pollEvent, b *batch) {
 	}
 	defer c.leave(bitPolled)
 	if ev&evLost != 0 {
-		c.close(causeFailed)
+		c.close(causePoller)
 		c.forgetOwed()
 	}
 	if ev&(evWrite|evErr) != 0 {
@@ -63,6 +63,10 @@ func (c *connection) onPoll(ev pollEvent, b *batch) {
 			c.lookAway(ev &^ evRead)
 		}
 		c.sendOwed()
+	}
+	if ev&evHup != 0 {
+		c.hungUp.Store(true)
+		c.resumeInput()
 	}
 	if ev&(evRead|evHup|evErr) != 0 {
 		c.onReadable(ev&(evHup|evErr) != 0, b)
@@ -152,11 +156,17 @@ func (c *connection) receiveSize() int {
 // bound is how much input may be buffered now; 0 if there is no bound.
 func (c *connection) bound() int64 {
 	limit := c.readLimit.Load()
-	if limit <= 0 {
+	if limit <= 0 || c.takesRest() {
 		return 0
 	}
 	return max(limit, c.allow.Load(), c.grant.Load())
 }
+
+// takesRest reports whether the bound does not count any more. When the peer has ended its side, what is left of the
+// input is in the kernel, which has a bound of its own for it. A connection with an OnRequest takes it all at once, so
+// that the end can be noticed: only then is the connection inactive, and OnDisconnect must not wait for a handler that
+// reads no more.
+func (c *connection) takesRest() bool { return c.hungUp.Load() && c.calls.onRequest.Load() != nil }
 
 // adaptSize lets the size follow what arrives: up at once, down when it is far too large.
 func (c *connection) adaptSize(n int, full bool) {
@@ -229,7 +239,7 @@ func (c *connection) resumeInput() {
 		return
 	}
 	limit, have := c.readLimit.Load(), int64(c.in.Len())
-	if limit > 0 && have > limit/2 && have >= max(c.allow.Load(), c.grant.Load()) {
+	if limit > 0 && have > limit/2 && have >= max(c.allow.Load(), c.grant.Load()) && !c.takesRest() {
 		return
 	}
 	if c.paused.CompareAndSwap(true, false) {
@@ -308,7 +318,7 @@ func (c *connection) waitForNeed(w *waiter, n int, start int64) error {
 func (c *connection) inputOver() error {
 	b := c.life.load()
 	if b.phase() >= phaseClosing && (b.cause() != causePeer || !b.has(bitEnded)) {
-		return Exception(ErrConnClosed, "when read")
+		return c.closedError("when read")
 	}
 	if !b.has(bitEnded | bitReadShut) {
 		return nil

@@ -36,8 +36,9 @@ package netpoll
 //	bit   23    lost: owed output could not be sent
 //	bit   24    calling: the one that sends is in a call of the transport, or has not noted yet what came of it
 //	bit   25    ending: the input has ended, and what came of that call tells whether in order
-//	bits 26–41  errno that ended the connection, 0 for an orderly end
-//	bits 42–63  references: parties inside, plus one for the connection not being closed
+//	bit  26     disconnecting: OnDisconnect is running
+//	bits 27–42  errno that ended the connection, 0 for an orderly end
+//	bits 43–63  references: parties inside, plus one for the connection not being closed
 //
 // Closing takes the connection's own reference away. Whoever drops the last one moves the word to closed in the same
 // step, so exactly one party releases what the connection holds, and nobody is inside when it does.
@@ -99,11 +100,12 @@ const (
 	causeDetach       // Detach: the descriptor is kept
 	causeServer       // Shutdown
 	causeIdle         // the idle limit
-	causeFailed       // a callback panicked, or the poller failed
+	causePanic        // a callback panicked, or ended its goroutine
+	causePoller       // the poller failed, or could not watch it
 )
 
 func (c cause) String() string {
-	names := [...]string{"none", "user", "peer", "detach", "server", "idle", "failed"}
+	names := [...]string{"none", "user", "peer", "detach", "server", "idle", "panic", "poller"}
 	if int(c) < len(names) {
 		return names[c]
 	}
@@ -141,8 +143,10 @@ const (
 	bitCalling lifeBits = 1 << 24
 	bitEnding  lifeBits = 1 << 25
 
-	errnoShift          = 26
-	oneRef     lifeBits = 1 << 42
+	bitDisconnecting lifeBits = 1 << 26
+
+	errnoShift          = 27
+	oneRef     lifeBits = 1 << 43
 )
 
 func (b lifeBits) phase() phase         { return phase(b & phaseMask) }
@@ -172,7 +176,7 @@ func (b lifeBits) String() string {
 	}
 	for i, name := range [...]string{"reading", "producing", "flushing", "task", "kick", "connected", "disconnected",
 		"ended", "readShut", "writeShut", "kept", "told", "gone", "polled", "raw", "owed", "sending", "lost", "calling",
-		"ending"} {
+		"ending", "disconnecting"} {
 		if b.has(bitReading << i) {
 			s.WriteString(" " + name)
 		}
@@ -289,11 +293,18 @@ func (l *lifeWord) peerGone(errno syscall.Errno, ended, disconnect bool) (claime
 		}
 		claimed = disconnect && next.disconnectDue()
 		if claimed {
-			next = next + oneRef | bitDisconnected
+			next = next + oneRef | bitDisconnected | bitDisconnecting
 		}
 		return next, old.phase() <= phasePeerDone && next != old
 	})
 	return ok && claimed
+}
+
+// noteError records the errno that broke the connection, before the end of its input is known.
+func (l *lifeWord) noteError(errno syscall.Errno) {
+	l.change(func(old lifeBits) (lifeBits, bool) {
+		return old.failed(errno), old.phase() <= phasePeerDone && !old.has(bitEnded)
+	})
 }
 
 // disconnectDue holds if OnDisconnect may run now and has not been started.
@@ -382,10 +393,11 @@ func (l *lifeWord) clearConnected() bool {
 	return ok
 }
 
-// claimDisconnect returns true, once, to the one who has to run OnDisconnect, with a reference.
+// claimDisconnect returns true, once, to the one who has to run OnDisconnect, with a reference. It gives bitDisconnecting
+// back when that has returned.
 func (l *lifeWord) claimDisconnect() bool {
 	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
-		return old + oneRef | bitDisconnected, old.disconnectDue() && old.phase() < phaseClosed
+		return old + oneRef | bitDisconnected | bitDisconnecting, old.disconnectDue() && old.phase() < phaseClosed
 	})
 	return ok
 }

@@ -32,7 +32,7 @@ func TestConnectionStateAgreesWithModel(t *testing.T) {
 
 // lifeFlags are the names of the flags, in the order of the table in connection_state.go.
 var lifeFlags = strings.Fields("reading producing flushing task kick connected disconnected ended readShut writeShut " +
-	"kept told gone polled raw owed sending lost")
+	"kept told gone polled raw owed sending lost calling ending disconnecting")
 
 // lifeFlag returns the bits that go by these names.
 func lifeFlag(names string) (b lifeBits) {
@@ -117,6 +117,7 @@ func (m *lifeModel) phaseIn(list string) bool {
 const (
 	untilPeerDone = "opening,open,peer done"
 	untilClosing  = "opening,open,peer done,closing"
+	untilClosed   = "opening,open,peer done,closing,closed"
 )
 
 // lifeRule is a move without an argument: it happens if all of this holds, and then does all of that.
@@ -132,14 +133,14 @@ type lifeRule struct {
 
 var lifeRules = []lifeRule{
 	{name: "open", move: (*lifeWord).open, phases: "opening", to: "open"},
-	{name: "enterSending", move: (*lifeWord).enterSending, phases: "opening,open,peer done,closing,closed", need: "owed",
+	{name: "enterSending", move: (*lifeWord).enterSending, phases: untilClosed, need: "owed",
 		lack: "flushing sending", set: "sending", enters: "sending"},
 	{name: "clearConnected", move: (*lifeWord).clearConnected, phases: untilPeerDone, need: "connected",
 		lack: "disconnected", clear: "connected"},
 	{name: "claimDisconnect", move: (*lifeWord).claimDisconnect, phases: untilClosing, need: "gone connected",
-		lack: "disconnected", set: "disconnected", enters: "-"},
-	{name: "endTask", move: (*lifeWord).endTask, phases: "opening,open,peer done,closing,closed", lack: "kick",
-		clear: "task"},
+		lack: "disconnected", set: "disconnected disconnecting", enters: "disconnecting"},
+	{name: "deferEnd", move: (*lifeWord).deferEnd, phases: untilClosed, need: "calling", set: "ending"},
+	{name: "endTask", move: (*lifeWord).endTask, phases: untilClosed, lack: "kick", clear: "task"},
 }
 
 // lifeRun is a program with the word and the model.
@@ -213,7 +214,7 @@ var lifeMoves = []func(*lifeRun){
 	func(v *lifeRun) { v.peerGone(v.arg()) },
 	func(v *lifeRun) {
 		if v.arg()%8 == 0 { // seldom, or all lives are short
-			v.close([...]string{"user", "peer", "detach", "server", "idle", "failed"}[v.arg()%6], v.arg()%4 > 0)
+			v.close([...]string{"user", "peer", "detach", "server", "idle", "panic", "poller"}[v.arg()%7], v.arg()%4 > 0)
 		}
 	},
 	func(v *lifeRun) {
@@ -239,7 +240,7 @@ var lifeMoves = []func(*lifeRun){
 		v.trace = append(v.trace, "clearKick")
 	},
 	func(v *lifeRun) {
-		flag := [...]string{"connected", "told", "readShut", "writeShut", "lost", "raw"}[v.arg()%6]
+		flag := [...]string{"connected", "told", "readShut", "writeShut", "lost", "raw", "calling"}[v.arg()%7]
 		v.word.set(lifeFlag(flag))
 		v.model.set(flag, true)
 		v.trace = append(v.trace, "set "+flag)
@@ -251,6 +252,11 @@ var lifeMoves = []func(*lifeRun){
 		}
 	},
 	func(v *lifeRun) { v.yield() },
+	func(v *lifeRun) {
+		v.answers("called", v.word.called(), v.model.is("ending"))
+		v.model.set("calling ending", false)
+	},
+	func(v *lifeRun) { v.noteError([...]syscall.Errno{0, syscall.ECONNRESET, syscall.EPIPE}[v.arg()%3]) },
 }
 
 // apply makes the move of a rule.
@@ -350,17 +356,26 @@ func (v *lifeRun) peerGone(arg int) {
 			m.set("gone", true)
 		}
 		if claims = disconnect && m.is("gone connected") && !m.is("disconnected"); claims {
-			m.set("disconnected", true)
-			m.inside = append(m.inside, "")
+			m.set("disconnected disconnecting", true)
+			m.inside = append(m.inside, "disconnecting")
 		}
 	}
 	claimed := v.word.peerGone(errno, ended, disconnect)
 	v.answers(fmt.Sprintf("peerGone(%d, %t, %t)", errno, ended, disconnect), claimed, claims)
 }
 
+func (v *lifeRun) noteError(errno syscall.Errno) {
+	m := &v.model
+	if m.phaseIn(untilPeerDone) && !m.is("ended") && m.errno == 0 {
+		m.errno = errno
+	}
+	v.word.noteError(errno)
+	v.trace = append(v.trace, fmt.Sprintf("noteError(%d)", errno))
+}
+
 func (v *lifeRun) close(why string, cond bool) {
 	causes := map[string]cause{"user": causeUser, "peer": causePeer, "detach": causeDetach, "server": causeServer,
-		"idle": causeIdle, "failed": causeFailed}
+		"idle": causeIdle, "panic": causePanic, "poller": causePoller}
 	m := &v.model
 	want := m.phaseIn(untilPeerDone) && cond
 	_, ok := v.word.closeIf(causes[why], func(lifeBits) bool { return cond })

@@ -164,7 +164,7 @@ func TestLifeNamesItself(t *testing.T) {
 	l.peerGone(syscall.ECONNRESET, true, false)
 	require.Equal(t, "peer done refs=2 errno=connection reset by peer reading connected ended gone", l.load().String())
 	require.Equal(t, "phase(7)", phase(7).String())
-	require.Equal(t, "cause(7)", cause(7).String())
+	require.Equal(t, "cause(8)", cause(8).String())
 }
 
 func closes(l *lifeWord, why cause) bool {

@@ -10,7 +10,7 @@ import (
 // then on is dropped. The writing side goes on, and the peer's end is noticed as before.
 func (c *connection) CloseRead() error {
 	if c.life.enter(0, phasePeerDone) != entered {
-		return Exception(ErrConnClosed, "when close read")
+		return c.closedError("when close read")
 	}
 	defer c.leave(0)
 	c.life.set(bitReadShut)
@@ -26,7 +26,7 @@ func (c *connection) CloseRead() error {
 // [net.Conn] without a CloseWrite nothing happens, and the error Is [ErrUnsupported].
 func (c *connection) CloseWrite() error {
 	if c.life.enter(0, phasePeerDone) != entered {
-		return Exception(ErrConnClosed, "when close write")
+		return c.closedError("when close write")
 	}
 	defer c.leave(0)
 	if !c.transport.halfCloses() {
@@ -47,10 +47,24 @@ func (c *connection) CloseWrite() error {
 	return nil
 }
 
+// SetAllowHalfOpen says what the end of the peer's side does to a connection with an [OnRequest]; see [WithAllowHalfOpen],
+// which does the same for all connections of a server. Others are always left to the one who reads them.
+func (c *connection) SetAllowHalfOpen(allow bool) error {
+	if err := c.settable("when set allow half open"); err != nil {
+		return err
+	}
+	c.halfOpen.Store(allow)
+	if c.life.load().phase() > phaseOpening {
+		c.triggerRequest(nil)
+		c.settle()
+	}
+	return nil
+}
+
 // withFd runs f while the descriptor is held open.
 func (c *connection) withFd(what string, f func(fd int) error) error {
 	if c.life.enter(0, phasePeerDone) != entered {
-		return Exception(ErrConnClosed, what)
+		return c.closedError(what)
 	}
 	defer c.leave(0)
 	fd := c.transport.fd()

@@ -17,7 +17,7 @@ func (c *connection) beginWrite(what string) error {
 	case entryBusy:
 		return Exception(ErrConcurrentAccess, what)
 	case entryShut:
-		return Exception(ErrConnClosed, what)
+		return c.closedError(what)
 	}
 	return nil
 }
@@ -121,7 +121,7 @@ func (c *connection) submit(extra []byte, what string, start int64) (n int, err 
 	case entryBusy:
 		return 0, Exception(ErrConcurrentAccess, what)
 	case entryShut:
-		return 0, Exception(ErrConnClosed, what)
+		return 0, c.closedError(what)
 	}
 	c.awaitPoller()
 	own := bitProducing | bitFlushing
@@ -221,7 +221,7 @@ func (c *connection) waitRoom(start int64, what string) error {
 	for c.wantWrite.Load() {
 		switch b := c.life.load(); {
 		case b.phase() >= phaseClosing:
-			return Exception(ErrConnClosed, what)
+			return c.closedError(what)
 		case b.has(bitWriteShut):
 			return c.afterCloseWrite(what)
 		}
@@ -242,6 +242,9 @@ func (c *connection) waitRoom(start int64, what string) error {
 func (c *connection) sendFailed(err error, what string) error {
 	defer c.called()
 	no := asErrno(err)
+	if no == ErrConnClosed { // a net.Conn was stopped: the connection was closed meanwhile
+		return c.closedError(what)
+	}
 	if no == 0 {
 		if errors.Is(err, ErrConnClosed) { // that of a net.Conn
 			c.dropOutput()

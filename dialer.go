@@ -145,7 +145,7 @@ func dialNet(ctx context.Context, d *net.Dialer, network, address string) (*conn
 		_ = conn.Close()
 	} else {
 		c.replaces(conn)
-		if err = c.start(causeFailed); err == nil {
+		if err = c.start(causePoller); err == nil {
 			return c, nil
 		}
 	}

@@ -58,7 +58,7 @@ func TestEndOfInputWaitsForTheSendBesideIt(t *testing.T) {
 			c := newConnection("")
 			e := &endsDuringSend{c: c, told: test.told}
 			c.transport = e
-			require.NoError(t, c.start(causeFailed))
+			require.NoError(t, c.start(causePoller))
 			_, err := c.WriteString("hello")
 			require.NoError(t, err)
 			require.ErrorIs(t, c.Flush(), test.told)

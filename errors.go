@@ -47,6 +47,19 @@ var (
 	ErrBufferMisuse = errors.New("link buffer: misuse")
 )
 
+// Why this side has ended a connection by itself. The errors of later calls, and [context.Cause] of its Context, are
+// ErrConnClosed and one of these; those of a connection that the program has closed or detached are none of them.
+var (
+	// ErrIdleLimit: no byte has moved within the idle limit; see [WithIdleLimit].
+	ErrIdleLimit = errors.New("no traffic within the idle limit")
+	// ErrShutdown: the connection was idle, or has become idle, after Shutdown of its [EventLoop] began.
+	ErrShutdown = errors.New("its server was shut down")
+	// ErrPanic: one of the connection's callbacks has panicked, or has ended its goroutine by [runtime.Goexit].
+	ErrPanic = errors.New("a callback has panicked")
+	// ErrPollerFailed: the system could not watch the connection, or not any more.
+	ErrPollerFailed = errors.New("its poller has failed")
+)
+
 // codeTexts holds the text of each code; programs match on some of them.
 var codeTexts = map[syscall.Errno]string{
 	ErrConnClosed:       "connection has been closed",
@@ -88,9 +101,10 @@ var _ net.Error = (*exception)(nil)
 type exception struct {
 	no     syscall.Errno
 	suffix string
+	reason error // why, if more is known; nil if not
 }
 
-// Error returns the text of the code, a space and the suffix.
+// Error returns the text of the code, a space and the suffix, and the reason if there is one.
 func (e *exception) Error() string {
 	s, ok := codeTexts[e.no]
 	if !ok {
@@ -98,6 +112,9 @@ func (e *exception) Error() string {
 	}
 	if e.suffix != "" {
 		s += " " + e.suffix
+	}
+	if e.reason != nil {
+		s += ": " + e.reason.Error()
 	}
 	return s
 }
@@ -107,7 +124,7 @@ func (e *exception) Unwrap() error { return e.no }
 
 // Is reports whether the code also goes by the name target.
 func (e *exception) Is(target error) bool {
-	if e.no == target {
+	if e.no == target || e.reason != nil && errors.Is(e.reason, target) {
 		return true
 	}
 	switch e.no {

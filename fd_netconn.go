@@ -33,7 +33,7 @@ func NewFDConnection(fd int) (Connection, error) {
 	conn := fileConn{osFile: file, network: network, local: addressOf(unix.Getsockname(fd)),
 		remote: addressOf(unix.Getpeername(fd))}
 	c := newNetConnection(conn)
-	if err := c.start(causeFailed); err != nil {
+	if err := c.start(causePoller); err != nil {
 		return nil, err
 	}
 	return c.self, nil

@@ -295,7 +295,7 @@ func TestHandlerThatPanicsEndsItsConnectionOnly(t *testing.T) {
 			fl.ask(t)
 			fl.answered(t, victim)
 			released(t, fl.conns[victim])
-			require.Equal(t, causeFailed, fl.conns[victim].life.load().cause())
+			require.Equal(t, causePanic, fl.conns[victim].life.load().cause())
 			require.Equal(t, 1, strings.Count(log.String(), "panic in OnRequest"))
 			fl.conns = append(fl.conns[:victim], fl.conns[victim+1:]...)
 			fl.peers = append(fl.peers[:victim], fl.peers[victim+1:]...)

@@ -123,7 +123,7 @@ func (ln *listener) Accept() (net.Conn, error) {
 		return nil, ln.opError("accept", err)
 	}
 	c := newSocketConnection(socket)
-	if err := c.start(causeFailed); err != nil {
+	if err := c.start(causePoller); err != nil {
 		return nil, ln.opError("accept", err)
 	}
 	return c.self, nil

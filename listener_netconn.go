@@ -32,7 +32,7 @@ func (ln *netListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.start(causeFailed); err != nil {
+	if err := c.start(causePoller); err != nil {
 		return nil, ln.opError("accept", err)
 	}
 	return c.self, nil

@@ -24,7 +24,7 @@ func TestReportsThatNobodyWantsEnd(t *testing.T) {
 			c := newConnection("")
 			e := &endsDuringSend{c: c}
 			c.transport = e
-			require.NoError(t, c.start(causeFailed))
+			require.NoError(t, c.start(causePoller))
 			c.wantWrite.Store(test.closing) // as of a Flush that was waiting
 			if test.closing {               // and somebody is inside
 				require.Equal(t, entered, c.life.enter(bitReading, phaseOpen))

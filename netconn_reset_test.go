@@ -63,5 +63,5 @@ func TestEndIsToldThoughAWriteBlocks(t *testing.T) {
 	result <- resetTold
 	require.ErrorIs(t, receive(t, written), syscall.ECONNRESET)
 	_, err = conn.Reader().Next(1)
-	require.ErrorIs(t, err, io.EOF, "it was told in time")
+	require.ErrorIs(t, err, netpoll.ErrEOF, "it was told in time")
 }

@@ -25,6 +25,7 @@ type options struct {
 	maxConns     int           // 0 or less: no bound
 	connContext  bool
 	directFlush  bool
+	halfOpen     bool
 }
 
 // newOptions applies list to the defaults.
@@ -104,4 +105,16 @@ func WithConnContext() Option {
 // and CloseWrite make.
 func WithDirectFlush() Option {
 	return Option{func(o *options) { o.directFlush = true }}
+}
+
+// WithAllowHalfOpen leaves a connection open when its peer has ended its side (net.TCPConn's CloseWrite, a FIN), until the
+// program closes it: what Node.js calls allowHalfOpen and netty ALLOW_HALF_CLOSURE. A proxy needs it, and a server
+// whose answers come after OnRequest has returned, from another goroutine.
+//
+// Otherwise a connection with an [OnRequest] is closed when that has seen everything and, like OnDisconnect, has
+// returned. With this option OnRequest is called one last time at the end, also if no input is left: then IsActive is
+// false and the Reader is empty. From there on it is for the program to close the connection, or for the idle limit or
+// Shutdown, which take it for an idle one while no callback runs.
+func WithAllowHalfOpen() Option {
+	return Option{func(o *options) { o.halfOpen = true }}
 }

@@ -129,7 +129,7 @@ func (s *selector) event(i int) (token uint64, ev pollEvent) {
 	if e.Events&unix.EPOLLOUT != 0 {
 		ev |= evWrite
 	}
-	if e.Events&unix.EPOLLRDHUP != 0 {
+	if e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP) != 0 {
 		ev |= evHup
 	}
 	if e.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {

@@ -156,7 +156,7 @@ func TestBusyConnectionMayBeClosedWhileItIsAdmitted(t *testing.T) {
 
 	require.NotPanics(t, func() {
 		c.prepare(s.opts)
-		require.NoError(t, c.start(causeFailed))
+		require.NoError(t, c.start(causePoller))
 	})
 	await(t, s.empty, "the return of the last place")
 }

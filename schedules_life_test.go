@@ -187,7 +187,7 @@ func TestScheduleStartAgainstClose(t *testing.T) {
 		l.input = "a"
 		n := countCalls(l).handlerStays()
 		l.poll()
-		r.Go("start", func() { _ = l.c.start(causeFailed) })
+		r.Go("start", func() { _ = l.c.start(causePoller) })
 		r.Go("user", func() { _ = l.c.Close() })
 		r.Go("other", func() { l.c.closeIfIdle() })
 		r.Check(func() {

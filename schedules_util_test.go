@@ -57,7 +57,7 @@ func (l *line) sendsOnly() {
 // newLine makes a connection over a line that is open.
 func newLine(r *interleave.Run, room int) *line {
 	l := makeLine(r, room)
-	if err := l.c.start(causeFailed); err != nil {
+	if err := l.c.start(causePoller); err != nil {
 		r.Failf("start: %v", err)
 	}
 	return l

@@ -1,0 +1,296 @@
+//go:build linux
+
+package netpoll_test
+
+// The end of the peer's side, as handlers see it: nothing that was sent is missed, and what can still be answered is.
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/netpoll"
+	"github.com/stretchr/testify/require"
+)
+
+// Behaviour 9.1: with an OnRequest an inactive connection without input has been read to the end, whatever its bound.
+func TestHandlerThatTrustsIsActiveSeesEverything(t *testing.T) {
+	const total, limit = 1 << 20, 64 << 10
+	overNetworks(t, func(t *testing.T, network string) {
+		var seen atomic.Int64
+		first, hungUp, ended := make(chan struct{}), make(chan struct{}), make(chan int64, 1)
+		addr := serve(t, network, func(_ context.Context, conn netpoll.Connection) error {
+			r := conn.Reader()
+			if seen.Load() == 0 {
+				close(first)
+				<-hungUp // by then the peer has ended its side, and more waits in the kernel than the bound allows
+			}
+			for {
+				active := conn.IsActive()
+				n := r.Len()
+				seen.Add(int64(n))
+				if err := r.Skip(n); err != nil {
+					return err
+				}
+				if err := r.Release(); err != nil {
+					return err
+				}
+				if !active && n == 0 {
+					ended <- seen.Load()
+					return conn.Close()
+				}
+				if n == 0 && active {
+					return nil // more will come, and with it the next call
+				}
+			}
+		}, netpoll.WithReadLimit(limit), netpoll.WithAllowHalfOpen())
+		peer, err := net.Dial(addr.Network(), addr.String())
+		require.NoError(t, err)
+		defer peer.Close()
+		written := started(func() error {
+			_, err := peer.Write(pattern(total))
+			if err == nil {
+				err = peer.(halfCloser).CloseWrite()
+			}
+			return err
+		})
+		receive(t, first)
+		select {
+		case err := <-written: // the kernel has room for all of it
+			require.NoError(t, err)
+			close(hungUp)
+		case <-time.After(shortTimeout): // it has not: then the end comes later
+			close(hungUp)
+			require.NoError(t, receive(t, written))
+		}
+		require.EqualValues(t, total, receive(t, ended))
+	})
+}
+
+// Behaviour 9.1: a write that fails tells nothing of the input: a handler still gets all that the peer has sent.
+func TestFailedWriteDoesNotHideInputFromAHandler(t *testing.T) {
+	answered, ended := make(chan error, 1), make(chan int, 1)
+	seen := 0
+	conn, peer := servedPair(t, "unix", func(_ context.Context, conn netpoll.Connection) error {
+		if seen == 0 {
+			_, err := conn.Write([]byte("x"))
+			answered <- err
+			if !conn.IsActive() {
+				ended <- -1
+				return nil
+			}
+		}
+		n := conn.Reader().Len()
+		seen += n
+		err := conn.Reader().Skip(n)
+		if !conn.IsActive() && conn.Reader().Len() == 0 {
+			ended <- seen
+		}
+		return err
+	}, netpoll.WithAllowHalfOpen())
+	require.True(t, conn.IsActive())
+	require.NoError(t, peer.(halfCloser).CloseRead()) // writing to it fails; it goes on sending
+	send(t, peer, "first,")
+	require.ErrorIs(t, receive(t, answered), syscall.EPIPE)
+	send(t, peer, "second")
+	require.NoError(t, peer.(halfCloser).CloseWrite())
+	require.Equal(t, len("first,second"), receive(t, ended))
+}
+
+// Behaviour 5.10: OnDisconnect may answer, and the connection is not closed before it has returned.
+func TestReplyFromOnDisconnectArrives(t *testing.T) {
+	overNetworks(t, func(t *testing.T, network string) {
+		asked := make(chan struct{})
+		addr := serve(t, network, func(_ context.Context, conn netpoll.Connection) error {
+			close(asked)
+			return conn.Reader().Skip(conn.Reader().Len())
+		}, netpoll.WithOnDisconnect(func(_ context.Context, conn netpoll.Connection) {
+			if err := flushAll(conn, pattern(1<<20)); err != nil {
+				t.Error(err)
+			}
+			if _, err := conn.Write([]byte("and goodbye")); err != nil {
+				t.Error(err)
+			}
+		}))
+		peer, err := net.Dial(addr.Network(), addr.String())
+		require.NoError(t, err)
+		defer peer.Close()
+		send(t, peer, "hello")
+		receive(t, asked)
+		require.NoError(t, peer.(halfCloser).CloseWrite())
+		require.NoError(t, peer.SetReadDeadline(time.Now().Add(eventTimeout)))
+		got, err := io.ReadAll(peer)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(got, append(pattern(1<<20), "and goodbye"...)), "%d bytes", len(got))
+	})
+}
+
+// Behaviour 5.10: OnDisconnect may read what OnRequest has left.
+func TestOnDisconnectReadsWhatIsLeft(t *testing.T) {
+	called, got := make(chan struct{}, 4), make(chan string, 1)
+	_, peer := servedPair(t, "tcp", func(context.Context, netpoll.Connection) error {
+		called <- struct{}{}
+		return nil
+	}, netpoll.WithOnDisconnect(func(_ context.Context, conn netpoll.Connection) {
+		s, err := conn.Reader().ReadString(len("left over"))
+		if err != nil {
+			t.Error(err)
+		}
+		got <- s
+	}))
+	send(t, peer, "left over")
+	receive(t, called)
+	require.NoError(t, peer.(halfCloser).CloseWrite())
+	require.Equal(t, "left over", receive(t, got))
+	requireEnd(t, peer)
+}
+
+// Behaviour 5.10: Shutdown waits for an OnDisconnect that is running.
+func TestShutdownWaitsForOnDisconnect(t *testing.T) {
+	in, goOn := make(chan struct{}), make(chan struct{})
+	s := newLifeServer(t, "tcp", discard, netpoll.WithOnDisconnect(func(_ context.Context, conn netpoll.Connection) {
+		close(in)
+		<-goOn
+		if _, err := conn.Write([]byte("bye")); err != nil {
+			t.Error(err)
+		}
+	}))
+	c := s.dial()
+	require.NoError(t, c.(halfCloser).CloseWrite())
+	receive(t, in)
+	down := blocked(t, func() error { return s.loop.Shutdown(context.Background()) })
+	close(goOn)
+	require.NoError(t, receive(t, down))
+	got, err := io.ReadAll(c)
+	require.NoError(t, err)
+	require.Equal(t, "bye", string(got))
+}
+
+// Behaviour 5.4, 5.10: a connection that ends without having sent anything gets its one call, which may answer.
+func TestEmptyRequestIsAnswered(t *testing.T) {
+	overNetworks(t, func(t *testing.T, network string) {
+		var calls atomic.Int64
+		addr := serve(t, network, func(_ context.Context, conn netpoll.Connection) error {
+			calls.Add(1)
+			if conn.IsActive() || conn.Reader().Len() != 0 {
+				t.Errorf("called early, with %d bytes", conn.Reader().Len())
+			}
+			_, err := conn.Write([]byte("you said nothing"))
+			return err
+		})
+		peer, err := net.Dial(addr.Network(), addr.String())
+		require.NoError(t, err)
+		defer peer.Close()
+		require.NoError(t, peer.(halfCloser).CloseWrite())
+		require.NoError(t, peer.SetReadDeadline(time.Now().Add(eventTimeout)))
+		got, err := io.ReadAll(peer)
+		require.NoError(t, err)
+		require.Equal(t, "you said nothing", string(got))
+		require.EqualValues(t, 1, calls.Load())
+	})
+}
+
+// Behaviour 5.4: the one call is for an end in order, and for a connection that has sent nothing.
+func TestOnlyAnEmptyConnectionGetsACallWithoutInput(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, c net.Conn){
+		"after a request": func(t *testing.T, c net.Conn) { require.NoError(t, roundTrip(c, "hello")); c.Close() },
+		"reset":           func(t *testing.T, c net.Conn) { reset(t, c) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			closed := make(chan struct{})
+			s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+				if conn.Reader().Len() == 0 {
+					t.Error("called without input")
+				}
+				return echo(ctx, conn)
+			}, netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
+				_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
+				return ctx
+			}))
+			end(t, s.dial())
+			receive(t, closed)
+		})
+	}
+}
+
+// Behaviour 5.10: where half-open connections are allowed, the last call comes with the end, also when no input is left,
+// and an answer from another goroutine, at any time, arrives.
+func TestHalfOpenConnectionStaysUntilTheProgramClosesIt(t *testing.T) {
+	overNetworks(t, func(t *testing.T, network string) {
+		ended := make(chan netpoll.Connection, 4)
+		addr := serve(t, network, func(_ context.Context, conn netpoll.Connection) error {
+			if err := conn.Reader().Skip(conn.Reader().Len()); err != nil {
+				return err
+			}
+			if !conn.IsActive() {
+				ended <- conn
+			}
+			return nil
+		}, netpoll.WithAllowHalfOpen())
+		for name, request := range map[string]string{"after a request": "request", "empty": ""} {
+			t.Run(name, func(t *testing.T) {
+				peer, err := net.Dial(addr.Network(), addr.String())
+				require.NoError(t, err)
+				defer peer.Close()
+				send(t, peer, request)
+				require.NoError(t, peer.(halfCloser).CloseWrite())
+				conn := receive(t, ended)
+				silent(t, ended, "second call for one end")
+				idles(t)
+				_, err = conn.Write([]byte("late answer"))
+				require.NoError(t, err)
+				require.NoError(t, conn.Close())
+				require.NoError(t, peer.SetReadDeadline(time.Now().Add(eventTimeout)))
+				got, err := io.ReadAll(peer)
+				require.NoError(t, err)
+				require.Equal(t, "late answer", string(got))
+			})
+		}
+	})
+}
+
+// Behaviour 5.10: what is allowed to stay half-open may be said later, and taken back: then it closes at once.
+func TestSetAllowHalfOpenCountsAtOnce(t *testing.T) {
+	type halfOpener interface{ SetAllowHalfOpen(bool) error }
+	conn, peer := rawPair(t, "tcp")
+	require.NoError(t, conn.(halfOpener).SetAllowHalfOpen(true))
+	called, closed := make(chan struct{}, 4), make(chan struct{})
+	require.NoError(t, conn.SetOnRequest(func(_ context.Context, conn netpoll.Connection) error {
+		called <- struct{}{}
+		return conn.Reader().Skip(conn.Reader().Len())
+	}))
+	require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil }))
+	require.NoError(t, peer.(halfCloser).CloseWrite())
+	receive(t, called)
+	silent(t, closed, "close")
+	require.NoError(t, conn.(halfOpener).SetAllowHalfOpen(false))
+	receive(t, closed)
+	require.ErrorIs(t, conn.(halfOpener).SetAllowHalfOpen(true), netpoll.ErrConnClosed)
+	requireEnd(t, peer)
+}
+
+// Behaviour 5.10: Shutdown and the idle limit close half-open connections that nobody works on.
+func TestHalfOpenConnectionsEndWithTheirServer(t *testing.T) {
+	t.Run("Shutdown", func(t *testing.T) {
+		called := make(chan struct{}, 1)
+		s := newLifeServer(t, "tcp", func(context.Context, netpoll.Connection) error {
+			called <- struct{}{}
+			return nil
+		}, netpoll.WithAllowHalfOpen())
+		c := s.dial()
+		require.NoError(t, c.(halfCloser).CloseWrite())
+		receive(t, called)
+		s.stop()
+		requireEnd(t, c)
+	})
+	t.Run("idle limit", func(t *testing.T) {
+		_, peer := servedPair(t, "tcp", discard, netpoll.WithAllowHalfOpen(), netpoll.WithIdleLimit(shortTimeout))
+		require.NoError(t, peer.(halfCloser).CloseWrite())
+		requireEnd(t, peer)
+	})
+}
