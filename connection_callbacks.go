@@ -86,8 +86,9 @@ func (c *connection) SetOnRequest(on OnRequest) error {
 	c.calls.onRequest.Store(&on)
 	if c.life.load().phase() > phaseOpening {
 		c.resumeInput() // with a handler, the input has no bound once the peer has ended its side
+		ended := c.life.load().has(bitEnded)
 		c.triggerRequest(nil)
-		if c.life.load().has(bitEnded) { // that was the last call too; before it the connection must not close
+		if ended { // that was the last call; if the end came later, peerGone makes it and says so
 			c.life.set(bitTold)
 		}
 		c.settle()

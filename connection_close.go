@@ -158,7 +158,8 @@ func (c *connection) settle() {
 	if b.has(busy) {
 		return // they settle when they end
 	}
-	if b.phase() == phasePeerDone && b.has(bitTold) && c.calls.onRequest.Load() != nil && !c.halfOpen.Load() {
+	halfOpen := c.halfOpen.Load() && b.errno() == 0 // after a reset neither side is open
+	if b.phase() == phasePeerDone && b.has(bitTold) && c.calls.onRequest.Load() != nil && !halfOpen {
 		c.closeIf(causePeer, func(b lifeBits) bool { return !b.has(busy) && b.has(bitConnected) })
 		return
 	}

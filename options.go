@@ -112,9 +112,10 @@ func WithDirectFlush() Option {
 // whose answers come after OnRequest has returned, from another goroutine.
 //
 // Otherwise a connection with an [OnRequest] is closed when that has seen everything and, like OnDisconnect, has
-// returned. With this option OnRequest is called one last time at the end, also if no input is left: then IsActive is
-// false and the Reader is empty. From there on it is for the program to close the connection, or for the idle limit or
-// Shutdown, which take it for an idle one while no callback runs.
+// returned. With this option OnRequest is called once more at the end, also if no input is left: then IsActive is false
+// and the Reader is empty. (If the end comes while OnRequest runs, that call may have seen it, too.) From there on it is
+// for the program to close the connection, or for the idle limit or Shutdown, which take it for an idle one while no
+// callback runs. A connection that the peer has reset closes by itself, as ever.
 func WithAllowHalfOpen() Option {
 	return Option{func(o *options) { o.halfOpen = true }}
 }

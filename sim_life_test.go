@@ -30,6 +30,7 @@ type simLife struct {
 	handler simHandler
 	sawEOF  bool  // the one who reads was told of an orderly end
 	beyond  int64 // bytes that were read from the descriptor after Detach
+	trusted int64 // bytes read when a handler found the connection inactive, and without input; -1 if none did
 
 	ready chan struct{} // the user may begin: OnConnect has been called, or there is none
 	quiet chan struct{} // closed when nobody sets timeouts any more
@@ -81,6 +82,7 @@ func newSimLife(w *simWorld, id int, plan *simPlan) *simLife {
 	l.control = &simControl{l: l}
 	l.handler.l = l
 	l.limit.Store(int64(plan.readLimit))
+	l.trusted = -1
 	return l
 }
 
@@ -92,6 +94,7 @@ func (l *simLife) fail(format string, args ...any) {
 func (l *simLife) adopt(conn Connection) {
 	l.conn, l.c = conn, inner(conn)
 	_ = l.c.SetReadLimit(l.plan.readLimit)
+	_ = l.c.SetAllowHalfOpen(l.plan.halfOpen)
 	l.addCallback()
 }
 
@@ -312,7 +315,7 @@ func (l *simLife) checkBound() {
 	}
 	have := l.buffered() // first, because the bounds may be raised meanwhile
 	limit := l.limit.Load()
-	if l.searches.Load() || l.leaves.Load() {
+	if l.searches.Load() || l.leaves.Load() || l.c.takesRest() {
 		return
 	}
 	if have > max(limit, l.asked.Load()) {

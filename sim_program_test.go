@@ -159,6 +159,7 @@ type simPlan struct {
 	halfCloses    bool   // the writer ends its side when it is done
 	slowClose     bool   // the net.Conn takes its time to close
 	early         bool   // OnDisconnect is set at the beginning
+	halfOpen      bool   // the end of the peer's side does not close it: the handler does
 	panics        string // the callback that panics
 	exits         string // the callback that ends its goroutine
 	readLimit     int
@@ -179,6 +180,7 @@ func drawPlan(r *rand.Rand, length int) *simPlan {
 	p.halfCloses = r.IntN(4) == 0
 	p.slowClose = r.IntN(2) == 0
 	p.early = r.IntN(2) == 0
+	p.halfOpen = r.IntN(3) == 0 && p.owner != ownerUser
 	if r.IntN(12) == 0 {
 		p.panics = [...]string{"OnConnect", "OnRequest", "OnDisconnect", "CloseCallback"}[r.IntN(4)]
 	}
@@ -205,7 +207,7 @@ func (p *simPlan) String() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "carrier %d, owner %d, end %v, by server %t, rejected %t, lazy %t, half-closes %t, early %t",
 		p.carrier, p.owner, p.end, p.byServer, p.rejected, p.lazy, p.halfCloses, p.early)
-	fmt.Fprintf(&s, ", panics %q, exits %q, limit %d", p.panics, p.exits, p.readLimit)
+	fmt.Fprintf(&s, ", half-open %t, panics %q, exits %q, limit %d", p.halfOpen, p.panics, p.exits, p.readLimit)
 	fmt.Fprintf(&s, "\n  control:%s", writeDown(controlActs, &p.control))
 	if p.owner != ownerHandler {
 		fmt.Fprintf(&s, "\n  reader:%s", writeDown(readerActs, &p.reader))

@@ -45,6 +45,8 @@ func (l *simLife) judgeInput(b lifeBits) {
 		l.fail("%d bytes were received, %d sent", total, l.peer.sent)
 	case total < l.peer.sent && orderly:
 		l.fail("an orderly end after %d bytes, %d were sent: %v", total, l.peer.sent, b)
+	case l.trusted >= 0 && l.trusted < l.peer.sent && b.errno() == 0:
+		l.fail("inactive, and no input, after %d bytes, %d were sent: %v", l.trusted, l.peer.sent, b)
 	case total < l.peer.sent && l.sawEOF:
 		l.fail("told of the end after %d bytes, %d were sent: %v", total, l.peer.sent, b)
 	}
@@ -92,6 +94,10 @@ func (l *simLife) judgeCallbacks(b lifeBits) {
 		l.fail("OnDisconnect has not run: %v", b)
 	case !b.has(bitGone) && l.disconnects > 0:
 		l.fail("OnDisconnect has run, and the peer was there: %v", b)
+	case l.plan.owner == ownerHandler && b.cause() == causePeer && b.errno() == 0 && l.requests == 0:
+		l.fail("closed for its peer's end, and OnRequest has not run: %v", b)
+	case l.plan.halfOpen && b.cause() == causePeer && b.errno() == 0:
+		l.fail("closed for its peer's end, although it may be half-open: %v", b)
 	case l.plan.end.byPeer() && !l.closes.Load() && !b.has(bitGone) && !l.w.shuts.Load() && !l.w.faulty:
 		l.fail("the peer has ended, unnoticed: %v", b)
 	}
@@ -139,6 +145,23 @@ func (h *simHandler) write(act, arg int) {
 	}
 }
 
+// lookForEnd is what a handler does before it returns that relies on IsActive and Len. One for which half-open connections
+// are allowed closes when it has seen the end, or will not be called again because it has consumed nothing.
+func (h *simHandler) lookForEnd(fruitless bool) {
+	l := h.l
+	over := !l.conn.IsActive()
+	if l.c.life.load().phase() != phasePeerDone || !over {
+		return
+	}
+	empty := l.conn.Reader().Len() == 0
+	if empty && l.trusted < 0 && l.plan.owner == ownerHandler {
+		l.trusted = l.reader.pos
+	}
+	if l.plan.halfOpen && (empty || fruitless) {
+		_ = l.conn.Close()
+	}
+}
+
 // handle is one call.
 func (h *simHandler) handle() {
 	l, r := h.l, h.l.reader
@@ -174,6 +197,7 @@ func (h *simHandler) handle() {
 		l.idle.Add(1)
 		l.leaves.Store(true)
 	}
+	h.lookForEnd(r.pos == before)
 	if l.requests%3 == 0 {
 		l.maybeEnd("OnRequest")
 	}
