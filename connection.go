@@ -46,7 +46,8 @@ type Connection interface {
 	Writer() Writer
 
 	// IsActive reports whether the peer and this side both still have the connection open. It costs one load: it is
-	// made for asking before each use of a pooled connection.
+	// made for asking before each use of a pooled connection. With an OnRequest, it is true until everything that the
+	// peer sent is in the Reader; without one, it is false as soon as the peer's end is known.
 	IsActive() bool
 
 	// SetReadTimeout bounds each call that waits for input, from its beginning to its end. 0 means no bound, a

@@ -39,7 +39,8 @@
 //
 //	the peer ended the stream        ErrEOF, ErrConnClosed; from Read and ReadByte of a net.Conn: io.EOF itself
 //	the peer reset the connection    syscall.ECONNRESET, ErrConnClosed
-//	closed on this side              ErrConnClosed, net.ErrClosed
+//	closed on this side              ErrConnClosed, net.ErrClosed, and why, if it was not the program:
+//	                                 ErrIdleLimit, ErrShutdown, ErrPanic, ErrPollerFailed
 //	read timeout or deadline         ErrReadTimeout, os.ErrDeadlineExceeded
 //	write timeout or deadline        ErrWriteTimeout, os.ErrDeadlineExceeded
 //	dial timeout                     ErrDialTimeout, os.ErrDeadlineExceeded, in a *net.OpError
@@ -65,7 +66,7 @@
 //	                                 what they need of the system
 //	config.go, features.go           settings of the process; what of the system is in use
 //	errors.go, errno*.go             all errors
-//	connection.go                    what a connection is, its addresses and settings
+//	connection.go, _stream.go        what a connection is, its addresses and settings; its face as a net.Conn
 //	connection_state.go              its life: one word, and who may change it
 //	connection_read.go, _write.go    its two directions
 //	connection_owed.go, _batch.go    output left to the poller, input received with that of others

@@ -54,3 +54,32 @@ func anchors(text string) (list []string) {
 	}
 	return list
 }
+
+// TestCitedBehaviourExists looks up every rule that a test cites ("Behaviour 4.1, 4.5: ...") in docs/behaviour.md.
+func TestCitedBehaviourExists(t *testing.T) {
+	rules := make(map[string]bool)
+	section, item := regexp.MustCompile(`^## (\d+)\.`), regexp.MustCompile(`^(\d+)\. `)
+	in := ""
+	for line := range strings.Lines(readText(t, "docs/behaviour.md")) {
+		if match := section.FindStringSubmatch(line); match != nil {
+			in = match[1]
+		} else if match := item.FindStringSubmatch(line); match != nil {
+			rules[in+"."+match[1]] = true
+		}
+	}
+	cite := regexp.MustCompile(`// Behaviours? (\d+\.\d+(?:, \d+\.\d+)*)`)
+	cited := 0
+	for _, pattern := range []string{"*_test.go", "mux/*_test.go", "examples/*/*_test.go", "compat/*_test.go", "compat/*/*_test.go"} {
+		files, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		for _, file := range files {
+			for _, match := range cite.FindAllStringSubmatch(readText(t, file), -1) {
+				for number := range strings.SplitSeq(match[1], ", ") {
+					require.True(t, rules[number], "%s cites Behaviour %s", file, number)
+					cited++
+				}
+			}
+		}
+	}
+	require.NotZero(t, cited)
+}

@@ -18,14 +18,15 @@ import (
 //	OnDisconnect     the peer is gone; beside an OnRequest that is still running
 //	CloseCallbacks   the connection is closed and no OnRequest runs any more; the last one added comes first
 //
-// Then the descriptor is closed. A connection is closed by Close, and by itself when the peer is gone and OnRequest has
-// had the chance to read what came before; without an OnRequest it belongs to whoever reads it, who must close it.
-// OnDisconnect does not run for a connection that was closed on this side first. A panic in a callback is logged and
+// Then the descriptor is closed. A connection is closed by Close, and by itself when the peer is gone, OnRequest has had
+// the chance to read what came before, and OnDisconnect has returned; see [WithAllowHalfOpen]. Without an OnRequest it
+// belongs to whoever reads it, who must close it. OnDisconnect does not run for a connection that was closed on this side first. A panic in a callback is logged and
 // closes that connection; the server goes on.
 type EventLoop interface {
-	// Serve accepts connections from ln, which it owns from then on, and blocks. It returns nil after Shutdown, at once
-	// if that was called before, and an error when ln can accept no more; if that is because somebody else closed it,
-	// the error Is [net.ErrClosed]. When Serve returns ln is closed, except for an error that Is [ErrUnsupported]: then
+	// Serve accepts connections from ln, which it owns from then on, and blocks. It returns nil when Shutdown begins, or at
+	// once if that was called before: connections may still be busy then, so a program that is to end in order waits for
+	// Shutdown, not for Serve. It returns an error when ln can accept no more; if that is because somebody else closed
+	// it, the error Is [net.ErrClosed]. When Serve returns ln is closed, except for an error that Is [ErrUnsupported]: then
 	// ln is of a kind that cannot be served, such as sockets of packets. A second Serve of a listener that is being served
 	// is an error and leaves it as it is, too.
 	//
@@ -56,7 +57,9 @@ type OnPrepare func(connection Connection) context.Context
 type OnConnect func(ctx context.Context, connection Connection) context.Context
 
 // OnDisconnect is called once when the peer is gone, in the runner, with the context that OnConnect returned and not
-// before it has returned. OnRequest may be running at that moment, and reads what the peer sent before it went.
+// before it has returned. OnRequest may be running at that moment, and reads what the peer sent before it went. It may
+// read, write and flush: a peer that has only ended its side gets the answer. A connection with an OnRequest is not closed
+// before OnDisconnect has returned.
 type OnDisconnect func(ctx context.Context, connection Connection)
 
 // OnRequest is called when there is input, never twice at once for one connection:
@@ -74,8 +77,10 @@ type OnDisconnect func(ctx context.Context, connection Connection)
 //	}
 //
 // It is called again as long as it leaves input and has consumed some. If it has consumed nothing it is called again
-// when more arrives, when another handler is set, and one last time when the peer is gone. It may block for as long as
-// the connection lives while others read. The error it returns is ignored; to end the connection, close it.
+// when more arrives, when another handler is set, and one last time when the peer is gone. If the peer ends its side
+// without having sent anything it is called once, with an empty Reader, because that may be a request too. In a handler,
+// an inactive connection with an empty Reader is one that has been read to the end. It may block for as long as the
+// connection lives while others read. The error it returns is ignored; to end the connection, close it.
 //
 // It runs in the runner or, if none was set by [Config], also on the goroutine of the poller: that saves the change of
 // goroutine, which costs more than most requests. When it does not return soon, or waits for a connection, another
