@@ -73,7 +73,8 @@ type controlFunc = func(network, address string, c syscall.RawConn) error
 // Closing the result closes l too. What is a Listener already is returned as it is, one that is not of this package, too.
 //
 // Where this system has a poller a *net.TCPListener or *net.UnixListener is converted by duplicating its descriptor, and
-// closing l alone leaves the result as it is. Other types, above all those that wrap a listener in order to change what
+// closing l alone leaves the result as it is. What its owner has set holds for accepted connections as it does in package
+// net: the KeepAlive and KeepAliveConfig of a [net.ListenConfig], and what its Control did. Other types, above all those that wrap a listener in order to change what
 // Accept does, TLS listeners among them, are asked for connections by their Accept.
 //
 // A converted listener that is closed while an [EventLoop] serves it stops accepting, and Serve goes on until Shutdown.

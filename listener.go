@@ -63,7 +63,7 @@ func convert(l net.Listener) (servable, error) {
 	if network := l.Addr().Network(); network != "tcp" && network != "unix" {
 		return nil, Exception(ErrUnsupported, "listeners on "+network)
 	}
-	ln, err := duplicateListener(l, keepAliveOf(new(net.ListenConfig)))
+	ln, err := duplicateListener(l, keepAliveOfListener(l))
 	if err != nil {
 		return nil, opError("listen", l.Addr(), err)
 	}
