@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strings"
 	"syscall"
 )
 
@@ -37,18 +36,16 @@ type ListenConfig struct {
 	Backlog int
 }
 
-// CreateListener listens on a network address, as [net.Listen] does. The network is "tcp", "tcp4", "tcp6" or "unix".
+// CreateListener listens on a network address, as [net.Listen] does. The network is "tcp", "tcp4", "tcp6" or "unix"; any
+// other that package net knows gives an error that Is [ErrUnsupported]. Errors are *[net.OpError].
 func CreateListener(network, addr string) (l Listener, err error) {
 	return new(ListenConfig).Listen(context.Background(), network, addr)
 }
 
 // Listen is CreateListener with the options in lc. The context bounds the resolving of the address only.
 func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (Listener, error) {
-	if strings.HasPrefix(network, "udp") {
-		return nil, Exception(ErrUnsupported, "UDP")
-	}
-	if network == "unixpacket" {
-		return nil, Exception(ErrUnsupported, network)
+	if unsupported, ok := checkNetwork(network).(unsupportedNetwork); ok { // package net refuses what is unknown
+		return nil, &net.OpError{Op: "listen", Net: network, Err: unsupported}
 	}
 	config := lc.ListenConfig
 	if lc.ReusePort {
