@@ -170,7 +170,7 @@ func (a *acceptor) listenerClosed(converted bool) {
 // for one connection more.
 func (a *acceptor) admit(c *connection) error {
 	if !a.srv.register(c) {
-		_ = c.Close()
+		c.close(causeServer)
 		a.srv.returnPlace()
 		return nil
 	}

@@ -133,7 +133,7 @@ type connection struct {
 	link  connLink
 
 	network   string
-	localAddr net.Addr
+	localAddr net.Addr                 // of a socket; a net.Conn is asked for its own, each time
 	remoteAP  netip.AddrPort           // the remote address as the kernel gave it, if remote is not set yet
 	remote    atomic.Pointer[net.Addr] // stored by whoever asks first
 
@@ -248,24 +248,37 @@ func (c *connection) Fd() (fd int) {
 	return c.transport.fd()
 }
 
-// LocalAddr returns the address of this side, or nil if it has none.
-func (c *connection) LocalAddr() (addr net.Addr) { return c.localAddr }
+// LocalAddr returns the address of this side, or nil if it has none. That of a connection over a [net.Conn] is the
+// net.Conn's: it takes as long as that one takes.
+func (c *connection) LocalAddr() (addr net.Addr) {
+	if conn := c.NetConn(); conn != nil {
+		return conn.LocalAddr()
+	}
+	return c.localAddr
+}
 
-// RemoteAddr returns the address of the peer, or nil if it has none.
+// RemoteAddr returns the address of the peer, or nil if it has none. That of a connection over a [net.Conn] is the
+// net.Conn's, and the first call takes as long as that one takes: it may read a header of the PROXY protocol.
 func (c *connection) RemoteAddr() (addr net.Addr) {
 	if a := c.remote.Load(); a != nil {
 		return *a
 	}
-	if !c.remoteAP.IsValid() {
-		return nil
+	if conn := c.NetConn(); conn != nil {
+		addr = conn.RemoteAddr()
+	} else if c.remoteAP.IsValid() {
+		addr = net.TCPAddrFromAddrPort(c.remoteAP)
 	}
-	addr = net.TCPAddrFromAddrPort(c.remoteAP)
-	c.remote.Store(&addr)
+	if addr != nil {
+		c.remote.Store(&addr)
+	}
 	return addr
 }
 
-// peerName is the peer's address for error texts.
+// peerName is the peer's address for error texts. It never waits: who gets an error has not asked for an address.
 func (c *connection) peerName() string {
+	if conn := c.NetConn(); conn != nil && c.remote.Load() == nil && !answersAtOnce(conn) {
+		return "(unknown address)"
+	}
 	if addr := c.RemoteAddr(); addr != nil {
 		return addr.String()
 	}

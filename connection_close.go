@@ -168,15 +168,19 @@ func (c *connection) settle() {
 	}
 }
 
-// leave gives back what was entered with. The last one out of a closing connection releases it. If there are close
-// callbacks that happens in the runner: the caller may be a poll goroutine, or a Flush that holds a lock of its user.
+// leave gives back what was entered with. The last one out of a closing connection releases it. That happens apart if it
+// takes code of others, close callbacks or the Close of a net.Conn: the caller may be a poll goroutine, one that
+// accepts, or a Flush that holds a lock of its user.
 func (c *connection) leave(own lifeBits) {
 	if c.life.leave(own) {
 		callbacks := c.calls.takeCloseCallbacks()
-		if len(callbacks) == 0 {
-			c.release(nil)
-		} else {
+		switch {
+		case len(callbacks) > 0:
 			runner.Run(c.context(), func() { c.release(callbacks) })
+		case c.NetConn() != nil && c.network == "": // a plain socket closes at once
+			go c.release(nil)
+		default:
+			c.release(nil)
 		}
 		return
 	}

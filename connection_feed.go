@@ -22,7 +22,8 @@ import (
 //
 // conn must keep the promises of net.Conn: above all Close and a deadline must end a Read or Write that is blocked. One
 // that heeds no deadlines works too, except that write timeouts are its own business and that Detach fails.
-// A TLS connection may be given before its handshake, which then takes place with the first input or output.
+// A TLS connection may be given before its handshake, which then takes place with the first input or output. The addresses
+// are conn's: it is asked for them when somebody asks for them, and may wait then for a header of the PROXY protocol.
 func NewConnection(conn net.Conn) (Connection, error) {
 	if isNil(conn) {
 		return nil, errors.New("netpoll: new connection: it is nil")
@@ -51,15 +52,32 @@ func isNil(v any) bool {
 	return p.Kind() == reflect.Pointer && p.IsNil()
 }
 
-// newNetConnection makes a connection that owns conn. It must then be prepared and started, or closed.
+// newNetConnection makes a connection that owns conn. It must then be prepared and started, or closed. Whoever accepts
+// calls it, so it asks conn nothing: the peer may have to say something before there is an answer.
 func newNetConnection(conn net.Conn) *connection {
 	c := newConnection(networkOf(conn))
 	c.carry(conn)
-	c.localAddr = conn.LocalAddr()
-	if remote := conn.RemoteAddr(); remote != nil {
-		c.remote.Store(&remote)
-	}
 	return c
+}
+
+// answersAtOnce reports whether conn is known to give its addresses without waiting: one of package net is, also below
+// TLS. It goes by the names of types, since package crypto/tls is large and not every program has it.
+func answersAtOnce(conn net.Conn) bool {
+	if _, ok := conn.(interface{ streamNetwork() string }); ok || conn == nil {
+		return ok
+	}
+	typ := reflect.TypeOf(conn)
+	if typ.Kind() != reflect.Pointer {
+		return false
+	}
+	switch typ.Elem().PkgPath() {
+	case "net":
+		return true
+	case "crypto/tls":
+		over, ok := conn.(interface{ NetConn() net.Conn })
+		return ok && answersAtOnce(over.NetConn())
+	}
+	return false
 }
 
 // networkOf returns "tcp" or "unix" for a plain stream of that kind, and "" for anything else.

@@ -28,7 +28,8 @@ type Dialer interface {
 // What comes from net.Dialer alone, DialTCP and the like, returns what package net returns.
 //
 // Its errors are *[net.OpError] as those of package net, except that an unknown network gives a bare
-// [net.UnknownNetworkError]. A dial that took too long Is [ErrDialTimeout] and [os.ErrDeadlineExceeded].
+// [net.UnknownNetworkError]. A network of package net without streams, as "udp" and "unixgram", gives one that Is
+// [ErrUnsupported]. A dial that took too long Is [ErrDialTimeout] and [os.ErrDeadlineExceeded].
 type NetDialer struct{ net.Dialer }
 
 var _ Dialer = (*NetDialer)(nil)
@@ -77,8 +78,12 @@ func (d *NetDialer) Dial(network, address string) (net.Conn, error) {
 
 // dial returns a nil interface with an error.
 func (d *NetDialer) dial(ctx context.Context, network, address string) (Connection, error) {
-	if !canDial(network) {
-		return nil, net.UnknownNetworkError(network)
+	switch err := checkNetwork(network).(type) {
+	case nil:
+	case unsupportedNetwork:
+		return nil, dialError(network, nil, nil, err)
+	default:
+		return nil, err
 	}
 	c, err := dialNet(ctx, &d.Dialer, network, address)
 	if err != nil {
@@ -87,19 +92,11 @@ func (d *NetDialer) dial(ctx context.Context, network, address string) (Connecti
 	return c.self, nil
 }
 
-func canDial(network string) bool {
-	switch network {
-	case "tcp", "tcp4", "tcp6", "unix":
-		return true
-	}
-	return false
-}
-
 // DialTCP connects to raddr from laddr, which may be nil. The network is "tcp", "tcp4" or "tcp6". A raddr without an IP
 // is the local system. It gives up when ctx ends; a nil ctx means never.
 func DialTCP(ctx context.Context, network string, laddr, raddr *TCPAddr) (*TCPConnection, error) {
-	if network == "unix" || !canDial(network) {
-		return nil, dialError(network, laddr.netAddr(), raddr.netAddr(), net.UnknownNetworkError(network))
+	if err := checkType(network, network != "unix"); err != nil {
+		return nil, dialError(network, laddr.netAddr(), raddr.netAddr(), err)
 	}
 	if raddr == nil {
 		return nil, dialError(network, laddr.netAddr(), nil, errMissingAddress)
@@ -116,8 +113,8 @@ func DialTCP(ctx context.Context, network string, laddr, raddr *TCPAddr) (*TCPCo
 
 // DialUnix connects to raddr from laddr, which may be nil. The network is "unix".
 func DialUnix(network string, laddr, raddr *UnixAddr) (*UnixConnection, error) {
-	if network != "unix" {
-		return nil, dialError(network, laddr.netAddr(), raddr.netAddr(), net.UnknownNetworkError(network))
+	if err := checkType(network, network == "unix"); err != nil {
+		return nil, dialError(network, laddr.netAddr(), raddr.netAddr(), err)
 	}
 	if raddr == nil {
 		return nil, dialError(network, laddr.netAddr(), nil, errMissingAddress)
@@ -127,6 +124,14 @@ func DialUnix(network string, laddr, raddr *UnixAddr) (*UnixConnection, error) {
 		return nil, err
 	}
 	return c.self.(*UnixConnection), nil
+}
+
+// checkType is checkNetwork for a function that has networks of its own.
+func checkType(network string, own bool) error {
+	if err := checkNetwork(network); err != nil || own {
+		return err
+	}
+	return net.UnknownNetworkError(network)
 }
 
 var errMissingAddress = errors.New("missing address")

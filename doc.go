@@ -46,6 +46,7 @@
 //	dial timeout                     ErrDialTimeout, os.ErrDeadlineExceeded, in a *net.OpError
 //	dial refused                     syscall.ECONNREFUSED, in a *net.OpError
 //	unknown network                  net.UnknownNetworkError
+//	network without streams          ErrUnsupported, net.UnknownNetworkError, in a *net.OpError
 //	second goroutine on one side     ErrConcurrentAccess
 //	a bare LinkBuffer has too few    ErrNotEnoughData
 //	arguments contradict what        ErrBufferMisuse
@@ -62,7 +63,7 @@
 //	server.go, acceptor.go           the server behind it
 //	listen.go, listener*.go, dialer.go, fd*.go
 //	                                 where connections come from
-//	socket_*.go, sockaddr.go, keepalive*.go, backlog*.go, reuseport*.go, resolve.go
+//	socket_*.go, sockaddr.go, keepalive*.go, backlog*.go, reuseport*.go, resolve.go, network.go
 //	                                 what they need of the system
 //	config.go, features.go           settings of the process; what of the system is in use
 //	errors.go, errno*.go             all errors

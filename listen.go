@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strings"
 	"syscall"
 )
 
@@ -37,18 +36,16 @@ type ListenConfig struct {
 	Backlog int
 }
 
-// CreateListener listens on a network address, as [net.Listen] does. The network is "tcp", "tcp4", "tcp6" or "unix".
+// CreateListener listens on a network address, as [net.Listen] does. The network is "tcp", "tcp4", "tcp6" or "unix"; any
+// other that package net knows gives an error that Is [ErrUnsupported]. Errors are *[net.OpError].
 func CreateListener(network, addr string) (l Listener, err error) {
 	return new(ListenConfig).Listen(context.Background(), network, addr)
 }
 
 // Listen is CreateListener with the options in lc. The context bounds the resolving of the address only.
 func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (Listener, error) {
-	if strings.HasPrefix(network, "udp") {
-		return nil, Exception(ErrUnsupported, "UDP")
-	}
-	if network == "unixpacket" {
-		return nil, Exception(ErrUnsupported, network)
+	if unsupported, ok := checkNetwork(network).(unsupportedNetwork); ok { // package net refuses what is unknown
+		return nil, &net.OpError{Op: "listen", Net: network, Err: unsupported}
 	}
 	config := lc.ListenConfig
 	if lc.ReusePort {
@@ -73,7 +70,8 @@ type controlFunc = func(network, address string, c syscall.RawConn) error
 // Closing the result closes l too. What is a Listener already is returned as it is, one that is not of this package, too.
 //
 // Where this system has a poller a *net.TCPListener or *net.UnixListener is converted by duplicating its descriptor, and
-// closing l alone leaves the result as it is. Other types, above all those that wrap a listener in order to change what
+// closing l alone leaves the result as it is. What its owner has set holds for accepted connections as it does in package
+// net: the KeepAlive and KeepAliveConfig of a [net.ListenConfig], and what its Control did. Other types, above all those that wrap a listener in order to change what
 // Accept does, TLS listeners among them, are asked for connections by their Accept.
 //
 // A converted listener that is closed while an [EventLoop] serves it stops accepting, and Serve goes on until Shutdown.

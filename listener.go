@@ -61,9 +61,9 @@ func convert(l net.Listener) (servable, error) {
 		return ln, nil
 	}
 	if network := l.Addr().Network(); network != "tcp" && network != "unix" {
-		return nil, Exception(ErrUnsupported, "listeners on "+network)
+		return nil, opError("listen", l.Addr(), unsupportedNetwork(network))
 	}
-	ln, err := duplicateListener(l, keepAliveOf(new(net.ListenConfig)))
+	ln, err := duplicateListener(l, keepAliveOfListener(l))
 	if err != nil {
 		return nil, opError("listen", l.Addr(), err)
 	}

@@ -33,7 +33,7 @@ func (lc *ListenConfig) takeOver(original net.Listener) (*netListener, error) {
 func convert(l net.Listener) (servable, error) {
 	if ofPackageNet(l) {
 		if network := l.Addr().Network(); network != "tcp" && network != "unix" {
-			return nil, Exception(ErrUnsupported, "listeners on "+network)
+			return nil, opError("listen", l.Addr(), unsupportedNetwork(network))
 		}
 		if err := isOpen(l.(syscall.Conn)); err != nil {
 			return nil, opError("listen", l.Addr(), err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 )
 
 // Reader reads a stream without copying: slices that it returns point into its own memory until Release.
@@ -109,8 +108,9 @@ type ReadWriter interface {
 }
 
 // NewReader returns a Reader on r. If r is a Reader already, or comes from [NewIOReader], it is that Reader; otherwise
-// the Reader has a buffer of its own and may read more from r than was asked for. An error of r is returned when the
-// bytes before it are not enough; io.EOF comes as an error that Is [ErrEOF].
+// the Reader has a buffer of its own and may read more from r than was asked for. An error of r is returned once, when
+// the bytes before it are not enough, and the next call asks r again, as package bufio does; io.EOF comes as an error
+// that Is [ErrEOF] and [ErrConnClosed]. The Reader is no io.Reader: [NewIOReader] makes one of it.
 func NewReader(r io.Reader) Reader {
 	if c := connectionOfValue(r); c != nil {
 		return c
@@ -125,7 +125,8 @@ func NewReader(r io.Reader) Reader {
 }
 
 // NewWriter returns a Writer on w. If w is a Writer already, or comes from [NewIOWriter], it is that Writer; otherwise
-// its Flush calls w.Write, and keeps what w did not take for the next Flush.
+// its Flush calls w.Write, and keeps what w did not take for the next Flush. The Writer is no io.Writer: [NewIOWriter]
+// makes one of it.
 func NewWriter(w io.Writer) Writer {
 	if c := connectionOfValue(w); c != nil {
 		return c // whose WriteString only queues, as that of every Writer
@@ -196,11 +197,14 @@ func (a *ioReader) Read(p []byte) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if b, ok := a.r.(*LinkBuffer); ok {
-		if n = b.readCopy(p); n == 0 {
+	switch r := a.r.(type) {
+	case *LinkBuffer:
+		if n = r.readCopy(p); n == 0 {
 			return 0, io.EOF
 		}
 		return n, nil
+	case interface{ readTo([]byte) (int, error) }:
+		return r.readTo(p)
 	}
 	q, err := a.r.Next(min(len(p), max(a.r.Len(), 1)))
 	if err != nil {
@@ -249,11 +253,12 @@ const (
 	maxJoined = 16 << 10
 )
 
-// streamReader is a Reader on an io.Reader.
+// streamReader is a Reader on an io.Reader. It remembers an error only until it has returned it: a source that has ended
+// may have more later, as a file that is written to or a bytes.Buffer does.
 type streamReader struct {
 	src io.Reader
 	buf LinkBuffer
-	err error // what the source ended with
+	err error // came with bytes, and is for the first call that they are not enough for
 }
 
 var _ Reader = (*streamReader)(nil)
@@ -262,43 +267,52 @@ var _ Reader = (*streamReader)(nil)
 func (s *streamReader) fill(n int) error {
 	for s.buf.Len() < n {
 		if _, err := s.more(n - s.buf.Len()); err != nil {
-			return err
+			return toErrEOF(err)
 		}
 	}
 	return nil
 }
 
-// more reads once, preferably n bytes, and returns what came.
+// toErrEOF gives an error of a source the form that methods of Reader give it.
+func toErrEOF(err error) error {
+	if err == io.EOF {
+		return Exception(ErrEOF, "")
+	}
+	return err
+}
+
+// more asks the source, preferably for n bytes, and returns what came, or else an error.
 func (s *streamReader) more(n int) (fresh []byte, err error) {
-	if err = s.err; err == nil {
-		return s.readSome(n), nil
+	if err = s.takeError(); err != nil {
+		return nil, err
 	}
-	var timeout net.Error
-	if err == io.ErrNoProgress || errors.As(err, &timeout) && timeout.Timeout() {
-		s.err = nil // it is worth another try, later
-	}
-	return nil, err
+	p := s.buf.book(min(max(n, streamChunk), max(s.buf.Len(), maxStreamChunk)))
+	n, err = s.ask(p)
+	s.buf.bookAck(n)
+	return p[:n], err
 }
 
-// readSome is more without looking at the error, which it notes.
-func (s *streamReader) readSome(n int) (fresh []byte) {
+// takeError returns an error that is still to be told, and forgets it.
+func (s *streamReader) takeError() (err error) {
+	err, s.err = s.err, nil
+	return err
+}
+
+// ask reads once from the source, and returns bytes or an error. One that comes with bytes is kept for later.
+func (s *streamReader) ask(p []byte) (n int, err error) {
 	for range maxEmptyReads {
-		p := s.buf.book(min(max(n, streamChunk), max(s.buf.Len(), maxStreamChunk)))
-		m, err := s.src.Read(p)
-		if m < 0 || m > len(p) {
-			m, err = 0, fmt.Errorf("netpoll: a Read of %d bytes returned %d", len(p), m)
-		}
-		s.buf.bookAck(m)
-		if err == io.EOF {
-			err = Exception(ErrEOF, "")
-		}
-		s.err = err
-		if m > 0 || err != nil {
-			return p[:m]
+		n, err = s.src.Read(p)
+		switch {
+		case n < 0 || n > len(p):
+			return 0, fmt.Errorf("netpoll: a Read of %d bytes returned %d", len(p), n)
+		case n > 0:
+			s.err = err
+			return n, nil
+		case err != nil:
+			return 0, err
 		}
 	}
-	s.err = io.ErrNoProgress
-	return nil
+	return 0, io.ErrNoProgress
 }
 
 // Next implements Reader.
@@ -335,7 +349,7 @@ func (s *streamReader) Until(delim byte) (line []byte, err error) {
 		fresh, err := s.more(1)
 		if err != nil {
 			line, _ = s.buf.Next(seen)
-			return line, err
+			return line, toErrEOF(err)
 		}
 		if i := bytes.IndexByte(fresh, delim); i >= 0 {
 			return s.buf.Next(seen + i + 1)
@@ -381,18 +395,32 @@ func (s *streamReader) Release() error { return s.buf.Release() }
 // Len implements Reader.
 func (s *streamReader) Len() int { return s.buf.Len() }
 
-// Read implements io.Reader. It returns what is buffered, or else reads from the source directly.
-func (s *streamReader) Read(p []byte) (n int, err error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	if err = s.fill(1); err != nil {
-		if errors.Is(err, ErrEOF) {
-			err = io.EOF
+// readTo is the Read of an adapter: it returns what is buffered, or else what the source gives, without buffering if it
+// is asked for much. It is not called Read, because a streamReader must not pass for an io.Reader: programs ask, and go
+// another way with one that is.
+func (s *streamReader) readTo(p []byte) (n int, err error) {
+	switch {
+	case s.buf.Len() > 0:
+	case len(p) >= streamChunk:
+		if err = s.takeError(); err == nil {
+			s.buf.sweep(sweepAged) // as readCopy does
+			n, err = s.ask(p)
 		}
-		return 0, err
+		return n, toEOF(err)
+	default:
+		if _, err = s.more(1); err != nil {
+			return 0, toEOF(err)
+		}
 	}
 	return s.buf.readCopy(p), nil
+}
+
+// toEOF gives an error of a source the form that Read gives it.
+func toEOF(err error) error {
+	if errors.Is(err, ErrEOF) {
+		return io.EOF
+	}
+	return err
 }
 
 // streamWriter is a Writer on an io.Writer. Everything but Flush is its buffer's.

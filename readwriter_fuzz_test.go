@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -31,21 +32,35 @@ func TestAdaptersAgreeWithModel(t *testing.T) {
 
 var errFuzzed = errors.New("fuzzed")
 
+// errImpossible stands for an error that tells of a count that cannot be; it is not known which text that will have.
+var errImpossible = errors.New("impossible")
+
 // fuzzedStream is the other side. What it does next is the next byte of its program; when that is over it ends.
 type fuzzedStream struct {
 	machine
 	given  int64  // bytes given to the reader
 	reads  int    // calls of Read
-	err    error  // the last error of Read that was not nil; io.EOF at the end
+	n      int    // what the last of them gave
+	err    error  // the error that came with it
 	taken  []byte // bytes taken from the writer
 	writes int
 }
 
-// Read implements io.Reader, sometimes badly.
+// Read implements io.Reader, sometimes badly. Its end need not be the last word.
 func (s *fuzzedStream) Read(p []byte) (n int, err error) {
 	s.reads++
+	n, s.err = s.read(p)
+	s.n = n
+	if s.err == errImpossible {
+		s.n = 0
+		return n, nil
+	}
+	s.given += int64(n)
+	return n, s.err
+}
+
+func (s *fuzzedStream) read(p []byte) (n int, err error) {
 	if len(s.program) == 0 {
-		s.err = io.EOF
 		return 0, io.EOF
 	}
 	switch kind := s.arg(); {
@@ -58,18 +73,14 @@ func (s *fuzzedStream) Read(p []byte) (n int, err error) {
 	case kind < 16:
 		err = io.EOF
 	case kind < 17:
-		s.err = errFuzzed // it is not known which text it will have
-		return len(p) + 1, nil
+		return len(p) + 1, errImpossible
 	case kind < 18:
-		s.err = errFuzzed
-		return -1, nil
+		return -1, errImpossible
+	case kind < 22:
+		return 0, io.EOF
 	}
 	n = min(s.size(), len(p))
 	copy(p, tape{}.piece(s.given, n))
-	s.given += int64(n)
-	if err != nil {
-		s.err = err
-	}
 	return n, err
 }
 
@@ -104,7 +115,7 @@ type adapterRun struct {
 	rw     ReadWriter
 	plain  io.Reader // rw seen by someone who knows io only, as a Reader without Read
 	pos    int64     // bytes consumed
-	dead   error     // an error of the source that stays
+	owed   error     // an error of the source that came with bytes, and that nobody was told of yet
 	shown  []promise
 	queued []byte // what was written
 }
@@ -139,37 +150,55 @@ func runAdapters(t *testing.T, user, other []byte) {
 // reading makes a call that needs n bytes and reports whether it got them.
 func (v *adapterRun) reading(n int, call func() error) bool {
 	there, reads := v.rw.Len(), v.stream.reads
-	v.stream.err = nil
 	err := call()
+	asked := v.stream.reads != reads
 	switch {
-	case err == nil && n <= there && v.stream.reads != reads:
-		v.t.Fatalf("%d of %d buffered bytes were wanted, and the source was read", n, there)
-	case err == nil:
-		v.noteEnd()
-		return true
-	case n <= there:
+	case n <= there && err != nil:
 		v.t.Fatalf("%d of %d buffered bytes were wanted: %v", n, there, err)
-	case v.dead != nil && v.stream.reads != reads:
-		v.t.Fatalf("the source was read after %v", v.dead)
+	case n <= there && asked:
+		v.t.Fatalf("%d of %d buffered bytes were wanted, and the source was read", n, there)
 	}
-	v.noteEnd()
-	switch {
-	case errors.Is(err, io.ErrNoProgress), errors.Is(err, os.ErrDeadlineExceeded): // both are worth another try
-	case v.dead == nil:
-		v.t.Fatalf("an error that the source has not given: %v", err)
-	case v.dead == io.EOF && err != io.EOF && (!errors.Is(err, ErrEOF) || errors.Is(err, io.EOF)): // Read's is bare
-		v.t.Fatalf("%v at the end", err)
-	case v.dead != io.EOF && errors.Is(err, io.EOF):
-		v.t.Fatalf("%v, but the source has given %v", err, v.dead)
-	}
-	return false
+	v.told(err, asked)
+	return err == nil
 }
 
-// noteEnd keeps an error that the source will not be asked after.
-func (v *adapterRun) noteEnd() {
-	if err := v.stream.err; err != nil && v.dead == nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		v.dead = err
+// told checks that a call returned the error that was its to return, if any. Each error of the source is told once, to
+// the first call that needs more than what came before it. After that the source is asked again, whatever the error was.
+func (v *adapterRun) told(err error, asked bool) {
+	want := v.owed
+	if asked {
+		if v.owed != nil {
+			v.t.Fatalf("the source was asked again before anybody was told of %v", v.owed)
+		}
+		want = v.stream.err
+		if want == nil {
+			want = io.ErrNoProgress
+		}
 	}
+	switch {
+	case err == nil && asked && v.stream.n == 0:
+		v.t.Fatalf("a call had enough without what the source gave last, %v", want)
+	case err == nil && asked:
+		v.owed = v.stream.err
+	case err == nil:
+	case want == nil:
+		v.t.Fatalf("an error that the source has not given: %v", err)
+	case !isTelling(err, want):
+		v.t.Fatalf("%v, but the source has given %v", err, want)
+	default:
+		v.owed = nil
+	}
+}
+
+// isTelling reports whether err is what a call returns that was to tell of want.
+func isTelling(err, want error) bool {
+	switch want {
+	case io.EOF:
+		return errors.Is(err, ErrEOF) && errors.Is(err, ErrConnClosed) && !errors.Is(err, io.EOF)
+	case errImpossible:
+		return strings.Contains(err.Error(), "returned")
+	}
+	return errors.Is(err, want)
 }
 
 // got checks bytes that were consumed.
@@ -214,14 +243,20 @@ func (v *adapterRun) readAs(r io.Reader) {
 	v.shown = nil // Read may release
 	p := make([]byte, 1+v.size())
 	n := 0
-	err := error(nil)
-	if v.reading(1, func() error { n, err = r.Read(p); return err }) {
+	if v.reading(1, func() (err error) {
+		n, err = r.Read(p)
+		if errors.Is(err, ErrEOF) || err != io.EOF && errors.Is(err, io.EOF) {
+			v.t.Fatalf("Read returned %v at the end", err)
+		}
+		if err == io.EOF {
+			err = Exception(ErrEOF, "") // what methods of Reader say
+		}
+		return err
+	}) {
 		if n == 0 {
 			v.t.Fatal("Read returned 0, nil")
 		}
 		v.got(p[:n])
-	} else if v.dead == io.EOF && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
-		v.t.Fatalf("Read returned %v at the end", err)
 	}
 }
 
@@ -292,9 +327,9 @@ var adapterOps = []func(*adapterRun){
 	},
 	func(v *adapterRun) {
 		delim := byte(v.arg())
-		have := v.rw.Len()
+		have, reads := v.rw.Len(), v.stream.reads
 		p, err := v.rw.Until(delim)
-		v.noteEnd()
+		v.told(err, v.stream.reads != reads)
 		if i := bytes.IndexByte(p, delim); err == nil && i != len(p)-1 || err != nil && (i >= 0 || len(p) < have) {
 			v.t.Fatalf("Until(%d): %d bytes with the delimiter at %d, %v", delim, len(p), i, err)
 		}

@@ -95,13 +95,13 @@ func TestNewReaderPassesTheStandardReaderTest(t *testing.T) {
 	require.NoError(t, iotest.TestReader(NewIOReader(onlyReader{NewReader(strings.NewReader(text))}), []byte(text)))
 }
 
-// Behaviour 3.1, 2.2: the bytes before the end are read first; then the error Is ErrEOF and io.EOF.
+// Behaviour 3.1, 2.2: the bytes before the end are read first; then the error Is ErrEOF and ErrConnClosed.
 func TestNewReaderReadsUpToTheEnd(t *testing.T) {
 	for _, tc := range readings {
 		t.Run(tc.name, func(t *testing.T) {
 			r := NewReader(iotest.DataErrReader(iotest.OneByteReader(strings.NewReader("abcde"))))
 			_, err := tc.read(r, 6)
-			require.ErrorIs(t, err, ErrEOF)
+			require.ErrorIs(t, err, ErrConnClosed)
 			require.ErrorIs(t, err, ErrEOF)
 			require.Equal(t, 5, r.Len())
 			s, err := tc.read(r, 5)
@@ -133,34 +133,116 @@ func TestNewReaderUntilReturnsTheRestAtTheEnd(t *testing.T) {
 	require.Equal(t, 0, r.Len())
 }
 
-func TestNewReaderKeepsErrors(t *testing.T) {
+// Behaviour 9.2: each error of the source is told once, to the first call that needs more than what came before it; the
+// next call asks again, as with package bufio.
+func TestNewReaderTellsEachErrorOnce(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		steps []step
 		want  error
-		again error
 	}{
-		{"an error with data", []step{{data: "abc", err: errBoom}, {data: "def"}}, errBoom, errBoom},
-		{"an error after data", []step{{data: "abc"}, {err: errBoom}, {data: "def"}}, errBoom, errBoom},
-		{
-			"a timeout may pass", []step{{data: "abc", err: os.ErrDeadlineExceeded}, {data: "def"}},
-			os.ErrDeadlineExceeded, nil,
-		},
-		{"nothing for ever", []step{{data: "abc"}}, io.ErrNoProgress, io.ErrNoProgress},
-		{"nothing for a while", []step{{}, {}, {data: "abc"}, {}, {err: errBoom}}, errBoom, errBoom},
+		{"the end with data", []step{{data: "abc", err: io.EOF}, {data: "def"}}, ErrEOF},
+		{"the end after data", []step{{data: "abc"}, {err: io.EOF}, {data: "def"}}, ErrEOF},
+		{"the end in the midst of it", []step{{data: "ab"}, {data: "c", err: io.EOF}, {data: "def"}}, ErrEOF},
+		{"an error with data", []step{{data: "abc", err: errBoom}, {data: "def"}}, errBoom},
+		{"an error after data", []step{{data: "abc"}, {err: errBoom}, {data: "def"}}, errBoom},
+		{"a timeout", []step{{data: "abc", err: os.ErrDeadlineExceeded}, {data: "def"}}, os.ErrDeadlineExceeded},
+		{"nothing for a while", []step{{}, {}, {data: "abc"}, {}, {err: errBoom}, {}, {data: "def"}}, errBoom},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := NewReader(&script{steps: tc.steps})
+			src := &script{steps: tc.steps}
+			r := NewReader(src)
 			p, err := r.Next(2)
 			require.NoError(t, err)
 			require.Equal(t, "ab", string(p))
 			_, err = r.Next(2)
 			require.ErrorIs(t, err, tc.want)
 			require.Equal(t, 1, r.Len())
-			_, err = r.Next(2)
-			require.ErrorIs(t, err, tc.again)
+			require.NotEmpty(t, src.steps, "the source must not be asked beyond its error")
+			p, err = r.Next(2)
+			require.NoError(t, err)
+			require.Equal(t, "cd", string(p))
 		})
 	}
+	r := NewReader(&script{steps: []step{{data: "abc"}}})
+	for range 2 {
+		_, err := r.Next(4)
+		require.ErrorIs(t, err, io.ErrNoProgress, "nothing for ever")
+		require.Equal(t, 3, r.Len())
+	}
+}
+
+// Behaviour 9.2: a source that has ended is asked again by every method, as bytes.Buffer and files that grow expect.
+func TestReaderAsksAgainAfterTheEnd(t *testing.T) {
+	methods := map[string]func(r Reader) (string, error){
+		"Until":    func(r Reader) (string, error) { p, err := r.Until('c'); return string(p), err },
+		"ReadByte": func(r Reader) (string, error) { c, err := r.ReadByte(); return string(c), err },
+		"Read of an adapter": func(r Reader) (string, error) {
+			p := make([]byte, 3)
+			n, err := NewIOReader(r).Read(p)
+			return string(p[:n]), asToldByReader(err)
+		},
+		"large Read of an adapter": func(r Reader) (string, error) {
+			p := make([]byte, 2*streamChunk)
+			n, err := NewIOReader(r).Read(p)
+			return string(p[:n]), asToldByReader(err)
+		},
+		"Read of an adapter of another's": func(r Reader) (string, error) {
+			p := make([]byte, 3)
+			n, err := NewIOReader(onlyReader{r}).Read(p)
+			return string(p[:n]), asToldByReader(err)
+		},
+	}
+	for _, tc := range readings {
+		methods[tc.name] = func(r Reader) (string, error) { return tc.read(r, 3) }
+	}
+	for name, read := range methods {
+		t.Run(name, func(t *testing.T) {
+			rw := NewReadWriter(new(bytes.Buffer))
+			for range 3 {
+				for range 2 {
+					_, err := read(rw)
+					require.ErrorIs(t, err, ErrEOF)
+					require.ErrorIs(t, err, ErrConnClosed)
+				}
+				_, err := rw.WriteString("abc")
+				require.NoError(t, err)
+				require.NoError(t, rw.Flush())
+				s, err := read(rw)
+				require.NoError(t, err)
+				if name == "Skip" {
+					s = "abc" // it shows nothing
+				}
+				require.Contains(t, []string{"abc", "a"}, s)
+				require.NoError(t, rw.Skip(rw.Len()))
+				require.NoError(t, rw.Release())
+			}
+		})
+	}
+}
+
+// asToldByReader turns exactly io.EOF, which is what Read has to return, into what methods of Reader return.
+func asToldByReader(err error) error {
+	if err == io.EOF {
+		return Exception(ErrEOF, "")
+	}
+	return err
+}
+
+// An adapter that is asked for much reads straight into the caller's memory.
+func TestLargeReadOfAnAdapterIsNotBuffered(t *testing.T) {
+	large := make([]byte, streamChunk)
+	straight := false
+	r := NewReader(readerFunc(func(p []byte) (int, error) {
+		straight = &p[0] == &large[0]
+		return copy(p, "hello"), io.EOF
+	}))
+	n, err := NewIOReader(r).Read(large)
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(large[:n]))
+	require.True(t, straight)
+	_, err = NewIOReader(r).Read(large)
+	require.Equal(t, io.EOF, err, "the end that came with bytes")
 }
 
 // lying is a source and a destination that breaks the rules of package io.

@@ -60,7 +60,7 @@ func (t *netConn) setDeadline(at int64) error {
 	}
 	var d time.Time
 	if at != noDeadline {
-		d = clockStart.Add(time.Duration(at))
+		d = timeOf(at)
 	}
 	if err := t.conn.SetWriteDeadline(d); err != nil {
 		return err

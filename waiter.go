@@ -10,7 +10,8 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 )
 
-// clockStart is what deadlines are counted from, so that one int64 holds them and the wall clock may be set.
+// clockStart is what deadlines are counted from, so that one int64 holds them and the wall clock may be set. Only its
+// monotonic reading means anything.
 var clockStart = time.Now()
 
 // noDeadline is later than any deadline.
@@ -82,11 +83,26 @@ func (d *direction) setTimeout(timeout time.Duration) {
 func (d *direction) setDeadline(t time.Time) {
 	var at int64
 	if !t.IsZero() {
-		at = int64(t.Sub(clockStart))
-		if at <= 0 {
-			at = -1 // long past, whatever it was; 0 means none
-		}
+		at = countedFrom(time.Until(t))
 	}
 	d.deadline.Store(at)
 	d.wake()
 }
+
+// countedFrom returns the time in left from now, as now counts, and never 0, which means none. A deadline is turned into
+// a duration first, when it is set: without a monotonic reading it says nothing but what the wall clock shows then, which
+// may be set, before and after.
+func countedFrom(left time.Duration) (at int64) {
+	at = now()
+	if int64(left) >= noDeadline-at {
+		return noDeadline
+	}
+	if at += int64(left); at <= 0 {
+		return -1 // long past, whatever it was
+	}
+	return at
+}
+
+// timeOf is the opposite, for those below who have a clock of their own: it is right by the wall clock and by the
+// monotonic one.
+func timeOf(at int64) time.Time { return time.Now().Add(time.Duration(at - now())) }

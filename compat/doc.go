@@ -18,6 +18,8 @@
 //
 //	go test -modfile=reference.mod -skip 'TestLibraryUnderTestIsThisRepository|ToASlowClient$' ./...
 //
+// The script methodsets records what the values of the original can do, for a test of the library.
+//
 // With either library, Kitex's client ends a TTHeader connection with all its streams when the first answer to one that
 // was just cancelled arrives. So the tests have the handler answer before they cancel.
 //

@@ -1,0 +1,181 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
+package netpoll_test
+
+// This file holds what the method sets of values that the package hands out are held to: those of the original, which
+// testdata/methodsets.txt has and compat/methodsets records, and the list of what is different on purpose. A method more
+// is a difference too: programs ask by type assertions what a value can do, and go another way if it can do more.
+
+import (
+	"maps"
+	"net"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cloudwego/netpoll"
+	"github.com/stretchr/testify/require"
+)
+
+const methodSetsFile = "testdata/methodsets.txt"
+
+// difference is one group of methods that values of ours have and the original's have not, or the other way round.
+type difference struct {
+	why    string
+	values []string // the beginnings of their names
+	has    []string // methods of ours alone
+	lacks  []string // methods of the original's alone
+	// like names a value of the original. What that one has, these may have too.
+	like string
+	// mirrors is a type of the standard library. What it has, these may have too, with the same type.
+	mirrors reflect.Type
+}
+
+// connections are the values with everything a Connection can do. The two views of one are such values as well.
+var connections = []string{
+	"dialed ", "served ", "accepted ", "connection ", "Reader of ", "Writer of ", "NewIOReader of the Reader of ",
+	"NewIOWriter of the Writer of ", "NewReader of ", "NewWriter of ", "NewReadWriter of ",
+}
+
+// differences are those that are meant to be. Each method in has and lacks must be one.
+var differences = []difference{
+	{
+		why:    "what the original does not tell of a connection, and has no bound for: see the guide",
+		values: connections,
+		has:    []string{"Context", "NetConn", "SetAllowHalfOpen", "SetIdleLimit", "SetReadLimit"},
+	},
+	{
+		why:    "one direction of the stream by itself, and the descriptor, as package net has them",
+		values: connections,
+		has:    []string{"CloseRead", "CloseWrite", "File", "SyscallConn"},
+	},
+	{
+		why:    "what Accept returns is a connection in full, as http.Serve and the like need it",
+		values: []string{"accepted "},
+		like:   "served tcp",
+	},
+	{
+		why:    "the Reader and the Writer of a connection are its own, so that nothing is buffered twice",
+		values: []string{"NewReader of ", "NewWriter of ", "NewReadWriter of "},
+		like:   "served tcp",
+	},
+	{
+		why:    "listeners are what those of package net are",
+		values: []string{"listener ", "converted listener "},
+		has:    []string{"File", "SetDeadline"},
+	},
+	{
+		why:     "a NetDialer is a net.Dialer, with all its options",
+		values:  []string{"NewDialer"},
+		mirrors: reflect.TypeFor[*net.Dialer](),
+	},
+	{
+		why:    "getters that were dropped because the connection has ended are reported",
+		values: []string{"queue "},
+		has:    []string{"Err"},
+	},
+	{
+		why:    "the original's lock is exported by mistake, and nobody else can hold it to any use",
+		values: []string{"NewEventLoop"},
+		lacks:  []string{"Lock", "TryLock", "Unlock"},
+	},
+}
+
+func init() { checkMethodSets = compareMethodSets }
+
+// Behaviour 9.2: the method set of every value handed out is the original's, but for a written list.
+func compareMethodSets(t *testing.T, found map[string]methodSet) {
+	recorded := recordedMethodSets(t)
+	addOwnConnections(t, found, recorded)
+	require.ElementsMatch(t, slices.Collect(maps.Keys(recorded)), slices.Collect(maps.Keys(found)),
+		"compat/methodsets must record all values")
+	seen := make(map[string]bool) // methods that made a difference, with its reason
+	for name, have := range found {
+		want := recorded[name]
+		for method, typ := range have {
+			if original, ok := want[method]; ok && typ != original {
+				t.Errorf("%s: %s%s is %s%s in the original", name, method, typ, method, original)
+			} else if !ok && !allowed(name, method, typ, recorded, seen) {
+				t.Errorf("%s has %s%s, which the original has not and no difference names", name, method, typ)
+			}
+		}
+		for method, typ := range want {
+			if _, ok := have[method]; !ok && !leftOut(name, method, seen) {
+				t.Errorf("%s lacks %s%s", name, method, typ)
+			}
+		}
+	}
+	for _, d := range differences {
+		for _, method := range slices.Concat(d.has, d.lacks) {
+			if !seen[d.why+method] {
+				t.Errorf("%s is no difference any more: %s", method, d.why)
+			}
+		}
+	}
+}
+
+// allowed reports whether a difference lets the value have the method.
+func allowed(value, method, typ string, recorded map[string]methodSet, seen map[string]bool) (ok bool) {
+	for _, d := range differences {
+		if !d.of(value) {
+			continue
+		}
+		if slices.Contains(d.has, method) {
+			seen[d.why+method], ok = true, true
+		}
+		if recorded[d.like][method] == typ || d.mirrors != nil && methodsOf(d.mirrors)[method] == typ {
+			ok = true
+		}
+	}
+	return ok
+}
+
+// leftOut reports whether a difference lets the value lack the method.
+func leftOut(value, method string, seen map[string]bool) (ok bool) {
+	for _, d := range differences {
+		if d.of(value) && slices.Contains(d.lacks, method) {
+			seen[d.why+method], ok = true, true
+		}
+	}
+	return ok
+}
+
+func (d *difference) of(value string) bool {
+	return slices.ContainsFunc(d.values, func(prefix string) bool { return strings.HasPrefix(value, prefix) })
+}
+
+// recordedMethodSets reads the file; see methodSetText.
+func recordedMethodSets(t *testing.T) map[string]methodSet {
+	text, err := os.ReadFile(methodSetsFile)
+	require.NoError(t, err)
+	recorded := make(map[string]methodSet)
+	for section := range strings.SplitSeq(string(text), "\n\n") {
+		set := make(methodSet)
+		for line := range strings.Lines(section) {
+			line = strings.TrimSpace(line)
+			if name, ok := strings.CutPrefix(line, "= "); ok {
+				recorded[name] = set
+			} else if at := strings.IndexByte(line, '('); at > 0 {
+				set[line[:at]] = line[at:]
+			}
+		}
+	}
+	return recorded
+}
+
+// addOwnConnections adds connections of kinds that the original has not; they can do what others can.
+func addOwnConnections(t *testing.T, found, recorded map[string]methodSet) {
+	end, other := net.Pipe()
+	defer other.Close()
+	conn, err := netpoll.NewConnection(end)
+	require.NoError(t, err)
+	defer conn.Close()
+	values := make(map[string]any)
+	addConnection(t, values, "connection over a net.Conn", conn)
+	for name, value := range values {
+		found[name] = methodsOf(reflect.TypeOf(value))
+		recorded[name] = recorded[strings.Replace(name, "over a net.Conn", "of a descriptor", 1)]
+	}
+}
