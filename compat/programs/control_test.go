@@ -23,14 +23,6 @@ func againstNet(t *testing.T, test func(t *testing.T, on sides)) {
 	}
 }
 
-// againstNetAtOnce is againstNet for tests that wait most of the time.
-func againstNetAtOnce(t *testing.T, test func(t *testing.T, on sides)) {
-	againstNet(t, func(t *testing.T, on sides) {
-		t.Parallel()
-		test(t, on)
-	})
-}
-
 // overBothEnds runs test with a connection that was dialed and with one that was accepted. The peer is of package net
 // in either case, and both have a deadline.
 func overBothEnds(t *testing.T, on sides, test func(t *testing.T, conn net.Conn, peer *net.TCPConn)) {

@@ -45,7 +45,7 @@ func copyBothWays(t *testing.T, on sides, client net.Conn, upstream string) {
 
 // The server answers when it has seen the end of what the client sends.
 func TestCopyProxyCarriesBothDirectionsToTheirEnd(t *testing.T) {
-	const clients, size = 6, 3 << 20
+	const clients, size = 4, 2 << 20
 	againstNet(t, func(t *testing.T, on sides) {
 		upstream := sides{}.serveEach(t, func(conn net.Conn) {
 			sum, err := digestOf(conn)
@@ -138,7 +138,7 @@ func askForFile(t *testing.T, s *webSite, method, name, value string) (*http.Res
 
 // Behaviour 9.8: the body of such an answer is a file that is copied to the connection, in whole or in part.
 func TestFilesAreServedInWholeAndInPart(t *testing.T) {
-	const size = 6<<20 + 3
+	const size = 3<<20 + 3
 	file := pattern(0, size)
 	againstNet(t, func(t *testing.T, on sides) {
 		s := fileSite(t, on, file)

@@ -15,7 +15,7 @@
 //   - gorilla/websocket, golang.org/x/crypto/ssh, hashicorp/yamux;
 //   - io.Copy proxies and http.FileServer (copy_test.go);
 //   - pires/go-proxyproto, whose connections wait for their client when they are asked for its address. Below an
-//     EventLoop the two subtests differ in the listener that is wrapped;
+//     EventLoop, where there is no control, both wrap one of either library;
 //   - the look at an idle connection that drivers of MySQL and Redis take (liveness_test.go);
 //   - cloudflare/tableflip, which hands the listening socket to another process.
 //

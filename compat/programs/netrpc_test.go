@@ -108,7 +108,7 @@ func callMany(t *testing.T, c *netrpc.Client) {
 		wg.Go(func() {
 			for i := range 20 {
 				var out Numbers
-				in := Numbers{A: caller, B: i, Padding: pattern(i, i*i*100)}
+				in := Numbers{A: caller, B: i, Padding: pattern(i, i*i*20)}
 				if err := c.Call("Arithmetic.Multiply", in, &out); err != nil {
 					t.Errorf("call %d of %d: %v", i, caller, err)
 					return

@@ -70,7 +70,7 @@ func askAll(t *testing.T, address string) {
 }
 
 func TestProxyProtocolBelowHTTP(t *testing.T) {
-	againstNetAtOnce(t, func(t *testing.T, on sides) {
+	againstNet(t, func(t *testing.T, on sides) {
 		ln := behindProxy(t, on)
 		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, r.RemoteAddr)
@@ -104,11 +104,21 @@ func answerWhois(_ context.Context, conn netpoll.Connection) error {
 	return w.Flush()
 }
 
+// overListeners runs test with the listeners of both libraries to be wrapped.
+func overListeners(t *testing.T, test func(t *testing.T, on sides)) {
+	for _, on := range []sides{{name: "listener of net"}, {name: "listener of netpoll", server: true}} {
+		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, on)
+		})
+	}
+}
+
 // Behaviour 9.6, 6.3: an event loop takes the wrapped listener, whatever is below it, and a converted one, too.
 func TestProxyProtocolBelowAnEventLoop(t *testing.T) {
 	for name, convert := range map[string]bool{"served": false, "converted": true} {
 		t.Run(name, func(t *testing.T) {
-			againstNetAtOnce(t, func(t *testing.T, on sides) {
+			overListeners(t, func(t *testing.T, on sides) {
 				ln := behindProxy(t, on)
 				if convert {
 					converted, err := netpoll.ConvertListener(ln)
@@ -133,7 +143,7 @@ func TestProxyProtocolBelowAnEventLoop(t *testing.T) {
 
 // Behaviour 9.6: what Accept returns has not been asked for its address either.
 func TestProxyProtocolConnectionsAreAcceptedWithoutAWord(t *testing.T) {
-	againstNetAtOnce(t, func(t *testing.T, on sides) {
+	overListeners(t, func(t *testing.T, on sides) {
 		ln, err := netpoll.ConvertListener(behindProxy(t, on))
 		require.NoError(t, err)
 		defer ln.Close()

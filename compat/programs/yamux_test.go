@@ -62,7 +62,7 @@ func TestYamuxCarriesManyStreamsAtOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range streams {
 			wg.Go(func() {
-				if err := echoOnStream(s, pattern(i, i*4_000)); err != nil {
+				if err := echoOnStream(s, pattern(i, i*1_000)); err != nil {
 					t.Errorf("stream %d: %v", i, err)
 				}
 			})
@@ -106,7 +106,7 @@ func TestYamuxStreamThatIsNotReadHoldsUpNoOther(t *testing.T) {
 			sent <- err
 		}()
 		for i := range 20 {
-			require.NoError(t, echoOnStream(s, pattern(i, 300_000)))
+			require.NoError(t, echoOnStream(s, pattern(i, 100_000)))
 		}
 		require.Empty(t, sent)
 		require.NoError(t, s.Close())
