@@ -43,7 +43,8 @@ var writers = map[string]func(w io.Writer) error{
 		return err
 	},
 	"io.WriteString of a long one": func(w io.Writer) error {
-		_, err := io.WriteString(w, string(pattern(1, 100_000)))
+		long := string(pattern(1, 100_000))
+		_, err := io.WriteString(w, long)
 		return err
 	},
 	"io.Copy from a strings.Reader": func(w io.Writer) error {

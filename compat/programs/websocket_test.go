@@ -84,9 +84,9 @@ func TestWebSocketMessagesInPieces(t *testing.T) {
 			require.NoError(t, err)
 			var want []byte
 			for piece := range 10 {
-				p := pattern(piece, i*700)
+				p := string(pattern(piece, i*700))
 				want = append(want, p...)
-				_, err = io.WriteString(w, string(p))
+				_, err = io.WriteString(w, p)
 				require.NoError(t, err)
 			}
 			require.NoError(t, w.Close())
