@@ -3,12 +3,17 @@ module github.com/cloudwego/netpoll/compat/programs
 go 1.26.0
 
 require (
+	github.com/cloudflare/tableflip v1.2.3
 	github.com/cloudwego/hertz v0.10.4
 	github.com/cloudwego/netpoll v0.7.3
+	github.com/gorilla/websocket v1.5.3
+	github.com/hashicorp/yamux v0.1.2
+	github.com/pires/go-proxyproto v0.8.1
 	github.com/redis/go-redis/v9 v9.17.0
 	github.com/stretchr/testify v1.12.1
 	github.com/valyala/fasthttp v1.68.0
 	go.uber.org/goleak v1.3.0
+	golang.org/x/crypto v0.58.0
 	google.golang.org/grpc v1.77.0
 )
 

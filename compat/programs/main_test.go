@@ -30,6 +30,13 @@ import (
 const patience = 15 * time.Second
 
 func TestMain(m *testing.M) {
+	if side := os.Getenv(tableflipEnv); side != "" { // a server that a test has started
+		if err := serveTableflip(side); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
 	hlog.SetOutput(io.Discard)
 	log.SetOutput(io.Discard) // servers tell of the connections that the tests break
 	logging.Disable()         // and so does go-redis
