@@ -157,14 +157,15 @@ func (c *connection) requestDue() bool {
 	return c.in.Len() > 0 || c.lastCallDue(b)
 }
 
-// lastCallDue reports whether OnRequest has to be called for an end that left no input. It can answer a peer that has
-// only ended its side, so it is called if the peer has not sent anything at all, and where half-open connections are
-// allowed, because then it is OnRequest that closes.
+// lastCallDue reports whether OnRequest has to be called for an end that left no input. It is called if the peer has not
+// sent anything at all: it can answer one that has only ended its side, and a client that reads in its handler learns of
+// a server that left without a word. It is also called for an end in order where half-open connections are allowed,
+// because then it is OnRequest that closes.
 func (c *connection) lastCallDue(b lifeBits) bool {
-	if !b.has(bitEnded) || b.errno() != 0 || c.calls.endSeen.Load() {
+	if !b.has(bitEnded) || c.calls.endSeen.Load() {
 		return false
 	}
-	return c.halfOpen.Load() || c.in.received() == 0 && !b.has(bitReadShut)
+	return c.halfOpen.Load() && b.errno() == 0 || c.in.received() == 0 && !b.has(bitReadShut)
 }
 
 // trigger makes the task look at what there is to do, now or once more. If b can take it, it runs with that batch; but

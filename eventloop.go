@@ -77,8 +77,9 @@ type OnDisconnect func(ctx context.Context, connection Connection)
 //	}
 //
 // It is called again as long as it leaves input and has consumed some. If it has consumed nothing it is called again
-// when more arrives, when another handler is set, and one last time when the peer is gone. If the peer ends its side
-// without having sent anything it is called once, with an empty Reader, because that may be a request too. In a handler,
+// when more arrives, when another handler is set, and one last time when the peer is gone. If the peer ends its side,
+// or resets the connection, without having sent anything it is called once, with an empty Reader: an empty request may be
+// answered, and a client that reads in its handler has to learn of the end. In a handler,
 // an inactive connection with an empty Reader is one that has been read to the end. It may block for as long as the
 // connection lives while others read. The error it returns is ignored; to end the connection, close it.
 //

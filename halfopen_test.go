@@ -195,11 +195,11 @@ func TestEmptyRequestIsAnswered(t *testing.T) {
 	})
 }
 
-// Behaviour 5.4: the one call is for an end in order, and for a connection that has sent nothing.
+// Behaviour 5.4: a connection that has sent something gets no call without input when it ends.
 func TestOnlyAnEmptyConnectionGetsACallWithoutInput(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, c net.Conn){
-		"after a request": func(t *testing.T, c net.Conn) { require.NoError(t, roundTrip(c, "hello")); c.Close() },
-		"reset":           func(t *testing.T, c net.Conn) { reset(t, c) },
+		"closed": func(t *testing.T, c net.Conn) { c.Close() },
+		"reset":  func(t *testing.T, c net.Conn) { reset(t, c) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			closed := make(chan struct{})
@@ -212,10 +212,25 @@ func TestOnlyAnEmptyConnectionGetsACallWithoutInput(t *testing.T) {
 				_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 				return ctx
 			}))
-			end(t, s.dial())
+			c := s.dial()
+			require.NoError(t, roundTrip(c, "hello"))
+			end(t, c)
 			receive(t, closed)
 		})
 	}
+}
+
+// Behaviour 5.4: a client that reads in its handler learns of a server that resets the connection without a word.
+func TestHandlerLearnsOfAResetBeforeAnyInput(t *testing.T) {
+	conn, peer := rawPair(t, "tcp")
+	found := make(chan error, 1)
+	require.NoError(t, conn.SetOnRequest(func(_ context.Context, conn netpoll.Connection) error {
+		_, err := conn.Reader().Next(1)
+		found <- err
+		return nil
+	}))
+	reset(t, peer)
+	require.ErrorIs(t, receive(t, found), syscall.ECONNRESET)
 }
 
 // Behaviour 5.10: where half-open connections are allowed, the last call comes with the end, also when no input is left,
