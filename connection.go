@@ -118,6 +118,7 @@ type connection struct {
 	direct   bool         // every Flush sends by itself; constant after prepare
 
 	readLimit atomic.Int64  // bound on unread input; stored by SetReadLimit
+	once      oneShot       // input is reported once; see connection_copy_linux.go
 	paused    atomic.Bool   // input is at its bound; set by the reporting goroutine, cleared by whoever resumes it
 	wantWrite atomic.Bool   // somebody waits for room to send; set by it, cleared by the reporting goroutine
 	owedEnd   atomic.Uint64 // position in out up to which the poller has to send; see connection_owed.go
