@@ -38,7 +38,7 @@ func (c *TCPConnection) ReadFrom(r io.Reader) (n int64, err error) {
 	if done || err != nil {
 		return n, err
 	}
-	rest, err := copyBytes(withoutReadFrom{TCPConnection: c}, r)
+	rest, err := copyBytes(writeSide{c}, r)
 	return n + rest, err
 }
 
@@ -50,7 +50,7 @@ func (c *TCPConnection) WriteTo(w io.Writer) (n int64, err error) {
 	if done || err != nil {
 		return n, err
 	}
-	rest, err := copyBytes(w, withoutWriteTo{TCPConnection: c})
+	rest, err := copyBytes(w, readSide{c})
 	return n + rest, err
 }
 
@@ -61,27 +61,15 @@ func copyBytes(w io.Writer, r io.Reader) (int64, error) {
 	return io.CopyBuffer(w, r, block.buf[:copyBlock])
 }
 
-// withoutReadFrom is a connection with all methods but ReadFrom.
-type withoutReadFrom struct {
-	noReadFrom
-	*TCPConnection
-}
+// writeSide is a connection without ReadFrom, and without what would let others past its Write.
+type writeSide struct{ c *TCPConnection }
 
-// withoutWriteTo is a connection with all methods but WriteTo.
-type withoutWriteTo struct {
-	noWriteTo
-	*TCPConnection
-}
+func (w writeSide) Write(p []byte) (int, error) { return w.c.Write(p) }
 
-type noReadFrom struct{}
+// readSide is a connection without WriteTo, and without what would let others past its Read.
+type readSide struct{ c *TCPConnection }
 
-// ReadFrom hides the method of that name of what is embedded beside it.
-func (noReadFrom) ReadFrom(io.Reader) (int64, error) { panic("netpoll: not to be called") }
-
-type noWriteTo struct{}
-
-// WriteTo hides the method of that name of what is embedded beside it.
-func (noWriteTo) WriteTo(io.Writer) (int64, error) { panic("netpoll: not to be called") }
+func (r readSide) Read(p []byte) (int, error) { return r.c.Read(p) }
 
 // ownStream returns the connection that v is, if it is one of this package on a socket that a poller watches.
 func ownStream(v any) *connection {
@@ -91,10 +79,10 @@ func ownStream(v any) *connection {
 		c = &v.connection
 	case *UnixConnection:
 		c = &v.connection
-	case withoutReadFrom:
-		c = &v.connection
-	case withoutWriteTo:
-		c = &v.connection
+	case writeSide:
+		c = &v.c.connection
+	case readSide:
+		c = &v.c.connection
 	default:
 		return nil
 	}

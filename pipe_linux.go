@@ -112,15 +112,15 @@ func spliceNow(op sysOp, fd, in, out, size int) (int, error) {
 	}
 	for {
 		part, errno := faultOfTransfer(op, fd, size)
-		n, err := int64(0), error(errno)
 		if errno == 0 {
-			n, err = unix.Splice(in, nil, out, nil, part, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+			n, err := unix.Splice(in, nil, out, nil, part, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+			if err == nil {
+				return int(n), nil
+			}
+			errno = asErrno(err)
 		}
-		if err == nil {
-			return int(n), nil
-		}
-		if err != syscall.EINTR {
-			return 0, moveError("splice", err)
+		if errno != syscall.EINTR {
+			return 0, moveError("splice", errno)
 		}
 	}
 }
