@@ -125,6 +125,9 @@ func TestCopyGoesOnWhereTheKernelCannot(t *testing.T) {
 				{"netpoll tcp", "netpoll tcp"}, {"netpoll tcp", "net tcp"}, {"net tcp", "netpoll tcp"},
 				{"netpoll unix", "netpoll tcp"}, {"netpoll tcp", "netpoll unix"}, {"file", "netpoll tcp"},
 			} {
+				if refused.errno == syscall.EAGAIN && c[0] == "net tcp" {
+					continue // the Go runtime is told of input once, and would wait for ever after a lie
+				}
 				var calls atomic.Int64
 				hookFaults(t, func(op netpoll.SysOp, size int) (int, syscall.Errno) {
 					if op != refused.op {
