@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // How copying ends: with a deadline, with either side, in order or not; and what goes on beside it.
@@ -84,6 +86,24 @@ func TestReadDeadlineEndsCopyOfAFlood(t *testing.T) {
 	})
 }
 
+// Behaviour 3.11, 9.8: a deadline that has passed ends a copy before it has begun, buffered input or not.
+func TestPassedReadDeadlineEndsCopyOfBufferedInput(t *testing.T) {
+	src, dst := makeEnd(t, "netpoll tcp"), makeEnd(t, "netpoll tcp")
+	send(t, src.peer, "something")
+	buffered(t, src.conn.(netpoll.Connection), len("something"))
+	require.NoError(t, src.conn.SetReadDeadline(time.Now().Add(-time.Second)))
+	result := receive(t, copying(dst.conn, src.conn))
+	if sendsFiles {
+		require.ErrorIs(t, result.err, os.ErrDeadlineExceeded)
+		require.Zero(t, result.n)
+	}
+	require.NoError(t, src.conn.SetReadDeadline(time.Time{}))
+	require.NoError(t, src.peer.Close())
+	rest := receive(t, copying(dst.conn, src.conn))
+	require.NoError(t, rest.err)
+	arrives(t, dst.peer, "something")
+}
+
 // Behaviour 3.7, 9.8: a read timeout bounds each wait of a copy, and so does a deadline.
 func TestReadTimeoutEndsCopyFromSilence(t *testing.T) {
 	for _, set := range []func(c netpoll.Connection) error{
@@ -98,10 +118,12 @@ func TestReadTimeoutEndsCopyFromSilence(t *testing.T) {
 		require.EqualValues(t, len("something"), result.n)
 		arrives(t, dst.peer, "something")
 		require.NoError(t, src.conn.SetReadDeadline(time.Time{}))
-		send(t, src.peer, "more")
-		got, err := src.conn.(netpoll.Connection).Reader().ReadString(4)
-		require.NoError(t, err)
-		require.Equal(t, "more", got, "the input is the connection's again")
+		for range 3 {
+			send(t, src.peer, "more")
+			got, err := src.conn.(netpoll.Connection).Reader().ReadString(4)
+			require.NoError(t, err)
+			require.Equal(t, "more", got, "the input is the connection's again")
+		}
 	}
 }
 

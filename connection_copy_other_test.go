@@ -1,4 +1,4 @@
-//go:build !linux || netconn || kqsim
+//go:build linux && (netconn || kqsim)
 
 package netpoll_test
 

@@ -1,3 +1,5 @@
+//go:build linux
+
 package netpoll_test
 
 // Copying to and from connections: every kind of source to every kind of destination, and what goes before it. How it
