@@ -60,6 +60,7 @@ type servable interface {
 	attached(a *acceptor) bool
 	detach(a *acceptor)
 	newDoor(a *acceptor) acceptDoor
+	closesSlowly() bool // it is not of this package, and its Close may take its time
 	opError(op string, err error) error
 	closedError(op string) error
 }

@@ -120,6 +120,7 @@ type connection struct {
 	direct   bool         // every Flush sends by itself; constant after prepare
 
 	readLimit atomic.Int64  // bound on unread input; stored by SetReadLimit
+	once      oneShot       // input is reported once; see connection_copy_linux.go
 	paused    atomic.Bool   // input is at its bound; set by the reporting goroutine, cleared by whoever resumes it
 	hungUp    atomic.Bool   // the peer has ended its side, says the poller: the kernel has all there is. Set by it
 	halfOpen  atomic.Bool   // the end of the peer's side does not close it; stored by SetAllowHalfOpen

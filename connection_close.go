@@ -187,6 +187,9 @@ func (c *connection) leave(own lifeBits) {
 	if w := c.detaching.Load(); w != nil {
 		w.wake()
 	}
+	if own == bitPolled && c.life.load().has(bitRaw) {
+		c.reading.wake() // one that copies waits until nothing is being received any more
+	}
 }
 
 // leaveHere is leave for Close and for the runner, where the close callbacks may run in place.

@@ -167,11 +167,18 @@ func (c *connection) netSyscallConn() (raw syscall.RawConn, err error) {
 		if !ok {
 			return Exception(ErrUnsupported, "when syscall conn")
 		}
-		raw, err = s.SyscallConn()
+		below, err := s.SyscallConn()
+		if err == nil {
+			raw = bareRawConn{below}
+		}
 		return err
 	})
 	return raw, err
 }
+
+// bareRawConn hides what packages of the standard library know of each other's, and would use to send past the output of
+// the connection.
+type bareRawConn struct{ syscall.RawConn }
 
 // netKeepAlive is SetKeepAlive for a net.Conn.
 func (c *connection) netKeepAlive(second int) error {

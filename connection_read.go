@@ -31,6 +31,8 @@ func (c *connection) interest() (ev pollEvent) {
 	case c.paused.Load() && b.phase() >= phasePeerDone: // the same, until there is room again
 	case c.paused.Load():
 		ev = evHup
+	case c.once.Load():
+		ev = evRead | evHup | evOnce
 	default:
 		ev = evRead | evHup
 	}
@@ -94,6 +96,9 @@ func (c *connection) onReadable(hup bool, b *batch) {
 	case bits.has(bitEnding):
 		return
 	case bits.has(bitRaw):
+		if hup {
+			c.peerGone(0, false)
+		}
 		c.reportRaw()
 		return
 	}

@@ -107,7 +107,9 @@ func wholeSeconds(d time.Duration) int {
 // reportRaw tells a function of RawConn.Read that there is something for it.
 func (c *connection) reportRaw() {
 	if !c.paused.Swap(true) {
-		_ = c.transport.rearm()
+		if !c.once.Load() {
+			_ = c.transport.rearm()
+		}
 		c.reading.wake()
 	}
 }

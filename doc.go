@@ -73,6 +73,9 @@
 //	connection_owed.go, _batch.go    output left to the poller, input received with that of others
 //	connection_callbacks.go          who calls the user's functions, when
 //	connection_close.go              its end
+//	connection_tcp*.go, multipath*.go options of sockets, as package net has them
+//	connection_copy*.go, connection_sendfile_linux.go, pipe_linux.go
+//	                                 ReadFrom and WriteTo: sendfile, splice
 //	connection_sys.go, _raw.go, _idle.go, _context.go
 //	                                 half-close and descriptor, idle limit, context
 //	connection_socket.go             how it is made of a socket

@@ -81,8 +81,15 @@ func SetFaults(s *FaultSchedule) {
 // SysOp names a system call for tests with a hook of their own.
 type SysOp = sysOp
 
-// OpAccept is the one that such tests need.
-const OpAccept = opAccept
+// These are the ones that such tests need.
+const (
+	OpAccept    = opAccept
+	OpPipe      = opPipe
+	OpRecv      = opRecv
+	OpSpliceIn  = opSpliceIn
+	OpSpliceOut = opSpliceOut
+	OpSendfile  = opSendfile
+)
 
 // SetFaultHook is setFaults.
 func SetFaultHook(h func(op SysOp, size int) (limit int, errno syscall.Errno)) { setFaults(h) }

@@ -55,6 +55,7 @@ func (op sysOp) String() string {
 		opEpollCtlMod: "epoll_ctl_mod", opEpollWait: "epoll_wait", opRing: "ring", opRingSetup: "ring_setup",
 		opSetsockopt: "setsockopt", opShutdown: "shutdown", opDup: "dup", opCloseFd: "close", opListen: "listen",
 		opNonblock: "nonblock", opStat: "stat", opTimer: "timer",
+		opPipe: "pipe", opSpliceIn: "splice_in", opSpliceOut: "splice_out", opSendfile: "sendfile",
 	}
 	return names[op]
 }

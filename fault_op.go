@@ -25,6 +25,10 @@ const (
 	opListen
 	opNonblock
 	opStat
+	opPipe // making a pipe
+	opSpliceIn
+	opSpliceOut
+	opSendfile
 	opTimer // the kernel's timer of a watchdog
 	sysOps  // how many there are
 )

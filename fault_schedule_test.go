@@ -45,14 +45,25 @@ var plausible = [sysOps][]syscall.Errno{
 	opNonblock:    {syscall.EBADF},
 	opStat:        {syscall.EBADF},
 	opTimer:       {syscall.EMFILE, syscall.ENOMEM},
+	opPipe:        {syscall.EMFILE, syscall.ENFILE},
+	opSpliceIn: {shortTransfer, syscall.EAGAIN, syscall.EINTR, syscall.EINVAL, syscall.ENOSYS, syscall.ECONNRESET,
+		syscall.ETIMEDOUT, syscall.ENOMEM},
+	opSpliceOut: {shortTransfer, syscall.EAGAIN, syscall.EINTR, syscall.EINVAL, syscall.ENOSYS, syscall.EPIPE,
+		syscall.ECONNRESET, syscall.ENOMEM},
+	opSendfile: {shortTransfer, syscall.EAGAIN, syscall.EINTR, syscall.EINVAL, syscall.ENOSYS, syscall.EPIPE,
+		syscall.ECONNRESET, syscall.ENOMEM, syscall.EIO},
 }
 
 // harmless reports whether a fault must not be seen by any user: the call is to be made again, now or later, or there
 // is another way.
 func harmless(op sysOp, errno syscall.Errno) bool {
 	switch op {
-	case opRing, opRingSetup, opTimer, opCloseFd:
+	case opRing, opRingSetup, opTimer, opCloseFd, opPipe:
 		return true
+	case opSpliceIn, opSpliceOut, opSendfile:
+		if errno == syscall.EINVAL || errno == syscall.ENOSYS {
+			return true
+		}
 	case opAccept:
 		return errno != syscall.EINVAL
 	}

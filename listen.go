@@ -12,8 +12,10 @@ import (
 
 // Listener is a [net.Listener] that shows its descriptor. Those made by this package are real listeners beside that:
 // Accept blocks and returns a [Connection], so that they can be given to anything that serves a net.Listener. They also
-// have SetDeadline(time.Time) error and File() (*os.File, error), with the meaning they have in package net, except that
-// the file stays non-blocking, also after its Fd.
+// have the other methods of *net.TCPListener or *net.UnixListener, with the meaning they have in package net: SetDeadline,
+// SyscallConn, AcceptTCP or AcceptUnix, which return a connection of package net, SetUnlinkOnClose, and File, except that
+// the file stays non-blocking, also after its Fd. Around a listener of another package there are SetDeadline, SyscallConn
+// and File, which work if that one has them.
 type Listener interface {
 	net.Listener
 
@@ -60,7 +62,7 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (Li
 		_ = original.Close()
 		return nil, &net.OpError{Op: "listen", Net: network, Addr: original.Addr(), Err: err}
 	}
-	return ln, nil
+	return asOfPackageNet(ln), nil
 }
 
 // controlFunc is the type of net.ListenConfig.Control.

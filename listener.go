@@ -68,7 +68,7 @@ func convert(l net.Listener) (servable, error) {
 		return nil, opError("listen", l.Addr(), err)
 	}
 	ln.original = l
-	return ln, nil
+	return asOfPackageNet(ln), nil
 }
 
 // listener is a listening stream socket. Its file is the reference-counted owner of the descriptor: the descriptor is
@@ -82,7 +82,8 @@ type listener struct {
 	network   string              // "tcp" or "unix"
 	keepAlive net.KeepAliveConfig // for accepted connections, if they are TCP
 	original  net.Listener        // closed together with this one, if it was converted
-	path      string              // removed by Close, if it is not empty
+	path      string              // of a Unix socket whose file is ours
+	keepPath  bool                // Close is not to remove it; guarded by the mu of serving
 
 	serving
 }
@@ -215,7 +216,7 @@ func (ln *listener) Close() error {
 	if a != nil {
 		a.listenerClosed(ln.original != nil) // the descriptor must not be watched when it is closed
 	}
-	if ln.path != "" {
+	if ln.path != "" && !ln.keepsPath() {
 		_ = unix.Unlink(ln.path) // may be gone already; package net does not tell either
 	}
 	err := ln.file.Close()

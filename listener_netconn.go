@@ -73,6 +73,9 @@ func (ln *netListener) Close() error {
 	return err
 }
 
+// closesSlowly implements servable.
+func (ln *netListener) closesSlowly() bool { return true }
+
 func (ln *netListener) opError(op string, err error) error { return opError(op, ln.Addr(), err) }
 
 func (ln *netListener) closedError(op string) error { return ln.opError(op, net.ErrClosed) }
@@ -101,6 +104,25 @@ func (ln *netListener) SetDeadline(t time.Time) error {
 		return ln.opError("set", Exception(ErrUnsupported, "deadlines"))
 	}
 	return d.SetDeadline(t)
+}
+
+// SyscallConn gives access to the descriptor, if there is one.
+func (ln *netListener) SyscallConn() (syscall.RawConn, error) {
+	s, ok := ln.Listener.(syscall.Conn)
+	if !ok {
+		return nil, ln.opError("syscall", Exception(ErrUnsupported, "access to the descriptor"))
+	}
+	return s.SyscallConn()
+}
+
+// acceptNet implements socketListener.
+func (ln *netListener) acceptNet() (net.Conn, error) { return ln.Listener.Accept() }
+
+// setUnlinkOnClose implements socketListener.
+func (ln *netListener) setUnlinkOnClose(unlink bool) {
+	if u, ok := ln.Listener.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(unlink)
+	}
 }
 
 // File returns a duplicate of the descriptor, if there is one. Closing either leaves the other open, but both are the

@@ -41,6 +41,9 @@ func convert(l net.Listener) (servable, error) {
 	}
 	ln := newNetListener(l)
 	ln.converted = true
+	if ofPackageNet(l) {
+		return asOfPackageNet(ln), nil
+	}
 	return ln, nil
 }
 

@@ -39,6 +39,22 @@ var connections = []string{
 	"NewIOWriter of the Writer of ", "NewReader of ", "NewWriter of ", "NewReadWriter of ",
 }
 
+// tcpValues and unixValues are those of connections that are a *TCPConnection or a *UnixConnection. What Reader and Writer
+// return is not: it is below them.
+var tcpValues, unixValues = valuesOver("tcp"), append(valuesOver("unix"), valuesOf("connection of a descriptor")...)
+
+func valuesOver(network string) (list []string) {
+	for _, conn := range []string{"dialed ", "served ", "accepted "} {
+		list = append(list, valuesOf(conn+network)...)
+	}
+	return list
+}
+
+// valuesOf returns the values that are the connection of that name itself.
+func valuesOf(conn string) []string {
+	return []string{conn, "NewIOReader of the Reader of " + conn, "NewIOWriter of the Writer of " + conn}
+}
+
 // differences are those that are meant to be. Each method in has and lacks must be one.
 var differences = []difference{
 	{
@@ -52,6 +68,16 @@ var differences = []difference{
 		has:    []string{"CloseRead", "CloseWrite", "File", "SyscallConn"},
 	},
 	{
+		why:     "a connection over TCP is what a *net.TCPConn is",
+		values:  tcpValues,
+		mirrors: reflect.TypeFor[*net.TCPConn](),
+	},
+	{
+		why:     "a connection over a Unix socket is what a *net.UnixConn is",
+		values:  unixValues,
+		mirrors: reflect.TypeFor[*net.UnixConn](),
+	},
+	{
 		why:    "what Accept returns is a connection in full, as http.Serve and the like need it",
 		values: []string{"accepted "},
 		like:   "served tcp",
@@ -62,9 +88,14 @@ var differences = []difference{
 		like:   "served tcp",
 	},
 	{
-		why:    "listeners are what those of package net are",
-		values: []string{"listener ", "converted listener "},
-		has:    []string{"File", "SetDeadline"},
+		why:     "listeners on TCP are what a *net.TCPListener is",
+		values:  []string{"listener tcp", "converted listener tcp"},
+		mirrors: reflect.TypeFor[*net.TCPListener](),
+	},
+	{
+		why:     "listeners on Unix sockets are what a *net.UnixListener is",
+		values:  []string{"listener unix", "converted listener unix"},
+		mirrors: reflect.TypeFor[*net.UnixListener](),
 	},
 	{
 		why:     "a NetDialer is a net.Dialer, with all its options",

@@ -151,9 +151,11 @@ func addAdapters(t *testing.T, values map[string]any) {
 func addServed(t *testing.T, values map[string]any, network, address string) {
 	conns, parts := make(chan netpoll.Connection, 8), make(chan netpoll.Reader, 1)
 	loop, err := netpoll.NewEventLoop(func(_ context.Context, conn netpoll.Connection) error {
-		part, _ := conn.Reader().Slice(1)
-		parts <- part
-		return nil
+		part, err := conn.Reader().Slice(1)
+		if err == nil { // else it is called for the end
+			parts <- part
+		}
+		return err
 	}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 		conns <- conn
 		return context.Background()

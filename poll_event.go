@@ -12,6 +12,7 @@ const (
 	evHup                         // the peer has ended its side
 	evErr                         // both sides are over, or there is an error; always reported
 	evLost                        // the poller failed, or watching did; nothing will be reported again
+	evOnce                        // asked for only: what is asked for is reported once, and then nothing, where epoll is used
 )
 
 // pollHandler is told what happened to a watched descriptor.

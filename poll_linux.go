@@ -99,6 +99,9 @@ func epollBits(interest pollEvent) (bits uint32) {
 	if interest&evHup != 0 {
 		bits |= unix.EPOLLRDHUP
 	}
+	if interest&evOnce != 0 {
+		bits |= unix.EPOLLONESHOT
+	}
 	return bits
 }
 

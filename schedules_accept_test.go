@@ -55,6 +55,8 @@ func (g *gate) newDoor(*acceptor) acceptDoor      { return g }
 func (g *gate) opError(_ string, err error) error { return err }
 func (g *gate) closedError(string) error          { return net.ErrClosed }
 
+func (g *gate) closesSlowly() bool { return false }
+
 // open implements acceptDoor.
 func (g *gate) open() error {
 	g.follow()

@@ -129,7 +129,7 @@ func endAll(acceptors []*acceptor, conns []*connection) <-chan struct{} {
 	defer done()
 	for _, a := range acceptors {
 		a.finish(nil)
-		if _, foreign := a.ln.(*netListener); !foreign {
+		if !a.ln.closesSlowly() {
 			_ = a.ln.Close()
 			continue
 		}

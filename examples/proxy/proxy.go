@@ -4,7 +4,7 @@ package main
 
 import (
 	"context"
-	"errors"
+	"io"
 	"log"
 	"sync"
 	"time"
@@ -49,34 +49,11 @@ func join(a, b netpoll.Connection) {
 	group.Wait()
 }
 
-// forward moves what arrives at src to dst, without a copy in between, until the end of the stream, and then passes
-// that on. A slow dst holds up src: Flush waits, so src is not read, so its sender has to wait.
+// forward moves what arrives at src to dst until the end of the stream, and then passes that on. On Linux the bytes stay
+// in the kernel. A slow dst holds up src: it is not read meanwhile, so its sender has to wait.
 func forward(dst, src netpoll.Connection) error {
-	for {
-		switch err := forwardSome(dst, src); {
-		case errors.Is(err, netpoll.ErrEOF):
-			return dst.(halfCloser).CloseWrite()
-		case err != nil:
-			return err
-		}
-	}
-}
-
-// forwardSome waits for input and moves all that has arrived.
-func forwardSome(dst, src netpoll.Connection) error {
-	r := src.Reader()
-	if _, err := r.Peek(1); err != nil {
+	if _, err := io.Copy(dst, src); err != nil {
 		return err
 	}
-	p, err := r.Next(r.Len())
-	if err != nil {
-		return err
-	}
-	if _, err := dst.Writer().WriteBinary(p); err != nil {
-		return err
-	}
-	if err := dst.Writer().Flush(); err != nil {
-		return err
-	}
-	return r.Release() // not before Flush: the output still pointed to p
+	return dst.(halfCloser).CloseWrite()
 }

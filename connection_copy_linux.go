@@ -1,0 +1,530 @@
+//go:build !netconn && !kqsim
+
+package netpoll
+
+// This file holds copying by the kernel: from a connection, through a pipe, to another. What the one that copies holds is
+// the right to read; it has bitRaw for the whole copy, so that the poller reports input to it and receives none, and
+// bitReading, with its reference, only while it takes bytes: a connection that is closed meanwhile ends at once.
+//
+// Little is copied and much is spliced: below a few pages a system call more costs more than the bytes.
+
+import (
+	"errors"
+	"io"
+	"math"
+	"net"
+	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+)
+
+const (
+	// spliceFrom is how much has to come in one piece for the next one to be spliced.
+	spliceFrom = 16 << 10
+	// fewBytes is a piece that would better have been copied. After so many of them in turn that is done again.
+	fewBytes, manyPieces = 8 << 10, 4
+)
+
+// oneShot says that input is to be reported once, and then not before it is asked for again. Stored by the one that
+// copies.
+type oneShot = atomic.Bool
+
+// moveFrom is ReadFrom for what the kernel can move by itself, limit bytes at most. If done is false the rest, after n
+// bytes, is to be copied.
+func (c *connection) moveFrom(r io.Reader, limit int64) (n int64, done bool, err error) {
+	if _, ok := c.plainSocket(); !ok {
+		return 0, false, nil
+	}
+	if src := ownStream(r); src != nil {
+		return src.copyTo(copyTarget{own: c}, limit)
+	}
+	if conn := netStream(r); conn != nil {
+		return c.copyFromNet(conn, limit)
+	}
+	if file := regularFile(r); file != nil {
+		return c.sendFile(file, limit)
+	}
+	return 0, false, nil
+}
+
+// moveTo is WriteTo for what the kernel can move by itself.
+func (c *connection) moveTo(w io.Writer, limit int64) (n int64, done bool, err error) {
+	if _, ok := c.plainSocket(); !ok {
+		return 0, false, nil
+	}
+	if dst := ownStream(w); dst != nil {
+		return c.copyTo(copyTarget{own: dst}, limit)
+	}
+	conn := netStream(w)
+	if conn == nil {
+		return 0, false, nil
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, false, nil // Write will tell
+	}
+	return c.copyTo(copyTarget{conn: conn, raw: raw}, limit)
+}
+
+// mover moves bytes to a socket, one system call at a time.
+type mover interface {
+	// move moves some; done says that those were the last. errWouldBlock: there is no room. errCannotSplice: it has to
+	// be done in another way.
+	move(fd int) (n int, done bool, err error)
+	// pausing is called before it waits for room.
+	pausing()
+}
+
+// passage is one copy, as far as it does not matter where it comes from.
+type passage struct {
+	dst   copyTarget
+	pipe  *pipe
+	bytes []byte // to be sent instead of what the pipe holds, if there are any
+	left  int64  // how much may still be copied
+	moved int64
+	plain bool // the kernel has refused to splice
+}
+
+// move implements mover.
+func (p *passage) move(fd int) (n int, done bool, err error) {
+	if len(p.bytes) == 0 {
+		n, err = p.pipe.drain(fd)
+		return n, p.pipe.held == 0, err
+	}
+	n, err = sendBytes(fd, p.bytes)
+	p.bytes = p.bytes[n:]
+	return n, len(p.bytes) == 0, err
+}
+
+// send moves on what was taken, by m. What cannot be spliced any more is copied.
+func (p *passage) send(m mover) error {
+	err := p.sendOnce(m)
+	for err == errCannotSplice {
+		p.plain = true
+		err = p.copyPipe(m)
+	}
+	return err
+}
+
+func (p *passage) sendOnce(m mover) error {
+	n, err := p.dst.send(m)
+	p.moved += n
+	p.left -= n
+	return err
+}
+
+// copyPipe sends what the pipe holds by way of memory.
+func (p *passage) copyPipe(m mover) error {
+	block := newBlock(copyBlock)
+	defer block.free()
+	for p.pipe.held > 0 {
+		n, err := p.pipe.read(block.buf[:copyBlock])
+		if err != nil {
+			return err
+		}
+		p.bytes = block.buf[:n]
+		if err := p.sendOnce(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ready reports whether the next piece can be spliced.
+func (p *passage) ready() bool {
+	if p.pipe == nil && !p.plain {
+		p.pipe = getPipe()
+	}
+	return p.pipe != nil && !p.plain
+}
+
+func (p *passage) putPipe() {
+	if p.pipe != nil {
+		p.pipe.put()
+		p.pipe = nil
+	}
+}
+
+// sendBytes sends without waiting.
+func sendBytes(fd int, p []byte) (n int, err error) {
+	ioOrder.Add(1)
+	for {
+		part, errno := faultCut(opSend, fd, p)
+		if err = errno; errno == 0 {
+			n, err = writeNow(fd, part)
+		}
+		switch {
+		case err == nil:
+			return n, nil
+		case err != syscall.EINTR:
+			return 0, moveError("write", err)
+		}
+	}
+}
+
+// copyTarget is where a copy goes to: a connection of this package, or one of package net.
+type copyTarget struct {
+	own  *connection
+	conn net.Conn
+	raw  syscall.RawConn // of conn
+}
+
+// send moves all that m has. The errors are those of Write.
+func (t copyTarget) send(m mover) (n int64, err error) {
+	if t.own != nil {
+		return t.own.sendBy(m, "when write")
+	}
+	rawErr := t.raw.Write(func(fd uintptr) bool {
+		for {
+			moved, done, e := m.move(int(fd))
+			n += int64(moved)
+			switch {
+			case e == errWouldBlock:
+				m.pausing()
+				return false
+			case e != nil || done:
+				err = e
+				return true
+			}
+		}
+	})
+	switch {
+	case rawErr != nil:
+		return n, opErrorOf(t.conn, "write", rawErr)
+	case err == nil || err == errCannotSplice:
+		return n, err
+	}
+	return n, opErrorOf(t.conn, "write", err)
+}
+
+// opErrorOf gives an error that came of a system call on conn the form that package net gives it.
+func opErrorOf(conn net.Conn, op string, err error) error {
+	var raw *net.OpError
+	if errors.As(err, &raw) {
+		err = raw.Err
+	}
+	return &net.OpError{Op: op, Net: conn.LocalAddr().Network(), Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: err}
+}
+
+// sendBy sends what is pending, as Write does, and behind it all that m moves. While it waits for room its timeout counts
+// from the last byte that was taken.
+func (c *connection) sendBy(m mover, what string) (n int64, err error) {
+	start := c.writing.callStart()
+	c.writers.Lock()
+	defer c.writers.Unlock()
+	switch c.life.enter(bitProducing|bitFlushing, phasePeerDone) {
+	case entryBusy:
+		return 0, Exception(ErrConcurrentAccess, what)
+	case entryShut:
+		return 0, Exception(ErrConnClosed, what)
+	}
+	c.awaitPoller()
+	own := bitProducing | bitFlushing
+	if err = c.out.Flush(); err == nil {
+		if _, err = c.send(nil, what, start, &own); err == nil {
+			n, err = c.moveAll(m, what, &own)
+		}
+	}
+	c.settleOwed()
+	c.leave(own)
+	c.resumeOwed()
+	c.settle()
+	return n, err
+}
+
+// moveAll is send for what m moves.
+func (c *connection) moveAll(m mover, what string, own *lifeBits) (n int64, err error) {
+	for done := false; !done; {
+		switch b := c.life.load(); {
+		case b.phase() >= phaseClosing:
+			return n, Exception(ErrConnClosed, what)
+		case b.has(bitLost):
+			return n, Exception(c.brokenBy(syscall.EPIPE), what)
+		case c.writing.expired():
+			return n, Exception(ErrWriteTimeout, what+" "+c.peerName())
+		}
+		var moved int
+		moved, done, err = c.callMover(m)
+		if moved > 0 {
+			n += int64(moved)
+			c.touch()
+		}
+		switch err {
+		case nil:
+		case errWouldBlock:
+			if *own != bitFlushing {
+				c.life.yield(bitProducing)
+				*own = bitFlushing
+			}
+			m.pausing()
+			if err := c.waitRoom(now(), what); err != nil {
+				return n, err
+			}
+		case errCannotSplice:
+			return n, err
+		default:
+			return n, c.sendFailed(err, what)
+		}
+	}
+	return n, nil
+}
+
+// callMover is call for a mover.
+func (c *connection) callMover(m mover) (n int, done bool, err error) {
+	c.life.set(bitCalling)
+	n, done, err = m.move(c.transport.fd())
+	if err == nil || err == errWouldBlock || err == errCannotSplice {
+		c.called()
+	}
+	return n, done, err
+}
+
+// copyTo copies what arrives to dst.
+func (c *connection) copyTo(dst copyTarget, limit int64) (n int64, done bool, err error) {
+	k := &connectionCopy{src: c, passage: passage{dst: dst, left: limit}}
+	c.readers.Lock()
+	defer c.readers.Unlock()
+	switch c.life.enter(bitReading|bitRaw, phasePeerDone) {
+	case entryBusy:
+		return 0, true, Exception(ErrConcurrentAccess, "when read")
+	case entryShut:
+		return 0, false, nil // what is left can be read, and Read tells why that is all
+	}
+	k.holding = true
+	defer k.end()
+	c.awaitReports()
+	for k.left > 0 && err == nil {
+		err = k.step()
+	}
+	if errors.Is(err, ErrEOF) {
+		err = nil
+	}
+	return k.moved, true, err
+}
+
+// awaitReports waits until the poller, if it was at it, has received what it was about to receive. What is reported from
+// then on is left to the one that has set bitRaw.
+func (c *connection) awaitReports() {
+	if !c.life.load().has(bitPolled) {
+		return
+	}
+	w := c.reading.startWaiting()
+	for c.life.load().has(bitPolled) {
+		w.wait(noDeadline)
+	}
+	c.reading.stopWaiting(w)
+}
+
+// connectionCopy is one copy from a connection of this package.
+type connectionCopy struct {
+	passage
+	src     *connection
+	holding bool // bitReading, and the reference that comes with it
+	drained bool // nothing was left when it was looked at last
+	wide    bool // much comes at once
+	narrow  int  // how often in turn that was not so
+	watched bool // the peer's end is reported, although input is not
+}
+
+// step takes what there is and sends it, or waits. Its errors are those of Read and Write; ErrEOF is the end.
+func (k *connectionCopy) step() error {
+	if err := k.src.nothingToCopy(); err != nil {
+		return err
+	}
+	switch {
+	case k.src.in.Len() > 0:
+		return k.passBuffered()
+	case k.drained:
+		k.drained, k.watched = false, false
+		k.putPipe()
+		return k.src.waitArrival()
+	case k.wide && k.ready():
+		return k.passSpliced()
+	}
+	return k.receive()
+}
+
+// nothingToCopy returns why no more is to be copied, or nil.
+func (c *connection) nothingToCopy() error {
+	switch {
+	case c.life.load().phase() >= phaseClosing:
+		return c.inputOver()
+	case c.reading.expired():
+		return Exception(ErrReadTimeout, c.peerName())
+	case c.in.Len() == 0:
+		return c.inputOver()
+	}
+	return nil
+}
+
+// passBuffered sends of what is in the input.
+func (k *connectionCopy) passBuffered() error {
+	size := int(min(int64(k.src.in.Len()), k.left, copyBlock))
+	block := newBlock(size)
+	defer block.free()
+	k.bytes = block.buf[:k.src.in.readCopy(block.buf[:size])]
+	return k.pass()
+}
+
+// passSpliced sends what has arrived, which stays in the kernel.
+func (k *connectionCopy) passSpliced() error {
+	n, err := k.pipe.fill(k.src.transport.fd(), int(min(k.left, math.MaxInt32)))
+	switch {
+	case err == errWouldBlock:
+		k.drained = true
+		return nil
+	case err == errCannotSplice:
+		k.plain = true
+		return nil
+	case err != nil:
+		return k.src.copyEnded(err)
+	case n == 0:
+		return k.src.copyEnded(io.EOF)
+	}
+	k.src.touch()
+	if n >= fewBytes {
+		k.narrow = 0
+	} else if k.narrow++; k.narrow == manyPieces {
+		k.wide = false
+	}
+	return k.pass()
+}
+
+// receive takes what has arrived into the input.
+func (k *connectionCopy) receive() error {
+	c := k.src
+	n, more, err := c.transport.receive(&c.in, c.receiveSize())
+	if err != nil {
+		return c.copyEnded(err)
+	}
+	k.drained = !more
+	if n > 0 {
+		c.touch()
+		c.adaptSize(n, more)
+	}
+	if n >= spliceFrom {
+		k.wide, k.narrow = true, 0
+	}
+	return nil
+}
+
+// pass sends what was taken. It may take its time, and the source may be closed meanwhile.
+func (k *connectionCopy) pass() error {
+	k.holding = false
+	k.src.leave(bitReading)
+	if err := k.send(k); err != nil {
+		return err
+	}
+	if k.src.life.enter(bitReading, phasePeerDone) != entered {
+		return k.src.inputOver()
+	}
+	k.holding = true
+	return nil
+}
+
+// pausing implements mover. While this one is busy elsewhere, the end of the source is to be noticed all the same.
+func (k *connectionCopy) pausing() {
+	if !k.watched && k.src.paused.Load() && k.src.once.Load() {
+		k.watched = true
+		_ = k.src.transport.rearm()
+	}
+}
+
+// waitArrival waits until the poller has reported input, which it does once, or for a reason to give up.
+func (c *connection) waitArrival() error {
+	w := c.reading.startWaiting()
+	defer c.reading.stopWaiting(w)
+	start := now()
+	c.once.Store(true)
+	c.paused.Store(false)
+	if err := c.transport.rearm(); err != nil {
+		return Exception(err, "when read")
+	}
+	for !c.paused.Load() {
+		if b := c.life.load(); b.phase() >= phaseClosing || b.has(bitEnded|bitReadShut) {
+			return c.inputOver()
+		}
+		deadline := c.reading.until(start)
+		if deadline <= now() {
+			return Exception(ErrReadTimeout, c.peerName())
+		}
+		w.wait(deadline)
+	}
+	return nil
+}
+
+// copyEnded notes the end that was found instead of bytes, and waits until it is known what it means.
+func (c *connection) copyEnded(err error) error {
+	w := c.reading.startWaiting()
+	defer c.reading.stopWaiting(w)
+	start := now()
+	c.receiveFailed(err)
+	for {
+		if b := c.life.load(); b.phase() >= phaseClosing || b.has(bitEnded|bitReadShut) {
+			return c.inputOver()
+		}
+		deadline := c.reading.until(start)
+		if deadline <= now() {
+			return Exception(ErrReadTimeout, c.peerName())
+		}
+		w.wait(deadline)
+	}
+}
+
+// end gives the input back to the connection.
+func (k *connectionCopy) end() {
+	c := k.src
+	k.putPipe()
+	if !k.holding && c.life.enter(bitReading, phasePeerDone) != entered {
+		c.life.yield(bitRaw) // it is closed
+		return
+	}
+	c.life.yield(bitRaw)
+	once := c.once.Swap(false)
+	if c.paused.Swap(false) || once {
+		_ = c.transport.rearm()
+	}
+	c.leave(bitReading)
+	c.triggerRequest(nil) // for what was received and not copied
+	c.settle()
+}
+
+// copyFromNet copies what arrives at a connection of package net to c.
+func (c *connection) copyFromNet(conn netSocket, limit int64) (n int64, done bool, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, false, nil // Read will tell
+	}
+	k := &netCopy{passage{dst: copyTarget{own: c}, left: limit}}
+	defer k.putPipe()
+	for k.left > 0 {
+		if !k.ready() {
+			return k.moved, false, nil
+		}
+		var taken int
+		rawErr := raw.Read(func(fd uintptr) bool {
+			taken, err = k.pipe.fill(int(fd), int(min(k.left, math.MaxInt32)))
+			return err != errWouldBlock
+		})
+		switch {
+		case rawErr != nil:
+			return k.moved, true, opErrorOf(conn, "read", rawErr)
+		case err == errCannotSplice:
+			return k.moved, false, nil
+		case err != nil:
+			return k.moved, true, opErrorOf(conn, "read", err)
+		case taken == 0:
+			return k.moved, true, nil
+		}
+		if err := k.send(k); err != nil {
+			return k.moved, true, err
+		}
+	}
+	return k.moved, true, nil
+}
+
+// netCopy is one copy from a connection of package net.
+type netCopy struct{ passage }
+
+// pausing implements mover. Package net watches its connection.
+func (*netCopy) pausing() {}
