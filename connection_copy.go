@@ -6,9 +6,6 @@ package netpoll
 import (
 	"io"
 	"math"
-	"net"
-	"reflect"
-	"syscall"
 )
 
 // copyBlock is how much is copied at once where bytes have to be copied.
@@ -70,51 +67,3 @@ func (w writeSide) Write(p []byte) (int, error) { return w.c.Write(p) }
 type readSide struct{ c *TCPConnection }
 
 func (r readSide) Read(p []byte) (int, error) { return r.c.Read(p) }
-
-// ownStream returns the connection that v is, if it is one of this package on a socket that a poller watches.
-func ownStream(v any) *connection {
-	var c *connection
-	switch v := v.(type) {
-	case *TCPConnection:
-		c = &v.connection
-	case *UnixConnection:
-		c = &v.connection
-	case writeSide:
-		c = &v.c.connection
-	case readSide:
-		c = &v.c.connection
-	default:
-		return nil
-	}
-	if _, ok := c.plainSocket(); !ok {
-		return nil
-	}
-	return c
-}
-
-// netSocket is a stream socket of package net.
-type netSocket interface {
-	net.Conn
-	syscall.Conn
-}
-
-// netStream returns v if it is a stream socket of package net and not a type of a program, whose Read or Write may do
-// more than those of what it embeds. Package net hands out types of its own that hide a method or two.
-func netStream(v any) netSocket {
-	switch v := v.(type) {
-	case *net.TCPConn:
-		return v
-	case *net.UnixConn:
-		if addr := v.LocalAddr(); addr != nil && addr.Network() == "unix" {
-			return v
-		}
-	case interface {
-		netSocket
-		SetNoDelay(bool) error
-	}:
-		if t := reflect.TypeOf(v); t.Kind() == reflect.Struct && t.PkgPath() == "net" {
-			return v
-		}
-	}
-	return nil
-}

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"net"
 	"syscall"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
@@ -162,50 +161,6 @@ func sendBytes(fd int, p []byte) (n int, err error) {
 	}
 }
 
-// copyTarget is where a copy goes to: a connection of this package, or one of package net.
-type copyTarget struct {
-	own  *connection
-	conn net.Conn
-	raw  syscall.RawConn // of conn
-}
-
-// send moves all that m has. The errors are those of Write.
-func (t copyTarget) send(m mover) (n int64, err error) {
-	if t.own != nil {
-		return t.own.sendBy(m, "when write")
-	}
-	rawErr := t.raw.Write(func(fd uintptr) bool {
-		for {
-			moved, done, e := m.move(int(fd))
-			n += int64(moved)
-			switch {
-			case e == errWouldBlock:
-				m.pausing()
-				return false
-			case e != nil || done:
-				err = e
-				return true
-			}
-		}
-	})
-	switch {
-	case rawErr != nil:
-		return n, opErrorOf(t.conn, "write", rawErr)
-	case err == nil || err == errCannotSplice:
-		return n, err
-	}
-	return n, opErrorOf(t.conn, "write", err)
-}
-
-// opErrorOf gives an error that came of a system call on conn the form that package net gives it.
-func opErrorOf(conn net.Conn, op string, err error) error {
-	var raw *net.OpError
-	if errors.As(err, &raw) {
-		err = raw.Err
-	}
-	return &net.OpError{Op: op, Net: conn.LocalAddr().Network(), Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: err}
-}
-
 // sendBy sends what is pending, as Write does, and behind it all that m moves. While it waits for room its timeout counts
 // from the last byte that was taken.
 func (c *connection) sendBy(m mover, what string) (n int64, err error) {
@@ -216,7 +171,7 @@ func (c *connection) sendBy(m mover, what string) (n int64, err error) {
 	case entryBusy:
 		return 0, Exception(ErrConcurrentAccess, what)
 	case entryShut:
-		return 0, Exception(ErrConnClosed, what)
+		return 0, c.closedError(what)
 	}
 	c.awaitPoller()
 	own := bitProducing | bitFlushing
@@ -237,7 +192,7 @@ func (c *connection) moveAll(m mover, what string, own *lifeBits) (n int64, err 
 	for done := false; !done; {
 		switch b := c.life.load(); {
 		case b.phase() >= phaseClosing:
-			return n, Exception(ErrConnClosed, what)
+			return n, c.closedError(what)
 		case b.has(bitLost):
 			return n, Exception(c.brokenBy(syscall.EPIPE), what)
 		case c.writing.expired():

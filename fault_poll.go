@@ -10,9 +10,6 @@ import "syscall"
 // faultCut returns how much of p the next call of op on fd is to move: all of it.
 func faultCut(_ sysOp, _ int, p []byte) ([]byte, syscall.Errno) { return p, 0 }
 
-// faultOfTransfer returns how much of size the next call of op on fd is to move: all of it.
-func faultOfTransfer(_ sysOp, _ int, size int) (int, syscall.Errno) { return size, 0 }
-
 // faultyGather is gatherWrite.
 func faultyGather(fd int, v *vector) (int, error) { return gatherWrite(fd, v) }
 

@@ -1,3 +1,5 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll_test
 
 // A connection used as a net.Conn by code that looks for more: what package io and others find on it means what they say.

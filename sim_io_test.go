@@ -315,7 +315,7 @@ var writerActs = []simAct[*simWriter]{
 	}},
 	{"own-string", 2, func(w *simWriter, arg int) {
 		p := w.next(simSize(arg))
-		n, err := io.WriteString(w.l.conn, string(p))
+		n, err := w.l.conn.(io.StringWriter).WriteString(string(p))
 		w.sent("WriteString of a net.Conn", n, len(p), err)
 	}},
 	{"own-byte", 1, func(w *simWriter, _ int) {
