@@ -170,7 +170,7 @@ func (a *acceptor) listenerClosed(converted bool) {
 // for one connection more.
 func (a *acceptor) admit(c *connection) error {
 	if !a.srv.register(c) {
-		_ = c.Close()
+		c.close(causeServer)
 		a.srv.returnPlace()
 		return nil
 	}
@@ -180,7 +180,7 @@ func (a *acceptor) admit(c *connection) error {
 	}
 	a.succeeded()
 	if a.srv.draining() {
-		c.closeIfIdle() // Shutdown came too early to close it
+		c.closeIfIdleApart() // Shutdown came too early to close it
 	}
 	return nil
 }

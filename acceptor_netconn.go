@@ -44,7 +44,7 @@ func (l *acceptLoop) open() error {
 			continue
 		}
 		if !l.waitFor(l.a.srv.takePlace) {
-			_ = c.Close()
+			c.close(causeServer)
 			return nil
 		}
 		if err := l.a.admit(c); err != nil {

@@ -159,12 +159,13 @@ func (c *connection) settle() {
 	}
 }
 
-// leave gives back what was entered with. The last one out of a closing connection releases it. If there are close
-// callbacks that happens in the runner: the caller may be a poll goroutine, or a Flush that holds a lock of its user.
+// leave gives back what was entered with. The last one out of a closing connection releases it. If that may take its
+// time, because there are close callbacks or a net.Conn to close, it happens in the runner: the caller may be a poll
+// goroutine, one that accepts, or a Flush that holds a lock of its user.
 func (c *connection) leave(own lifeBits) {
 	if c.life.leave(own) {
 		callbacks := c.calls.takeCloseCallbacks()
-		if len(callbacks) == 0 {
+		if len(callbacks) == 0 && c.NetConn() == nil {
 			c.release(nil)
 		} else {
 			runner.Run(c.context(), func() { c.release(callbacks) })

@@ -84,7 +84,8 @@ func (c *connection) carry(conn net.Conn) {
 
 // File returns a duplicate of the descriptor as a file, as the connections of package net do, except that it stays
 // non-blocking, also after its Fd. The two are closed each by itself; both act on the same socket, so reading from the
-// file takes bytes away from the connection.
+// file takes bytes away from the connection. If SO_LINGER is set with a time, closing the connection switches that off for
+// both.
 func (c *connection) File() (f *os.File, err error) {
 	if c.NetConn() != nil {
 		return c.netFile()

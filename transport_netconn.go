@@ -319,6 +319,11 @@ func (t *netConn) close() error {
 	if closed {
 		return nil
 	}
+	if tcp, ok := t.conn.(*net.TCPConn); ok {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { endLinger(int(fd)) }) // fails when it is closed
+		}
+	}
 	return t.conn.Close()
 }
 
