@@ -175,6 +175,9 @@ func (c *connection) leave(own lifeBits) {
 	if w := c.detaching.Load(); w != nil {
 		w.wake()
 	}
+	if own == bitPolled && c.life.load().has(bitRaw) {
+		c.reading.wake() // holdInput waits for this
+	}
 }
 
 // leaveHere is leave for Close and for the runner, where the close callbacks may run in place.

@@ -155,14 +155,17 @@ func (c *connection) netFile() (f *os.File, err error) {
 	return f, err
 }
 
-// netSyscallConn is SyscallConn for a net.Conn.
+// netSyscallConn is SyscallConn for a net.Conn. What has been read from that is buffered here, so Read is not its own.
 func (c *connection) netSyscallConn() (raw syscall.RawConn, err error) {
 	err = c.withNetConn("when syscall conn", func(conn net.Conn) (err error) {
 		s, ok := conn.(syscall.Conn)
 		if !ok {
 			return Exception(ErrUnsupported, "when syscall conn")
 		}
-		raw, err = s.SyscallConn()
+		below, err := s.SyscallConn()
+		if err == nil {
+			raw = rawNetConn{below, c}
+		}
 		return err
 	})
 	return raw, err
