@@ -73,7 +73,10 @@ type Connection interface {
 type TCPConnection struct{ connection }
 
 // UnixConnection is a [Connection] over a Unix domain socket.
-type UnixConnection struct{ connection }
+type UnixConnection struct {
+	connection
+	control unixSocket
+}
 
 var (
 	_ Connection = (*TCPConnection)(nil)
@@ -166,6 +169,7 @@ func (c *connection) prepare(o *options) {
 		return // its server has closed it already
 	}
 	defer c.leave(0)
+	c.dropsControl()
 	c.calls.take(o)
 	if o.onConnect != nil {
 		c.life.yield(bitConnected)

@@ -20,7 +20,7 @@ type sysVector = net.Buffers
 func (v *vector) buffers() *net.Buffers { return &v.sys }
 
 // plainSocket returns false: it is package net that has the descriptors.
-func (c *connection) plainSocket() (fd int, ok bool) { return -1, false }
+func (c *connection) plainSocket(bool) (fd int, ok bool) { return -1, false }
 
 // connectionOf makes a connection of conn. It must then be prepared and started, or closed, and replace conn.
 func connectionOf(conn net.Conn) (*connection, error) { return newNetConnection(conn), nil }

@@ -102,7 +102,12 @@ func (c *connection) onReadable(hup bool, b *batch) {
 		}
 		n, more, err := c.receive(b)
 		if err != nil {
-			c.receiveFailed(err)
+			if err == errHeldBack && c.holdBack(hup, b) {
+				continue
+			}
+			if err != errHeldBack {
+				c.receiveFailed(err)
+			}
 			return
 		}
 		if n == 0 || !more && !hup {
@@ -249,6 +254,7 @@ func (c *connection) beginRead() error {
 }
 
 func (c *connection) endRead() {
+	c.controlPassed()
 	c.resumeInput()
 	waited := c.waited
 	c.waited = false

@@ -76,6 +76,7 @@
 //	connection_sys.go, _raw.go, _idle.go, _context.go
 //	                                 half-close and descriptor, idle limit, context
 //	connection_quiet.go              what looks past the buffer: is the socket silent?
+//	connection_unix.go, control_*.go messages with descriptors, over Unix sockets
 //	connection_socket.go             how it is made of a socket
 //	transport.go, transport_*.go     what carries the bytes of a connection
 //	transport_netconn*.go, connection_feed.go
