@@ -308,9 +308,13 @@ func TestDetachedConnectionIsNotHealthyForReuse(t *testing.T) {
 
 // Behaviour 9.10: of a net.Conn that shows no descriptor the answer is what has been noticed.
 func TestIsHealthyForReuseOverTLS(t *testing.T) {
-	a, b := net.Pipe()
-	defer b.Close()
-	for name, plain := range map[string]net.Conn{"pipe": a, "TLS": tls.Client(a, &tls.Config{InsecureSkipVerify: true})} {
+	for name, wrap := range map[string]func(conn net.Conn) net.Conn{
+		"pipe": func(conn net.Conn) net.Conn { return conn },
+		"TLS":  func(conn net.Conn) net.Conn { return tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) },
+	} {
+		a, b := net.Pipe()
+		defer b.Close()
+		plain := wrap(a)
 		conn, err := netpoll.NewConnection(plain)
 		require.NoError(t, err)
 		if name == "pipe" {
