@@ -181,7 +181,7 @@ func (a *acceptor) admit(c *connection) error {
 	}
 	a.succeeded()
 	if a.srv.draining() {
-		c.closeIfIdle() // Shutdown came too early to close it
+		c.closeIfIdleApart() // Shutdown came too early to close it
 	}
 	return nil
 }

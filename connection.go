@@ -75,7 +75,10 @@ type Connection interface {
 type TCPConnection struct{ streamConnection }
 
 // UnixConnection is a [Connection] over a Unix domain socket.
-type UnixConnection struct{ streamConnection }
+type UnixConnection struct {
+	streamConnection
+	control unixSocket
+}
 
 var (
 	_ Connection = (*TCPConnection)(nil)
@@ -171,6 +174,7 @@ func (c *connection) prepare(o *options) {
 		return // its server has closed it already
 	}
 	defer c.leave(0)
+	c.dropsControl()
 	c.calls.take(o)
 	if o.onConnect != nil {
 		c.life.yield(bitConnected)

@@ -17,7 +17,7 @@ func (c *connection) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
 	if ev != evRead || c.life.enter(bitPolled, phasePeerDone) != entered {
 		return 0, nil, false
 	}
-	fd, ok = c.plainSocket()
+	fd, ok = c.plainSocket(true)
 	if !ok || c.life.load().has(bitEnded|bitEnding|bitRaw|bitReadShut) || c.full() {
 		c.leave(bitPolled)
 		return 0, nil, false

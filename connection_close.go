@@ -168,19 +168,16 @@ func (c *connection) settle() {
 	}
 }
 
-// leave gives back what was entered with. The last one out of a closing connection releases it. That happens apart if it
-// takes code of others, close callbacks or the Close of a net.Conn: the caller may be a poll goroutine, one that
-// accepts, or a Flush that holds a lock of its user.
+// leave gives back what was entered with. The last one out of a closing connection releases it. If that may take its
+// time, because there are close callbacks or a net.Conn to close, it happens in the runner: the caller may be a poll
+// goroutine, one that accepts, or a Flush that holds a lock of its user.
 func (c *connection) leave(own lifeBits) {
 	if c.life.leave(own) {
 		callbacks := c.calls.takeCloseCallbacks()
-		switch {
-		case len(callbacks) > 0:
-			runner.Run(c.context(), func() { c.release(callbacks) })
-		case c.NetConn() != nil && c.network == "": // a plain socket closes at once
-			go c.release(nil)
-		default:
+		if len(callbacks) == 0 && c.NetConn() == nil {
 			c.release(nil)
+		} else {
+			runner.Run(c.context(), func() { c.release(callbacks) })
 		}
 		return
 	}
@@ -188,7 +185,7 @@ func (c *connection) leave(own lifeBits) {
 		w.wake()
 	}
 	if own == bitPolled && c.life.load().has(bitRaw) {
-		c.reading.wake() // one that copies waits until nothing is being received any more
+		c.reading.wake() // holdInput waits for this
 	}
 }
 

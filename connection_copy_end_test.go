@@ -219,19 +219,10 @@ func TestCloseOfTheSourceDoesNotWaitForTheDestination(t *testing.T) {
 			before = sent.Load()
 		}
 		require.NoError(t, src.conn.Close())
-		receiveClosed(t, failed)
+		receive(t, failed)
 		countInput(dst.peer)
 		require.ErrorIs(t, receive(t, done).err, net.ErrClosed)
 	})
-}
-
-func receiveClosed(t *testing.T, ch <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-ch:
-	case <-time.After(eventTimeout):
-		t.Fatalf("waited %v in vain\n%s", eventTimeout, stacks())
-	}
 }
 
 // Behaviour 2.3, 9.8: a reset of either side is an error of the copy, and no end.
@@ -404,7 +395,7 @@ func TestPeersEndIsNoticedDuringCopy(t *testing.T) {
 	}
 	passed := countInput(dst.peer)
 	require.NoError(t, receive(t, done).err)
-	receiveClosed(t, gone)
+	receive(t, gone)
 	require.False(t, conn.IsActive())
 	eventually(t, func() bool { return passed.Load() == 128*64<<10 })
 }

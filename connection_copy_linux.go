@@ -31,7 +31,7 @@ type oneShot = atomic.Bool
 // moveFrom is ReadFrom for what the kernel can move by itself, limit bytes at most. If done is false the rest, after n
 // bytes, is to be copied.
 func (c *connection) moveFrom(r io.Reader, limit int64) (n int64, done bool, err error) {
-	if _, ok := c.plainSocket(); !ok {
+	if _, ok := c.plainSocket(false); !ok {
 		return 0, false, nil
 	}
 	if src := ownStream(r); src != nil {
@@ -48,7 +48,7 @@ func (c *connection) moveFrom(r io.Reader, limit int64) (n int64, done bool, err
 
 // moveTo is WriteTo for what the kernel can move by itself.
 func (c *connection) moveTo(w io.Writer, limit int64) (n int64, done bool, err error) {
-	if _, ok := c.plainSocket(); !ok {
+	if _, ok := c.plainSocket(false); !ok {
 		return 0, false, nil
 	}
 	if dst := ownStream(w); dst != nil {
@@ -247,7 +247,8 @@ func (c *connection) copyTo(dst copyTarget, limit int64) (n int64, done bool, er
 	}
 	k.holding = true
 	defer k.end()
-	c.awaitReports()
+	start := now()
+	err = c.holdInput(func() int64 { return c.reading.until(start) })
 	for k.left > 0 && err == nil {
 		err = k.step()
 	}
@@ -255,19 +256,6 @@ func (c *connection) copyTo(dst copyTarget, limit int64) (n int64, done bool, er
 		err = nil
 	}
 	return k.moved, true, err
-}
-
-// awaitReports waits until the poller, if it was at it, has received what it was about to receive. What is reported from
-// then on is left to the one that has set bitRaw.
-func (c *connection) awaitReports() {
-	if !c.life.load().has(bitPolled) {
-		return
-	}
-	w := c.reading.startWaiting()
-	for c.life.load().has(bitPolled) {
-		w.wait(noDeadline)
-	}
-	c.reading.stopWaiting(w)
 }
 
 // connectionCopy is one copy from a connection of this package.
@@ -318,6 +306,7 @@ func (k *connectionCopy) passBuffered() error {
 	block := newBlock(size)
 	defer block.free()
 	k.bytes = block.buf[:k.src.in.readCopy(block.buf[:size])]
+	k.src.controlPassed()
 	return k.pass()
 }
 
@@ -349,6 +338,10 @@ func (k *connectionCopy) passSpliced() error {
 func (k *connectionCopy) receive() error {
 	c := k.src
 	n, more, err := c.transport.receive(&c.in, c.receiveSize())
+	if err == errHeldBack { // what it waits behind has been copied
+		c.controlPassed()
+		return nil
+	}
 	if err != nil {
 		return c.copyEnded(err)
 	}

@@ -26,7 +26,7 @@ func ownStream(v any) *connection {
 	default:
 		return nil
 	}
-	if _, ok := c.plainSocket(); !ok {
+	if _, ok := c.plainSocket(false); !ok {
 		return nil
 	}
 	return c

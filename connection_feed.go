@@ -160,7 +160,7 @@ func (c *connection) netFile() (f *os.File, err error) {
 	return f, err
 }
 
-// netSyscallConn is SyscallConn for a net.Conn.
+// netSyscallConn is SyscallConn for a net.Conn. What has been read from that is buffered here, so Read is not its own.
 func (c *connection) netSyscallConn() (raw syscall.RawConn, err error) {
 	err = c.withNetConn("when syscall conn", func(conn net.Conn) (err error) {
 		s, ok := conn.(syscall.Conn)
@@ -169,16 +169,12 @@ func (c *connection) netSyscallConn() (raw syscall.RawConn, err error) {
 		}
 		below, err := s.SyscallConn()
 		if err == nil {
-			raw = bareRawConn{below}
+			raw = rawNetConn{below, c}
 		}
 		return err
 	})
 	return raw, err
 }
-
-// bareRawConn hides what packages of the standard library know of each other's, and would use to send past the output of
-// the connection.
-type bareRawConn struct{ syscall.RawConn }
 
 // netKeepAlive is SetKeepAlive for a net.Conn.
 func (c *connection) netKeepAlive(second int) error {

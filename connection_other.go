@@ -20,7 +20,7 @@ type sysVector = net.Buffers
 func (v *vector) buffers() *net.Buffers { return &v.sys }
 
 // plainSocket returns false: it is package net that has the descriptors.
-func (c *connection) plainSocket() (fd int, ok bool) { return -1, false }
+func (c *connection) plainSocket(bool) (fd int, ok bool) { return -1, false }
 
 // connectionOf makes a connection of conn. It must then be prepared and started, or closed, and replace conn.
 func connectionOf(conn net.Conn) (*connection, error) { return newNetConnection(conn), nil }
@@ -41,5 +41,8 @@ func (c *connection) carry(conn net.Conn) {
 // by itself; both act on the same socket, so reading from the file takes bytes away from the connection.
 func (c *connection) File() (f *os.File, err error) { return c.netFile() }
 
-// SyscallConn is that of the [net.Conn] below, if it has one. What is read through it is not seen by the connection.
+// SyscallConn is that of the [net.Conn] below, if it has one. Read counts as the one reader of the connection, and the
+// deadline that holds when it begins bounds its waiting. If input is in the connection's buffer already, which the
+// function given to it would not see, that is not called and the error Is [ErrBufferedInput]. Control calls its function
+// at once, whatever is buffered. What either receives is not seen by the connection.
 func (c *connection) SyscallConn() (syscall.RawConn, error) { return c.netSyscallConn() }

@@ -113,7 +113,7 @@ func (c *connection) beginSend() (fd int, p []byte, ok bool) {
 	if !c.life.enterSending() {
 		return 0, nil, false
 	}
-	fd, ok = c.plainSocket()
+	fd, ok = c.plainSocket(false)
 	if !ok || !c.owes() {
 		c.sendRest()
 		c.endSending()

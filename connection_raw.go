@@ -12,8 +12,13 @@ import (
 //
 // The functions given to Read and Write are called again, when the descriptor is ready, until they return true; they
 // must not block. Deadlines and timeouts bound the waiting, and Close ends it. Read counts as the one reader of the
-// connection, Write as the one that flushes. While Read runs, arriving bytes are left to its function; what had arrived
-// before is in the connection's buffer and not seen by it.
+// connection, Write as the one that flushes. While Read runs, arriving bytes are left to its function. If input is in
+// the connection's buffer already, which the function would not see, it is not called and the error Is
+// [ErrBufferedInput]. So a function that looks whether the socket is silent, as those of connection pools do, tells the
+// truth; see also IsHealthyForReuse.
+//
+// Control calls its function at once, whatever is buffered: it is for options. What it receives from the descriptor, the
+// connection does not see, and what the connection has received already, it does not see; the same holds for File.
 func (c *connection) SyscallConn() (syscall.RawConn, error) {
 	if c.NetConn() != nil {
 		return c.netSyscallConn()
@@ -37,17 +42,14 @@ func (r rawConn) Control(f func(fd uintptr)) error {
 // Read implements syscall.RawConn.
 func (r rawConn) Read(f func(fd uintptr) (done bool)) error {
 	c := r.c
-	switch c.life.enter(bitReading|bitRaw, phasePeerDone) {
-	case entryBusy:
-		return Exception(ErrConcurrentAccess, "when raw read")
-	case entryShut:
-		return c.closedError("when raw read")
+	start := now()
+	if err := c.beginRawRead(start); err != nil {
+		return err
 	}
-	defer c.leave(bitReading)
 	defer c.endRawRead()
 	w := c.reading.startWaiting()
 	defer c.reading.stopWaiting(w)
-	for start := now(); !c.callRaw(f); {
+	for !c.callRaw(f) {
 		if err := c.waitReadable(w, start); err != nil {
 			return err
 		}
@@ -80,14 +82,6 @@ func (c *connection) waitReadable(w *waiter, start int64) error {
 		w.wait(deadline)
 	}
 	return nil
-}
-
-// endRawRead gives the descriptor's input back to the connection.
-func (c *connection) endRawRead() {
-	c.life.yield(bitRaw)
-	if c.paused.CompareAndSwap(true, false) {
-		_ = c.transport.rearm()
-	}
 }
 
 // Write implements syscall.RawConn.

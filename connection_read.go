@@ -111,7 +111,12 @@ func (c *connection) onReadable(hup bool, b *batch) {
 		}
 		n, more, err := c.receive(b)
 		if err != nil {
-			c.receiveFailed(err)
+			if err == errHeldBack && c.holdBack(hup, b) {
+				continue
+			}
+			if err != errHeldBack {
+				c.receiveFailed(err)
+			}
 			return
 		}
 		if n == 0 || !more && !hup {
@@ -264,6 +269,7 @@ func (c *connection) beginRead() error {
 }
 
 func (c *connection) endRead() {
+	c.controlPassed()
 	c.resumeInput()
 	waited := c.waited
 	c.waited = false

@@ -30,6 +30,9 @@ func newSocketConnection(s socketInfo) *connection {
 	c := newConnection(s.network)
 	c.common.sysfd = s.fd
 	c.transport = &c.common
+	if u, ok := c.self.(*UnixConnection); ok {
+		u.control.init(c)
+	}
 	c.localAddr = s.local
 	c.remoteAP = s.remoteAP
 	if s.remote != nil {
@@ -38,9 +41,13 @@ func newSocketConnection(s socketInfo) *connection {
 	return c
 }
 
-// plainSocket returns the descriptor if receives and sends may be done on it past the transport.
-func (c *connection) plainSocket() (fd int, ok bool) {
-	return c.common.sysfd, c.transport == transport(&c.common)
+// plainSocket returns the descriptor if sends, or receives, may be done on it past the transport.
+func (c *connection) plainSocket(receive bool) (fd int, ok bool) {
+	if c.transport == transport(&c.common) {
+		return c.common.sysfd, true
+	}
+	u, ok := c.transport.(*unixSocket)
+	return c.common.sysfd, ok && !(receive && u.keep.Load())
 }
 
 // connectionOf makes a connection of conn. What a poller can watch goes there, by a duplicate of its descriptor. The
@@ -84,7 +91,8 @@ func (c *connection) carry(conn net.Conn) {
 
 // File returns a duplicate of the descriptor as a file, as the connections of package net do, except that it stays
 // non-blocking, also after its Fd. The two are closed each by itself; both act on the same socket, so reading from the
-// file takes bytes away from the connection.
+// file takes bytes away from the connection. If SO_LINGER is set with a time, closing the connection switches that off for
+// both.
 func (c *connection) File() (f *os.File, err error) {
 	if c.NetConn() != nil {
 		return c.netFile()

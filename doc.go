@@ -51,6 +51,8 @@
 //	a bare LinkBuffer has too few    ErrNotEnoughData
 //	arguments contradict what        ErrBufferMisuse
 //	  was written
+//	RawConn.Read beside input that   ErrBufferedInput
+//	  is buffered
 //	not available here               ErrUnsupported, errors.ErrUnsupported
 //	listener closed                  net.ErrClosed
 //	Shutdown gave up waiting         *ShutdownError, which wraps the error of its context
@@ -78,6 +80,8 @@
 //	                                 ReadFrom and WriteTo: sendfile, splice
 //	connection_sys.go, _raw.go, _idle.go, _context.go
 //	                                 half-close and descriptor, idle limit, context
+//	connection_quiet.go              what looks past the buffer: is the socket silent?
+//	connection_unix.go, control_*.go messages with descriptors, over Unix sockets
 //	connection_socket.go             how it is made of a socket
 //	transport.go, transport_*.go     what carries the bytes of a connection
 //	transport_netconn*.go, connection_feed.go

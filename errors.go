@@ -39,6 +39,10 @@ const (
 	ErrConcurrentAccess = syscall.Errno(0x108)
 )
 
+// ErrBufferedInput: a function of RawConn.Read was not called because the connection has unread input in its buffer,
+// which the function would not see.
+var ErrBufferedInput = errors.New("connection has unread input in its buffer")
+
 // The errors of a [LinkBuffer] by itself, which never waits.
 var (
 	// ErrNotEnoughData: a [LinkBuffer] holds fewer bytes than were asked for, or the delimiter is not among them.

@@ -92,6 +92,7 @@ func TestBatchOfRequestsAllocatesNothing(t *testing.T) {
 					require.GreaterOrEqual(t, fd, 0)
 					conn, err := NewFDConnection(fd)
 					require.NoError(t, err)
+					require.NoError(t, conn.(*UnixConnection).KeepDescriptors(false)) // as those that are served
 					require.NoError(t, conn.SetOnRequest(echoAll))
 					defer unix.Close(peer)
 					defer conn.Close()

@@ -177,6 +177,7 @@ func connectPair(t testing.TB) (conn Connection, peer net.Conn) {
 	require.NoError(t, err)
 	conn, err = NewFDConnection(fd)
 	require.NoError(t, err)
+	require.NoError(t, conn.(*UnixConnection).KeepDescriptors(false)) // as those that are served
 	return conn, peer
 }
 

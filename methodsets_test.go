@@ -68,6 +68,16 @@ var differences = []difference{
 		has:    []string{"CloseRead", "CloseWrite", "File", "SyscallConn"},
 	},
 	{
+		why:    "what pools ask, as the original has it after v0.7.3",
+		values: connections,
+		has:    []string{"IsHealthyForReuse"},
+	},
+	{
+		why:    "descriptors that a peer sends are kept for whoever wants them",
+		values: unixValues,
+		has:    []string{"KeepDescriptors"},
+	},
+	{
 		why:     "a connection over TCP is what a *net.TCPConn is",
 		values:  tcpValues,
 		mirrors: reflect.TypeFor[*net.TCPConn](),

@@ -21,13 +21,6 @@ import (
 // otherwise lists the methods of types of package net that ours have differently, or not, and why.
 var otherwise = map[string]string{
 	"TCPConn.SetKeepAlive": "takes seconds in cloudwego/netpoll",
-
-	"UnixConn.ReadFrom":     "is for packets",
-	"UnixConn.WriteTo":      "is for packets",
-	"UnixConn.ReadFromUnix": "is for packets",
-	"UnixConn.WriteToUnix":  "is for packets",
-	"UnixConn.ReadMsgUnix":  "is for descriptors",
-	"UnixConn.WriteMsgUnix": "is for descriptors",
 }
 
 // Behaviour 9.8: connections and listeners have every method that those of package net have, with the same signature.

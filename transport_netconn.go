@@ -66,6 +66,8 @@ type netConn struct {
 	shut     bool          // closeWrite was called
 	closed   bool          // conn was closed
 	leaving  *waiter       // what stop waits with, while it does
+	held     bool          // holdReading lets no Read begin
+	awaited  *waiter       // what holdReading waits with, while it does
 	since    int64         // when the call began that sends now
 	deadline int64         // the write deadline that conn has, as now counts
 	moves    int           // how often that was changed from outside a send
@@ -91,7 +93,7 @@ func (t *netConn) start(sink) error { return t.rearm() }
 func (t *netConn) rearm() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.running && !t.stopped && t.sink.interest()&evRead != 0 {
+	if !t.running && !t.stopped && !t.held && t.sink.interest()&evRead != 0 {
 		t.running = true
 		go t.read()
 	}
@@ -117,7 +119,7 @@ func (t *netConn) mayRead() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	wanted = wanted || t.sink.interest()&evRead != 0
-	t.booked = wanted && !t.stopped
+	t.booked = wanted && !t.stopped && !t.held
 	t.running = t.booked
 	if !t.running && t.block != nil {
 		t.block.free()
@@ -141,7 +143,11 @@ func (t *netConn) readOnce() (n int, full bool, err error) {
 	if full && !eager { // what a reader waited for has an end
 		t.ahead = 2 * n
 	}
-	return n, full, t.readError(err, t.settled(&t.booked))
+	stopped, held := t.settled(&t.booked)
+	if held && isTimeout(err) {
+		err = nil // holdReading has interrupted it
+	}
+	return n, full, t.readError(err, stopped)
 }
 
 // endOfStream is what the end of the stream means. A socket tells of a reset only once: if it told a Write, the Read
@@ -219,19 +225,21 @@ func (t *netConn) readInto(p []byte) (n int, err error) {
 	return 0, io.ErrNoProgress
 }
 
-// settled is settle for who does not hold mu. It reports whether stop has been called.
-func (t *netConn) settled(flag *bool) (stopped bool) {
+// settled is settle for who does not hold mu. It reports whether stop has been called, and whether reading is held.
+func (t *netConn) settled(flag *bool) (stopped, held bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.settle(flag)
-	return t.stopped
+	return t.stopped, t.held
 }
 
-// settle clears flag, which stop may be waiting for. The caller holds mu.
+// settle clears flag, which stop or holdReading may be waiting for. The caller holds mu.
 func (t *netConn) settle(flag *bool) {
 	*flag = false
-	if t.leaving != nil {
-		t.leaving.wake()
+	for _, w := range [...]*waiter{t.leaving, t.awaited} {
+		if w != nil {
+			w.wake()
+		}
 	}
 }
 
@@ -257,10 +265,10 @@ func (t *netConn) stop(keep bool) error {
 	if err != nil {
 		t.close()
 	}
-	for until := now() + int64(stopGrace); t.busy() && now() < until; {
+	for until := now() + int64(stopGrace); t.busy(keep) && now() < until; {
 		w.wait(until)
 	}
-	if t.busy() {
+	if t.busy(keep) {
 		t.close()
 	}
 	for t.reading() {
@@ -291,17 +299,19 @@ func (t *netConn) beginStop() (w *waiter, err error) {
 		return nil, nil
 	}
 	t.stopped = true
-	if !t.booked && !t.sending {
+	if !t.booked && !t.sending && !t.held {
 		return nil, nil
 	}
 	t.leaving = &waiter{ch: make(chan struct{}, 1)}
 	return t.leaving, t.conn.SetDeadline(longAgo)
 }
 
-func (t *netConn) busy() bool {
+// busy reports whether stop has something to wait for. A function of RawConn.Read, which is interrupted too, keeps a
+// reference; only if conn is to be kept must it be over.
+func (t *netConn) busy(keep bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.booked || t.sending
+	return t.booked || t.sending || keep && t.held
 }
 
 func (t *netConn) reading() bool {
@@ -318,6 +328,11 @@ func (t *netConn) close() error {
 	t.mu.Unlock()
 	if closed {
 		return nil
+	}
+	if tcp, ok := t.conn.(*net.TCPConn); ok {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { endLinger(int(fd)) }) // fails when it is closed
+		}
 	}
 	return t.conn.Close()
 }

@@ -126,6 +126,7 @@ func (s *socket) release(keep bool) error {
 	if keep {
 		return nil
 	}
+	endLinger(s.sysfd)
 	err := syscall.Close(s.sysfd)
 	if errno := fault(opCloseFd); errno != 0 {
 		err = errno

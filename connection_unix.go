@@ -1,0 +1,208 @@
+package netpoll
+
+// This file holds the methods that Unix connections have beyond others: those of *net.UnixConn for messages with
+// control data, such as descriptors that are handed over, and their forms without it. What is kept of the control data
+// that arrives is in control_socket.go.
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// KeepDescriptors says whether descriptors that the peer sends (SCM_RIGHTS), and other control data, are kept for
+// [UnixConnection.ReadMsgUnix] from now on. If not, they are closed as they arrive, and nothing tells of them. A
+// connection that was dialed, that Accept of a listener returned, or that was made by [NewConnection] or
+// [NewFDConnection] keeps them from the beginning. One that an [EventLoop] serves does not, because its peers could use
+// up the descriptors of the process: call this in OnPrepare, before anything has arrived.
+//
+// The error of a connection that cannot keep any, because a [net.Conn] carries it, Is [ErrUnsupported].
+func (c *UnixConnection) KeepDescriptors(keep bool) error {
+	if !c.keepControl(keep) && keep {
+		return Exception(ErrUnsupported, "keeping descriptors over a net.Conn")
+	}
+	return nil
+}
+
+// ReadMsgUnix reads what there is into b, as Read, and the control data that came with it into oob: it is ReadMsgUnix of
+// [net.UnixConn]. n and oobn are the numbers of bytes, flags those of recvmsg, and addr is the peer's address if the
+// system tells it and it has one. Errors are [*net.OpError], also at the end of the stream, where it Is [io.EOF]. If b
+// is empty and oob is not, one byte is read and lost. If both are, nothing is, and the error Is io.EOF all the same.
+//
+// Descriptors arrive with the first byte that was sent with them, and are close-on-exec. One call never returns bytes
+// from behind the message that brought control data together with those. What does not fit into oob is lost, as flags
+// tells by MSG_CTRUNC, and descriptors among it are closed.
+//
+// Control data waits for its bytes to be read. If they are consumed by anything else, by Read, Next or Skip, by Close or
+// Detach, its descriptors are closed. The connection keeps the control data of one message; behind it, it goes on to
+// receive until the next one with control data comes, which waits in the kernel until the first is read. A method of
+// Reader, or a handler, that waits for more than that gets it, and the first is closed.
+//
+// For which connections keep control data see KeepDescriptors. Of one that does not, the call returns bytes alone, and
+// no flag tells of what was dropped; over a [net.Conn] the error Is [ErrUnsupported].
+func (c *UnixConnection) ReadMsgUnix(b, oob []byte) (n, oobn, flags int, addr *net.UnixAddr, err error) {
+	if c.NetConn() != nil {
+		return 0, 0, 0, nil, c.opError("read", c.RemoteAddr(), Exception(ErrUnsupported, "messages over a net.Conn"))
+	}
+	if len(b) == 0 && len(oob) > 0 {
+		b = make([]byte, 1)
+	}
+	m, err := c.readMessage(b, oob)
+	if err != nil {
+		return 0, 0, m.flags, nil, c.opError("read", c.RemoteAddr(), err)
+	}
+	if len(b) == 0 { // so it is with package net
+		return 0, 0, m.flags, c.sender(), c.opError("read", c.RemoteAddr(), io.EOF)
+	}
+	return m.n, m.oobn, m.flags, c.sender(), nil
+}
+
+// ReadFromUnix is Read that also tells the peer's address, if the system tells it and it has one. Its errors are
+// [*net.OpError], also at the end of the stream, where it Is [io.EOF].
+func (c *UnixConnection) ReadFromUnix(b []byte) (int, *net.UnixAddr, error) {
+	m, err := c.readMessage(b, nil)
+	if err != nil {
+		return 0, nil, c.opError("read", c.RemoteAddr(), err)
+	}
+	if len(b) == 0 { // so it is with package net
+		return 0, c.sender(), c.opError("read", c.RemoteAddr(), io.EOF)
+	}
+	return m.n, c.sender(), nil
+}
+
+// ReadFrom is ReadFromUnix with another type of address.
+func (c *UnixConnection) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, addr, err := c.ReadFromUnix(b)
+	if addr == nil {
+		return n, nil, err
+	}
+	return n, addr, err
+}
+
+// message says what a call has read.
+type message struct{ n, oobn, flags int }
+
+// readMessage waits until there is something, as Read, and reads it.
+func (c *UnixConnection) readMessage(b, oob []byte) (m message, err error) {
+	m, err = readSome(&c.connection, func(in *LinkBuffer) (message, error) { return c.takeMessage(in, b, oob), nil })
+	if err == io.EOF {
+		m.flags = plainFlags
+	}
+	return m, err
+}
+
+// WriteMsgUnix sends what is pending in Writer, as Write, and then b with the control data in oob, for example
+// descriptors, as [golang.org/x/sys/unix.UnixRights] makes it: it is WriteMsgUnix of [net.UnixConn]. It waits for room
+// within the write timeout or deadline, and like that method it returns when the kernel has taken some of b, with all
+// of oob; n and oobn say how much. Other writers wait: nothing comes between. addr must be nil. If b is empty and oob is
+// not, one byte is sent. Errors are [*net.OpError]. Over a net.Conn other than a [net.UnixConn] the error Is
+// [ErrUnsupported].
+func (c *UnixConnection) WriteMsgUnix(b, oob []byte, addr *net.UnixAddr) (n, oobn int, err error) {
+	if addr != nil {
+		err = errOfAddress(addr)
+	} else {
+		n, oobn, err = c.writeMessage(b, oob)
+	}
+	if err != nil {
+		return n, oobn, c.opError("write", addressOrNil(addr), err)
+	}
+	return n, oobn, nil
+}
+
+func (c *UnixConnection) writeMessage(b, oob []byte) (n, oobn int, err error) {
+	const what = "when write"
+	start := c.writing.callStart()
+	c.writers.Lock()
+	defer c.writers.Unlock()
+	switch c.life.enter(bitProducing|bitFlushing, phasePeerDone) {
+	case entryBusy:
+		return 0, 0, Exception(ErrConcurrentAccess, what)
+	case entryShut:
+		return 0, 0, c.closedError(what)
+	}
+	c.awaitPoller()
+	own := bitProducing | bitFlushing
+	if err = c.out.Flush(); err == nil {
+		if _, err = c.send(nil, what, start, &own); err == nil {
+			n, oobn, err = c.sendWith(b, oob, what, start, &own)
+		}
+	}
+	c.settleOwed()
+	c.leave(own)
+	c.resumeOwed()
+	c.settle()
+	return n, oobn, err
+}
+
+// sendWith sends one message, when there is room. The caller is the one that sends; nothing is queued before it.
+func (c *UnixConnection) sendWith(b, oob []byte, what string, start int64, own *lifeBits) (n, oobn int, err error) {
+	for {
+		c.life.set(bitCalling)
+		n, err = c.sendMessage(b, oob, start)
+		switch {
+		case err == nil:
+			c.called()
+			c.touch()
+			return n, len(oob), nil
+		case err != errWouldBlock:
+			return 0, 0, c.sendFailed(err, what)
+		}
+		c.called()
+		if start == 0 {
+			start = now()
+		}
+		if *own != bitFlushing {
+			c.life.yield(bitProducing)
+			*own = bitFlushing
+		}
+		if err := c.waitRoom(start, what); err != nil {
+			return 0, 0, err
+		}
+	}
+}
+
+// WriteTo is that of a connected [net.UnixConn]: an error that Is [net.ErrWriteToConnected].
+func (c *UnixConnection) WriteTo(b []byte, addr net.Addr) (int, error) {
+	if a, ok := addr.(*net.UnixAddr); ok {
+		return c.WriteToUnix(b, a)
+	}
+	return 0, c.opError("write", addr, errNotUnixAddress)
+}
+
+// WriteToUnix is WriteTo with another type of address.
+func (c *UnixConnection) WriteToUnix(_ []byte, addr *net.UnixAddr) (int, error) {
+	return 0, c.opError("write", addressOrNil(addr), net.ErrWriteToConnected)
+}
+
+// errNotUnixAddress and errOfAddress are what package net says of an address that it cannot use.
+var errNotUnixAddress error = syscall.EINVAL
+
+func errOfAddress(addr *net.UnixAddr) error {
+	if addr.Net != "unix" {
+		return syscall.EAFNOSUPPORT
+	}
+	return os.NewSyscallError("sendmsg", syscall.EISCONN)
+}
+
+// addressOrNil is a nil interface for a nil pointer.
+func addressOrNil(addr *net.UnixAddr) net.Addr {
+	if addr == nil {
+		return nil
+	}
+	return addr
+}
+
+// opError is an error as the methods of package net have it.
+func (c *UnixConnection) opError(op string, addr net.Addr, err error) error {
+	return &net.OpError{Op: op, Net: "unix", Source: c.localAddr, Addr: addr, Err: err}
+}
+
+// sender is the address that came with what was read: the peer's, for who has one.
+func (c *UnixConnection) sender() *net.UnixAddr {
+	addr, ok := c.RemoteAddr().(*net.UnixAddr)
+	if !tellsSender || !ok || addr == nil || addr.Name == "" || addr.Name == "@" {
+		return nil
+	}
+	return &net.UnixAddr{Name: addr.Name, Net: "unix"}
+}

@@ -1,0 +1,59 @@
+//go:build !((linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd)
+
+package netpoll
+
+// This file holds what stands for control data where package net has the sockets: nothing of it is received.
+
+import (
+	"errors"
+	"net"
+)
+
+// unixSocket is part of each UnixConnection.
+type unixSocket struct{}
+
+// errHeldBack is what no transport returns here.
+var errHeldBack = errors.New("netpoll: control data is held")
+
+// tellsSender: nobody asks package net who sent.
+const tellsSender = false
+
+// plainFlags are what comes beside bytes alone.
+const plainFlags = 0
+
+func (c *UnixConnection) keepControl(bool) bool { return false }
+
+func (c *UnixConnection) takeMessage(in *LinkBuffer, b, _ []byte) (m message) {
+	m.n = in.readCopy(b)
+	return m
+}
+
+// sendMessage sends b and oob by the net.UnixConn that carries the connection.
+func (c *UnixConnection) sendMessage(b, oob []byte, start int64) (n int, err error) {
+	t, ok := c.transport.(*netConn)
+	if !ok {
+		return 0, ErrUnsupported
+	}
+	conn, ok := t.conn.(*net.UnixConn)
+	if !ok {
+		return 0, ErrUnsupported
+	}
+	if start == 0 {
+		start = now()
+	}
+	moves, err := t.beginSend(start)
+	if err != nil {
+		return 0, err
+	}
+	n, _, err = conn.WriteMsgUnix(b, oob, nil)
+	if err = t.endSend(n, err, moves); err == nil && n == 0 && len(b) > 0 {
+		return 0, errWouldBlock // its deadline was moved while it passed
+	}
+	return n, err
+}
+
+func (c *connection) dropsControl() {}
+
+func (c *connection) controlPassed() {}
+
+func (c *connection) holdBack(bool, *batch) bool { return false }

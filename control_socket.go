@@ -1,0 +1,228 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
+package netpoll
+
+// This file holds the transport of Unix connections: a socket whose control data, descriptors above all, is received
+// with the bytes it came with and kept until they are read. The kernel drops it where nobody asks for it, so receiving
+// ahead of the program without asking would lose it.
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+)
+
+// maxMessage bounds one receive, as part of which bytes may be copied twice.
+const maxMessage = 256 << 10
+
+// unixSocket is part of each UnixConnection.
+type unixSocket struct {
+	*socket
+	in   *LinkBuffer                 // the input of the connection
+	keep atomic.Bool                 // control data is kept; stored by KeepDescriptors and the server
+	held atomic.Pointer[heldControl] // stored by the one that receives; taken by the reader, or in the release
+}
+
+// heldControl is control data that waits for the bytes it came with, those from start to end of the input. It belongs
+// to whoever has taken it out of unixSocket.held.
+type heldControl struct {
+	start, end uint64
+	oob        []byte
+	flags      int
+}
+
+// errHeldBack: what could be received next comes with control data, and there is some already.
+var errHeldBack = errors.New("netpoll: control data is held")
+
+var _ transport = (*unixSocket)(nil)
+
+// init makes s the transport of c.
+func (s *unixSocket) init(c *connection) {
+	s.socket, s.in = &c.common, &c.in
+	s.keep.Store(true)
+	c.transport = s
+}
+
+// receive implements transport. It receives control data with the bytes that it came with. What does not go into the
+// input of the connection is dropped with all that comes with it.
+func (s *unixSocket) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
+	if in != s.in || !s.keep.Load() {
+		return s.socket.receive(in, size)
+	}
+	p := in.book(min(size, maxTransfer))
+	p = p[:min(len(p), maxMessage)] // the rest of the memory is for what comes next
+	var h *heldControl
+	for {
+		part, errno := faultCut(opRecv, s.sysfd, p)
+		if errno != 0 {
+			err = errno
+		} else {
+			n, h, err = receiveMessage(s.sysfd, part, s.held.Load() == nil)
+		}
+		if err != syscall.EINTR {
+			break
+		}
+	}
+	ioOrder.Load()
+	n = max(n, 0)
+	if h != nil { // before the bytes are published, with which somebody may read past it
+		h.start = in.received()
+		h.end = h.start + uint64(n)
+		s.held.Store(h)
+	}
+	in.bookAck(n)
+	switch {
+	case err == syscall.EAGAIN:
+		return 0, false, nil
+	case err == errHeldBack:
+		return 0, false, err
+	case err != nil:
+		return 0, false, os.NewSyscallError("recvmsg", err)
+	case n == 0:
+		return 0, false, io.EOF
+	}
+	return n, true, nil // a message may have ended it
+}
+
+// take returns the control data that comes with one of the n bytes that are read next, and how many of them may be
+// read with it. The caller is the reader.
+func (s *unixSocket) take(n int) (h *heldControl, most int) {
+	h = s.held.Load()
+	at := s.in.consumed()
+	if h == nil || at+uint64(n) <= h.start || !s.held.CompareAndSwap(h, nil) {
+		return nil, n
+	}
+	return h, min(n, int(h.end-at))
+}
+
+// passed closes what came with bytes that were consumed. The caller is the reader.
+func (s *unixSocket) passed() {
+	if h := s.held.Load(); h != nil && s.in.consumed() > h.start && s.held.CompareAndSwap(h, nil) {
+		closeControl(h.oob)
+	}
+}
+
+// drop closes what is held. What is left says so, to whoever reads the bytes.
+func (s *unixSocket) drop() {
+	if h := s.held.Swap(nil); h != nil {
+		closeControl(h.oob)
+	}
+}
+
+// release implements transport.
+func (s *unixSocket) release(keep bool) error {
+	if h := s.held.Swap(nil); h != nil {
+		closeControl(h.oob)
+		s.held.Store(&heldControl{start: h.start, end: h.end, flags: h.flags | unix.MSG_CTRUNC})
+	}
+	return s.socket.release(keep)
+}
+
+// handOver copies the control data into oob as the kernel would: whole messages, and of descriptors as many as fit. The
+// others are closed.
+func (h *heldControl) handOver(oob []byte) (n, flags int) {
+	if len(h.oob) <= len(oob) {
+		return copy(oob, h.oob), h.flags
+	}
+	flags = h.flags
+	for rest := h.oob; len(rest) >= unix.CmsgLen(0); {
+		hdr, data, remainder, err := unix.ParseOneSocketControlMessage(rest)
+		if err != nil {
+			break
+		}
+		rest = remainder
+		fits := len(data)
+		if room := len(oob) - n - unix.CmsgLen(0); room < fits {
+			flags |= unix.MSG_CTRUNC
+			fits = 0
+			if isRights(&hdr) {
+				fits = max(room, 0) / sizeofFd * sizeofFd
+			}
+			descriptorsOf(&hdr, data[fits:], closeDescriptor)
+		}
+		if fits == 0 && len(data) > 0 {
+			continue
+		}
+		n += putControl(oob[n:], hdr, data[:fits])
+	}
+	return n, flags
+}
+
+// keepControl implements KeepDescriptors. It returns false if there is nothing to keep them.
+func (c *UnixConnection) keepControl(keep bool) bool {
+	c.control.keep.Store(keep)
+	return true
+}
+
+// takeMessage reads what is there into b, and the control data that came with it into oob. There is something.
+func (c *UnixConnection) takeMessage(in *LinkBuffer, b, oob []byte) (m message) {
+	m.flags = plainFlags
+	h, most := c.control.take(min(len(b), in.Len()))
+	m.n = in.readCopy(b[:most])
+	if h != nil {
+		m.oobn, m.flags = h.handOver(oob)
+	}
+	return m
+}
+
+// sendMessage sends b and oob, or says errWouldBlock. It returns how much of b was sent.
+func (c *UnixConnection) sendMessage(b, oob []byte, _ int64) (n int, err error) {
+	ioOrder.Add(1)
+	for {
+		if errno := fault(opSend); errno != 0 {
+			err = errno
+		} else {
+			n, err = unix.SendmsgN(c.common.sysfd, b, oob, nil, messageFlags)
+		}
+		if err != syscall.EINTR {
+			break
+		}
+	}
+	switch {
+	case err == syscall.EAGAIN:
+		return 0, errWouldBlock
+	case err != nil:
+		return 0, os.NewSyscallError("sendmsg", err)
+	}
+	return n, nil
+}
+
+// dropsControl makes a served connection keep no control data, unless its program asks for it.
+func (c *connection) dropsControl() {
+	if u, ok := c.self.(*UnixConnection); ok {
+		u.control.keep.Store(false)
+	}
+}
+
+// controlPassed is called when the reader has consumed something.
+func (c *connection) controlPassed() {
+	if u, ok := c.self.(*UnixConnection); ok {
+		u.control.passed()
+	}
+}
+
+// holdBack stops receiving until the reader has come to the control data that is held. It returns true if there is no
+// reason to, any more: somebody waits for more than has arrived, which cannot come before that is gone.
+func (c *connection) holdBack(hup bool, b *batch) (goOn bool) {
+	u, ok := c.self.(*UnixConnection)
+	if !ok {
+		return false
+	}
+	c.paused.Store(true)
+	waiting := max(c.need.Load(), c.grant.Load()) > int64(c.in.Len())
+	if (waiting || u.control.held.Load() == nil) && c.paused.CompareAndSwap(true, false) {
+		u.control.drop()
+		return true
+	}
+	_ = c.transport.rearm()
+	if hup {
+		c.peerGone(0, false)
+	}
+	c.triggerRequest(b) // a handler that waits by returning has to say so again
+	return false
+}
