@@ -75,10 +75,7 @@ type Connection interface {
 type TCPConnection struct{ streamConnection }
 
 // UnixConnection is a [Connection] over a Unix domain socket.
-type UnixConnection struct {
-	streamConnection
-	control unixSocket
-}
+type UnixConnection struct{ unixStream }
 
 var (
 	_ Connection = (*TCPConnection)(nil)

@@ -9,8 +9,8 @@ import (
 	"net"
 )
 
-// unixSocket is part of each UnixConnection.
-type unixSocket struct{}
+// unixStream is what a UnixConnection is made of: nothing but a stream, here.
+type unixStream struct{ streamConnection }
 
 // errHeldBack is what no transport returns here.
 var errHeldBack = errors.New("netpoll: control data is held")

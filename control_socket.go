@@ -20,6 +20,12 @@ import (
 // maxMessage bounds one receive, as part of which bytes may be copied twice.
 const maxMessage = 256 << 10
 
+// unixStream is what a UnixConnection is made of: a stream, and what is kept of its control data.
+type unixStream struct {
+	streamConnection
+	control unixSocket
+}
+
 // unixSocket is part of each UnixConnection.
 type unixSocket struct {
 	*socket

@@ -28,15 +28,18 @@ import (
 // descriptorPath is where the descriptors of this process are listed.
 const descriptorPath = "/proc/self/fd"
 
-// descriptorsListed counts those of this process that are pipes, which is what these tests hand over. Sockets that other
-// tests have dropped may go at any time.
+// handedOver is in the names of the files that these tests hand over.
+const handedOver = "handed-over"
+
+// descriptorsListed counts those of this process that are such files: sockets and pipes may go at any time, with what
+// earlier tests have left to the garbage collector.
 func descriptorsListed(t testing.TB) (n int) {
 	t.Helper()
 	list, err := os.ReadDir(descriptorPath)
 	require.NoError(t, err)
 	for _, entry := range list {
 		what, err := os.Readlink(filepath.Join(descriptorPath, entry.Name()))
-		if err == nil && strings.HasPrefix(what, "pipe:") {
+		if err == nil && strings.Contains(what, handedOver) {
 			n++
 		}
 	}
@@ -116,12 +119,11 @@ func handOver(t *testing.T, peer messenger, p string, n int) (ids []uint64) {
 	t.Helper()
 	var fds []int
 	for range n {
-		var ends [2]int
-		require.NoError(t, unix.Pipe2(ends[:], unix.O_CLOEXEC))
-		require.NoError(t, unix.Close(ends[1]))
-		defer unix.Close(ends[0])
-		fds = append(fds, ends[0])
-		id, err := socketID(ends[0])
+		file, err := os.CreateTemp(t.TempDir(), handedOver)
+		require.NoError(t, err)
+		defer file.Close()
+		fds = append(fds, int(file.Fd()))
+		id, err := socketID(int(file.Fd()))
 		require.NoError(t, err)
 		ids = append(ids, id)
 	}
