@@ -410,8 +410,8 @@ func TestWriteMsgUnixWaitsForRoom(t *testing.T) {
 func TestMessagesOfManyWritersStayWhole(t *testing.T) {
 	client, server := pair(t, "unix")
 	before := descriptorsListed(t)
-	var pipe [2]int
-	require.NoError(t, unix.Pipe2(pipe[:], unix.O_CLOEXEC))
+	file, err := os.CreateTemp(t.TempDir(), handedOver)
+	require.NoError(t, err)
 	const each = 200
 	var wg sync.WaitGroup
 	for range 2 {
@@ -427,7 +427,7 @@ func TestMessagesOfManyWritersStayWhole(t *testing.T) {
 	}
 	wg.Go(func() {
 		for range each {
-			n, _, err := client.(*netpoll.UnixConnection).WriteMsgUnix([]byte("message."), unix.UnixRights(pipe[0]), nil)
+			n, _, err := client.(*netpoll.UnixConnection).WriteMsgUnix([]byte("message."), unix.UnixRights(int(file.Fd())), nil)
 			if err != nil || n != 8 {
 				t.Error(n, err)
 				return
@@ -450,7 +450,7 @@ func TestMessagesOfManyWritersStayWhole(t *testing.T) {
 	}
 	require.Equal(t, each, messages)
 	wg.Wait()
-	require.NoError(t, errors.Join(unix.Close(pipe[0]), unix.Close(pipe[1])))
+	require.NoError(t, file.Close())
 	require.Equal(t, before, descriptorsListed(t))
 }
 
@@ -568,13 +568,13 @@ func TestMessageMethodsDoWhatThoseOfNetDo(t *testing.T) {
 func mustWrite(peer messenger, p string, descriptors int) {
 	var oob []byte
 	if descriptors > 0 {
-		var ends [2]int
-		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		file, err := os.CreateTemp("", handedOver)
+		if err != nil {
 			panic(err)
 		}
-		defer unix.Close(ends[0])
-		defer unix.Close(ends[1])
-		oob = unix.UnixRights(slices.Repeat(ends[:1], descriptors)...)
+		defer os.Remove(file.Name())
+		defer file.Close()
+		oob = unix.UnixRights(slices.Repeat([]int{int(file.Fd())}, descriptors)...)
 	}
 	if _, _, err := peer.WriteMsgUnix([]byte(p), oob, nil); err != nil {
 		panic(err)
