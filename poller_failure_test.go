@@ -60,9 +60,13 @@ func TestConnectionsGoOnAfterAPollerFailed(t *testing.T) {
 	defer SetLoggerOutput(os.Stderr)
 	fail := withFailingPoller(t)
 	lost, _ := fdConnection(t)
+	ctx := inner(lost).Context()
 	fail()
 	_, err := lost.Reader().Next(1)
 	require.ErrorIs(t, err, ErrConnClosed)
+	require.ErrorIs(t, err, ErrPollerFailed) // Behaviour 9.9: the reason is told
+	await(t, ctx.Done(), "the end of the context")
+	require.ErrorIs(t, context.Cause(ctx), ErrPollerFailed)
 
 	conn, peer := fdConnection(t)
 	_, err = unix.Write(peer, []byte("hello"))
