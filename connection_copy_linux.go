@@ -164,26 +164,10 @@ func sendBytes(fd int, p []byte) (n int, err error) {
 // sendBy sends what is pending, as Write does, and behind it all that m moves. While it waits for room its timeout counts
 // from the last byte that was taken.
 func (c *connection) sendBy(m mover, what string) (n int64, err error) {
-	start := c.writing.callStart()
-	c.writers.Lock()
-	defer c.writers.Unlock()
-	switch c.life.enter(bitProducing|bitFlushing, phasePeerDone) {
-	case entryBusy:
-		return 0, Exception(ErrConcurrentAccess, what)
-	case entryShut:
-		return 0, c.closedError(what)
-	}
-	c.awaitPoller()
-	own := bitProducing | bitFlushing
-	if err = c.out.Flush(); err == nil {
-		if _, err = c.send(nil, what, start, &own); err == nil {
-			n, err = c.moveAll(m, what, &own)
-		}
-	}
-	c.settleOwed()
-	c.leave(own)
-	c.resumeOwed()
-	c.settle()
+	err = c.sendBehind(what, func(_ int64, own *lifeBits) error {
+		n, err = c.moveAll(m, what, own)
+		return err
+	})
 	return n, err
 }
 
@@ -388,17 +372,7 @@ func (c *connection) waitArrival() error {
 	if err := c.transport.rearm(); err != nil {
 		return Exception(err, "when read")
 	}
-	for !c.paused.Load() {
-		if b := c.life.load(); b.phase() >= phaseClosing || b.has(bitEnded|bitReadShut) {
-			return c.inputOver()
-		}
-		deadline := c.reading.until(start)
-		if deadline <= now() {
-			return Exception(ErrReadTimeout, c.peerName())
-		}
-		w.wait(deadline)
-	}
-	return nil
+	return c.waitReport(w, start)
 }
 
 // copyEnded notes the end that was found instead of bytes, and waits until it is known what it means.

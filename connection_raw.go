@@ -71,6 +71,11 @@ func (c *connection) waitReadable(w *waiter, start int64) error {
 			return Exception(err, "when raw read")
 		}
 	}
+	return c.waitReport(w, start)
+}
+
+// waitReport waits until the poller has reported input to the one that has bitRaw, or for a reason to give up.
+func (c *connection) waitReport(w *waiter, start int64) error {
 	for !c.paused.Load() {
 		if b := c.life.load(); b.phase() >= phaseClosing || b.has(bitEnded|bitReadShut) {
 			return c.inputOver()

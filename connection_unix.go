@@ -112,26 +112,10 @@ func (c *UnixConnection) WriteMsgUnix(b, oob []byte, addr *net.UnixAddr) (n, oob
 
 func (c *UnixConnection) writeMessage(b, oob []byte) (n, oobn int, err error) {
 	const what = "when write"
-	start := c.writing.callStart()
-	c.writers.Lock()
-	defer c.writers.Unlock()
-	switch c.life.enter(bitProducing|bitFlushing, phasePeerDone) {
-	case entryBusy:
-		return 0, 0, Exception(ErrConcurrentAccess, what)
-	case entryShut:
-		return 0, 0, c.closedError(what)
-	}
-	c.awaitPoller()
-	own := bitProducing | bitFlushing
-	if err = c.out.Flush(); err == nil {
-		if _, err = c.send(nil, what, start, &own); err == nil {
-			n, oobn, err = c.sendWith(b, oob, what, start, &own)
-		}
-	}
-	c.settleOwed()
-	c.leave(own)
-	c.resumeOwed()
-	c.settle()
+	err = c.sendBehind(what, func(start int64, own *lifeBits) error {
+		n, oobn, err = c.sendWith(b, oob, what, start, own)
+		return err
+	})
 	return n, oobn, err
 }
 

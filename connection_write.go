@@ -138,6 +138,33 @@ func (c *connection) submit(extra []byte, what string, start int64) (n int, err 
 	return n, err
 }
 
+// sendBehind sends what is pending, as Write does, and then calls more, which sends by itself: what it is given is when
+// the call began, and what it owns. Several goroutines may call it; each has its turn.
+func (c *connection) sendBehind(what string, more func(start int64, own *lifeBits) error) error {
+	start := c.writing.callStart()
+	c.writers.Lock()
+	defer c.writers.Unlock()
+	switch c.life.enter(bitProducing|bitFlushing, phasePeerDone) {
+	case entryBusy:
+		return Exception(ErrConcurrentAccess, what)
+	case entryShut:
+		return c.closedError(what)
+	}
+	c.awaitPoller()
+	own := bitProducing | bitFlushing
+	err := c.out.Flush()
+	if err == nil {
+		if _, err = c.send(nil, what, start, &own); err == nil {
+			err = more(start, &own)
+		}
+	}
+	c.settleOwed()
+	c.leave(own)
+	c.resumeOwed()
+	c.settle()
+	return err
+}
+
 // send works through the queued output and extra. It owns what own says; while it waits others may fill the output.
 func (c *connection) send(extra []byte, what string, start int64, own *lifeBits) (n int, err error) {
 	switch b := c.life.load(); {
