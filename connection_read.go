@@ -68,7 +68,9 @@ func (c *connection) onPoll(ev pollEvent, b *batch) {
 	}
 	if ev&evHup != 0 {
 		c.hungUp.Store(true)
-		c.resumeInput()
+		if c.takesRest() {
+			c.resumeInput()
+		}
 	}
 	if ev&(evRead|evHup|evErr) != 0 {
 		c.onReadable(ev&(evHup|evErr) != 0, b)
@@ -175,8 +177,10 @@ func (c *connection) bound() int64 {
 // takesRest reports whether the bound does not count any more. When the peer has ended its side, what is left of the
 // input is in the kernel, which has a bound of its own for it. A connection with an OnRequest takes it all at once, so
 // that the end can be noticed: only then is the connection inactive, and OnDisconnect must not wait for a handler that
-// reads no more.
-func (c *connection) takesRest() bool { return c.hungUp.Load() && c.calls.onRequest.Load() != nil }
+// reads no more. Only descriptors that wait to be read keep others behind them in the kernel.
+func (c *connection) takesRest() bool {
+	return c.hungUp.Load() && c.calls.onRequest.Load() != nil && !c.holdsControl()
+}
 
 // adaptSize lets the size follow what arrives: up at once, down when it is far too large.
 func (c *connection) adaptSize(n int, full bool) {

@@ -54,6 +54,8 @@ func (c *UnixConnection) sendMessage(b, oob []byte, start int64) (n int, err err
 
 func (c *connection) dropsControl() {}
 
+func (c *connection) holdsControl() bool { return false }
+
 func (c *connection) controlPassed() {}
 
 func (c *connection) holdBack(bool, *batch) bool { return false }

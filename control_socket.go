@@ -205,6 +205,12 @@ func (c *connection) dropsControl() {
 	}
 }
 
+// holdsControl reports whether control data waits to be read.
+func (c *connection) holdsControl() bool {
+	u, ok := c.self.(*UnixConnection)
+	return ok && u.control.held.Load() != nil
+}
+
 // controlPassed is called when the reader has consumed something.
 func (c *connection) controlPassed() {
 	if u, ok := c.self.(*UnixConnection); ok {
@@ -219,13 +225,15 @@ func (c *connection) holdBack(hup bool, b *batch) (goOn bool) {
 	if !ok {
 		return false
 	}
-	c.paused.Store(true)
+	paused := c.paused.Swap(true)
 	waiting := max(c.need.Load(), c.grant.Load()) > int64(c.in.Len())
 	if (waiting || u.control.held.Load() == nil) && c.paused.CompareAndSwap(true, false) {
 		u.control.drop()
 		return true
 	}
-	_ = c.transport.rearm()
+	if !paused { // else the end, which is true for ever, would be reported again and again
+		_ = c.transport.rearm()
+	}
 	if hup {
 		c.peerGone(0, false)
 	}

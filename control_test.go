@@ -297,6 +297,34 @@ func TestRawReadIsRefusedBesideHeldDescriptors(t *testing.T) {
 	require.NoError(t, alive(conn))
 }
 
+// Behaviour 9.1: an end behind descriptors that a handler has not read yet costs no processor time until it reads them,
+// and then all of the input is seen before the connection is inactive.
+func TestEndBehindHeldDescriptorsWaitsForTheHandler(t *testing.T) {
+	conn, peer := rawPair(t, "unix")
+	called, read, ended := make(chan struct{}, 8), make(chan struct{}), make(chan string, 1)
+	seen := ""
+	require.NoError(t, conn.SetOnRequest(func(_ context.Context, conn netpoll.Connection) error {
+		called <- struct{}{}
+		<-read
+		active := conn.IsActive()
+		s, err := conn.Reader().ReadString(conn.Reader().Len())
+		seen += s
+		if !active {
+			ended <- seen
+		}
+		return err
+	}))
+	require.NoError(t, conn.(interface{ SetAllowHalfOpen(bool) error }).SetAllowHalfOpen(true))
+	handOver(t, peer.(*net.UnixConn), "abc", 1)
+	receive(t, called)
+	handOver(t, peer.(*net.UnixConn), "def", 1)
+	require.NoError(t, peer.Close())
+	idles(t)
+	require.True(t, conn.IsActive(), "there is more to read")
+	close(read)
+	require.Equal(t, "abcdef", receive(t, ended))
+}
+
 // A handler that returns because it wants to see more sees more, although that comes with descriptors too.
 func TestHandlerThatWaitsForMoreIsNotStuckBehindDescriptors(t *testing.T) {
 	conn, peer := rawPair(t, "unix")
