@@ -19,7 +19,8 @@ import (
 // Behaviour 3.7, 3.9, 4.5: the timeout of a Read or Write covers its wait for its turn, too: those of concurrent calls
 // do not add up.
 func TestTimeoutsOfConcurrentCallsDoNotAddUp(t *testing.T) {
-	const calls, timeout = 10, 200 * time.Millisecond
+	const calls, timeout = 20, 200 * time.Millisecond
+	more := make([]byte, 16<<20) // than the socket takes
 	for name, c := range map[string]struct {
 		do   func(conn netpoll.Connection) error
 		want error
@@ -29,7 +30,7 @@ func TestTimeoutsOfConcurrentCallsDoNotAddUp(t *testing.T) {
 			return err
 		}, netpoll.ErrReadTimeout},
 		"Write": {func(conn netpoll.Connection) error {
-			_, err := conn.Write(make([]byte, 16<<20)) // more than the socket takes
+			_, err := conn.Write(more)
 			return err
 		}, netpoll.ErrWriteTimeout},
 	} {
