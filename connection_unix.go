@@ -27,8 +27,8 @@ func (c *UnixConnection) KeepDescriptors(keep bool) error {
 
 // ReadMsgUnix reads what there is into b, as Read, and the control data that came with it into oob: it is ReadMsgUnix of
 // [net.UnixConn]. n and oobn are the numbers of bytes, flags those of recvmsg, and addr is the peer's address if the
-// system tells it and it has one. Errors are [*net.OpError], also at the end of the stream, where it Is [io.EOF]. If b
-// is empty and oob is not, one byte is read and lost. If both are, nothing is, and the error Is io.EOF all the same.
+// system tells it and it has one. Errors are [*net.OpError], and at the end of the stream [io.EOF] itself. If b is
+// empty and oob is not, one byte is read and lost. If both are, nothing is, and the error is io.EOF all the same.
 //
 // Descriptors arrive with the first byte that was sent with them, and are close-on-exec. One call never returns bytes
 // from behind the message that brought control data together with those. What does not fit into oob is lost, as flags
@@ -50,23 +50,23 @@ func (c *UnixConnection) ReadMsgUnix(b, oob []byte) (n, oobn, flags int, addr *n
 	}
 	m, err := c.readMessage(b, oob)
 	if err != nil {
-		return 0, 0, m.flags, nil, c.opError("read", c.RemoteAddr(), err)
+		return 0, 0, m.flags, nil, c.readError(err)
 	}
 	if len(b) == 0 { // so it is with package net
-		return 0, 0, m.flags, c.sender(), c.opError("read", c.RemoteAddr(), io.EOF)
+		return 0, 0, m.flags, c.sender(), io.EOF
 	}
 	return m.n, m.oobn, m.flags, c.sender(), nil
 }
 
 // ReadFromUnix is Read that also tells the peer's address, if the system tells it and it has one. Its errors are
-// [*net.OpError], also at the end of the stream, where it Is [io.EOF].
+// [*net.OpError], and at the end of the stream [io.EOF] itself.
 func (c *UnixConnection) ReadFromUnix(b []byte) (int, *net.UnixAddr, error) {
 	m, err := c.readMessage(b, nil)
 	if err != nil {
-		return 0, nil, c.opError("read", c.RemoteAddr(), err)
+		return 0, nil, c.readError(err)
 	}
 	if len(b) == 0 { // so it is with package net
-		return 0, c.sender(), c.opError("read", c.RemoteAddr(), io.EOF)
+		return 0, c.sender(), io.EOF
 	}
 	return m.n, c.sender(), nil
 }
@@ -78,6 +78,14 @@ func (c *UnixConnection) ReadFrom(b []byte) (int, net.Addr, error) {
 		return n, nil, err
 	}
 	return n, addr, err
+}
+
+// readError gives an error of reading the form that package net gives it, since Go 1.27 also at the end of the stream.
+func (c *UnixConnection) readError(err error) error {
+	if err == io.EOF {
+		return err
+	}
+	return c.opError("read", c.RemoteAddr(), err)
 }
 
 // message says what a call has read.

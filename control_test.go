@@ -645,11 +645,14 @@ func kind(err error) string {
 	if err == nil {
 		return ""
 	}
+	if errors.Is(err, io.EOF) {
+		return "EOF" // bare since Go 1.27, in a *net.OpError before
+	}
 	var op *net.OpError
 	if !errors.As(err, &op) || op != err {
 		return fmt.Sprintf("%T", err)
 	}
-	for _, target := range []error{io.EOF, net.ErrClosed, os.ErrDeadlineExceeded, net.ErrWriteToConnected, unix.EINVAL,
+	for _, target := range []error{net.ErrClosed, os.ErrDeadlineExceeded, net.ErrWriteToConnected, unix.EINVAL,
 		unix.EAFNOSUPPORT, unix.EISCONN, unix.EPIPE, unix.EBADF} {
 		if errors.Is(err, target) {
 			return fmt.Sprintf("%s %s to %v: %v", op.Op, op.Net, op.Addr != nil, target)
