@@ -141,16 +141,15 @@ func (c *connection) AddCloseCallback(callback CloseCallback) error {
 
 // triggerRequest is trigger where there is something for OnRequest to do.
 func (c *connection) triggerRequest(b *batch) {
-	if c.calls.onRequest.Load() != nil && c.requestDue() {
+	if c.calls.onRequest.Load() != nil && c.requestDue(c.life.load()) {
 		c.trigger(b)
 	}
 }
 
-// requestDue reports whether there is something for OnRequest: input, or the end of it. A handler takes an inactive
-// connection without input for one that has no more to come. So where the peer's end was noticed before there was a
-// handler, and part of the input is still in the kernel, that has to be received first.
-func (c *connection) requestDue() bool {
-	b := c.life.load()
+// requestDue reports whether there is something for OnRequest in the state b: input, or the end of it. A handler takes an
+// inactive connection without input for one that has no more to come. So where the peer's end was noticed before there
+// was a handler, and part of the input is still in the kernel, that has to be received first.
+func (c *connection) requestDue(b lifeBits) bool {
 	if b.phase() == phasePeerDone && !b.has(bitEnded|bitLost) && c.hungUp.Load() {
 		return false // the poller receives the rest, and calls when it has the end
 	}
@@ -224,7 +223,7 @@ func (c *connection) runHandlers() {
 		}
 		on := c.calls.onRequest.Load()
 		b := c.life.load()
-		if on == nil || b.phase() >= phaseClosing || !c.requestDue() {
+		if on == nil || b.phase() >= phaseClosing || !c.requestDue(b) {
 			return
 		}
 		if b.has(bitEnded) {
