@@ -125,6 +125,9 @@ func silent[T any](t testing.TB, ch <-chan T, what string) {
 	t.Helper()
 	select {
 	case v := <-ch:
+		if conn, ok := any(v).(netpoll.Connection); ok { // whose fields are not for this goroutine to read
+			t.Fatalf("%s too early, with %T", what, conn)
+		}
 		t.Fatalf("%s too early, with %v", what, v)
 	case <-time.After(calmTime):
 	}
