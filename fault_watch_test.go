@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 func TestReaderDoesNotWaitForWhatIsNotWatched(t *testing.T) {
@@ -19,13 +21,13 @@ func TestReaderDoesNotWaitForWhatIsNotWatched(t *testing.T) {
 	writeAll(t, peer, "four")
 	soon(t, "the input is at its bound", func() bool { return inner(conn).paused.Load() })
 	var refused atomic.Int32
-	setFaults(func(op sysOp, size int) (int, syscall.Errno) {
-		if op == opEpollCtlMod && refused.Add(1) == 1 {
+	fault.SetHook(func(op fault.Op, size int) (int, syscall.Errno) {
+		if op == fault.EpollCtlMod && refused.Add(1) == 1 {
 			return size, syscall.ENOMEM
 		}
 		return size, 0
 	})
-	defer setFaults(nil)
+	defer fault.SetHook(nil)
 	got, err := conn.Reader().ReadString(4)
 	require.NoError(t, err)
 	require.Equal(t, "four", got)
