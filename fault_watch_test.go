@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 func TestReaderDoesNotWaitForWhatIsNotWatched(t *testing.T) {
@@ -19,17 +21,19 @@ func TestReaderDoesNotWaitForWhatIsNotWatched(t *testing.T) {
 	writeAll(t, peer, "four")
 	soon(t, "the input is at its bound", func() bool { return inner(conn).window.paused.Load() })
 	var refused atomic.Int32
-	setFaults(func(op sysOp, size int) (int, syscall.Errno) {
-		if op == opEpollCtlMod && refused.Add(1) == 1 {
+	fault.SetHook(func(op fault.Op, size int) (int, syscall.Errno) {
+		if op == fault.EpollCtlMod && refused.Add(1) == 1 {
 			return size, syscall.ENOMEM
 		}
 		return size, 0
 	})
-	defer setFaults(nil)
+	defer fault.SetHook(nil)
 	got, err := conn.Reader().ReadString(4)
 	require.NoError(t, err)
 	require.Equal(t, "four", got)
-	writeAll(t, peer, "more")
+	if _, err = syscall.Write(peer, []byte("more")); err != nil {
+		require.ErrorIs(t, err, syscall.EPIPE, "the poller may have closed the connection by now")
+	}
 	_, err = conn.Reader().ReadString(4)
 	require.ErrorIs(t, err, ErrConnClosed)
 	require.NotErrorIs(t, err, ErrReadTimeout)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
@@ -99,7 +100,7 @@ func (s *socket) fd() int { return s.sysfd }
 // receive implements receiver.
 func (s *socket) receive(p []byte) (n int, full bool, err error) {
 	for {
-		part, errno := faultCut(opRecv, s.sysfd, p)
+		part, errno := fault.Cut(fault.Recv, s.sysfd, p)
 		if errno != 0 {
 			err = errno
 		} else {
@@ -165,14 +166,16 @@ func (s *socket) send(v *vector, _ int64) (n int, err error) {
 	for {
 		if v.n == 1 {
 			b := v.bufs[0]
-			part, errno := faultCut(opSend, s.sysfd, b[:min(len(b), maxTransfer)])
+			part, errno := fault.Cut(fault.Send, s.sysfd, b[:min(len(b), maxTransfer)])
 			if errno != 0 {
 				err = errno
 			} else {
 				n, err = writeNow(s.sysfd, part)
 			}
+		} else if errno := cutVector(s.sysfd, v); errno != 0 {
+			err = errno
 		} else {
-			n, err = faultyGather(s.sysfd, v)
+			n, err = gatherWrite(s.sysfd, v)
 		}
 		if err != syscall.EINTR {
 			break
@@ -185,6 +188,19 @@ func (s *socket) send(v *vector, _ int64) (n int, err error) {
 		return 0, os.NewSyscallError("write", err)
 	}
 	return n, nil
+}
+
+// cutVector leaves in v what the next gathering write is to send, which is all unless a test makes the call fail.
+func cutVector(fd int, v *vector) syscall.Errno {
+	if !fault.Enabled {
+		return 0
+	}
+	total := v.total()
+	n, errno := fault.Transfer(fault.Sendv, fd, total)
+	if errno == 0 && n < total {
+		v.limit(n)
+	}
+	return errno
 }
 
 func (s *socket) sendLater() bool {
@@ -222,7 +238,7 @@ func (s *socket) endSend(res int32) {
 
 func (s *socket) closeWrite() error {
 	err := syscall.Shutdown(s.sysfd, syscall.SHUT_WR)
-	if errno := fault(opShutdown); errno != 0 {
+	if errno := fault.Check(fault.Shutdown); errno != 0 {
 		err = errno
 	}
 	return os.NewSyscallError("shutdown", err)
@@ -242,7 +258,7 @@ func (s *socket) release(keep bool) error {
 	}
 	endLinger(s.sysfd)
 	err := syscall.Close(s.sysfd)
-	if errno := fault(opCloseFd); errno != 0 {
+	if errno := fault.Check(fault.Close); errno != 0 {
 		err = errno
 	}
 	return os.NewSyscallError("close", err)
@@ -250,7 +266,7 @@ func (s *socket) release(keep bool) error {
 
 // file implements transport. The file stays non-blocking.
 func (s *socket) file(name string) (*os.File, error) {
-	if errno := fault(opDup); errno != 0 {
+	if errno := fault.Check(fault.Dup); errno != 0 {
 		return nil, os.NewSyscallError("fcntl", errno)
 	}
 	dup, err := unix.FcntlInt(uintptr(s.sysfd), unix.F_DUPFD_CLOEXEC, 0)
