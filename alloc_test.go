@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -36,7 +38,7 @@ func allocations(f func()) float64 {
 
 // plainRoundTrip sends p through a connection of package net and waits for as many bytes.
 func plainRoundTrip(t *testing.T, peer net.Conn, p []byte) func() {
-	require.NoError(t, peer.SetDeadline(time.Now().Add(eventTimeout)))
+	require.NoError(t, peer.SetDeadline(time.Now().Add(testkit.Timeout)))
 	return func() {
 		if _, err := peer.Write(p); err != nil {
 			t.Error(err)
@@ -49,9 +51,9 @@ func plainRoundTrip(t *testing.T, peer net.Conn, p []byte) func() {
 
 // Behaviour 8.1: a server allocates nothing for a request in the steady state.
 func TestServerAllocatesNothingPerRequest(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		for _, size := range []int{64, 1024, 4096} {
-			_, peer := servedPair(t, network, echo)
+			_, peer := testnet.Served(t, network, testnet.Echo)
 			got := allocations(plainRoundTrip(t, peer, make([]byte, size)))
 			require.LessOrEqual(t, got, allocationBudget(), "allocations for an echo of %d bytes", size)
 		}
@@ -60,9 +62,9 @@ func TestServerAllocatesNothingPerRequest(t *testing.T) {
 
 // Behaviour 8.1: a client allocates nothing for a request in the steady state, waiting with a timeout included.
 func TestClientAllocatesNothingPerRequest(t *testing.T) {
-	conn := dialTo(t, startServer(t, echo))
-	require.NoError(t, conn.SetReadTimeout(eventTimeout))
-	require.NoError(t, conn.SetWriteTimeout(eventTimeout))
+	conn := dialTo(t, testnet.NewServer(t, "tcp", testnet.Echo).Addr().String())
+	require.NoError(t, conn.SetReadTimeout(testkit.Timeout))
+	require.NoError(t, conn.SetWriteTimeout(testkit.Timeout))
 	body := make([]byte, 1000)
 	got := allocations(func() {
 		header, err := conn.Writer().Malloc(4)
@@ -92,8 +94,8 @@ func TestClientAllocatesNothingPerRequest(t *testing.T) {
 
 // Behaviour 8.1: Read and Write allocate nothing either.
 func TestReadAndWriteAllocateNothing(t *testing.T) {
-	conn := dialTo(t, startServer(t, echo))
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(eventTimeout)))
+	conn := dialTo(t, testnet.NewServer(t, "tcp", testnet.Echo).Addr().String())
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 	p := make([]byte, 1000)
 	got := allocations(func() {
 		if _, err := conn.Write(p); err != nil {
@@ -111,5 +113,5 @@ func dialTo(t *testing.T, addr string) netpoll.Connection {
 	t.Helper()
 	a, err := net.ResolveTCPAddr("tcp", addr)
 	require.NoError(t, err)
-	return dial(t, a)
+	return testnet.Dial(t, a)
 }

@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 // A receive does not wait in the kernel, whatever mode others have given to the socket. The scheduler does not know of
@@ -40,9 +42,9 @@ func TestReceiveOnBlockingSocketDoesNotWait(t *testing.T) {
 	}()
 
 	start := time.Now()
-	_, err = file.Write(pattern(4096)) // fills the first receive, so that a second one finds nothing
+	_, err = file.Write(testkit.Pattern(4096)) // fills the first receive, so that a second one finds nothing
 	require.NoError(t, err)
-	buffered(t, conn, 4096)
+	testnet.Buffered(t, conn, 4096)
 	for range 10 { // the second one has begun at one of them, if it has not stopped what came before
 		runtime.GC()
 	}

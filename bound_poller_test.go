@@ -11,19 +11,21 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // Behaviour 5.8: with the peer long gone, the reader of an accepted connection without OnRequest still gets every byte,
 // those beyond the read limit too, and then the end.
 func TestReaderWithoutHandlerGetsEverythingAfterThePeerIsGone(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer, _ := ownedPair(t, network, netpoll.WithReadLimit(4096))
-		data := pattern(40_000) // more than the limit, and little enough for the socket to hold
+		data := testkit.Pattern(40_000) // more than the limit, and little enough for the socket to hold
 		_, err := peer.Write(data)
 		require.NoError(t, err)
 		require.NoError(t, peer.Close())
-		eventually(t, func() bool { return !conn.IsActive() })
+		testkit.Eventually(t, func() bool { return !conn.IsActive() })
 		got, err := io.ReadAll(conn)
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(data, got), "%d bytes of %d arrived", len(got), len(data))
@@ -34,15 +36,15 @@ func TestReaderWithoutHandlerGetsEverythingAfterThePeerIsGone(t *testing.T) {
 func TestEndIsNoticedWhileInputIsAtItsBound(t *testing.T) {
 	for _, end := range []string{"close", "reset"} {
 		t.Run(end, func(t *testing.T) {
-			conn, peer := dialedTo(t, "tcp")
+			conn, peer := testnet.Dialed(t, "tcp")
 			sent := fillInput(t, conn, peer)
 			if end == "close" {
 				require.NoError(t, peer.Close())
 			} else {
-				reset(t, peer)
+				testkit.Reset(t, peer)
 			}
-			eventually(t, func() bool { return !conn.IsActive() })
-			idles(t)
+			testkit.Eventually(t, func() bool { return !conn.IsActive() })
+			testkit.Idles(t)
 			if end == "close" {
 				got, err := io.Copy(io.Discard, conn)
 				require.NoError(t, err)
@@ -60,6 +62,6 @@ func fillInput(t testing.TB, conn netpoll.Connection, peer net.Conn) (sent int) 
 	sent = defaultBound + more
 	_, err := peer.Write(make([]byte, sent))
 	require.NoError(t, err)
-	buffered(t, conn, defaultBound)
+	testnet.Buffered(t, conn, defaultBound)
 	return sent
 }

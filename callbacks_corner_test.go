@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -19,8 +21,8 @@ import (
 func TestConnContextKeepsTheValuesOfAnOnPrepareThatAskedForIt(t *testing.T) {
 	type key struct{}
 	values, ended := make(chan any, 1), make(chan error, 1)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
-		_ = discard(ctx, conn)
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		_ = testnet.Discard(ctx, conn)
 		values <- ctx.Value(key{})
 		<-ctx.Done()
 		ended <- context.Cause(ctx)
@@ -28,19 +30,19 @@ func TestConnContextKeepsTheValuesOfAnOnPrepareThatAskedForIt(t *testing.T) {
 	}, netpoll.WithConnContext(), netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 		return context.WithValue(conn.(contexter).Context(), key{}, "of OnPrepare")
 	}))
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "x")
 	require.NoError(t, err)
-	require.Equal(t, "of OnPrepare", receive(t, values))
+	require.Equal(t, "of OnPrepare", testkit.Receive(t, values))
 	require.NoError(t, c.Close())
-	require.ErrorIs(t, receive(t, ended), netpoll.ErrEOF)
+	require.ErrorIs(t, testkit.Receive(t, ended), netpoll.ErrEOF)
 }
 
 // Behaviour 5.8: SetOnConnect inside a handler is called before any further OnRequest.
 func TestOnConnectSetInsideRequestComesBeforeTheNextRequest(t *testing.T) {
 	var j journal
 	first := true // one handler at a time
-	s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		j.add("request")
 		if err := conn.Reader().Skip(1); err != nil || !first {
 			return err
@@ -51,17 +53,17 @@ func TestOnConnectSetInsideRequestComesBeforeTheNextRequest(t *testing.T) {
 			return ctx
 		})
 	})
-	_, err := io.WriteString(s.dial(), "xxx")
+	_, err := io.WriteString(s.Dial(), "xxx")
 	require.NoError(t, err)
-	eventually(t, func() bool { return j.count("request") == 3 })
+	testkit.Eventually(t, func() bool { return j.count("request") == 3 })
 	require.Equal(t, []string{"request", "connect", "request", "request"}, j.list())
 }
 
 // Behaviour 5.7: a handler that ends its goroutine, as t.FailNow does, is no reason to keep the connection for ever.
 func TestConnectionEndsThoughItsHandlerCalledGoexit(t *testing.T) {
 	handled, closed := make(chan struct{}), make(chan struct{})
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
-		_ = discard(ctx, conn)
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		_ = testnet.Discard(ctx, conn)
 		close(handled)
 		runtime.Goexit()
 		return nil
@@ -69,10 +71,10 @@ func TestConnectionEndsThoughItsHandlerCalledGoexit(t *testing.T) {
 		_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 		return context.Background()
 	}))
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "x")
 	require.NoError(t, err)
-	receive(t, handled)
+	testkit.Receive(t, handled)
 	require.NoError(t, c.Close())
-	receive(t, closed)
+	testkit.Receive(t, closed)
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -21,12 +23,12 @@ type contextKey string
 
 // Behaviour 5.1: OnPrepare, OnConnect, OnRequest repeatedly, OnDisconnect, CloseCallbacks in LIFO order, descriptor.
 func TestServerCallbacksRunInOrderAndOnce(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		var j journal
 		id := make(chan uint64, 1)
-		s := newLifeServer(t, network, func(ctx context.Context, conn netpoll.Connection) error {
+		s := testnet.NewServer(t, network, func(ctx context.Context, conn netpoll.Connection) error {
 			j.add("request")
-			return echo(ctx, conn)
+			return testnet.Echo(ctx, conn)
 		}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 			j.add("prepare")
 			id <- idOf(t, conn)
@@ -43,15 +45,15 @@ func TestServerCallbacksRunInOrderAndOnce(t *testing.T) {
 		}), netpoll.WithOnDisconnect(func(context.Context, netpoll.Connection) {
 			j.add("disconnect")
 		}))
-		c := s.dial()
+		c := s.Dial()
 		for range 3 {
-			require.NoError(t, roundTrip(c, "x"))
+			require.NoError(t, testkit.RoundTrip(c, "x"))
 		}
 		require.NoError(t, c.Close())
 		last := "first close callback, descriptor open: true"
 		j.until(t, last)
-		socket := receive(t, id)
-		eventually(t, func() bool { return !socketIsOpen(socket) })
+		socket := testkit.Receive(t, id)
+		testkit.Eventually(t, func() bool { return !socketIsOpen(socket) })
 		require.Equal(t, []string{"prepare", "connect", "request", "request", "request", "disconnect",
 			"second close callback", last}, j.list())
 	})
@@ -61,20 +63,20 @@ func TestServerCallbacksRunInOrderAndOnce(t *testing.T) {
 func TestRequestWaitsForOnConnect(t *testing.T) {
 	requested, proceed := make(chan bool, 1), make(chan struct{})
 	var connected atomic.Bool
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 		requested <- connected.Load()
-		return echo(ctx, conn)
+		return testnet.Echo(ctx, conn)
 	}, netpoll.WithOnConnect(func(ctx context.Context, _ netpoll.Connection) context.Context {
 		<-proceed
 		connected.Store(true)
 		return ctx
 	}))
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "x")
 	require.NoError(t, err)
-	silent(t, requested, "a request before OnConnect returned")
+	testkit.Silent(t, testkit.Calm, requested, "a request before OnConnect returned")
 	close(proceed)
-	require.True(t, receive(t, requested))
+	require.True(t, testkit.Receive(t, requested))
 }
 
 // Behaviour 5.1: never two requests at a time.
@@ -92,13 +94,13 @@ func TestRequestsOfOneConnectionNeverOverlap(t *testing.T) {
 		return err
 	}
 	accepted := make(chan netpoll.Connection, 1)
-	s := newLifeServer(t, "tcp", on,
+	s := testnet.NewServer(t, "tcp", on,
 		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 			accepted <- conn
 			return ctx
 		}))
-	c := s.dial()
-	conn := receive(t, accepted)
+	c := s.Dial()
+	conn := testkit.Receive(t, accepted)
 	stop := make(chan struct{})
 	var setters sync.WaitGroup
 	setters.Go(func() { // setting the handler anew starts it where there is input
@@ -115,7 +117,7 @@ func TestRequestsOfOneConnectionNeverOverlap(t *testing.T) {
 		_, err := c.Write(make([]byte, 100))
 		require.NoError(t, err)
 	}
-	eventually(t, func() bool { return received.Load() >= total })
+	testkit.Eventually(t, func() bool { return received.Load() >= total })
 	close(stop)
 	setters.Wait()
 	require.False(t, overlapped.Load(), "two requests ran at a time")
@@ -126,11 +128,11 @@ func TestCloseCallbacksWaitForRunningRequest(t *testing.T) {
 	closers := map[string]func(t *testing.T, conn netpoll.Connection, peer net.Conn){
 		"peer": func(t *testing.T, conn netpoll.Connection, peer net.Conn) {
 			require.NoError(t, peer.Close())
-			eventually(t, func() bool { return !conn.IsActive() })
+			testkit.Eventually(t, func() bool { return !conn.IsActive() })
 		},
 		"peer reset": func(t *testing.T, conn netpoll.Connection, peer net.Conn) {
-			reset(t, peer)
-			eventually(t, func() bool { return !conn.IsActive() })
+			testkit.Reset(t, peer)
+			testkit.Eventually(t, func() bool { return !conn.IsActive() })
 		},
 		"user":   func(_ *testing.T, conn netpoll.Connection, _ net.Conn) { conn.Close() },
 		"detach": func(_ *testing.T, conn netpoll.Connection, _ net.Conn) { conn.(detacher).Detach() },
@@ -143,24 +145,24 @@ func TestCloseCallbacksWaitForRunningRequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			entered, leave := make(chan netpoll.Connection, 1), make(chan struct{})
 			closed := make(chan struct{}, 2)
-			s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+			s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 				_ = conn.AddCloseCallback(func(netpoll.Connection) error { closed <- struct{}{}; return nil })
 				entered <- conn
 				<-leave
-				return discard(context.Background(), conn)
+				return testnet.Discard(context.Background(), conn)
 			})
-			c := s.dial()
+			c := s.Dial()
 			_, err := io.WriteString(c, "request")
 			require.NoError(t, err)
-			conn := receive(t, entered)
+			conn := testkit.Receive(t, entered)
 			fd := conn.(netpoll.Conn).Fd()
 			socket := idOf(t, conn)
 			closeIt(t, conn, c)
-			silent(t, closed, "close callback while the request runs")
+			testkit.Silent(t, testkit.Calm, closed, "close callback while the request runs")
 			require.True(t, socketIsOpen(socket), "the descriptor was closed while the request runs")
 			close(leave)
-			receive(t, closed)
-			silent(t, closed, "second close callback")
+			testkit.Receive(t, closed)
+			testkit.Silent(t, testkit.Calm, closed, "second close callback")
 			closeDetached(t, conn, fd, socket, name == "detach")
 		})
 	}
@@ -178,37 +180,37 @@ func closeDetached(t *testing.T, conn netpoll.Connection, fd int, socket uint64,
 		require.NoError(t, closeGivenBack(conn, fd))
 		return
 	}
-	eventually(t, func() bool { return !socketIsOpen(socket) })
+	testkit.Eventually(t, func() bool { return !socketIsOpen(socket) })
 }
 
 // Behaviour 5.2: OnDisconnect as soon as the peer is gone, also while OnRequest runs, with the context of OnConnect.
 func TestOnDisconnectRunsWhileRequestWaitsForIt(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		gone, values := make(chan struct{}), make(chan any, 2)
 		entered := make(chan struct{})
-		s := newLifeServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
+		s := testnet.NewServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
 			close(entered)
 			<-gone
-			return discard(context.Background(), conn)
+			return testnet.Discard(context.Background(), conn)
 		}, netpoll.WithOnConnect(func(ctx context.Context, _ netpoll.Connection) context.Context {
 			return context.WithValue(ctx, contextKey("k"), "from OnConnect")
 		}), netpoll.WithOnDisconnect(func(ctx context.Context, conn netpoll.Connection) {
 			values <- fmt.Sprint(ctx.Value(contextKey("k")), ", active: ", conn.IsActive())
 			close(gone)
 		}))
-		c := s.dial()
+		c := s.Dial()
 		_, err := io.WriteString(c, "request")
 		require.NoError(t, err)
-		receive(t, entered)
+		testkit.Receive(t, entered)
 		require.NoError(t, c.Close())
-		require.Equal(t, "from OnConnect, active: false", receive(t, values))
+		require.Equal(t, "from OnConnect, active: false", testkit.Receive(t, values))
 	})
 }
 
 // Behaviour 5.2: SetOnDisconnect inside OnRequest works.
 func TestOnDisconnectSetInsideRequestIsCalled(t *testing.T) {
 	entered, gone := make(chan struct{}), make(chan struct{})
-	s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		setter := conn.(interface {
 			SetOnDisconnect(netpoll.OnDisconnect) error
 		})
@@ -217,22 +219,22 @@ func TestOnDisconnectSetInsideRequestIsCalled(t *testing.T) {
 		}
 		close(entered)
 		<-gone
-		return discard(context.Background(), conn)
+		return testnet.Discard(context.Background(), conn)
 	})
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "request")
 	require.NoError(t, err)
-	receive(t, entered)
+	testkit.Receive(t, entered)
 	require.NoError(t, c.Close())
-	receive(t, gone)
+	testkit.Receive(t, gone)
 }
 
 // Behaviour 5.2: OnDisconnect only after OnConnect returned, and then at once.
 func TestOnDisconnectWaitsForOnConnect(t *testing.T) {
-	for _, handler := range []netpoll.OnRequest{nil, discard} {
+	for _, handler := range []netpoll.OnRequest{nil, testnet.Discard} {
 		t.Run(fmt.Sprintf("handler=%v", handler != nil), func(t *testing.T) {
 			entered, proceed, gone := make(chan netpoll.Connection, 1), make(chan struct{}), make(chan any, 2)
-			s := newLifeServer(t, "tcp", handler,
+			s := testnet.NewServer(t, "tcp", handler,
 				netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 					entered <- conn
 					<-proceed
@@ -240,14 +242,14 @@ func TestOnDisconnectWaitsForOnConnect(t *testing.T) {
 				}), netpoll.WithOnDisconnect(func(ctx context.Context, _ netpoll.Connection) {
 					gone <- ctx.Value(contextKey("k"))
 				}))
-			c := s.dial()
-			conn := receive(t, entered)
+			c := s.Dial()
+			conn := testkit.Receive(t, entered)
 			require.NoError(t, c.Close())
-			eventually(t, func() bool { return !conn.IsActive() })
-			silent(t, gone, "OnDisconnect before OnConnect returned")
+			testkit.Eventually(t, func() bool { return !conn.IsActive() })
+			testkit.Silent(t, testkit.Calm, gone, "OnDisconnect before OnConnect returned")
 			close(proceed)
-			require.Equal(t, "v", receive(t, gone))
-			silent(t, gone, "second OnDisconnect")
+			require.Equal(t, "v", testkit.Receive(t, gone))
+			testkit.Silent(t, testkit.Calm, gone, "second OnDisconnect")
 		})
 	}
 }
@@ -257,7 +259,7 @@ func TestSlowOnDisconnectDelaysNobody(t *testing.T) {
 	const n = 8
 	release, gone := make(chan struct{}), make(chan struct{}, n)
 	preparing, prepare := make(chan struct{}, n+2), make(chan struct{}, n+2)
-	s := newLifeServer(t, "tcp", echo,
+	s := testnet.NewServer(t, "tcp", testnet.Echo,
 		netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
 			preparing <- struct{}{}
 			<-prepare
@@ -270,21 +272,21 @@ func TestSlowOnDisconnectDelaysNobody(t *testing.T) {
 	clients := make([]net.Conn, n)
 	for i := range clients {
 		prepare <- struct{}{}
-		clients[i] = s.dial()
-		require.NoError(t, roundTrip(clients[i], "hello"))
+		clients[i] = s.Dial()
+		require.NoError(t, testkit.RoundTrip(clients[i], "hello"))
 		<-preparing
 	}
-	bystander := s.dial() // its OnPrepare keeps the poller busy, so that all the ends are seen together
-	receive(t, preparing)
+	bystander := s.Dial() // its OnPrepare keeps the poller busy, so that all the ends are seen together
+	testkit.Receive(t, preparing)
 	for _, c := range clients {
 		require.NoError(t, c.Close())
 	}
 	prepare <- struct{}{}
 	for range n {
-		receive(t, gone)
+		testkit.Receive(t, gone)
 	}
-	within(t, eventTimeout, func() {
-		if err := roundTrip(bystander, "still served"); err != nil {
+	testkit.Within(t, testkit.Timeout, func() {
+		if err := testkit.RoundTrip(bystander, "still served"); err != nil {
 			t.Error(err)
 		}
 	})
@@ -293,29 +295,29 @@ func TestSlowOnDisconnectDelaysNobody(t *testing.T) {
 // Behaviour 5.1: OnDisconnect is for the peer's end; the own Close does not call it.
 func TestOnDisconnectIsNotCalledForOwnClose(t *testing.T) {
 	gone, closed := make(chan struct{}, 1), make(chan struct{})
-	s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 		_ = conn.Reader().Skip(conn.Reader().Len())
 		return conn.Close()
 	}, netpoll.WithOnDisconnect(func(context.Context, netpoll.Connection) { gone <- struct{}{} }))
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "x")
 	require.NoError(t, err)
 	_, err = c.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 	require.NoError(t, c.Close())
-	receive(t, closed)
-	silent(t, gone, "OnDisconnect")
+	testkit.Receive(t, closed)
+	testkit.Silent(t, testkit.Calm, gone, "OnDisconnect")
 }
 
 // Behaviour 5.3: OnPrepare may Close: OnConnect and OnRequest never run, CloseCallbacks once, and nothing is logged.
 func TestOnPrepareRefusesSilently(t *testing.T) {
 	for _, sends := range []bool{false, true} {
 		t.Run(fmt.Sprintf("client sends=%v", sends), func(t *testing.T) {
-			log := captureLog(t)
+			log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
 			var j journal
 			id := make(chan uint64, 1)
-			s := newLifeServer(t, "tcp", func(context.Context, netpoll.Connection) error {
+			s := testnet.NewServer(t, "tcp", func(context.Context, netpoll.Connection) error {
 				j.add("request")
 				return nil
 			}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
@@ -331,7 +333,7 @@ func TestOnPrepareRefusesSilently(t *testing.T) {
 			}), netpoll.WithOnDisconnect(func(context.Context, netpoll.Connection) {
 				j.add("disconnect")
 			}))
-			c := s.dial()
+			c := s.Dial()
 			if sends {
 				_, _ = io.WriteString(c, "let me in") // may fail: the server is free to be faster
 			}
@@ -340,10 +342,10 @@ func TestOnPrepareRefusesSilently(t *testing.T) {
 			if !sends {
 				require.ErrorIs(t, err, io.EOF)
 			}
-			socket := receive(t, id)
-			eventually(t, func() bool { return !socketIsOpen(socket) })
+			socket := testkit.Receive(t, id)
+			testkit.Eventually(t, func() bool { return !socketIsOpen(socket) })
 			j.until(t, "closed")
-			s.stop()
+			s.Stop()
 			require.Equal(t, []string{"closed"}, j.list())
 			require.Empty(t, log.String())
 		})

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -26,7 +28,7 @@ func TestPanicInCallbackEndsOnlyItsConnection(t *testing.T) {
 
 // Behaviour 5.7: … whatever runs the handlers.
 func TestPanicIsContainedWithPlainGoroutines(t *testing.T) {
-	if !inOwnProcess(t) {
+	if !testkit.InOwnProcess(t) {
 		return
 	}
 	require.NoError(t, netpoll.DisableGopool())
@@ -41,7 +43,7 @@ func TestPanicIsContainedWithPlainGoroutines(t *testing.T) {
 
 func panicIn(t *testing.T, where string) {
 	t.Helper()
-	log := captureLog(t)
+	log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
 	var j journal
 	value := "value of the panic in " + where
 	maybe := func(here string, conn netpoll.Connection) {
@@ -50,9 +52,9 @@ func panicIn(t *testing.T, where string) {
 		}
 	}
 	id := make(chan uint64, 1)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 		maybe("OnRequest", conn)
-		return echo(ctx, conn)
+		return testnet.Echo(ctx, conn)
 	}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 		_ = conn.AddCloseCallback(j.noting("first"))
 		_ = conn.AddCloseCallback(func(conn netpoll.Connection) error { maybe("CloseCallback", conn); return nil })
@@ -66,42 +68,42 @@ func panicIn(t *testing.T, where string) {
 	}), netpoll.WithOnDisconnect(func(_ context.Context, conn netpoll.Connection) {
 		maybe("OnDisconnect", conn)
 	}))
-	victim := s.dial()
-	socket := receive(t, id)
+	victim := s.Dial()
+	socket := testkit.Receive(t, id)
 	if where == "OnDisconnect" || where == "CloseCallback" {
-		require.NoError(t, roundTrip(victim, "fine so far"))
+		require.NoError(t, testkit.RoundTrip(victim, "fine so far"))
 		require.NoError(t, victim.Close())
 	} else {
 		_, _ = io.WriteString(victim, "x") // fails if the panic was faster
 		_, err := victim.Read(make([]byte, 1))
 		require.Error(t, err, "the connection is still open")
 	}
-	eventually(t, func() bool { return !socketIsOpen(socket) })
+	testkit.Eventually(t, func() bool { return !socketIsOpen(socket) })
 	require.Equal(t, []string{"third", "first"}, j.list())
-	eventually(t, func() bool { return strings.Contains(log.String(), value) })
+	testkit.Eventually(t, func() bool { return strings.Contains(log.String(), value) })
 	require.Equal(t, 1, strings.Count(log.String(), value), "reports in\n%s", log)
 	require.Contains(t, log.String(), "callbacks_panic_test.go", "the report does not tell where it was")
-	s.dial()
-	receive(t, id)
-	s.stop()
+	s.Dial()
+	testkit.Receive(t, id)
+	s.Stop()
 }
 
 // Behaviour 5.7: the connections beside it go on.
 func TestPanicLeavesOtherConnectionsAlone(t *testing.T) {
-	captureLog(t)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+	testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 		if p, _ := conn.Reader().Peek(4); string(p) == "bomb" {
 			panic("boom")
 		}
-		return echo(ctx, conn)
+		return testnet.Echo(ctx, conn)
 	})
-	bystanders := []net.Conn{s.dial(), s.dial(), s.dial()}
+	bystanders := []net.Conn{s.Dial(), s.Dial(), s.Dial()}
 	for range 20 {
-		victim := s.dial()
+		victim := s.Dial()
 		_, err := io.WriteString(victim, "bomb")
 		require.NoError(t, err)
 		for _, c := range bystanders {
-			require.NoError(t, roundTrip(c, "safe"))
+			require.NoError(t, testkit.RoundTrip(c, "safe"))
 		}
 		_, err = victim.Read(make([]byte, 1))
 		require.Error(t, err)
@@ -110,28 +112,28 @@ func TestPanicLeavesOtherConnectionsAlone(t *testing.T) {
 
 // Behaviour 5.7: a panic in the handler of a dialed connection closes that connection.
 func TestPanicInHandlerOfDialedConnectionClosesIt(t *testing.T) {
-	log := captureLog(t)
-	conn, peer := dialedTo(t, "tcp")
+	log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+	conn, peer := testnet.Dialed(t, "tcp")
 	closed := make(chan struct{})
 	require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil }))
 	require.NoError(t, conn.SetOnRequest(func(context.Context, netpoll.Connection) error { panic("in the client") }))
 	_, err := io.WriteString(peer, "x")
 	require.NoError(t, err)
-	receive(t, closed)
+	testkit.Receive(t, closed)
 	_, err = peer.Read(make([]byte, 1))
 	require.Error(t, err)
-	eventually(t, func() bool { return strings.Contains(log.String(), "in the client") })
+	testkit.Eventually(t, func() bool { return strings.Contains(log.String(), "in the client") })
 }
 
 // Behaviour 5.1: nil callbacks are none at all, and a nil context is an empty one.
 func TestNilCallbacksAndContextsAreNone(t *testing.T) {
-	s := newLifeServer(t, "tcp", echo, netpoll.WithOnPrepare(nil), netpoll.WithOnConnect(nil),
+	s := testnet.NewServer(t, "tcp", testnet.Echo, netpoll.WithOnPrepare(nil), netpoll.WithOnConnect(nil),
 		netpoll.WithOnDisconnect(nil))
-	c := s.dial()
-	require.NoError(t, roundTrip(c, "hello"))
+	c := s.Dial()
+	require.NoError(t, testkit.RoundTrip(c, "hello"))
 
 	contexts := make(chan context.Context, 3)
-	s = newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+	s = testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 		contexts <- ctx
 		_ = conn.SetOnRequest(nil)
 		_ = conn.AddCloseCallback(nil)
@@ -141,32 +143,32 @@ func TestNilCallbacksAndContextsAreNone(t *testing.T) {
 		_ = conn.(interface {
 			SetOnDisconnect(netpoll.OnDisconnect) error
 		}).SetOnDisconnect(nil)
-		return echo(ctx, conn)
+		return testnet.Echo(ctx, conn)
 	}, netpoll.WithOnPrepare(func(netpoll.Connection) context.Context { return nil }),
 		netpoll.WithOnConnect(func(ctx context.Context, _ netpoll.Connection) context.Context {
 			contexts <- ctx
 			return nil
 		}), netpoll.WithOnDisconnect(func(ctx context.Context, _ netpoll.Connection) { contexts <- ctx }))
-	c = s.dial()
-	require.NoError(t, roundTrip(c, "hello"))
+	c = s.Dial()
+	require.NoError(t, testkit.RoundTrip(c, "hello"))
 	require.NoError(t, c.Close())
 	for range 3 {
-		require.NotNil(t, receive(t, contexts))
+		require.NotNil(t, testkit.Receive(t, contexts))
 	}
 }
 
 // Behaviour 5.8: a server without OnRequest gives its connections to OnConnect, which may keep them.
 func TestServerWithoutHandlerLeavesReadingToOnConnect(t *testing.T) {
 	ended := make(chan error, 1)
-	s := newLifeServer(t, "tcp", nil,
+	s := testnet.NewServer(t, "tcp", nil,
 		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 			go func() { ended <- echoFrames(conn, 4) }()
 			return ctx
 		}))
-	c := s.dial()
+	c := s.Dial()
 	for range 10 {
-		require.NoError(t, roundTrip(c, "ping"))
+		require.NoError(t, testkit.RoundTrip(c, "ping"))
 	}
 	require.NoError(t, c.Close())
-	require.Error(t, receive(t, ended))
+	require.Error(t, testkit.Receive(t, ended))
 }

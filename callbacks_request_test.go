@@ -14,15 +14,17 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // Behaviour 5.4: OnRequest is called at least once for data that came together with the peer's FIN.
 func TestRequestSeesDataThatCameWithTheEnd(t *testing.T) {
 	const workers, each, message = 8, 60, "the last words"
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		var handled atomic.Int64
-		s := newLifeServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
+		s := testnet.NewServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
 			p, err := conn.Reader().Next(len(message))
 			if err == nil && string(p) == message {
 				handled.Add(1)
@@ -33,7 +35,7 @@ func TestRequestSeesDataThatCameWithTheEnd(t *testing.T) {
 		for range workers {
 			clients.Go(func() {
 				for range each {
-					c, err := net.Dial(network, s.ln.Addr().String())
+					c, err := net.Dial(network, s.Listener.Addr().String())
 					if err != nil {
 						t.Error(err)
 						return
@@ -46,7 +48,7 @@ func TestRequestSeesDataThatCameWithTheEnd(t *testing.T) {
 			})
 		}
 		clients.Wait()
-		eventually(t, func() bool { return handled.Load() == workers*each })
+		testkit.Eventually(t, func() bool { return handled.Load() == workers*each })
 	})
 }
 
@@ -55,7 +57,7 @@ func TestRequestIsCalledAgainWhileInputRemains(t *testing.T) {
 	const message = "0123456789"
 	var j journal
 	gone := make(chan struct{})
-	s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		<-gone // so that the end is there before the first byte is consumed
 		b, err := conn.Reader().ReadByte()
 		if err == nil {
@@ -67,7 +69,7 @@ func TestRequestIsCalledAgainWhileInputRemains(t *testing.T) {
 			_ = conn.AddCloseCallback(j.noting("closed"))
 			return ctx
 		}))
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, message)
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
@@ -78,10 +80,10 @@ func TestRequestIsCalledAgainWhileInputRemains(t *testing.T) {
 
 // Behaviour 5.4: OnRequest may block for the connection's whole life while another goroutine reads.
 func TestRequestMayBlockWhileAnotherGoroutineReads(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		var calls atomic.Int64
 		ended, closed := make(chan error, 1), make(chan struct{})
-		s := newLifeServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
+		s := testnet.NewServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
 			calls.Add(1)
 			_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 			var reader sync.WaitGroup
@@ -89,13 +91,13 @@ func TestRequestMayBlockWhileAnotherGoroutineReads(t *testing.T) {
 			reader.Wait()
 			return nil
 		})
-		c := s.dial()
+		c := s.Dial()
 		for range 100 {
-			require.NoError(t, roundTrip(c, "ping"))
+			require.NoError(t, testkit.RoundTrip(c, "ping"))
 		}
 		require.NoError(t, c.Close())
-		require.ErrorIs(t, receive(t, ended), netpoll.ErrEOF)
-		receive(t, closed)
+		require.ErrorIs(t, testkit.Receive(t, ended), netpoll.ErrEOF)
+		testkit.Receive(t, closed)
 		require.EqualValues(t, 1, calls.Load())
 	})
 }
@@ -126,37 +128,37 @@ func TestRequestThatConsumesNothingIsNotCalledInALoop(t *testing.T) {
 	var giveUp atomic.Bool // lets a library that does call in a loop end
 	t.Cleanup(func() { giveUp.Store(true) })
 	handled := make(chan string, 1)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 		calls.Add(1)
 		switch p, _ := conn.Reader().Peek(conn.Reader().Len()); {
 		case giveUp.Load():
 			return conn.Close()
 		case len(p) >= need:
 			handled <- string(p)
-			return discard(ctx, conn)
+			return testnet.Discard(ctx, conn)
 		}
 		return nil
 	})
-	c := s.dial()
+	c := s.Dial()
 	for i := range need {
 		before := calls.Load()
 		_, err := c.Write([]byte{'a' + byte(i)})
 		require.NoError(t, err)
-		eventually(t, func() bool { return calls.Load() > before })
+		testkit.Eventually(t, func() bool { return calls.Load() > before })
 	}
-	require.Equal(t, "abcdefgh", receive(t, handled))
+	require.Equal(t, "abcdefgh", testkit.Receive(t, handled))
 
 	_, err := io.WriteString(c, "i")
 	require.NoError(t, err)
-	eventually(t, func() bool { return calls.Load() > need })
-	idles(t)
+	testkit.Eventually(t, func() bool { return calls.Load() > need })
+	testkit.Idles(t)
 	require.LessOrEqual(t, calls.Load(), int64(2*(need+1)), "more calls than one, or at worst two, for each piece of data")
 }
 
 // Behaviour 5.5: … or when there is a new handler.
 func TestNewHandlerIsCalledForWhatTheOldOneLeft(t *testing.T) {
 	connected, looked, handled := make(chan netpoll.Connection, 1), make(chan struct{}, 1000), make(chan string, 1)
-	s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		select {
 		case looked <- struct{}{}:
 			return nil
@@ -167,14 +169,14 @@ func TestNewHandlerIsCalledForWhatTheOldOneLeft(t *testing.T) {
 		connected <- conn
 		return ctx
 	}))
-	c := s.dial()
-	conn := receive(t, connected)
+	c := s.Dial()
+	conn := testkit.Receive(t, connected)
 	_, err := io.WriteString(c, "left over")
 	require.NoError(t, err)
-	receive(t, looked)
-	silent(t, looked, "second call of the first handler")
+	testkit.Receive(t, looked)
+	testkit.Silent(t, testkit.Calm, looked, "second call of the first handler")
 	require.NoError(t, conn.SetOnRequest(takeAll(handled)))
-	require.Equal(t, "left over", receive(t, handled))
+	require.Equal(t, "left over", testkit.Receive(t, handled))
 }
 
 // takeAll returns an OnRequest that consumes what there is and passes it on.
@@ -194,7 +196,7 @@ func TestRequestThatConsumedNothingIsCalledOnceMoreAtTheEnd(t *testing.T) {
 	var giveUp atomic.Bool
 	t.Cleanup(func() { giveUp.Store(true) })
 	closed := make(chan struct{})
-	s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		if giveUp.Load() || len(j.list()) > 1000 {
 			return conn.Close()
 		}
@@ -204,19 +206,19 @@ func TestRequestThatConsumedNothingIsCalledOnceMoreAtTheEnd(t *testing.T) {
 		_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 		return ctx
 	}))
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "abc")
 	require.NoError(t, err)
 	j.until(t, "3 bytes, active: true")
 	require.NoError(t, c.Close())
-	receive(t, closed)
+	testkit.Receive(t, closed)
 	require.Equal(t, 1, j.count("3 bytes, active: false"), "calls at the end; all: %v", j.list())
 }
 
 // Behaviour 5.6: SetOnRequest inside OnConnect decides who gets the data from then on.
 func TestHandlerSetInsideOnConnectGetsTheData(t *testing.T) {
 	first, second := make(chan string, 10), make(chan string, 10)
-	s := newLifeServer(t, "tcp", takeAll(first),
+	s := testnet.NewServer(t, "tcp", takeAll(first),
 		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 			if _, err := conn.Reader().Peek(5); err != nil { // the data is there before the choice
 				t.Error(err)
@@ -226,7 +228,7 @@ func TestHandlerSetInsideOnConnectGetsTheData(t *testing.T) {
 			}
 			return ctx
 		}))
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "hello")
 	require.NoError(t, err)
 	select {
@@ -237,7 +239,7 @@ func TestHandlerSetInsideOnConnectGetsTheData(t *testing.T) {
 	}
 	_, err = io.WriteString(c, "again")
 	require.NoError(t, err)
-	require.Equal(t, "again", receive(t, second))
+	require.Equal(t, "again", testkit.Receive(t, second))
 	require.Empty(t, first)
 }
 
@@ -254,7 +256,7 @@ func TestHandlerSetInsideRequestGetsTheRest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var firstCalls atomic.Int64
 			rest := make(chan string, 10)
-			s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+			s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 				if firstCalls.Add(1) > 1000 {
 					return conn.Close() // called in a loop
 				}
@@ -266,13 +268,13 @@ func TestHandlerSetInsideRequestGetsTheRest(t *testing.T) {
 				}
 				return conn.SetOnRequest(takeAll(rest))
 			})
-			client := s.dial()
+			client := s.Dial()
 			_, err := io.WriteString(client, "PRI * HTTP/2.0")
 			require.NoError(t, err)
-			require.Equal(t, c.want, receive(t, rest))
+			require.Equal(t, c.want, testkit.Receive(t, rest))
 			_, err = io.WriteString(client, "more")
 			require.NoError(t, err)
-			require.Equal(t, "more", receive(t, rest))
+			require.Equal(t, "more", testkit.Receive(t, rest))
 			require.EqualValues(t, 1, firstCalls.Load())
 		})
 	}
@@ -280,29 +282,29 @@ func TestHandlerSetInsideRequestGetsTheRest(t *testing.T) {
 
 // Behaviour 5.6: SetOnRequest on a dialed connection that already holds data starts it.
 func TestHandlerSetOnDialedConnectionGetsBufferedData(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := dialedTo(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
 		_, err := io.WriteString(peer, "hello")
 		require.NoError(t, err)
-		eventually(t, func() bool { return conn.Reader().Len() == 5 })
+		testkit.Eventually(t, func() bool { return conn.Reader().Len() == 5 })
 		got := make(chan string, 10)
 		require.NoError(t, conn.SetOnRequest(takeAll(got)))
-		require.Equal(t, "hello", receive(t, got))
+		require.Equal(t, "hello", testkit.Receive(t, got))
 		_, err = io.WriteString(peer, "more")
 		require.NoError(t, err)
-		require.Equal(t, "more", receive(t, got))
+		require.Equal(t, "more", testkit.Receive(t, got))
 	})
 }
 
 // Behaviour 5.7: an error returned by OnRequest is ignored.
 func TestErrorFromRequestIsIgnored(t *testing.T) {
-	log := captureLog(t)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
-		return errors.Join(echo(ctx, conn), errors.New("nobody cares"))
+	log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		return errors.Join(testnet.Echo(ctx, conn), errors.New("nobody cares"))
 	})
-	c := s.dial()
+	c := s.Dial()
 	for range 10 {
-		require.NoError(t, roundTrip(c, "x"))
+		require.NoError(t, testkit.RoundTrip(c, "x"))
 	}
 	require.Empty(t, log.String())
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -81,7 +83,7 @@ func TestFlushedBytesReachThePeerWhateverCloseDoes(t *testing.T) {
 	var dialing sync.Mutex
 	stress(t, rounds(1000, 400), func(r *rand.Rand) {
 		dialing.Lock()
-		conn, dialErr := netpoll.DialConnection("tcp", ln.Addr().String(), eventTimeout)
+		conn, dialErr := netpoll.DialConnection("tcp", ln.Addr().String(), testkit.Timeout)
 		peer, acceptErr := ln.Accept()
 		dialing.Unlock()
 		if err := errors.Join(dialErr, acceptErr); err != nil {
@@ -89,7 +91,7 @@ func TestFlushedBytesReachThePeerWhateverCloseDoes(t *testing.T) {
 			return
 		}
 		defer peer.Close()
-		_ = peer.SetDeadline(time.Now().Add(eventTimeout))
+		_ = peer.SetDeadline(time.Now().Add(testkit.Timeout))
 		var flushed uint64
 		closeAfter, reached := uint64(1+r.IntN(100)), make(chan struct{})
 		var work sync.WaitGroup
@@ -106,7 +108,7 @@ func TestFlushedBytesReachThePeerWhateverCloseDoes(t *testing.T) {
 		work.Go(func() {
 			select {
 			case <-reached:
-			case <-time.After(eventTimeout): // the sender has failed, and said so
+			case <-time.After(testkit.Timeout): // the sender has failed, and said so
 			}
 			conn.Close()
 		})
@@ -179,14 +181,14 @@ func writeNumbers(c net.Conn, n int, r *rand.Rand) error {
 // Behaviour 5.4, 5.8: everything that the peer sent before its end is read, whatever else happens to the connection.
 func TestReceivedBytesSurviveEveryRaceButClose(t *testing.T) {
 	noLeak(t)
-	poisonMemory(t)
+	testnet.Poison(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer ln.Close()
 	var dialing sync.Mutex
 	stress(t, rounds(400, 100), func(r *rand.Rand) {
 		dialing.Lock()
-		conn, dialErr := netpoll.DialConnection("tcp", ln.Addr().String(), eventTimeout)
+		conn, dialErr := netpoll.DialConnection("tcp", ln.Addr().String(), testkit.Timeout)
 		peer, acceptErr := ln.Accept()
 		dialing.Unlock()
 		if err := errors.Join(dialErr, acceptErr); err != nil {
@@ -220,8 +222,8 @@ func disturb(conn netpoll.Connection, stop <-chan struct{}) {
 			return
 		default:
 		}
-		_ = conn.SetReadDeadline(time.Now().Add(eventTimeout))
-		_ = conn.SetReadTimeout(eventTimeout)
+		_ = conn.SetReadDeadline(time.Now().Add(testkit.Timeout))
+		_ = conn.SetReadTimeout(testkit.Timeout)
 		_ = conn.SetReadDeadline(time.Time{})
 		_ = conn.AddCloseCallback(func(netpoll.Connection) error { return nil })
 		_ = conn.(lifeSetter).SetOnDisconnect(func(context.Context, netpoll.Connection) {})
@@ -234,10 +236,10 @@ func disturb(conn netpoll.Connection, stop <-chan struct{}) {
 // Behaviour 5.4: a handler gets every byte in order, whatever pieces they come in, the last ones with the FIN.
 func TestHandlerReceivesEveryByteInOrder(t *testing.T) {
 	noLeak(t)
-	poisonMemory(t)
+	testnet.Poison(t)
 	var ended, received atomic.Int64
 	type next struct{ n uint64 }
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 		r, state := conn.Reader(), ctx.Value(contextKey("next")).(*next)
 		for ; r.Len() >= numberSize; state.n++ {
 			p, err := r.Next(numberSize)
@@ -253,7 +255,7 @@ func TestHandlerReceivesEveryByteInOrder(t *testing.T) {
 	}))
 	const conns, each = 100, 2000
 	stress(t, conns, func(r *rand.Rand) {
-		c, err := net.Dial("tcp", s.ln.Addr().String())
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
 		if err == nil {
 			err = writeNumbers(c, each, r)
 		}
@@ -261,6 +263,6 @@ func TestHandlerReceivesEveryByteInOrder(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	eventually(t, func() bool { return ended.Load() == conns })
+	testkit.Eventually(t, func() bool { return ended.Load() == conns })
 	require.EqualValues(t, conns*each, received.Load())
 }

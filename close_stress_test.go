@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -175,8 +177,8 @@ func race(t *testing.T, conn netpoll.Connection, peer net.Conn, ops []raceOp, r 
 	go func() { running.Wait(); close(finished) }()
 	select {
 	case <-finished:
-	case <-time.After(eventTimeout):
-		t.Errorf("an operation hangs after %s\n%s", closer.name, stacks())
+	case <-time.After(testkit.Timeout):
+		t.Errorf("an operation hangs after %s\n%s", closer.name, testkit.Stacks())
 	}
 	closed := make(chan struct{})
 	_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
@@ -210,14 +212,14 @@ func stress(t *testing.T, n int, f func(r *rand.Rand)) {
 // Behaviour 4.7, 5.9: on a dialed connection.
 func TestCloseRacesWithEveryMethodOfDialedConnection(t *testing.T) {
 	noLeak(t)
-	poisonMemory(t)
+	testnet.Poison(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer ln.Close()
 	var dialing sync.Mutex // so that what is accepted is what was dialed
 	stress(t, rounds(6000, 1500), func(r *rand.Rand) {
 		dialing.Lock()
-		conn, err := netpoll.DialConnection("tcp", ln.Addr().String(), eventTimeout)
+		conn, err := netpoll.DialConnection("tcp", ln.Addr().String(), testkit.Timeout)
 		if err != nil {
 			dialing.Unlock()
 			t.Error(err)
@@ -285,7 +287,7 @@ type recordKey struct{}
 // Behaviour 5.1, 5.9: on an accepted connection, with the order of its callbacks.
 func TestCloseRacesWithEveryMethodOfServedConnection(t *testing.T) {
 	noLeak(t)
-	poisonMemory(t)
+	testnet.Poison(t)
 	type acceptance struct {
 		conn   netpoll.Connection
 		record *lifeRecord
@@ -296,7 +298,7 @@ func TestCloseRacesWithEveryMethodOfServedConnection(t *testing.T) {
 		return ch.(chan acceptance)
 	}
 	recordOf := func(ctx context.Context) *lifeRecord { return ctx.Value(recordKey{}).(*lifeRecord) }
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 		return recordOf(ctx).onRequest(ctx, conn)
 	}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 		l := &lifeRecord{t: t, ended: make(chan struct{})}
@@ -313,7 +315,7 @@ func TestCloseRacesWithEveryMethodOfServedConnection(t *testing.T) {
 		l.at(&l.disconnected, "OnDisconnect")
 	}))
 	stress(t, rounds(6000, 1500), func(r *rand.Rand) {
-		peer, err := net.Dial("tcp", s.ln.Addr().String())
+		peer, err := net.Dial("tcp", s.Listener.Addr().String())
 		if err != nil {
 			t.Error(err)
 			return

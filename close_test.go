@@ -12,13 +12,15 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // Behaviour 5.9: Close is idempotent and callable from anywhere, at once too.
 func TestCloseIsIdempotentFromManyGoroutines(t *testing.T) {
 	for range 100 {
-		conn, peer := dialedTo(t, "tcp")
+		conn, peer := testnet.Dialed(t, "tcp")
 		var callbacks atomic.Int64
 		require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { callbacks.Add(1); return nil }))
 		var closers sync.WaitGroup
@@ -63,11 +65,11 @@ var blockedCalls = map[string]func(conn netpoll.Connection) error{
 func TestCloseWakesBlockedCall(t *testing.T) {
 	for name, call := range blockedCalls {
 		t.Run(name, func(t *testing.T) {
-			overNetworks(t, func(t *testing.T, network string) {
-				conn, _ := dialedTo(t, network)
-				result := blocked(t, func() error { return call(conn) })
+			testkit.OverNetworks(t, func(t *testing.T, network string) {
+				conn, _ := testnet.Dialed(t, network)
+				result := testkit.Blocked(t, func() error { return call(conn) })
 				require.NoError(t, conn.Close())
-				err := receive(t, result)
+				err := testkit.Receive(t, result)
 				require.ErrorIs(t, err, netpoll.ErrConnClosed)
 				require.NotErrorIs(t, err, netpoll.ErrEOF)
 			})
@@ -94,16 +96,16 @@ func TestCloseInsideCallbackIsFinishedByItsReturn(t *testing.T) {
 				<-leaving
 				j.add("callback returns")
 			}
-			s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+			s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 				act("OnRequest", conn)
-				return discard(context.Background(), conn)
+				return testnet.Discard(context.Background(), conn)
 			}, netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 				act("OnConnect", conn)
 				return ctx
 			}), netpoll.WithOnDisconnect(func(_ context.Context, conn netpoll.Connection) {
 				act("OnDisconnect", conn)
 			}))
-			c := s.dial()
+			c := s.Dial()
 			if where == "OnDisconnect" {
 				require.NoError(t, c.Close())
 			} else {
@@ -111,11 +113,11 @@ func TestCloseInsideCallbackIsFinishedByItsReturn(t *testing.T) {
 				require.NoError(t, err)
 			}
 			j.until(t, "Close returned, active: false")
-			socket := receive(t, id)
+			socket := testkit.Receive(t, id)
 			require.True(t, socketIsOpen(socket), "the descriptor was closed while the callback runs")
 			close(leaving)
 			j.until(t, "close callback")
-			eventually(t, func() bool { return !socketIsOpen(socket) })
+			testkit.Eventually(t, func() bool { return !socketIsOpen(socket) })
 			require.Equal(t, []string{"Close returned, active: false", "callback returns", "close callback"}, j.list())
 		})
 	}
@@ -123,17 +125,17 @@ func TestCloseInsideCallbackIsFinishedByItsReturn(t *testing.T) {
 
 // Behaviour 5.9: callable from anywhere: from a CloseCallback of the same connection too.
 func TestCloseInsideCloseCallbackDoesNothing(t *testing.T) {
-	conn, _ := dialedTo(t, "tcp")
+	conn, _ := testnet.Dialed(t, "tcp")
 	var calls atomic.Int64
 	require.NoError(t, conn.AddCloseCallback(func(c netpoll.Connection) error { calls.Add(1); return c.Close() }))
-	within(t, eventTimeout, func() { conn.Close() })
+	testkit.Within(t, testkit.Timeout, func() { conn.Close() })
 	require.EqualValues(t, 1, calls.Load())
 }
 
 // Behaviour 5.9: unflushed output is dropped; flushed output arrives.
 func TestCloseDropsOnlyUnflushedOutput(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := dialedTo(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
 		_, err := conn.Writer().WriteString("flushed")
 		require.NoError(t, err)
 		require.NoError(t, conn.Writer().Flush())
@@ -150,17 +152,17 @@ func TestCloseDropsOnlyUnflushedOutput(t *testing.T) {
 func TestCloseFromOutsideEndsBlockedHandler(t *testing.T) {
 	var j journal
 	handling := make(chan netpoll.Connection, 1)
-	s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		_ = conn.AddCloseCallback(j.noting("close callback"))
 		handling <- conn
 		_, err := conn.Reader().Next(100)
 		j.add("handler ends, closed: %v", isConnClosed(err))
 		return err
 	})
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "x")
 	require.NoError(t, err)
-	conn := receive(t, handling)
+	conn := testkit.Receive(t, handling)
 	require.NoError(t, conn.Close())
 	j.until(t, "close callback")
 	require.Equal(t, []string{"handler ends, closed: true", "close callback"}, j.list())

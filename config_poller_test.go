@@ -12,14 +12,16 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // Behaviour 6.6: Configure changes only what is set.
 func TestConfigureChangesOnlyWhatIsSet(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
+	testkit.OwnProcess(t, func(t *testing.T) {
 		var ran atomic.Int64
-		log := newLines()
+		log := new(testkit.Log)
 		require.NoError(t, netpoll.Configure(netpoll.Config{
 			PollerNum:    3,
 			LoggerOutput: log,
@@ -29,25 +31,25 @@ func TestConfigureChangesOnlyWhatIsSet(t *testing.T) {
 		require.NoError(t, netpoll.Configure(netpoll.Config{}))
 		require.NoError(t, netpoll.Configure(netpoll.Config{Feature: netpoll.Feature{AlwaysNoCopyRead: true}}))
 
-		addr := serve(t, "tcp", func(context.Context, netpoll.Connection) error { panic("on purpose") })
-		conn := plainDial(t, addr)
-		send(t, conn, "x")
-		requireEnd(t, conn)
+		addr := testnet.NewServer(t, "tcp", func(context.Context, netpoll.Connection) error { panic("on purpose") }).Addr()
+		conn := testkit.Dial(t, addr)
+		testkit.Send(t, conn, "x")
+		testkit.ExpectEnd(t, conn, "")
 		require.Positive(t, ran.Load(), "the runner was forgotten")
 		require.Contains(t, log.String(), "on purpose", "the logger was forgotten")
-		eventually(t, func() bool { return pollersRunning() == 3 }) // one may not have had its first turn yet
+		testkit.Eventually(t, func() bool { return pollersRunning() == 3 }) // one may not have had its first turn yet
 	})
 }
 
 // Behaviour 6.7: importing the package starts no goroutine and opens no descriptor; Initialize does it early.
 func TestImportStartsNothingAndInitializeDoes(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
+	testkit.OwnProcess(t, func(t *testing.T) {
 		require.Zero(t, pollersRunning())
-		require.LessOrEqual(t, runtime.NumGoroutine(), 3, "%s", stacks()) // main, this test, its deadline
+		require.LessOrEqual(t, runtime.NumGoroutine(), 3, "%s", testkit.Stacks()) // main, this test, its deadline
 		before := openDescriptors(t)
 		netpoll.Initialize()
 		netpoll.Initialize()
-		eventually(t, func() bool { return pollersRunning() > 0 })
+		testkit.Eventually(t, func() bool { return pollersRunning() > 0 })
 		require.Greater(t, openDescriptors(t), before)
 	})
 }

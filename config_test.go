@@ -17,10 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 func TestConfigureRefusesInvalidValuesAsAWhole(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
+	testkit.OwnProcess(t, func(t *testing.T) {
 		called := false
 		spoil := func(_ context.Context, f func()) { called = true; go f() }
 		for _, config := range []netpoll.Config{
@@ -34,17 +36,17 @@ func TestConfigureRefusesInvalidValuesAsAWhole(t *testing.T) {
 		require.Error(t, netpoll.SetNumLoops(0))
 		require.Error(t, netpoll.SetNumLoops(-1))
 		require.Error(t, netpoll.SetLoadBalance(7))
-		requireEcho(t, dial(t, serve(t, "tcp", echo)), "hello")
+		testkit.ExpectEcho(t, testnet.Dial(t, testnet.NewServer(t, "tcp", testnet.Echo).Addr()), "hello")
 		require.False(t, called)
 	})
 }
 
 // Behaviour 6.6: the setters are safe at any time; shrinking the number of pollers strands no connection.
 func TestSettersUnderLoad(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
-		addr := serve(t, "tcp", echo)
-		old := dial(t, addr)
-		requireEcho(t, old, "before")
+	testkit.OwnProcess(t, func(t *testing.T) {
+		addr := testnet.NewServer(t, "tcp", testnet.Echo).Addr()
+		old := testnet.Dial(t, addr)
+		testkit.ExpectEcho(t, old, "before")
 		stop := make(chan struct{})
 		var group sync.WaitGroup
 		for i := range 3 {
@@ -64,13 +66,13 @@ func TestSettersUnderLoad(t *testing.T) {
 			})
 		}
 		for range 200 {
-			requireEcho(t, old, "meanwhile")
+			testkit.ExpectEcho(t, old, "meanwhile")
 		}
 		close(stop)
 		group.Wait()
-		requireEcho(t, old, "after")
+		testkit.ExpectEcho(t, old, "after")
 		require.NoError(t, netpoll.SetNumLoops(1))
-		requireEcho(t, old, "on a poller that takes no new ones")
+		testkit.ExpectEcho(t, old, "on a poller that takes no new ones")
 	})
 }
 
@@ -110,9 +112,9 @@ func descriptors() map[int]unix.Stat_t {
 
 // Behaviour 5.13: epoll and event descriptors, listeners and accepted sockets are close-on-exec.
 func TestEveryDescriptorIsCloseOnExec(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
-		requireEcho(t, dial(t, serve(t, "tcp", echo)), "hello")
-		requireEcho(t, dial(t, serve(t, "unix", echo)), "hello")
+	testkit.OwnProcess(t, func(t *testing.T) {
+		testkit.ExpectEcho(t, testnet.Dial(t, testnet.NewServer(t, "tcp", testnet.Echo).Addr()), "hello")
+		testkit.ExpectEcho(t, testnet.Dial(t, testnet.NewServer(t, "unix", testnet.Echo).Addr()), "hello")
 		seen := 0
 		for fd, stat := range descriptors() {
 			queue := stat.Mode&unix.S_IFMT == 0 // an epoll descriptor
@@ -133,8 +135,8 @@ func TestOptionsReachAcceptedConnections(t *testing.T) {
 	type key struct{}
 	connected := make(chan netpoll.Connection, 1)
 	withContext := make(chan context.Context, 1)
-	ln := listenOn(t, "tcp")
-	serveOn(t, ln, nil,
+	ln := testnet.Listen(t, "tcp")
+	testnet.ServeOn(t, ln, nil,
 		netpoll.Option{}, // does nothing
 		netpoll.WithReadTimeout(time.Millisecond),
 		netpoll.WithWriteTimeout(time.Minute),
@@ -148,8 +150,8 @@ func TestOptionsReachAcceptedConnections(t *testing.T) {
 			connected <- c
 			return ctx
 		}))
-	client := plainDial(t, ln.Addr())
-	ctx, conn := receive(t, withContext), receive(t, connected)
+	client := testkit.Dial(t, ln.Addr())
+	ctx, conn := testkit.Receive(t, withContext), testkit.Receive(t, connected)
 
 	_, err := conn.Reader().Next(1)
 	require.ErrorIs(t, err, netpoll.ErrReadTimeout)
@@ -158,34 +160,34 @@ func TestOptionsReachAcceptedConnections(t *testing.T) {
 	require.Equal(t, "prepared", ctx.Value(key{}))
 	require.NoError(t, ctx.Err())
 	require.NoError(t, client.Close())
-	receive(t, ctx.Done())
+	testkit.Receive(t, ctx.Done())
 	require.ErrorIs(t, context.Cause(ctx), netpoll.ErrEOF)
 }
 
 func TestReadLimitHoldsThePeerBack(t *testing.T) {
 	const limit = 64 << 10
 	connected := make(chan netpoll.Connection, 1)
-	ln := listenOn(t, "unix")
-	serveOn(t, ln, nil, netpoll.WithReadLimit(limit),
+	ln := testnet.Listen(t, "unix")
+	testnet.ServeOn(t, ln, nil, netpoll.WithReadLimit(limit),
 		netpoll.WithOnConnect(func(ctx context.Context, c netpoll.Connection) context.Context {
 			connected <- c
 			return ctx
 		}))
-	client := plainDial(t, ln.Addr())
-	require.NoError(t, client.SetWriteDeadline(time.Now().Add(10*calmTime)))
+	client := testkit.Dial(t, ln.Addr())
+	require.NoError(t, client.SetWriteDeadline(time.Now().Add(10*testkit.Calm)))
 	sent, err := client.Write(make([]byte, 64<<20))
 	var timeout net.Error
 	require.ErrorAs(t, err, &timeout, "the peer was not held back: it sent %d bytes", sent)
-	conn := receive(t, connected)
+	conn := testkit.Receive(t, connected)
 	require.LessOrEqual(t, conn.Reader().Len(), 2*limit)
-	require.NoError(t, conn.SetReadTimeout(eventTimeout))
+	require.NoError(t, conn.SetReadTimeout(testkit.Timeout))
 	require.NoError(t, conn.Reader().Skip(sent), "it goes on when it is read")
 }
 
 func TestIdleLimitClosesQuietConnections(t *testing.T) {
-	ln := listenOn(t, "tcp")
-	serveOn(t, ln, echo, netpoll.WithIdleLimit(shortTimeout))
-	conn := plainDial(t, ln.Addr())
-	requireEcho(t, conn, "hello")
-	requireEnd(t, conn)
+	ln := testnet.Listen(t, "tcp")
+	testnet.ServeOn(t, ln, testnet.Echo, netpoll.WithIdleLimit(testkit.Short))
+	conn := testkit.Dial(t, ln.Addr())
+	testkit.ExpectEcho(t, conn, "hello")
+	testkit.ExpectEnd(t, conn, "")
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -25,24 +27,24 @@ func TestHandlersContextEndsWithThePeer(t *testing.T) {
 	}{
 		"close": {func(t *testing.T, c net.Conn) { require.NoError(t, c.Close()) },
 			[]error{netpoll.ErrEOF, netpoll.ErrConnClosed}},
-		"reset": {func(t *testing.T, c net.Conn) { reset(t, c) },
+		"reset": {func(t *testing.T, c net.Conn) { testkit.Reset(t, c) },
 			[]error{syscall.ECONNRESET, netpoll.ErrConnClosed}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			handling, causes := make(chan struct{}), make(chan error, 1)
-			s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+			s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 				close(handling)
 				<-ctx.Done()
 				causes <- context.Cause(ctx)
-				return discard(ctx, conn)
+				return testnet.Discard(ctx, conn)
 			}, netpoll.WithConnContext())
-			client := s.dial()
+			client := s.Dial()
 			_, err := io.WriteString(client, "request")
 			require.NoError(t, err)
-			receive(t, handling)
+			testkit.Receive(t, handling)
 			c.end(t, client)
-			cause := receive(t, causes)
+			cause := testkit.Receive(t, causes)
 			for _, want := range c.want {
 				require.ErrorIs(t, cause, want)
 			}
@@ -55,9 +57,9 @@ func TestConnContextKeepsTheValuesOfOtherCallbacks(t *testing.T) {
 	type key string
 	ended := make(chan error, 2)
 	values := make(chan [2]any, 1)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 		values <- [2]any{ctx.Value(key("prepare")), ctx.Value(key("connect"))}
-		_ = discard(ctx, conn)
+		_ = testnet.Discard(ctx, conn)
 		<-ctx.Done()
 		ended <- context.Cause(ctx)
 		return nil
@@ -68,63 +70,63 @@ func TestConnContextKeepsTheValuesOfOtherCallbacks(t *testing.T) {
 			context.AfterFunc(ctx, func() { ended <- context.Cause(ctx) })
 			return context.WithValue(ctx, key("connect"), 2)
 		}))
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "request")
 	require.NoError(t, err)
-	require.Equal(t, [2]any{1, 2}, receive(t, values))
+	require.Equal(t, [2]any{1, 2}, testkit.Receive(t, values))
 	require.NoError(t, c.Close())
 	for range 2 {
-		require.ErrorIs(t, receive(t, ended), netpoll.ErrEOF)
+		require.ErrorIs(t, testkit.Receive(t, ended), netpoll.ErrEOF)
 	}
 }
 
 // Behaviour 5.9: it ends with the own Close, whose cause Is net.ErrClosed.
 func TestConnContextEndsWithClose(t *testing.T) {
 	causes := make(chan error, 1)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
-		_ = discard(ctx, conn)
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		_ = testnet.Discard(ctx, conn)
 		_ = conn.Close()
 		<-ctx.Done()
 		causes <- context.Cause(ctx)
 		return nil
 	}, netpoll.WithConnContext())
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "x")
 	require.NoError(t, err)
-	cause := receive(t, causes)
+	cause := testkit.Receive(t, causes)
 	require.ErrorIs(t, cause, net.ErrClosed)
 	require.NotErrorIs(t, cause, io.EOF)
 }
 
 // Behaviour 5.2: every connection has one for who asks, before or after its end.
 func TestContextOfDialedConnection(t *testing.T) {
-	conn, peer := dialedTo(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	ctx := conn.(contexter).Context()
 	require.NoError(t, ctx.Err())
 	require.Equal(t, ctx, conn.(contexter).Context())
 	require.NoError(t, peer.Close())
-	receive(t, ctx.Done())
+	testkit.Receive(t, ctx.Done())
 	require.ErrorIs(t, context.Cause(ctx), netpoll.ErrEOF)
 	require.ErrorIs(t, ctx.Err(), context.Canceled)
 
-	conn, _ = dialedTo(t, "tcp")
+	conn, _ = testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.Close())
 	late := conn.(contexter).Context()
-	receive(t, late.Done())
+	testkit.Receive(t, late.Done())
 	require.ErrorIs(t, context.Cause(late), net.ErrClosed)
 }
 
 // Behaviour 6.1: what Shutdown leaves behind is told apart in its error: the busy connections, and why it gave up.
 func TestShutdownErrorNamesTheBusyConnections(t *testing.T) {
 	h := newHoldingServer(t)
-	h.dial() // an idle one is not among them; it is accepted before the next
-	c := h.dial()
+	h.Dial() // an idle one is not among them; it is accepted before the next
+	c := h.Dial()
 	_, err := io.WriteString(c, "request")
 	require.NoError(t, err)
-	busy := receive(t, h.handling)
+	busy := testkit.Receive(t, h.handling)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	err = h.loop.Shutdown(ctx)
+	err = h.Loop.Shutdown(ctx)
 	require.ErrorIs(t, err, context.Canceled)
 	var shutdown *netpoll.ShutdownError
 	require.ErrorAs(t, err, &shutdown)
@@ -149,21 +151,21 @@ func TestConnContextEndsThoughOnPrepareAskedForContext(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			handled := make(chan context.Context, 1)
-			s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
-				err := echo(ctx, conn)
+			s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+				err := testnet.Echo(ctx, conn)
 				handled <- ctx
 				return err
 			}, netpoll.WithConnContext(), netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 				ask(conn)
 				return context.WithValue(context.Background(), preparedKey{}, "prepared")
 			}))
-			client := s.dial()
-			require.NoError(t, roundTrip(client, "hello"))
-			ctx := receive(t, handled)
+			client := s.Dial()
+			require.NoError(t, testkit.RoundTrip(client, "hello"))
+			ctx := testkit.Receive(t, handled)
 			require.Equal(t, "prepared", ctx.Value(preparedKey{}))
 			require.NoError(t, ctx.Err())
 			require.NoError(t, client.Close())
-			receive(t, ctx.Done())
+			testkit.Receive(t, ctx.Done())
 			require.ErrorIs(t, context.Cause(ctx), netpoll.ErrEOF)
 		})
 	}

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -39,7 +41,7 @@ func copying(dst io.Writer, src io.Reader) <-chan copyResult {
 // flood writes to peer until that fails.
 func flood(peer net.Conn) {
 	go func() {
-		for p := pattern(256 << 10); ; {
+		for p := testkit.Pattern(256 << 10); ; {
 			if _, err := peer.Write(p); err != nil {
 				return
 			}
@@ -78,28 +80,28 @@ func TestReadDeadlineEndsCopyOfAFlood(t *testing.T) {
 		flood(src.peer)
 		passed := countInput(dst.peer)
 		done := copying(dst.conn, src.conn)
-		eventually(t, func() bool { return passed.Load() > 4<<20 })
+		testkit.Eventually(t, func() bool { return passed.Load() > 4<<20 })
 		require.NoError(t, src.conn.SetReadDeadline(time.Now()))
-		result := receive(t, done)
+		result := testkit.Receive(t, done)
 		require.ErrorIs(t, result.err, os.ErrDeadlineExceeded)
-		eventually(t, func() bool { return passed.Load() == result.n })
+		testkit.Eventually(t, func() bool { return passed.Load() == result.n })
 	})
 }
 
 // Behaviour 3.11, 9.8: a deadline that has passed ends a copy before it has begun, buffered input or not.
 func TestPassedReadDeadlineEndsCopyOfBufferedInput(t *testing.T) {
 	src, dst := makeEnd(t, "netpoll tcp"), makeEnd(t, "netpoll tcp")
-	send(t, src.peer, "something")
-	buffered(t, src.conn.(netpoll.Connection), len("something"))
+	testkit.Send(t, src.peer, "something")
+	testnet.Buffered(t, src.conn.(netpoll.Connection), len("something"))
 	require.NoError(t, src.conn.SetReadDeadline(time.Now().Add(-time.Second)))
-	result := receive(t, copying(dst.conn, src.conn))
+	result := testkit.Receive(t, copying(dst.conn, src.conn))
 	if sendsFiles {
 		require.ErrorIs(t, result.err, os.ErrDeadlineExceeded)
 		require.Zero(t, result.n)
 	}
 	require.NoError(t, src.conn.SetReadDeadline(time.Time{}))
 	require.NoError(t, src.peer.Close())
-	rest := receive(t, copying(dst.conn, src.conn))
+	rest := testkit.Receive(t, copying(dst.conn, src.conn))
 	require.NoError(t, rest.err)
 	arrives(t, dst.peer, "something")
 }
@@ -107,19 +109,19 @@ func TestPassedReadDeadlineEndsCopyOfBufferedInput(t *testing.T) {
 // Behaviour 3.7, 9.8: a read timeout bounds each wait of a copy, and so does a deadline.
 func TestReadTimeoutEndsCopyFromSilence(t *testing.T) {
 	for _, set := range []func(c netpoll.Connection) error{
-		func(c netpoll.Connection) error { return c.SetReadTimeout(shortTimeout) },
-		func(c netpoll.Connection) error { return c.SetReadDeadline(time.Now().Add(shortTimeout)) },
+		func(c netpoll.Connection) error { return c.SetReadTimeout(testkit.Short) },
+		func(c netpoll.Connection) error { return c.SetReadDeadline(time.Now().Add(testkit.Short)) },
 	} {
 		src, dst := makeEnd(t, "netpoll tcp"), makeEnd(t, "netpoll tcp")
 		require.NoError(t, set(src.conn.(netpoll.Connection)))
-		send(t, src.peer, "something")
-		result := receive(t, copying(dst.conn, src.conn))
+		testkit.Send(t, src.peer, "something")
+		result := testkit.Receive(t, copying(dst.conn, src.conn))
 		require.ErrorIs(t, result.err, netpoll.ErrReadTimeout)
 		require.EqualValues(t, len("something"), result.n)
 		arrives(t, dst.peer, "something")
 		require.NoError(t, src.conn.SetReadDeadline(time.Time{}))
 		for range 3 {
-			send(t, src.peer, "more")
+			testkit.Send(t, src.peer, "more")
 			got, err := src.conn.(netpoll.Connection).Reader().ReadString(4)
 			require.NoError(t, err)
 			require.Equal(t, "more", got, "the input is the connection's again")
@@ -133,21 +135,21 @@ func TestWriteTimeoutEndsCopyToPeerThatDoesNotRead(t *testing.T) {
 	copyPairs(t, func(t *testing.T, src, dst copyEnd) {
 		flood(src.peer)
 		if conn, ok := dst.conn.(netpoll.Connection); ok {
-			require.NoError(t, conn.SetWriteTimeout(shortTimeout))
+			require.NoError(t, conn.SetWriteTimeout(testkit.Short))
 		} else {
-			require.NoError(t, dst.conn.SetWriteDeadline(time.Now().Add(shortTimeout)))
+			require.NoError(t, dst.conn.SetWriteDeadline(time.Now().Add(testkit.Short)))
 		}
-		result := receive(t, copying(dst.conn, src.conn))
+		result := testkit.Receive(t, copying(dst.conn, src.conn))
 		require.ErrorIs(t, result.err, os.ErrDeadlineExceeded)
 		require.Positive(t, result.n)
 		passed := countInput(dst.peer)
-		eventually(t, func() bool { return passed.Load() == result.n })
+		testkit.Eventually(t, func() bool { return passed.Load() == result.n })
 	})
 	t.Run("from a file", func(t *testing.T) {
 		dst := makeEnd(t, "netpoll tcp")
-		require.NoError(t, dst.conn.(netpoll.Connection).SetWriteTimeout(shortTimeout))
-		file := tempFile(t, pattern(64<<20))
-		result := receive(t, copying(dst.conn, file))
+		require.NoError(t, dst.conn.(netpoll.Connection).SetWriteTimeout(testkit.Short))
+		file := tempFile(t, testkit.Pattern(64<<20))
+		result := testkit.Receive(t, copying(dst.conn, file))
 		require.ErrorIs(t, result.err, netpoll.ErrWriteTimeout)
 		at, err := file.Seek(0, io.SeekCurrent)
 		require.NoError(t, err)
@@ -155,7 +157,7 @@ func TestWriteTimeoutEndsCopyToPeerThatDoesNotRead(t *testing.T) {
 			require.Equal(t, result.n, at)
 		}
 		passed := countInput(dst.peer)
-		eventually(t, func() bool { return passed.Load() == result.n })
+		testkit.Eventually(t, func() bool { return passed.Load() == result.n })
 	})
 }
 
@@ -165,19 +167,19 @@ func TestCloseOfTheSourceEndsCopy(t *testing.T) {
 		passed := countInput(dst.peer)
 		done := copying(dst.conn, src.conn)
 		flood(src.peer)
-		eventually(t, func() bool { return passed.Load() > 1<<20 })
+		testkit.Eventually(t, func() bool { return passed.Load() > 1<<20 })
 		require.NoError(t, src.conn.Close())
-		result := receive(t, done)
+		result := testkit.Receive(t, done)
 		require.ErrorIs(t, result.err, net.ErrClosed)
-		eventually(t, func() bool { return passed.Load() == result.n })
+		testkit.Eventually(t, func() bool { return passed.Load() == result.n })
 	})
 	copyPairs(t, func(t *testing.T, src, dst copyEnd) {
-		done := blocked(t, func() error {
+		done := testkit.Blocked(t, func() error {
 			_, err := io.Copy(dst.conn, src.conn)
 			return err
 		})
 		require.NoError(t, src.conn.Close())
-		require.ErrorIs(t, receive(t, done), net.ErrClosed)
+		require.ErrorIs(t, testkit.Receive(t, done), net.ErrClosed)
 	})
 }
 
@@ -190,9 +192,9 @@ func TestCloseOfTheDestinationEndsCopy(t *testing.T) {
 			}
 			flood(src.peer)
 			done := copying(dst.conn, src.conn)
-			time.Sleep(calmTime)
+			time.Sleep(testkit.Calm)
 			require.NoError(t, dst.conn.Close())
-			require.ErrorIs(t, receive(t, done).err, net.ErrClosed)
+			require.ErrorIs(t, testkit.Receive(t, done).err, net.ErrClosed)
 		})
 	}
 }
@@ -208,20 +210,20 @@ func TestCloseOfTheSourceDoesNotWaitForTheDestination(t *testing.T) {
 		failed := make(chan struct{})
 		go func() {
 			defer close(failed)
-			for p := pattern(256 << 10); ; sent.Add(1) {
+			for p := testkit.Pattern(256 << 10); ; sent.Add(1) {
 				if _, err := src.peer.Write(p); err != nil {
 					return
 				}
 			}
 		}()
 		done := copying(dst.conn, src.conn)
-		for before := int64(-1); before != sent.Load(); time.Sleep(calmTime) {
+		for before := int64(-1); before != sent.Load(); time.Sleep(testkit.Calm) {
 			before = sent.Load()
 		}
 		require.NoError(t, src.conn.Close())
-		receive(t, failed)
+		testkit.Receive(t, failed)
 		countInput(dst.peer)
-		require.ErrorIs(t, receive(t, done).err, net.ErrClosed)
+		require.ErrorIs(t, testkit.Receive(t, done).err, net.ErrClosed)
 	})
 }
 
@@ -233,10 +235,10 @@ func TestResetEndsCopyWithAnError(t *testing.T) {
 		}
 		passed := countInput(dst.peer)
 		done := copying(dst.conn, src.conn)
-		send(t, src.peer, "something")
-		eventually(t, func() bool { return passed.Load() > 0 })
-		reset(t, src.peer)
-		result := receive(t, done)
+		testkit.Send(t, src.peer, "something")
+		testkit.Eventually(t, func() bool { return passed.Load() > 0 })
+		testkit.Reset(t, src.peer)
+		result := testkit.Receive(t, done)
 		require.ErrorIs(t, result.err, syscall.ECONNRESET)
 		require.EqualValues(t, len("something"), result.n)
 	})
@@ -246,11 +248,11 @@ func TestResetEndsCopyWithAnError(t *testing.T) {
 		_, err := io.CopyN(io.Discard, dst.peer, 1<<20)
 		require.NoError(t, err)
 		if dst.peer.LocalAddr().Network() == "tcp" {
-			reset(t, dst.peer)
+			testkit.Reset(t, dst.peer)
 		} else {
 			require.NoError(t, dst.peer.Close())
 		}
-		err = receive(t, done).err
+		err = testkit.Receive(t, done).err
 		require.Error(t, err)
 		require.Contains(t, []error{syscall.ECONNRESET, syscall.EPIPE}, errnoIn(err), "%v", err)
 	})
@@ -270,15 +272,15 @@ func TestHalfClosedSidesEndCopy(t *testing.T) {
 	copyPairs(t, func(t *testing.T, src, dst copyEnd) {
 		flood(src.peer)
 		require.NoError(t, dst.conn.(halfCloser).CloseWrite())
-		require.ErrorIs(t, receive(t, copying(dst.conn, src.conn)).err, syscall.EPIPE)
+		require.ErrorIs(t, testkit.Receive(t, copying(dst.conn, src.conn)).err, syscall.EPIPE)
 	})
 	copyPairs(t, func(t *testing.T, src, dst copyEnd) {
-		done := blocked(t, func() error {
+		done := testkit.Blocked(t, func() error {
 			_, err := io.Copy(dst.conn, src.conn)
 			return err
 		})
 		require.NoError(t, src.conn.(halfCloser).CloseRead())
-		require.NoError(t, receive(t, done))
+		require.NoError(t, testkit.Receive(t, done))
 	})
 }
 
@@ -297,18 +299,18 @@ func TestHalfCloseThroughAProxyOfCopies(t *testing.T) {
 			return done
 		}
 		there, home := pass(back.conn, front.conn), pass(front.conn, back.conn)
-		request, response := pattern(2<<20), pattern(3<<20)
+		request, response := testkit.Pattern(2<<20), testkit.Pattern(3<<20)
 		asked, answered := collect(back.peer), collect(front.peer)
 		_, err := front.peer.Write(request)
 		require.NoError(t, err)
 		require.NoError(t, front.peer.(halfCloser).CloseWrite())
-		require.True(t, bytes.Equal(request, receive(t, asked)))
-		require.NoError(t, receive(t, there))
+		require.True(t, bytes.Equal(request, testkit.Receive(t, asked)))
+		require.NoError(t, testkit.Receive(t, there))
 		_, err = back.peer.Write(response)
 		require.NoError(t, err)
 		require.NoError(t, back.peer.(halfCloser).CloseWrite())
-		require.True(t, bytes.Equal(response, receive(t, answered)))
-		require.NoError(t, receive(t, home))
+		require.True(t, bytes.Equal(response, testkit.Receive(t, answered)))
+		require.NoError(t, testkit.Receive(t, home))
 	})
 }
 
@@ -317,15 +319,15 @@ func TestHalfCloseThroughAProxyOfCopies(t *testing.T) {
 func TestOthersWriteBesideCopy(t *testing.T) {
 	copyPairs(t, func(t *testing.T, src, dst copyEnd) {
 		done := copying(dst.conn, src.conn)
-		send(t, src.peer, "one,")
+		testkit.Send(t, src.peer, "one,")
 		arrives(t, dst.peer, "one,")
 		_, err := dst.conn.Write([]byte("two,"))
 		require.NoError(t, err)
 		arrives(t, dst.peer, "two,")
-		send(t, src.peer, "three")
+		testkit.Send(t, src.peer, "three")
 		arrives(t, dst.peer, "three")
 		require.NoError(t, src.peer.(halfCloser).CloseWrite())
-		require.NoError(t, receive(t, done).err)
+		require.NoError(t, testkit.Receive(t, done).err)
 	})
 	t.Run("files", func(t *testing.T) {
 		const size = 4 << 20
@@ -335,8 +337,8 @@ func TestOthersWriteBesideCopy(t *testing.T) {
 		got := make([]byte, 2*size)
 		_, err := io.ReadFull(dst.peer, got)
 		require.NoError(t, err)
-		require.NoError(t, receive(t, a).err)
-		require.NoError(t, receive(t, b).err)
+		require.NoError(t, testkit.Receive(t, a).err)
+		require.NoError(t, testkit.Receive(t, b).err)
 		changes := 0
 		for i := 1; i < len(got); i++ {
 			if got[i] != got[i-1] {
@@ -352,21 +354,21 @@ func TestOthersWriteBesideCopy(t *testing.T) {
 // Behaviour 3.9, 9.8: a copy is the one reader of its source; Read has its turn when it has ended.
 func TestCopyIsTheOneReader(t *testing.T) {
 	src, dst := makeEnd(t, "netpoll tcp"), makeEnd(t, "netpoll tcp")
-	done := blocked(t, func() error {
+	done := testkit.Blocked(t, func() error {
 		_, err := io.Copy(dst.conn, src.conn)
 		return err
 	})
-	send(t, src.peer, "first")
+	testkit.Send(t, src.peer, "first")
 	arrives(t, dst.peer, "first")
-	eventually(t, func() bool { // as soon as it waits again
+	testkit.Eventually(t, func() bool { // as soon as it waits again
 		return src.conn.(netpoll.Connection).Reader().Release() != nil
 	})
 	require.ErrorIs(t, src.conn.(netpoll.Connection).Reader().Skip(1), netpoll.ErrConcurrentAccess)
 	require.NoError(t, src.peer.(halfCloser).CloseWrite())
-	require.NoError(t, receive(t, done))
+	require.NoError(t, testkit.Receive(t, done))
 	_, err := src.conn.Read(make([]byte, 1))
 	require.Equal(t, io.EOF, err)
-	again := receive(t, copying(dst.conn, src.conn))
+	again := testkit.Receive(t, copying(dst.conn, src.conn))
 	require.NoError(t, again.err, "the end of the stream stays what it is")
 	require.Zero(t, again.n)
 }
@@ -379,8 +381,8 @@ func TestPeersEndIsNoticedDuringCopy(t *testing.T) {
 	require.NoError(t, conn.SetOnDisconnect(func(context.Context, netpoll.Connection) { close(gone) }))
 	var sent atomic.Int64
 	go func() {
-		_ = src.peer.SetWriteDeadline(time.Now().Add(eventTimeout))
-		for p := pattern(64 << 10); sent.Load() < 128; sent.Add(1) {
+		_ = src.peer.SetWriteDeadline(time.Now().Add(testkit.Timeout))
+		for p := testkit.Pattern(64 << 10); sent.Load() < 128; sent.Add(1) {
 			if _, err := src.peer.Write(p); err != nil {
 				return
 			}
@@ -391,13 +393,13 @@ func TestPeersEndIsNoticedDuringCopy(t *testing.T) {
 	}()
 	done := copying(dst.conn, src.conn)
 	if sendsFiles { // else input at its bound hides the end
-		time.Sleep(calmTime)
+		time.Sleep(testkit.Calm)
 	}
 	passed := countInput(dst.peer)
-	require.NoError(t, receive(t, done).err)
-	receive(t, gone)
+	require.NoError(t, testkit.Receive(t, done).err)
+	testkit.Receive(t, gone)
 	require.False(t, conn.IsActive())
-	eventually(t, func() bool { return passed.Load() == 128*64<<10 })
+	testkit.Eventually(t, func() bool { return passed.Load() == 128*64<<10 })
 }
 
 // Behaviour 6.4, 9.8: a copy that moves bytes keeps a connection from being idle, on both sides; one that does not, not.
@@ -409,33 +411,33 @@ func TestIdleLimitDuringCopy(t *testing.T) {
 	}
 	done := copying(dst.conn, src.conn)
 	for start := time.Now(); time.Since(start) < 2*limit; time.Sleep(limit / 20) {
-		send(t, src.peer, "x")
+		testkit.Send(t, src.peer, "x")
 		arrives(t, dst.peer, "x")
 	}
-	require.ErrorIs(t, receive(t, done).err, netpoll.ErrConnClosed)
+	require.ErrorIs(t, testkit.Receive(t, done).err, netpoll.ErrConnClosed)
 }
 
 // Behaviour 5.4, 9.8: what a limited copy has left is input for the handler.
 func TestHandlerGetsWhatCopyHasLeft(t *testing.T) {
 	dst := makeEnd(t, "netpoll tcp")
 	rest := make(chan string, 1)
-	addr := startServer(t, func(_ context.Context, conn netpoll.Connection) error {
+	addr := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		if _, err := io.CopyN(dst.conn, conn.(io.Reader), 1<<20); err != nil {
 			return err
 		}
 		s, err := conn.Reader().ReadString(4)
 		rest <- s
 		return err
-	})
+	}).Addr().String()
 	peer, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
 	defer peer.Close()
 	got := collect(dst.peer)
-	_, err = peer.Write(append(pattern(1<<20), "rest"...))
+	_, err = peer.Write(append(testkit.Pattern(1<<20), "rest"...))
 	require.NoError(t, err)
-	require.Equal(t, "rest", receive(t, rest))
+	require.Equal(t, "rest", testkit.Receive(t, rest))
 	require.NoError(t, dst.conn.Close())
-	require.True(t, bytes.Equal(pattern(1<<20), receive(t, got)))
+	require.True(t, bytes.Equal(testkit.Pattern(1<<20), testkit.Receive(t, got)))
 }
 
 // Behaviour 9.8: copies that go well and copies that do not leave no descriptor behind.
@@ -444,16 +446,16 @@ func TestCopyLeavesNoDescriptors(t *testing.T) {
 		t.Run("copies", func(t *testing.T) {
 			copyPairs(t, func(t *testing.T, src, dst copyEnd) {
 				flood(src.peer)
-				require.NoError(t, dst.conn.SetWriteDeadline(time.Now().Add(shortTimeout)))
-				require.Error(t, receive(t, copying(dst.conn, src.conn)).err)
+				require.NoError(t, dst.conn.SetWriteDeadline(time.Now().Add(testkit.Short)))
+				require.Error(t, testkit.Receive(t, copying(dst.conn, src.conn)).err)
 			})
 			copyPairs(t, func(t *testing.T, src, dst copyEnd) {
 				countInput(dst.peer)
 				flood(src.peer)
 				done := copying(dst.conn, src.conn)
-				time.Sleep(calmTime / 10)
+				time.Sleep(testkit.Calm / 10)
 				require.NoError(t, src.conn.Close())
-				require.Error(t, receive(t, done).err)
+				require.Error(t, testkit.Receive(t, done).err)
 			})
 		})
 	}
@@ -462,7 +464,7 @@ func TestCopyLeavesNoDescriptors(t *testing.T) {
 	for range 3 {
 		one()
 	}
-	eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		runtime.GC() // which closes pipes that nobody wants
 		return descriptorsOpen() <= before
 	})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -22,15 +23,15 @@ func TestCopyDoesNotWaitInTheKernel(t *testing.T) {
 		src, dst := makeEnd(t, "netpoll tcp"), makeEnd(t, "netpoll tcp")
 		makeBlocking(t, dst.conn)
 		flood(src.peer)
-		require.NoError(t, dst.conn.(netpoll.Connection).SetWriteTimeout(shortTimeout))
-		require.ErrorIs(t, receive(t, copying(dst.conn, src.conn)).err, netpoll.ErrWriteTimeout)
+		require.NoError(t, dst.conn.(netpoll.Connection).SetWriteTimeout(testkit.Short))
+		require.ErrorIs(t, testkit.Receive(t, copying(dst.conn, src.conn)).err, netpoll.ErrWriteTimeout)
 	})
 	t.Run("for room, from a file", func(t *testing.T) {
 		dst := makeEnd(t, "netpoll tcp")
 		makeBlocking(t, dst.conn)
-		require.NoError(t, dst.conn.(netpoll.Connection).SetWriteTimeout(shortTimeout))
-		file := tempFile(t, pattern(64<<20))
-		require.ErrorIs(t, receive(t, copying(dst.conn, file)).err, netpoll.ErrWriteTimeout)
+		require.NoError(t, dst.conn.(netpoll.Connection).SetWriteTimeout(testkit.Short))
+		file := tempFile(t, testkit.Pattern(64<<20))
+		require.ErrorIs(t, testkit.Receive(t, copying(dst.conn, file)).err, netpoll.ErrWriteTimeout)
 	})
 	t.Run("for input", func(t *testing.T) {
 		src, dst := makeEnd(t, "netpoll tcp"), makeEnd(t, "netpoll tcp")
@@ -38,11 +39,11 @@ func TestCopyDoesNotWaitInTheKernel(t *testing.T) {
 		makeBlocking(t, src.conn)
 		done := copying(dst.conn, src.conn)
 		const size = 4 << 20 // enough to be spliced
-		_, err := src.peer.Write(pattern(size))
+		_, err := src.peer.Write(testkit.Pattern(size))
 		require.NoError(t, err)
-		eventually(t, func() bool { return passed.Load() == size })
+		testkit.Eventually(t, func() bool { return passed.Load() == size })
 		require.NoError(t, src.conn.SetReadDeadline(time.Now()))
-		require.ErrorIs(t, receive(t, done).err, os.ErrDeadlineExceeded)
+		require.ErrorIs(t, testkit.Receive(t, done).err, os.ErrDeadlineExceeded)
 	})
 }
 
@@ -56,7 +57,7 @@ func makeBlocking(t *testing.T, conn any) {
 
 // Behaviour 6.5, 9.8: without a descriptor for a pipe a copy goes on, and leaves none open.
 func TestCopySurvivesRunningOutOfDescriptors(t *testing.T) {
-	if !inOwnProcess(t) {
+	if !testkit.InOwnProcess(t) {
 		return
 	}
 	src, dst := makeEnd(t, "netpoll tcp"), makeEnd(t, "netpoll tcp")
@@ -65,13 +66,13 @@ func TestCopySurvivesRunningOutOfDescriptors(t *testing.T) {
 	files := exhaust(t)
 	const size = 4 << 20
 	for range 2 {
-		_, err := src.peer.Write(pattern(size))
+		_, err := src.peer.Write(testkit.Pattern(size))
 		require.NoError(t, err)
 	}
 	require.NoError(t, src.peer.(halfCloser).CloseWrite())
-	result := receive(t, done)
+	result := testkit.Receive(t, done)
 	require.NoError(t, result.err)
 	require.EqualValues(t, 2*size, result.n)
-	eventually(t, func() bool { return passed.Load() == 2*size })
+	testkit.Eventually(t, func() bool { return passed.Load() == 2*size })
 	files.free(t, len(files))
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -34,7 +36,7 @@ var endKinds = []struct {
 }{
 	{"netpoll tcp", func(t testing.TB) copyEnd { return ownEnd(t, "tcp", "127.0.0.1:0") }},
 	{"netpoll tcp6", func(t testing.TB) copyEnd { return ownEnd(t, "tcp", "[::1]:0") }},
-	{"netpoll unix", func(t testing.TB) copyEnd { return ownEnd(t, "unix", localAddress(t, "unix")) }},
+	{"netpoll unix", func(t testing.TB) copyEnd { return ownEnd(t, "unix", testkit.LocalAddress(t, "unix")) }},
 	{"net tcp", func(t testing.TB) copyEnd { return plainEnd(t, "tcp") }},
 	{"net unix", func(t testing.TB) copyEnd { return plainEnd(t, "unix") }},
 }
@@ -44,7 +46,7 @@ func ownEnd(t testing.TB, network, addr string) copyEnd {
 	ln, err := net.Listen(network, addr)
 	require.NoError(t, err)
 	defer ln.Close()
-	conn := dial(t, ln.Addr())
+	conn := testnet.Dial(t, ln.Addr())
 	peer, err := ln.Accept()
 	require.NoError(t, err)
 	t.Cleanup(func() { peer.Close() })
@@ -53,7 +55,7 @@ func ownEnd(t testing.TB, network, addr string) copyEnd {
 
 func plainEnd(t testing.TB, network string) copyEnd {
 	t.Helper()
-	ln, err := net.Listen(network, localAddress(t, network))
+	ln, err := net.Listen(network, testkit.LocalAddress(t, network))
 	require.NoError(t, err)
 	defer ln.Close()
 	conn, err := net.Dial(network, ln.Addr().String())
@@ -105,7 +107,7 @@ func makeEnd(t testing.TB, kind string) copyEnd {
 func collect(peer net.Conn) <-chan []byte {
 	ch := make(chan []byte, 1)
 	go func() {
-		_ = peer.SetReadDeadline(time.Now().Add(eventTimeout))
+		_ = peer.SetReadDeadline(time.Now().Add(testkit.Timeout))
 		all, _ := io.ReadAll(peer)
 		ch <- all
 	}()
@@ -135,7 +137,7 @@ func TestCopyFromEverythingToEverything(t *testing.T) {
 
 func copyOnce(t *testing.T, from, to string, size int, limited bool) {
 	t.Helper()
-	content := pattern(size)
+	content := testkit.Pattern(size)
 	src, dst := source(t, from, content), makeEnd(t, to)
 	got := collect(dst.peer)
 	n, err := int64(0), error(nil)
@@ -149,7 +151,7 @@ func copyOnce(t *testing.T, from, to string, size int, limited bool) {
 	require.NoError(t, err)
 	require.EqualValues(t, want, n)
 	require.NoError(t, dst.conn.(halfCloser).CloseWrite())
-	require.True(t, bytes.Equal(content[:want], receive(t, got)), "other bytes have arrived")
+	require.True(t, bytes.Equal(content[:want], testkit.Receive(t, got)), "other bytes have arrived")
 	rest, err := io.ReadAll(src)
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(content[want:], rest), "the rest is not where the copy has left off")
@@ -160,7 +162,7 @@ func TestLimitedCopyTellsWhatIsMissing(t *testing.T) {
 	for _, from := range kindNames("file") {
 		t.Run(from, func(t *testing.T) {
 			dst := makeEnd(t, "netpoll tcp")
-			limited := &io.LimitedReader{R: source(t, from, pattern(100_000)), N: 150_000}
+			limited := &io.LimitedReader{R: source(t, from, testkit.Pattern(100_000)), N: 150_000}
 			n, err := dst.conn.(io.ReaderFrom).ReadFrom(limited)
 			require.NoError(t, err)
 			require.EqualValues(t, 100_000, n)
@@ -177,10 +179,10 @@ func TestCopySendsWhatIsBufferedFirst(t *testing.T) {
 	for _, from := range kindNames("file") {
 		t.Run(from, func(t *testing.T) {
 			dst := makeEnd(t, "netpoll tcp")
-			content := pattern(200_000)
+			content := testkit.Pattern(200_000)
 			src := source(t, from, content)
 			if conn, ok := src.(netpoll.Connection); ok {
-				buffered(t, conn, 10)
+				testnet.Buffered(t, conn, 10)
 				first, err := conn.Reader().Next(10)
 				require.NoError(t, err)
 				require.Equal(t, content[:10], first)
@@ -193,7 +195,7 @@ func TestCopySendsWhatIsBufferedFirst(t *testing.T) {
 			require.NoError(t, err)
 			require.EqualValues(t, len(content), n)
 			require.NoError(t, dst.conn.(halfCloser).CloseWrite())
-			require.True(t, bytes.Equal(append([]byte("queued"), content...), receive(t, got)))
+			require.True(t, bytes.Equal(append([]byte("queued"), content...), testkit.Receive(t, got)))
 		})
 	}
 }
@@ -244,7 +246,7 @@ func TestCopyAsksTypesOfTheUser(t *testing.T) {
 			_, err := dst.conn.(io.ReaderFrom).ReadFrom(src)
 			require.NoError(t, err)
 			require.NoError(t, dst.conn.(halfCloser).CloseWrite())
-			require.Equal(t, string(bytes.ToUpper(text)), string(receive(t, got)))
+			require.Equal(t, string(bytes.ToUpper(text)), string(testkit.Receive(t, got)))
 		})
 	}
 	t.Run("writer", func(t *testing.T) {
@@ -253,7 +255,7 @@ func TestCopyAsksTypesOfTheUser(t *testing.T) {
 		_, err := io.Copy(shoutingWriter{dst.conn}, source(t, "netpoll tcp", text))
 		require.NoError(t, err)
 		require.NoError(t, dst.conn.(halfCloser).CloseWrite())
-		require.Equal(t, string(bytes.ToUpper(text)), string(receive(t, got)))
+		require.Equal(t, string(bytes.ToUpper(text)), string(testkit.Receive(t, got)))
 	})
 }
 
@@ -319,18 +321,18 @@ func TestCopyToItself(t *testing.T) {
 		_, err := io.Copy(e.conn, e.conn)
 		copied <- errors.Join(err, e.conn.(halfCloser).CloseWrite())
 	}()
-	content := pattern(4 << 20)
+	content := testkit.Pattern(4 << 20)
 	got := collect(e.peer)
 	_, err := e.peer.Write(content)
 	require.NoError(t, err)
 	require.NoError(t, e.peer.(halfCloser).CloseWrite())
-	require.NoError(t, receive(t, copied))
-	require.True(t, bytes.Equal(content, receive(t, got)))
+	require.NoError(t, testkit.Receive(t, copied))
+	require.True(t, bytes.Equal(content, testkit.Receive(t, got)))
 }
 
 // Behaviour 9.8: net/http serves files, and ranges of them, over the listener.
 func TestHTTPServesFilesAndRanges(t *testing.T) {
-	content := pattern(bodySize)
+	content := testkit.Pattern(bodySize)
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), content, 0o600))
 	overHTTP(t, http.FileServer(http.Dir(dir)), func(t *testing.T, site *webSite) {

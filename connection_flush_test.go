@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,7 +29,7 @@ const muchOutput = 12 << 20
 // narrowPair is a rawPair whose peer takes little at a time.
 func narrowPair(t testing.TB, network string) (conn netpoll.Connection, peer net.Conn) {
 	t.Helper()
-	conn, peer = rawPair(t, network)
+	conn, peer = testnet.Dialed(t, network)
 	require.NoError(t, peer.(interface{ SetReadBuffer(bytes int) error }).SetReadBuffer(32<<10))
 	return conn, peer
 }
@@ -38,7 +40,7 @@ func drain(t *testing.T, peer net.Conn) []byte {
 	var got bytes.Buffer
 	buf := make([]byte, 256<<10)
 	for {
-		require.NoError(t, peer.SetReadDeadline(time.Now().Add(2*calmTime)))
+		require.NoError(t, peer.SetReadDeadline(time.Now().Add(2*testkit.Calm)))
 		n, err := peer.Read(buf)
 		got.Write(buf[:n])
 		if err != nil {
@@ -59,33 +61,33 @@ func queue(t *testing.T, conn netpoll.Connection, p []byte) {
 // sendUntilTimeout flushes p into a peer that does not read.
 func sendUntilTimeout(t *testing.T, conn netpoll.Connection, p []byte) {
 	t.Helper()
-	require.NoError(t, conn.SetWriteTimeout(shortTimeout))
+	require.NoError(t, conn.SetWriteTimeout(testkit.Short))
 	queue(t, conn, p)
 	start := time.Now()
 	requireTimeout(t, conn.Writer().Flush(), netpoll.ErrWriteTimeout)
-	require.GreaterOrEqual(t, time.Since(start), shortTimeout)
+	require.GreaterOrEqual(t, time.Since(start), testkit.Short)
 	require.NoError(t, conn.SetWriteTimeout(0))
 }
 
 // Behaviour 4.4: Flush waits while the socket is full and returns nil when every byte is in the kernel.
 func TestFlushWaitsUntilEveryByteIsInTheKernel(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := narrowPair(t, network)
-		data := pattern(muchOutput)
+		data := testkit.Pattern(muchOutput)
 		queue(t, conn, data)
-		result := blocked(t, conn.Writer().Flush)
+		result := testkit.Blocked(t, conn.Writer().Flush)
 		stillWaiting(t, result)
 		arrives(t, peer, string(data))
-		require.NoError(t, receive(t, result))
+		require.NoError(t, testkit.Receive(t, result))
 		nothingArrives(t, peer)
 	})
 }
 
 // Behaviour 4.4: every byte of a Flush that returned nil arrives, also when Close follows at once.
 func TestCloseAfterFlushLosesNothing(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := rawPair(t, network)
-		data := pattern(50_000)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
+		data := testkit.Pattern(50_000)
 		for i := 0; i < len(data); i += 1000 {
 			queue(t, conn, data[i:i+1000])
 			require.NoError(t, conn.Writer().Flush())
@@ -98,23 +100,23 @@ func TestCloseAfterFlushLosesNothing(t *testing.T) {
 
 // Behaviour 4.4: after a timeout the unsent rest stays queued in order, and the next Flush sends it first.
 func TestFlushAfterWriteTimeoutSendsRestFirst(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := narrowPair(t, network)
-		data := pattern(muchOutput)
+		data := testkit.Pattern(muchOutput)
 		sendUntilTimeout(t, conn, data)
 		queue(t, conn, []byte("behind the rest"))
 		result := make(chan error, 1)
 		go func() { result <- conn.Writer().Flush() }()
 		arrives(t, peer, string(data)+"behind the rest")
-		require.NoError(t, receive(t, result))
+		require.NoError(t, testkit.Receive(t, result))
 	})
 }
 
 // Behaviour 4.4: after a timeout nothing is sent behind the caller's back.
 func TestNothingIsSentAfterWriteTimeoutWithoutFlush(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := narrowPair(t, network)
-		data := pattern(muchOutput)
+		data := testkit.Pattern(muchOutput)
 		sendUntilTimeout(t, conn, data)
 		first := drain(t, peer)
 		require.Less(t, len(first), len(data), "bytes that arrived although nobody flushed again")
@@ -123,29 +125,29 @@ func TestNothingIsSentAfterWriteTimeoutWithoutFlush(t *testing.T) {
 		result := make(chan error, 1)
 		go func() { result <- conn.Writer().Flush() }()
 		arrives(t, peer, string(data[len(first):]))
-		require.NoError(t, receive(t, result))
+		require.NoError(t, testkit.Receive(t, result))
 	})
 }
 
 // Behaviour 4.4: no stale wake-up of a Flush that timed out ends a later Flush early.
 func TestStaleWakeupDoesNotEndLaterFlush(t *testing.T) {
 	conn, peer := narrowPair(t, "tcp")
-	data := pattern(muchOutput)
+	data := testkit.Pattern(muchOutput)
 	sendUntilTimeout(t, conn, data)
 	rest := data[len(drain(t, peer)):] // which makes the socket writable again
 	queue(t, conn, data)
-	result := blocked(t, conn.Writer().Flush)
+	result := testkit.Blocked(t, conn.Writer().Flush)
 	stillWaiting(t, result)
 	arrives(t, peer, string(rest)+string(data))
-	require.NoError(t, receive(t, result))
+	require.NoError(t, testkit.Receive(t, result))
 }
 
 // Behaviour 4.4: Write reports how many bytes of its argument the kernel took, and the others are not sent later.
 func TestWriteReportsWhatTheKernelTook(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := narrowPair(t, network)
-		data := pattern(muchOutput)
-		require.NoError(t, conn.SetWriteTimeout(shortTimeout))
+		data := testkit.Pattern(muchOutput)
+		require.NoError(t, conn.SetWriteTimeout(testkit.Short))
 		n, err := conn.Write(data)
 		requireTimeout(t, err, netpoll.ErrWriteTimeout)
 		require.Positive(t, n)
@@ -163,7 +165,7 @@ func TestWriteReportsWhatTheKernelTook(t *testing.T) {
 
 // Behaviour 4.4: with a passed deadline Write and Flush fail at once, without sending anything.
 func TestPassedWriteDeadlineSendsNothing(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.SetWriteDeadline(time.Now().Add(-time.Second)))
 	n, err := conn.Write([]byte("not sent"))
 	requireTimeout(t, err, netpoll.ErrWriteTimeout)
@@ -181,15 +183,15 @@ func TestPassedWriteDeadlineSendsNothing(t *testing.T) {
 func TestWriteDeadlineWakesBlockedFlush(t *testing.T) {
 	for name, set := range map[string]func(conn netpoll.Connection) error{
 		"past deadline": func(c netpoll.Connection) error { return c.SetWriteDeadline(time.Unix(1, 0)) },
-		"near deadline": func(c netpoll.Connection) error { return c.SetDeadline(time.Now().Add(shortTimeout)) },
-		"write timeout": func(c netpoll.Connection) error { return c.SetWriteTimeout(shortTimeout) },
+		"near deadline": func(c netpoll.Connection) error { return c.SetDeadline(time.Now().Add(testkit.Short)) },
+		"write timeout": func(c netpoll.Connection) error { return c.SetWriteTimeout(testkit.Short) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn, _ := narrowPair(t, "tcp")
-			queue(t, conn, pattern(muchOutput))
-			result := blocked(t, conn.Writer().Flush)
+			queue(t, conn, testkit.Pattern(muchOutput))
+			result := testkit.Blocked(t, conn.Writer().Flush)
 			require.NoError(t, set(conn))
-			requireTimeout(t, receive(t, result), netpoll.ErrWriteTimeout)
+			requireTimeout(t, testkit.Receive(t, result), netpoll.ErrWriteTimeout)
 		})
 	}
 }
@@ -197,7 +199,7 @@ func TestWriteDeadlineWakesBlockedFlush(t *testing.T) {
 // Behaviour 4.4: zero, negative and huge write timeouts do not end a Flush early.
 func TestWriteTimeoutsThatDoNotEndFlush(t *testing.T) {
 	for name, timeouts := range map[string][]time.Duration{
-		"zero":             {shortTimeout, 0},
+		"zero":             {testkit.Short, 0},
 		"negative ignored": {longTime, -1},
 		"huge":             {math.MaxInt64},
 	} {
@@ -206,12 +208,12 @@ func TestWriteTimeoutsThatDoNotEndFlush(t *testing.T) {
 			for _, timeout := range timeouts {
 				require.NoError(t, conn.SetWriteTimeout(timeout))
 			}
-			data := pattern(muchOutput)
+			data := testkit.Pattern(muchOutput)
 			queue(t, conn, data)
-			result := blocked(t, conn.Writer().Flush)
+			result := testkit.Blocked(t, conn.Writer().Flush)
 			stillWaiting(t, result)
 			arrives(t, peer, string(data))
-			require.NoError(t, receive(t, result))
+			require.NoError(t, testkit.Receive(t, result))
 		})
 	}
 }
@@ -219,18 +221,18 @@ func TestWriteTimeoutsThatDoNotEndFlush(t *testing.T) {
 // Behaviour 4.5: a second goroutine in Flush gets ErrConcurrentAccess, and the first is not disturbed.
 func TestSecondFlushGetsErrConcurrentAccess(t *testing.T) {
 	conn, peer := narrowPair(t, "tcp")
-	data := pattern(muchOutput)
+	data := testkit.Pattern(muchOutput)
 	queue(t, conn, data)
-	first := blocked(t, conn.Writer().Flush)
+	first := testkit.Blocked(t, conn.Writer().Flush)
 	require.ErrorIs(t, conn.Writer().Flush(), netpoll.ErrConcurrentAccess)
 	arrives(t, peer, string(data))
-	require.NoError(t, receive(t, first))
+	require.NoError(t, testkit.Receive(t, first))
 	require.NoError(t, conn.Writer().Flush(), "once the first has returned")
 }
 
 // Behaviour 4.5: Write may be called from many goroutines; the bytes of each call stay together.
 func TestConcurrentWritesKeepEachCallTogether(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := narrowPair(t, network)
 		const writers, rounds = 8, 40
 		var wg sync.WaitGroup
@@ -246,11 +248,11 @@ func TestConcurrentWritesKeepEachCallTogether(t *testing.T) {
 				}
 			})
 		}
-		require.NoError(t, peer.SetReadDeadline(time.Now().Add(eventTimeout)))
+		require.NoError(t, peer.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 		for i := range writers * rounds {
 			require.NoError(t, checkFrame(peer), "frame %d", i)
 		}
-		within(t, eventTimeout, wg.Wait)
+		testkit.Within(t, testkit.Timeout, wg.Wait)
 		close(failures)
 		for err := range failures {
 			require.NoError(t, err)
@@ -286,7 +288,7 @@ func checkFrame(r io.Reader) error {
 // drainToEnd reads until the end of the stream.
 func drainToEnd(t *testing.T, peer net.Conn) []byte {
 	t.Helper()
-	require.NoError(t, peer.SetReadDeadline(time.Now().Add(eventTimeout)))
+	require.NoError(t, peer.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 	got, err := io.ReadAll(peer)
 	require.NoError(t, err)
 	return got

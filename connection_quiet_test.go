@@ -19,6 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 // wrappedTCP and wrappedUnix are net.Conns of others that show their descriptor.
@@ -29,7 +31,7 @@ type (
 
 // overCarriers runs a test with connections that are made in different ways, and a peer of package net each.
 func overCarriers(t *testing.T, f func(t *testing.T, connect func() (netpoll.Connection, net.Conn))) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		for name, wrap := range map[string]func(conn net.Conn) net.Conn{
 			"dialed":     nil,
 			"taken over": func(conn net.Conn) net.Conn { return conn },
@@ -43,12 +45,12 @@ func overCarriers(t *testing.T, f func(t *testing.T, connect func() (netpoll.Con
 			t.Run(name, func(t *testing.T) {
 				f(t, func() (netpoll.Connection, net.Conn) {
 					if wrap == nil {
-						return rawPair(t, network)
+						return testnet.Dialed(t, network)
 					}
-					ln, err := net.Listen(network, localAddress(t, network))
+					ln, err := net.Listen(network, testkit.LocalAddress(t, network))
 					require.NoError(t, err)
 					defer ln.Close()
-					plain := plainDial(t, ln.Addr())
+					plain := testkit.Dial(t, ln.Addr())
 					peer, err := ln.Accept()
 					require.NoError(t, err)
 					t.Cleanup(func() { peer.Close() })
@@ -93,14 +95,14 @@ func TestLivenessCheckSeesWhatIsBuffered(t *testing.T) {
 		for range 3 {
 			require.NoError(t, alive(conn))
 		}
-		send(t, peer, "reply")
+		testkit.Send(t, peer, "reply")
 		got, err := conn.Reader().ReadString(5)
 		require.NoError(t, err)
 		require.Equal(t, "reply", got)
 		require.NoError(t, alive(conn))
 
-		send(t, peer, "stale")
-		buffered(t, conn, 5)
+		testkit.Send(t, peer, "stale")
+		testnet.Buffered(t, conn, 5)
 		require.ErrorIs(t, alive(conn), netpoll.ErrBufferedInput)
 		got, err = conn.Reader().ReadString(5)
 		require.NoError(t, err)
@@ -108,7 +110,7 @@ func TestLivenessCheckSeesWhatIsBuffered(t *testing.T) {
 		require.NoError(t, alive(conn))
 
 		require.NoError(t, peer.Close())
-		eventually(t, func() bool { return !conn.IsActive() })
+		testkit.Eventually(t, func() bool { return !conn.IsActive() })
 		require.ErrorIs(t, alive(conn), io.EOF)
 		require.NoError(t, conn.Close())
 		require.ErrorIs(t, alive(conn), net.ErrClosed)
@@ -122,9 +124,9 @@ func TestLivenessChecksSeeWhatComesAtThatMoment(t *testing.T) {
 		conn, peer := connect()
 		healthy := conn.(interface{ IsHealthyForReuse(time.Duration) bool }).IsHealthyForReuse
 		for i := range 200 {
-			send(t, peer, "x")
+			testkit.Send(t, peer, "x")
 			if i%2 == 0 {
-				require.False(t, healthy(eventTimeout))
+				require.False(t, healthy(testkit.Timeout))
 				require.NoError(t, conn.Reader().Skip(1), "it was taken")
 				continue
 			}
@@ -134,9 +136,9 @@ func TestLivenessChecksSeeWhatComesAtThatMoment(t *testing.T) {
 				require.NoError(t, conn.Reader().Skip(1))
 			}
 		}
-		require.True(t, healthy(eventTimeout))
+		require.True(t, healthy(testkit.Timeout))
 		require.NoError(t, peer.Close())
-		require.False(t, healthy(eventTimeout))
+		require.False(t, healthy(testkit.Timeout))
 	})
 }
 
@@ -152,25 +154,25 @@ func TestRawReadWaitsOverEveryCarrier(t *testing.T) {
 				return err != syscall.EAGAIN
 			})
 		}
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(shortTimeout)))
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(testkit.Short)))
 		require.ErrorIs(t, read(), os.ErrDeadlineExceeded)
 		require.ErrorIs(t, read(), netpoll.ErrReadTimeout)
 		require.NoError(t, conn.SetReadDeadline(time.Time{}))
 
-		done := blocked(t, read)
-		send(t, peer, "raw")
-		require.NoError(t, receive(t, done))
+		done := testkit.Blocked(t, read)
+		testkit.Send(t, peer, "raw")
+		require.NoError(t, testkit.Receive(t, done))
 		require.Equal(t, 3, n)
-		send(t, peer, "buffered")
+		testkit.Send(t, peer, "buffered")
 		got, err := conn.Reader().ReadString(8)
 		require.NoError(t, err)
 		require.Equal(t, "buffered", got)
 
-		done = blocked(t, read)
+		done = testkit.Blocked(t, read)
 		_, err = conn.Reader().Peek(1)
 		require.ErrorIs(t, err, netpoll.ErrConcurrentAccess)
 		require.NoError(t, conn.Close())
-		require.ErrorIs(t, receive(t, done), net.ErrClosed)
+		require.ErrorIs(t, testkit.Receive(t, done), net.ErrClosed)
 	})
 }
 
@@ -190,12 +192,12 @@ type reusable interface {
 func TestIsHealthyForReuse(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, conn netpoll.Connection, peer net.Conn){
 		"unread input": func(t *testing.T, conn netpoll.Connection, peer net.Conn) {
-			send(t, peer, "x")
-			buffered(t, conn, 1)
+			testkit.Send(t, peer, "x")
+			testnet.Buffered(t, conn, 1)
 		},
 		"the peer's end": func(t *testing.T, conn netpoll.Connection, peer net.Conn) {
 			require.NoError(t, peer.Close())
-			eventually(t, func() bool { return !conn.IsActive() })
+			testkit.Eventually(t, func() bool { return !conn.IsActive() })
 		},
 		"the peer's half-close": func(t *testing.T, _ netpoll.Connection, peer net.Conn) {
 			require.NoError(t, peer.(interface{ CloseWrite() error }).CloseWrite())
@@ -212,19 +214,19 @@ func TestIsHealthyForReuse(t *testing.T) {
 			require.NoError(t, err)
 		},
 		"output that was not sent": func(t *testing.T, conn netpoll.Connection, _ net.Conn) {
-			require.NoError(t, conn.SetWriteTimeout(shortTimeout))
+			require.NoError(t, conn.SetWriteTimeout(testkit.Short))
 			_, err := conn.Writer().Malloc(8 << 20)
 			require.NoError(t, err)
 			require.ErrorIs(t, conn.Writer().Flush(), netpoll.ErrWriteTimeout)
 		},
 		"a reader": func(t *testing.T, conn netpoll.Connection, _ net.Conn) {
-			blocked(t, func() error { _, err := conn.Reader().Peek(1); return err })
+			testkit.Blocked(t, func() error { _, err := conn.Reader().Peek(1); return err })
 		},
 		"a Read": func(t *testing.T, conn netpoll.Connection, _ net.Conn) {
-			blocked(t, func() error { _, err := conn.Read(make([]byte, 1)); return err })
+			testkit.Blocked(t, func() error { _, err := conn.Read(make([]byte, 1)); return err })
 		},
 		"a Write": func(t *testing.T, conn netpoll.Connection, _ net.Conn) {
-			blocked(t, func() error { _, err := conn.Write(make([]byte, 8<<20)); return err })
+			testkit.Blocked(t, func() error { _, err := conn.Write(make([]byte, 8<<20)); return err })
 		},
 		"a handler": func(t *testing.T, conn netpoll.Connection, peer net.Conn) {
 			running, done := make(chan struct{}), make(chan struct{})
@@ -235,8 +237,8 @@ func TestIsHealthyForReuse(t *testing.T) {
 				<-done
 				return err
 			}))
-			send(t, peer, "x")
-			receive(t, running)
+			testkit.Send(t, peer, "x")
+			testkit.Receive(t, running)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -244,16 +246,16 @@ func TestIsHealthyForReuse(t *testing.T) {
 				conn, peer := connect()
 				healthy := conn.(reusable).IsHealthyForReuse
 				for range 3 {
-					require.True(t, healthy(eventTimeout))
+					require.True(t, healthy(testkit.Timeout))
 				}
 				require.True(t, healthy(1<<63-1))
 				require.False(t, healthy(0))
 				require.False(t, healthy(-1))
 				requireExchange(t, conn, peer)
-				require.True(t, healthy(eventTimeout))
+				require.True(t, healthy(testkit.Timeout))
 				spoil(t, conn, peer)
-				require.False(t, healthy(eventTimeout))
-				require.False(t, healthy(eventTimeout))
+				require.False(t, healthy(testkit.Timeout))
+				require.False(t, healthy(testkit.Timeout))
 			})
 		})
 	}
@@ -264,11 +266,11 @@ func requireExchange(t *testing.T, conn netpoll.Connection, peer net.Conn) {
 	t.Helper()
 	_, err := conn.Write([]byte("ping"))
 	require.NoError(t, err)
-	require.NoError(t, peer.SetReadDeadline(time.Now().Add(eventTimeout)))
+	require.NoError(t, peer.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 	_, err = io.ReadFull(peer, make([]byte, 4))
 	require.NoError(t, err)
-	send(t, peer, "pong")
-	require.NoError(t, conn.SetReadTimeout(eventTimeout))
+	testkit.Send(t, peer, "pong")
+	require.NoError(t, conn.SetReadTimeout(testkit.Timeout))
 	_, err = io.ReadFull(conn, make([]byte, 4))
 	require.NoError(t, err)
 }
@@ -276,24 +278,24 @@ func requireExchange(t *testing.T, conn netpoll.Connection, peer net.Conn) {
 // Behaviour 9.10, 2.3: a reset makes it false, and readers learn of it although the socket tells it only once.
 func TestIsHealthyForReuseAfterAReset(t *testing.T) {
 	for range 20 {
-		conn, peer := rawPair(t, "tcp")
+		conn, peer := testnet.Dialed(t, "tcp")
 		require.NoError(t, peer.(*net.TCPConn).SetLinger(0))
 		require.NoError(t, peer.Close())
-		require.False(t, conn.(reusable).IsHealthyForReuse(eventTimeout))
-		require.NoError(t, conn.SetReadTimeout(eventTimeout))
+		require.False(t, conn.(reusable).IsHealthyForReuse(testkit.Timeout))
+		require.NoError(t, conn.SetReadTimeout(testkit.Timeout))
 		_, err := conn.Read(make([]byte, 1))
 		require.ErrorIs(t, err, syscall.ECONNRESET)
-		require.False(t, conn.(reusable).IsHealthyForReuse(eventTimeout))
+		require.False(t, conn.(reusable).IsHealthyForReuse(testkit.Timeout))
 		require.NoError(t, conn.Close())
 	}
 }
 
 // Behaviour 9.10: a detached connection is nobody's to hand out.
 func TestDetachedConnectionIsNotHealthyForReuse(t *testing.T) {
-	conn, _ := rawPair(t, "tcp")
+	conn, _ := testnet.Dialed(t, "tcp")
 	fd := conn.(netpoll.Conn).Fd()
 	require.NoError(t, conn.(detacher).Detach())
-	require.False(t, conn.(reusable).IsHealthyForReuse(eventTimeout))
+	require.False(t, conn.(reusable).IsHealthyForReuse(testkit.Timeout))
 	require.NoError(t, closeGivenBack(conn, fd))
 }
 
@@ -310,12 +312,12 @@ func TestIsHealthyForReuseOverTLS(t *testing.T) {
 		require.NoError(t, err)
 		if name == "pipe" {
 			require.True(t, conn.(reusable).IsHealthyForReuse(time.Nanosecond))
-			send(t, b, "x")
-			buffered(t, conn, 1)
-			require.False(t, conn.(reusable).IsHealthyForReuse(eventTimeout))
+			testkit.Send(t, b, "x")
+			testnet.Buffered(t, conn, 1)
+			require.False(t, conn.(reusable).IsHealthyForReuse(testkit.Timeout))
 		}
 		require.NoError(t, conn.Close())
-		require.False(t, conn.(reusable).IsHealthyForReuse(eventTimeout))
+		require.False(t, conn.(reusable).IsHealthyForReuse(testkit.Timeout))
 	}
 }
 
@@ -330,13 +332,13 @@ func TestIsHealthyForReuseOfAPipe(t *testing.T) {
 	conn, err := netpoll.NewFDConnection(dup)
 	require.NoError(t, err)
 	defer conn.Close()
-	require.True(t, conn.(reusable).IsHealthyForReuse(eventTimeout))
+	require.True(t, conn.(reusable).IsHealthyForReuse(testkit.Timeout))
 	_, err = w.WriteString("x")
 	require.NoError(t, err)
-	require.False(t, conn.(reusable).IsHealthyForReuse(eventTimeout))
+	require.False(t, conn.(reusable).IsHealthyForReuse(testkit.Timeout))
 	_, err = io.ReadFull(conn, make([]byte, 1))
 	require.NoError(t, err)
-	require.True(t, conn.(reusable).IsHealthyForReuse(eventTimeout))
+	require.True(t, conn.(reusable).IsHealthyForReuse(testkit.Timeout))
 	require.NoError(t, w.Close())
-	require.False(t, conn.(reusable).IsHealthyForReuse(eventTimeout))
+	require.False(t, conn.(reusable).IsHealthyForReuse(testkit.Timeout))
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 func rawOf(t *testing.T, conn netpoll.Connection) syscall.RawConn {
@@ -24,22 +26,22 @@ func rawOf(t *testing.T, conn netpoll.Connection) syscall.RawConn {
 
 // A function of RawConn.Read gets the bytes that arrive while it waits, and the connection those that come after.
 func TestRawReadWaitsForInput(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := rawPair(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
 		buf := make([]byte, 16)
 		var n int
 		var failure error
-		done := blocked(t, func() error {
+		done := testkit.Blocked(t, func() error {
 			return rawOf(t, conn).Read(func(fd uintptr) bool {
 				n, failure = syscall.Read(int(fd), buf)
 				return failure != syscall.EAGAIN
 			})
 		})
-		send(t, peer, "first")
-		require.NoError(t, receive(t, done))
+		testkit.Send(t, peer, "first")
+		require.NoError(t, testkit.Receive(t, done))
 		require.NoError(t, failure)
 		require.Equal(t, "first", string(buf[:n]))
-		send(t, peer, "second")
+		testkit.Send(t, peer, "second")
 		got, err := conn.Reader().ReadString(6)
 		require.NoError(t, err)
 		require.Equal(t, "second", got)
@@ -47,23 +49,23 @@ func TestRawReadWaitsForInput(t *testing.T) {
 }
 
 func TestRawReadEndsWithDeadlineAndClose(t *testing.T) {
-	conn, _ := rawPair(t, "tcp")
+	conn, _ := testnet.Dialed(t, "tcp")
 	never := func(uintptr) bool { return false }
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
 	require.ErrorIs(t, rawOf(t, conn).Read(never), os.ErrDeadlineExceeded)
 	require.NoError(t, conn.SetReadDeadline(time.Time{}))
-	done := blocked(t, func() error { return rawOf(t, conn).Read(never) })
+	done := testkit.Blocked(t, func() error { return rawOf(t, conn).Read(never) })
 	require.NoError(t, conn.Close())
-	require.ErrorIs(t, receive(t, done), net.ErrClosed)
+	require.ErrorIs(t, testkit.Receive(t, done), net.ErrClosed)
 	require.ErrorIs(t, rawOf(t, conn).Read(never), net.ErrClosed)
 	require.ErrorIs(t, rawOf(t, conn).Write(never), net.ErrClosed)
 	require.ErrorIs(t, rawOf(t, conn).Control(func(uintptr) {}), net.ErrClosed)
 }
 
 func TestRawReadSeesTheEnd(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	n := -1
-	done := blocked(t, func() error {
+	done := testkit.Blocked(t, func() error {
 		return rawOf(t, conn).Read(func(fd uintptr) bool {
 			var err error
 			n, err = syscall.Read(int(fd), make([]byte, 1))
@@ -71,17 +73,17 @@ func TestRawReadSeesTheEnd(t *testing.T) {
 		})
 	})
 	require.NoError(t, peer.Close())
-	require.NoError(t, receive(t, done))
+	require.NoError(t, testkit.Receive(t, done))
 	require.Zero(t, n)
 	_, err := conn.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 }
 
 func TestRawWriteWaitsForRoom(t *testing.T) {
-	conn, peer := rawPair(t, "unix")
+	conn, peer := testnet.Dialed(t, "unix")
 	const total = 4 << 20
 	left := total
-	done := blocked(t, func() error {
+	done := testkit.Blocked(t, func() error {
 		return rawOf(t, conn).Write(func(fd uintptr) bool {
 			for left > 0 {
 				n, err := syscall.Write(int(fd), make([]byte, min(left, 64<<10)))
@@ -95,6 +97,6 @@ func TestRawWriteWaitsForRoom(t *testing.T) {
 	})
 	_, err := io.CopyN(io.Discard, peer, total)
 	require.NoError(t, err)
-	require.NoError(t, receive(t, done))
+	require.NoError(t, testkit.Receive(t, done))
 	require.Zero(t, left)
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -31,7 +33,7 @@ var waitingReads = []struct {
 
 // trickle sends a byte every now and then until the test ends.
 func trickle(t *testing.T, peer net.Conn) {
-	ticker := time.NewTicker(shortTimeout / 4)
+	ticker := time.NewTicker(testkit.Short / 4)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -59,7 +61,7 @@ func stillWaiting(t *testing.T, result <-chan error) {
 	select {
 	case err := <-result:
 		t.Fatalf("returned too early, with error %v", err)
-	case <-time.After(3 * shortTimeout):
+	case <-time.After(3 * testkit.Short):
 	}
 }
 
@@ -70,13 +72,13 @@ func TestReadTimeoutCoversTheWholeCall(t *testing.T) {
 		"Skip": func(r netpoll.Reader) error { return r.Skip(1 << 20) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, peer := rawPair(t, "tcp")
+			conn, peer := testnet.Dialed(t, "tcp")
 			trickle(t, peer)
-			require.NoError(t, conn.SetReadTimeout(shortTimeout))
+			require.NoError(t, conn.SetReadTimeout(testkit.Short))
 			for range 2 { // each call has the whole time
 				start := time.Now()
-				requireTimeout(t, receive(t, blocked(t, func() error { return do(conn.Reader()) })), netpoll.ErrReadTimeout)
-				require.GreaterOrEqual(t, time.Since(start), shortTimeout)
+				requireTimeout(t, testkit.Receive(t, testkit.Blocked(t, func() error { return do(conn.Reader()) })), netpoll.ErrReadTimeout)
+				require.GreaterOrEqual(t, time.Since(start), testkit.Short)
 			}
 		})
 	}
@@ -84,43 +86,43 @@ func TestReadTimeoutCoversTheWholeCall(t *testing.T) {
 
 // Behaviour 3.5: the timeout of Until is for the whole call too.
 func TestUntilTimeoutCoversTheWholeCall(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	trickle(t, peer)
-	require.NoError(t, conn.SetReadTimeout(shortTimeout))
+	require.NoError(t, conn.SetReadTimeout(testkit.Short))
 	var line []byte
-	result := blocked(t, func() (err error) { line, err = conn.Reader().Until('\n'); return err })
-	requireTimeout(t, receive(t, result), netpoll.ErrReadTimeout)
+	result := testkit.Blocked(t, func() (err error) { line, err = conn.Reader().Until('\n'); return err })
+	requireTimeout(t, testkit.Receive(t, result), netpoll.ErrReadTimeout)
 	require.NotEmpty(t, line, "what had trickled in")
 }
 
 // Behaviour 3.7: zero means no timeout, and removes one.
 func TestZeroReadTimeoutMeansNone(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
-	require.NoError(t, conn.SetReadTimeout(shortTimeout))
+	conn, peer := testnet.Dialed(t, "tcp")
+	require.NoError(t, conn.SetReadTimeout(testkit.Short))
 	require.NoError(t, conn.SetReadTimeout(0))
-	result := blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
+	result := testkit.Blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
 	stillWaiting(t, result)
-	send(t, peer, "x")
-	require.NoError(t, receive(t, result))
+	testkit.Send(t, peer, "x")
+	require.NoError(t, testkit.Receive(t, result))
 }
 
 // Behaviour 3.7: a negative timeout is ignored: the one before it counts.
 func TestNegativeReadTimeoutIsIgnored(t *testing.T) {
-	conn, _ := rawPair(t, "tcp")
-	require.NoError(t, conn.SetReadTimeout(shortTimeout))
+	conn, _ := testnet.Dialed(t, "tcp")
+	require.NoError(t, conn.SetReadTimeout(testkit.Short))
 	require.NoError(t, conn.SetReadTimeout(-1))
-	result := blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
-	requireTimeout(t, receive(t, result), netpoll.ErrReadTimeout)
+	result := testkit.Blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
+	requireTimeout(t, testkit.Receive(t, result), netpoll.ErrReadTimeout)
 }
 
 // Behaviour 3.7: huge timeouts do not overflow into the past.
 func TestHugeReadTimeoutDoesNotOverflow(t *testing.T) {
 	for _, timeout := range []time.Duration{math.MaxInt64, math.MaxInt64 - 1, math.MaxInt64 / 2} {
-		conn, peer := rawPair(t, "tcp")
+		conn, peer := testnet.Dialed(t, "tcp")
 		require.NoError(t, conn.SetReadTimeout(timeout))
-		result := blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
-		send(t, peer, "x")
-		require.NoError(t, receive(t, result), "with a timeout of %d", timeout)
+		result := testkit.Blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
+		testkit.Send(t, peer, "x")
+		require.NoError(t, testkit.Receive(t, result), "with a timeout of %d", timeout)
 	}
 }
 
@@ -130,35 +132,35 @@ func TestReadDeadlineOverridesTimeout(t *testing.T) {
 		return func() error { _, err := conn.Reader().Next(1); return err }
 	}
 	t.Run("earlier deadline", func(t *testing.T) {
-		conn, _ := rawPair(t, "tcp")
+		conn, _ := testnet.Dialed(t, "tcp")
 		require.NoError(t, conn.SetReadTimeout(longTime))
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(shortTimeout)))
-		requireTimeout(t, receive(t, blocked(t, next(conn))), netpoll.ErrReadTimeout)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(testkit.Short)))
+		requireTimeout(t, testkit.Receive(t, testkit.Blocked(t, next(conn))), netpoll.ErrReadTimeout)
 	})
 	t.Run("later deadline", func(t *testing.T) {
-		conn, peer := rawPair(t, "tcp")
-		require.NoError(t, conn.SetReadTimeout(shortTimeout))
+		conn, peer := testnet.Dialed(t, "tcp")
+		require.NoError(t, conn.SetReadTimeout(testkit.Short))
 		require.NoError(t, conn.SetReadDeadline(time.Now().Add(longTime)))
-		result := blocked(t, next(conn))
+		result := testkit.Blocked(t, next(conn))
 		stillWaiting(t, result)
-		send(t, peer, "x")
-		require.NoError(t, receive(t, result))
+		testkit.Send(t, peer, "x")
+		require.NoError(t, testkit.Receive(t, result))
 	})
 	t.Run("cleared deadline", func(t *testing.T) {
-		conn, _ := rawPair(t, "tcp")
-		require.NoError(t, conn.SetReadTimeout(shortTimeout))
+		conn, _ := testnet.Dialed(t, "tcp")
+		require.NoError(t, conn.SetReadTimeout(testkit.Short))
 		require.NoError(t, conn.SetReadDeadline(time.Now().Add(longTime)))
 		require.NoError(t, conn.SetReadDeadline(time.Time{}))
-		requireTimeout(t, receive(t, blocked(t, next(conn))), netpoll.ErrReadTimeout)
+		requireTimeout(t, testkit.Receive(t, testkit.Blocked(t, next(conn))), netpoll.ErrReadTimeout)
 	})
 	t.Run("cleared past deadline", func(t *testing.T) {
-		conn, peer := rawPair(t, "tcp")
+		conn, peer := testnet.Dialed(t, "tcp")
 		require.NoError(t, conn.SetReadDeadline(time.Now().Add(-time.Second)))
 		requireTimeout(t, next(conn)(), netpoll.ErrReadTimeout)
 		require.NoError(t, conn.SetReadDeadline(time.Time{}))
-		result := blocked(t, next(conn))
-		send(t, peer, "x")
-		require.NoError(t, receive(t, result))
+		result := testkit.Blocked(t, next(conn))
+		testkit.Send(t, peer, "x")
+		require.NoError(t, testkit.Receive(t, result))
 	})
 }
 
@@ -167,15 +169,15 @@ func TestReadDeadlineWakesBlockedCall(t *testing.T) {
 	for _, call := range waitingReads {
 		for name, set := range map[string]func(conn netpoll.Connection) error{
 			"past":         func(c netpoll.Connection) error { return c.SetReadDeadline(time.Unix(1, 0)) },
-			"near":         func(c netpoll.Connection) error { return c.SetReadDeadline(time.Now().Add(shortTimeout)) },
+			"near":         func(c netpoll.Connection) error { return c.SetReadDeadline(time.Now().Add(testkit.Short)) },
 			"SetDeadline":  func(c netpoll.Connection) error { return c.SetDeadline(time.Now()) },
-			"read timeout": func(c netpoll.Connection) error { return c.SetReadTimeout(shortTimeout) },
+			"read timeout": func(c netpoll.Connection) error { return c.SetReadTimeout(testkit.Short) },
 		} {
 			t.Run(call.name+"/"+name, func(t *testing.T) {
-				conn, _ := rawPair(t, "tcp")
-				result := blocked(t, func() error { return call.do(conn) })
+				conn, _ := testnet.Dialed(t, "tcp")
+				result := testkit.Blocked(t, func() error { return call.do(conn) })
 				require.NoError(t, set(conn))
-				require.ErrorIs(t, receive(t, result), os.ErrDeadlineExceeded)
+				require.ErrorIs(t, testkit.Receive(t, result), os.ErrDeadlineExceeded)
 			})
 		}
 	}
@@ -186,13 +188,13 @@ func TestReadDeadlineThatMovesAwayIsFollowed(t *testing.T) {
 	for _, call := range waitingReads {
 		for name, later := range map[string]time.Time{"extended": time.Now().Add(longTime), "cleared": {}} {
 			t.Run(call.name+"/"+name, func(t *testing.T) {
-				conn, peer := rawPair(t, "tcp")
-				require.NoError(t, conn.SetReadDeadline(time.Now().Add(2*shortTimeout)))
-				result := blocked(t, func() error { return call.do(conn) })
+				conn, peer := testnet.Dialed(t, "tcp")
+				require.NoError(t, conn.SetReadDeadline(time.Now().Add(2*testkit.Short)))
+				result := testkit.Blocked(t, func() error { return call.do(conn) })
 				require.NoError(t, conn.SetReadDeadline(later))
 				stillWaiting(t, result)
-				send(t, peer, "0123456\n")
-				require.NoError(t, receive(t, result))
+				testkit.Send(t, peer, "0123456\n")
+				require.NoError(t, testkit.Receive(t, result))
 			})
 		}
 	}
@@ -202,20 +204,20 @@ func TestReadDeadlineThatMovesAwayIsFollowed(t *testing.T) {
 func TestReadTimeoutThatGrowsIsFollowed(t *testing.T) {
 	for name, timeout := range map[string]time.Duration{"longer": longTime, "none": 0} {
 		t.Run(name, func(t *testing.T) {
-			conn, peer := rawPair(t, "tcp")
-			require.NoError(t, conn.SetReadTimeout(2*shortTimeout))
-			result := blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
+			conn, peer := testnet.Dialed(t, "tcp")
+			require.NoError(t, conn.SetReadTimeout(2*testkit.Short))
+			result := testkit.Blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
 			require.NoError(t, conn.SetReadTimeout(timeout))
 			stillWaiting(t, result)
-			send(t, peer, "x")
-			require.NoError(t, receive(t, result))
+			testkit.Send(t, peer, "x")
+			require.NoError(t, testkit.Receive(t, result))
 		})
 	}
 }
 
 // Behaviour 3.8: setting deadlines from any goroutine is no data race with the calls they concern.
 func TestReadDeadlineMayBeSetFromAnyGoroutine(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	trickle(t, peer)
 	done := make(chan struct{})
 	go func() {
@@ -242,10 +244,10 @@ func TestReadDeadlineMayBeSetFromAnyGoroutine(t *testing.T) {
 // Behaviour 3.5: with an error Until consumes what it has searched, and not a delimiter that arrives just then. A deadline
 // that has passed makes that frequent: what is buffered is returned all the same.
 func TestUntilConsumesNoDelimiterWithAnError(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(-time.Second)))
 	for range 500 {
-		send(t, peer, "one\ntwo\n")
+		testkit.Send(t, peer, "one\ntwo\n")
 		for lines := 0; lines < 2; {
 			line, err := conn.Reader().Until('\n')
 			if err == nil {

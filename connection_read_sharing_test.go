@@ -11,15 +11,17 @@ import (
 	"unsafe"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // Behaviour 3.6: Slice is zero-copy.
 func TestSliceSharesMemory(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	const n = 1000
-	send(t, peer, string(pattern(3*n)))
-	buffered(t, conn, 3*n)
+	testkit.Send(t, peer, string(testkit.Pattern(3*n)))
+	testnet.Buffered(t, conn, 3*n)
 	require.NoError(t, conn.Reader().Skip(n))
 	peeked, err := conn.Reader().Peek(n)
 	require.NoError(t, err)
@@ -32,7 +34,7 @@ func TestSliceSharesMemory(t *testing.T) {
 
 // Behaviour 3.6: a slice may be read and released by another goroutine while the connection reads on.
 func TestSliceOutlivesReleaseInAnotherGoroutine(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	const rounds, size = 300, 6000
 	go func() {
 		for i := range rounds {
@@ -60,7 +62,7 @@ func TestSliceOutlivesReleaseInAnotherGoroutine(t *testing.T) {
 
 // Behaviour 3.9: Read may be called from many goroutines; every byte goes to exactly one of them.
 func TestReadMayBeCalledFromManyGoroutines(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	const readers, total = 8, 4 << 20
 	var counts [256]atomic.Int64
 	var wg sync.WaitGroup
@@ -80,13 +82,13 @@ func TestReadMayBeCalledFromManyGoroutines(t *testing.T) {
 			}
 		})
 	}
-	data := pattern(total)
+	data := testkit.Pattern(total)
 	_, err := peer.Write(data)
 	require.NoError(t, err)
 	require.NoError(t, peer.Close())
-	within(t, eventTimeout, wg.Wait)
+	testkit.Within(t, testkit.Timeout, wg.Wait)
 	for range readers {
-		require.ErrorContains(t, receive(t, failures), "EOF")
+		require.ErrorContains(t, testkit.Receive(t, failures), "EOF")
 	}
 	var want [256]int64
 	for _, b := range data {
@@ -101,30 +103,30 @@ func TestReadMayBeCalledFromManyGoroutines(t *testing.T) {
 func TestSecondReaderGetsErrConcurrentAccess(t *testing.T) {
 	for _, call := range readCalls {
 		t.Run(call.name, func(t *testing.T) {
-			conn, peer := rawPair(t, "tcp")
-			first := blocked(t, func() error { _, err := conn.Reader().Next(4); return err })
+			conn, peer := testnet.Dialed(t, "tcp")
+			first := testkit.Blocked(t, func() error { _, err := conn.Reader().Next(4); return err })
 			_, err := call.do(conn.Reader(), 1)
 			require.ErrorIs(t, err, netpoll.ErrConcurrentAccess)
-			send(t, peer, "0123")
-			require.NoError(t, receive(t, first))
+			testkit.Send(t, peer, "0123")
+			require.NoError(t, testkit.Receive(t, first))
 		})
 	}
 }
 
 // Behaviour 3.10: Release after Close is safe, for other connections too.
 func TestReleaseAfterCloseHarmsNobody(t *testing.T) {
-	addr := startServer(t, echo)
+	addr := testnet.NewServer(t, "tcp", testnet.Echo).Addr().String()
 	for range 50 {
-		conn, peer := rawPair(t, "tcp")
-		send(t, peer, "0123456789")
+		conn, peer := testnet.Dialed(t, "tcp")
+		testkit.Send(t, peer, "0123456789")
 		_, err := conn.Reader().Next(5)
 		require.NoError(t, err)
 		require.NoError(t, conn.Close())
 		require.NoError(t, conn.Reader().Release())
-		other, err := netpoll.DialConnection("tcp", addr, eventTimeout)
+		other, err := netpoll.DialConnection("tcp", addr, testkit.Timeout)
 		require.NoError(t, err)
 		require.NoError(t, conn.Reader().Release())
-		require.NoError(t, other.SetReadTimeout(eventTimeout))
+		require.NoError(t, other.SetReadTimeout(testkit.Timeout))
 		_, err = other.Write([]byte("ping"))
 		require.NoError(t, err)
 		s, err := other.Reader().ReadString(4)
@@ -138,13 +140,13 @@ func TestReleaseAfterCloseHarmsNobody(t *testing.T) {
 // Behaviour 3.10: a handler that closes its connection and then releases, as programs do in a defer, harms nobody.
 func TestReleaseAfterCloseInHandler(t *testing.T) {
 	released := make(chan error, 1)
-	_, peer := servedPair(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+	_, peer := testnet.Served(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		defer func() { released <- conn.Reader().Release() }()
 		if _, err := conn.Reader().Next(1); err != nil {
 			return err
 		}
 		return conn.Close()
 	})
-	send(t, peer, "abc")
-	require.NoError(t, receive(t, released))
+	testkit.Send(t, peer, "abc")
+	require.NoError(t, testkit.Receive(t, released))
 }

@@ -8,11 +8,12 @@ import (
 	"errors"
 	"math"
 	"net"
-	"runtime"
 	"testing"
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -79,21 +80,21 @@ func TestReadWaitsUntilEnoughIsBuffered(t *testing.T) {
 	const text = "01234567"
 	for _, call := range readCalls {
 		t.Run(call.name, func(t *testing.T) {
-			conn, peer := rawPair(t, "tcp")
+			conn, peer := testnet.Dialed(t, "tcp")
 			n := call.ask(len(text))
 			var got string
-			result := blocked(t, func() (err error) { got, err = call.do(conn.Reader(), n); return err })
+			result := testkit.Blocked(t, func() (err error) { got, err = call.do(conn.Reader(), n); return err })
 			if n > 1 {
-				send(t, peer, text[:n-1])
-				buffered(t, conn, n-1)
+				testkit.Send(t, peer, text[:n-1])
+				testnet.Buffered(t, conn, n-1)
 				select {
 				case err := <-result:
 					t.Fatalf("returned one byte too early, with error %v", err)
-				case <-time.After(calmTime):
+				case <-time.After(testkit.Calm):
 				}
 			}
-			send(t, peer, text[n-1:])
-			require.NoError(t, receive(t, result))
+			testkit.Send(t, peer, text[n-1:])
+			require.NoError(t, testkit.Receive(t, result))
 			if !call.silent {
 				require.Equal(t, text[:n], got)
 			}
@@ -101,7 +102,7 @@ func TestReadWaitsUntilEnoughIsBuffered(t *testing.T) {
 			if call.stays {
 				left = len(text)
 			}
-			eventually(t, func() bool { return conn.Reader().Len() == left })
+			testkit.Eventually(t, func() bool { return conn.Reader().Len() == left })
 		})
 	}
 }
@@ -114,7 +115,7 @@ var tooLittle = []struct {
 }{
 	{"peer closed", netpoll.ErrEOF, func(t *testing.T, conn netpoll.Connection, peer net.Conn) {
 		require.NoError(t, peer.Close())
-		eventually(t, func() bool { return !conn.IsActive() })
+		testkit.Eventually(t, func() bool { return !conn.IsActive() })
 	}},
 	{"closed", netpoll.ErrConnClosed, func(t *testing.T, conn netpoll.Connection, _ net.Conn) {
 		require.NoError(t, conn.Close())
@@ -123,7 +124,7 @@ var tooLittle = []struct {
 		require.NoError(t, conn.SetReadDeadline(time.Now().Add(-time.Second)))
 	}},
 	{"timeout", netpoll.ErrReadTimeout, func(t *testing.T, conn netpoll.Connection, _ net.Conn) {
-		require.NoError(t, conn.SetReadTimeout(shortTimeout))
+		require.NoError(t, conn.SetReadTimeout(testkit.Short))
 	}},
 }
 
@@ -133,9 +134,9 @@ func TestReadOfBufferedBytesWinsOverEveryState(t *testing.T) {
 	for _, state := range tooLittle {
 		for _, call := range readCalls {
 			t.Run(state.name+"/"+call.name, func(t *testing.T) {
-				conn, peer := rawPair(t, "tcp")
-				send(t, peer, text)
-				buffered(t, conn, len(text))
+				conn, peer := testnet.Dialed(t, "tcp")
+				testkit.Send(t, peer, text)
+				testnet.Buffered(t, conn, len(text))
 				state.enter(t, conn, peer)
 				n := call.ask(len(text))
 				got, err := call.do(conn.Reader(), n)
@@ -157,9 +158,9 @@ func TestReadOfTooMuchLeavesBufferedBytesReadable(t *testing.T) {
 				continue // it never needs more than there is
 			}
 			t.Run(state.name+"/"+call.name, func(t *testing.T) {
-				conn, peer := rawPair(t, "tcp")
-				send(t, peer, text)
-				buffered(t, conn, len(text))
+				conn, peer := testnet.Dialed(t, "tcp")
+				testkit.Send(t, peer, text)
+				testnet.Buffered(t, conn, len(text))
 				state.enter(t, conn, peer)
 				got, err := call.do(conn.Reader(), len(text)+1)
 				require.ErrorIs(t, err, state.want)
@@ -178,10 +179,10 @@ func TestWaitingReaderIsWokenByTheEnd(t *testing.T) {
 	for _, call := range readCalls {
 		for _, state := range tooLittle[:2] {
 			t.Run(state.name+"/"+call.name, func(t *testing.T) {
-				conn, peer := rawPair(t, "tcp")
-				result := blocked(t, func() error { _, err := call.do(conn.Reader(), call.ask(8)); return err })
+				conn, peer := testnet.Dialed(t, "tcp")
+				result := testkit.Blocked(t, func() error { _, err := call.do(conn.Reader(), call.ask(8)); return err })
 				state.enter(t, conn, peer)
-				require.ErrorIs(t, receive(t, result), state.want)
+				require.ErrorIs(t, testkit.Receive(t, result), state.want)
 			})
 		}
 	}
@@ -189,7 +190,7 @@ func TestWaitingReaderIsWokenByTheEnd(t *testing.T) {
 
 // Behaviour 3.2: n <= 0 returns zero values and no error at once.
 func TestReadOfNothingReturnsAtOnce(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	check := func(t *testing.T) {
 		for _, call := range readCalls {
 			if call.max > 0 {
@@ -198,7 +199,7 @@ func TestReadOfNothingReturnsAtOnce(t *testing.T) {
 			for _, n := range []int{0, -1, math.MinInt} {
 				var got string
 				var err error
-				within(t, eventTimeout, func() { got, err = call.do(conn.Reader(), n) })
+				testkit.Within(t, testkit.Timeout, func() { got, err = call.do(conn.Reader(), n) })
 				require.NoError(t, err, "%s(%d)", call.name, n)
 				require.Empty(t, got, "%s(%d)", call.name, n)
 			}
@@ -208,7 +209,7 @@ func TestReadOfNothingReturnsAtOnce(t *testing.T) {
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(-time.Second)))
 	t.Run("past deadline", check)
 	require.NoError(t, peer.Close())
-	eventually(t, func() bool { return !conn.IsActive() })
+	testkit.Eventually(t, func() bool { return !conn.IsActive() })
 	t.Run("peer closed", check)
 }
 
@@ -217,11 +218,11 @@ var readSizes = []int{1, 100, 4095, 4096, 4097, 8192, 10_000, 70_000}
 
 // Behaviour 3.3: what Next and Peek return has len == cap == n.
 func TestNextAndPeekReturnExactCapacity(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	for _, n := range readSizes {
-		want := pattern(n + 10)
-		send(t, peer, string(want))
-		buffered(t, conn, n+10)
+		want := testkit.Pattern(n + 10)
+		testkit.Send(t, peer, string(want))
+		testnet.Buffered(t, conn, n+10)
 		peeked, err := conn.Reader().Peek(n)
 		require.NoError(t, err)
 		require.Equal(t, want[:n], peeked)
@@ -239,17 +240,17 @@ func TestNextAndPeekReturnExactCapacity(t *testing.T) {
 
 // Behaviour 3.3: it stays valid and unchanged until Release while new data arrives and the buffer grows.
 func TestNextStaysValidUntilReleaseWhileInputGrows(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	const round = 64 << 10
 	for _, n := range readSizes {
-		want := pattern(n)
-		send(t, peer, string(want))
+		want := testkit.Pattern(n)
+		testkit.Send(t, peer, string(want))
 		peeked, err := conn.Reader().Peek(n)
 		require.NoError(t, err)
 		next, err := conn.Reader().Next(n)
 		require.NoError(t, err)
 		for range 8 {
-			send(t, peer, string(bytes.Repeat([]byte{0xff}, round)))
+			testkit.Send(t, peer, string(bytes.Repeat([]byte{0xff}, round)))
 			_, err := conn.Reader().Next(round)
 			require.NoError(t, err)
 		}
@@ -265,16 +266,16 @@ func spread(t *testing.T, conn netpoll.Connection, peer net.Conn, p []byte) {
 	before := conn.Reader().Len()
 	for done := 0; done < len(p); {
 		piece := min(3000, len(p)-done)
-		send(t, peer, string(p[done:done+piece]))
+		testkit.Send(t, peer, string(p[done:done+piece]))
 		done += piece
-		buffered(t, conn, before+done)
+		testnet.Buffered(t, conn, before+done)
 	}
 }
 
 // Behaviour 3.3: a later Peek or Skip never changes an earlier Peek's bytes.
 func TestLaterPeekOrSkipLeavesEarlierPeekAlone(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
-	data := pattern(60_000)
+	conn, peer := testnet.Dialed(t, "tcp")
+	data := testkit.Pattern(60_000)
 	spread(t, conn, peer, data)
 	type view struct {
 		at int
@@ -298,17 +299,17 @@ func TestLaterPeekOrSkipLeavesEarlierPeekAlone(t *testing.T) {
 
 // Behaviour 3.4: ReadString and ReadBinary are copies, valid for ever.
 func TestReadStringAndReadBinaryAreCopies(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	for _, n := range readSizes {
-		want := pattern(n)
-		send(t, peer, string(want)+string(want))
+		want := testkit.Pattern(n)
+		testkit.Send(t, peer, string(want)+string(want))
 		s, err := conn.Reader().ReadString(n)
 		require.NoError(t, err)
 		p, err := conn.Reader().ReadBinary(n)
 		require.NoError(t, err)
 		require.NoError(t, conn.Reader().Release())
 		for range 4 { // enough to use the blocks anew
-			send(t, peer, string(bytes.Repeat([]byte{0xff}, 32<<10)))
+			testkit.Send(t, peer, string(bytes.Repeat([]byte{0xff}, 32<<10)))
 			require.NoError(t, conn.Reader().Skip(32<<10))
 			require.NoError(t, conn.Reader().Release())
 		}
@@ -319,12 +320,12 @@ func TestReadStringAndReadBinaryAreCopies(t *testing.T) {
 
 // Behaviour 3.4: repeated Peeks across blocks, growing or shrinking, do not grow memory.
 func TestRepeatedPeeksDoNotGrowMemory(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	const length = 60_000
-	spread(t, conn, peer, pattern(length))
+	spread(t, conn, peer, testkit.Pattern(length))
 	_, err := conn.Reader().Peek(length)
 	require.NoError(t, err)
-	before := heapInUse()
+	before := testkit.HeapInUse()
 	for i := range 2000 {
 		n := 7_000 + i*13%(length-7_000)
 		if i%2 == 1 {
@@ -333,40 +334,30 @@ func TestRepeatedPeeksDoNotGrowMemory(t *testing.T) {
 		_, err := conn.Reader().Peek(n)
 		require.NoError(t, err)
 	}
-	grown := heapInUse() - before
+	grown := testkit.HeapInUse() - before
 	require.Less(t, grown, int64(8*length), "bytes of heap for 2000 peeks into %d bytes", length)
 	require.NoError(t, conn.Reader().Skip(length))
 	require.NoError(t, conn.Reader().Release())
 }
 
-// heapInUse returns how many bytes of heap are reachable.
-func heapInUse() int64 {
-	for range 3 { // what sync.Pool holds survives one collection
-		runtime.GC()
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
 // Behaviour 3.5: Until returns through the delimiter.
 func TestUntilReturnsThroughDelimiter(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
-	send(t, peer, "one\n\ntwo\nth")
+	conn, peer := testnet.Dialed(t, "tcp")
+	testkit.Send(t, peer, "one\n\ntwo\nth")
 	for _, want := range []string{"one\n", "\n", "two\n"} {
 		line, err := conn.Reader().Until('\n')
 		require.NoError(t, err)
 		require.Equal(t, want, string(line))
 	}
 	var line []byte
-	result := blocked(t, func() (err error) { line, err = conn.Reader().Until('\n'); return err })
-	send(t, peer, "r")
-	send(t, peer, "ee\nrest")
-	require.NoError(t, receive(t, result))
+	result := testkit.Blocked(t, func() (err error) { line, err = conn.Reader().Until('\n'); return err })
+	testkit.Send(t, peer, "r")
+	testkit.Send(t, peer, "ee\nrest")
+	require.NoError(t, testkit.Receive(t, result))
 	require.Equal(t, "three\n", string(line))
 	long := bytes.Repeat([]byte("x"), 50_000)
 	require.NoError(t, conn.Reader().Skip(4))
-	send(t, peer, string(long)+"\n")
+	testkit.Send(t, peer, string(long)+"\n")
 	line, err := conn.Reader().Until('\n')
 	require.NoError(t, err)
 	require.Equal(t, string(long)+"\n", string(line))
@@ -376,9 +367,9 @@ func TestUntilReturnsThroughDelimiter(t *testing.T) {
 func TestUntilConsumesWhatIsBufferedOnError(t *testing.T) {
 	for _, state := range tooLittle {
 		t.Run(state.name, func(t *testing.T) {
-			conn, peer := rawPair(t, "tcp")
-			send(t, peer, "no end")
-			buffered(t, conn, 6)
+			conn, peer := testnet.Dialed(t, "tcp")
+			testkit.Send(t, peer, "no end")
+			testnet.Buffered(t, conn, 6)
 			state.enter(t, conn, peer)
 			line, err := conn.Reader().Until('\n')
 			require.ErrorIs(t, err, state.want)
@@ -392,13 +383,13 @@ func TestUntilConsumesWhatIsBufferedOnError(t *testing.T) {
 func TestWaitingUntilReturnsWhatIsBufferedAtTheEnd(t *testing.T) {
 	for _, state := range tooLittle[:2] {
 		t.Run(state.name, func(t *testing.T) {
-			conn, peer := rawPair(t, "tcp")
-			send(t, peer, "no end")
-			buffered(t, conn, 6)
+			conn, peer := testnet.Dialed(t, "tcp")
+			testkit.Send(t, peer, "no end")
+			testnet.Buffered(t, conn, 6)
 			var line []byte
-			result := blocked(t, func() (err error) { line, err = conn.Reader().Until('\n'); return err })
+			result := testkit.Blocked(t, func() (err error) { line, err = conn.Reader().Until('\n'); return err })
 			state.enter(t, conn, peer)
-			require.ErrorIs(t, receive(t, result), state.want)
+			require.ErrorIs(t, testkit.Receive(t, result), state.want)
 			require.Equal(t, "no end", string(line))
 		})
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -52,7 +54,7 @@ func TestEveryWriteMethodAfterCloseReturnsErrConnClosed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, _ := rawPair(t, "tcp")
+			conn, _ := testnet.Dialed(t, "tcp")
 			require.NoError(t, prepare(conn))
 			require.NoError(t, conn.Close())
 			for _, call := range writeCalls {
@@ -68,7 +70,7 @@ func TestEveryWriteMethodAfterCloseReturnsErrConnClosed(t *testing.T) {
 
 // Behaviour 4.7: none panics, whatever races with Close, and what loses says ErrConnClosed.
 func TestWritingThatRacesWithCloseSaysErrConnClosed(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		for range 30 {
 			raceWritingWithClose(t, network)
 		}
@@ -76,7 +78,7 @@ func TestWritingThatRacesWithCloseSaysErrConnClosed(t *testing.T) {
 }
 
 func raceWritingWithClose(t *testing.T, network string) {
-	conn, peer := rawPair(t, network)
+	conn, peer := testnet.Dialed(t, network)
 	go func() { // take what is sent, until the end
 		buf := make([]byte, 64<<10)
 		for err := error(nil); err == nil; {
@@ -102,26 +104,26 @@ func raceWritingWithClose(t *testing.T, network string) {
 			}
 		}
 	})
-	receive(t, begun)
+	testkit.Receive(t, begun)
 	require.NoError(t, conn.Close())
-	within(t, eventTimeout, wg.Wait)
-	err := receive(t, failure)
+	testkit.Within(t, testkit.Timeout, wg.Wait)
+	err := testkit.Receive(t, failure)
 	require.True(t, isClosedHere(err), "the writer that lost against Close got %v", err)
 }
 
 // Behaviour 4.7: a Flush or Write that waits for room when Close comes says ErrConnClosed.
 func TestBlockedWriterThatLosesAgainstCloseSaysErrConnClosed(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		for name, do := range map[string]func(conn netpoll.Connection) error{
 			"Flush": func(c netpoll.Connection) error { return c.Writer().Flush() },
 			"Write": func(c netpoll.Connection) error { _, err := c.Write(nil); return err },
 		} {
 			t.Run(name, func(t *testing.T) {
 				conn, _ := narrowPair(t, network)
-				queue(t, conn, pattern(muchOutput))
-				result := blocked(t, func() error { return do(conn) })
+				queue(t, conn, testkit.Pattern(muchOutput))
+				result := testkit.Blocked(t, func() error { return do(conn) })
 				require.NoError(t, conn.Close())
-				err := receive(t, result)
+				err := testkit.Receive(t, result)
 				require.True(t, isClosedHere(err), "returned %v", err)
 			})
 		}
@@ -130,15 +132,15 @@ func TestBlockedWriterThatLosesAgainstCloseSaysErrConnClosed(t *testing.T) {
 
 // Behaviour 2.2: the errno of a write to a peer that is gone stays visible through the wrapping.
 func TestFlushToVanishedPeerShowsErrno(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := rawPair(t, network)
-		send(t, peer, "x")
-		buffered(t, conn, 1)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
+		testkit.Send(t, peer, "x")
+		testnet.Buffered(t, conn, 1)
 		if tcp, ok := peer.(*net.TCPConn); ok {
 			require.NoError(t, tcp.SetLinger(0))
 		}
 		require.NoError(t, peer.Close())
-		eventually(t, func() bool { return !conn.IsActive() })
+		testkit.Eventually(t, func() bool { return !conn.IsActive() })
 		queue(t, conn, []byte("to nobody"))
 		err := conn.Writer().Flush()
 		require.Error(t, err)
@@ -151,7 +153,7 @@ func TestFlushToVanishedPeerShowsErrno(t *testing.T) {
 // Behaviour 4.5: writer methods called by two goroutines at once give the second ErrConcurrentAccess or wait for their
 // turn, but never corrupt what is sent: every byte that a successful call wrote arrives.
 func TestConcurrentWriterMethodsCorruptNothing(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	const writers, rounds = 4, 300
 	var written [writers]int
 	var wg sync.WaitGroup
@@ -170,7 +172,7 @@ func TestConcurrentWriterMethodsCorruptNothing(t *testing.T) {
 			}
 		})
 	}
-	within(t, eventTimeout, wg.Wait)
+	testkit.Within(t, testkit.Timeout, wg.Wait)
 	require.NoError(t, conn.Writer().Flush())
 	require.NoError(t, conn.Close())
 	var got [writers]int

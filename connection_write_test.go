@@ -16,6 +16,8 @@ import (
 	"unsafe"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,7 +25,7 @@ import (
 func arrives(t *testing.T, peer net.Conn, want string) {
 	t.Helper()
 	buf := make([]byte, len(want))
-	require.NoError(t, peer.SetReadDeadline(time.Now().Add(eventTimeout)))
+	require.NoError(t, peer.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 	n, err := io.ReadFull(peer, buf)
 	require.NoError(t, err, "after %d bytes of %d", n, len(want))
 	if want != string(buf) {
@@ -35,7 +37,7 @@ func arrives(t *testing.T, peer net.Conn, want string) {
 // nothingArrives looks on for a short while.
 func nothingArrives(t *testing.T, peer net.Conn) {
 	t.Helper()
-	require.NoError(t, peer.SetReadDeadline(time.Now().Add(calmTime)))
+	require.NoError(t, peer.SetReadDeadline(time.Now().Add(testkit.Calm)))
 	n, err := peer.Read(make([]byte, 1))
 	require.Zero(t, n, "a byte arrived")
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -43,8 +45,8 @@ func nothingArrives(t *testing.T, peer net.Conn) {
 
 // Behaviour 4.1: nothing is sent before Flush or Write.
 func TestNothingIsSentBeforeFlushOrWrite(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := rawPair(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
 		w := conn.Writer()
 		fill := func() {
 			p, err := w.Malloc(2)
@@ -76,7 +78,7 @@ func TestNothingIsSentBeforeFlushOrWrite(t *testing.T) {
 
 // Behaviour 4.1: what Malloc returned stays in place until Flush, so a length header can be filled in last.
 func TestMallocStaysInPlaceUntilFlush(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	w := conn.Writer()
 	header, err := w.Malloc(4)
 	require.NoError(t, err)
@@ -102,7 +104,7 @@ func TestMallocStaysInPlaceUntilFlush(t *testing.T) {
 
 // Behaviour 4.1: MallocLen counts everything since the last Flush.
 func TestMallocLenCountsEverythingSinceFlush(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	w := conn.Writer()
 	for range 2 {
 		require.Zero(t, w.MallocLen())
@@ -148,7 +150,7 @@ func TestMallocAckKeepsTheFirstBytes(t *testing.T) {
 		}, 1, "a"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, peer := rawPair(t, "tcp")
+			conn, peer := testnet.Dialed(t, "tcp")
 			require.NoError(t, c.fill(conn.Writer()))
 			require.NoError(t, conn.Writer().MallocAck(c.ack))
 			require.Equal(t, len(c.want), conn.Writer().MallocLen())
@@ -177,7 +179,7 @@ func TestWriteCopiesShortAndReferencesLong(t *testing.T) {
 	} {
 		for _, n := range []int{1, netpoll.BinaryInplaceThreshold, netpoll.BinaryInplaceThreshold + 1, 100_000} {
 			t.Run(name, func(t *testing.T) {
-				conn, peer := rawPair(t, "tcp")
+				conn, peer := testnet.Dialed(t, "tcp")
 				p := bytes.Repeat([]byte("a"), n)
 				written, err := write(conn.Writer(), p)
 				require.NoError(t, err)
@@ -198,7 +200,7 @@ func TestWriteCopiesShortAndReferencesLong(t *testing.T) {
 
 // Behaviour 4.2: WriteDirect always references, and inserts before the bytes that remain.
 func TestWriteDirectReferencesAndInserts(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	w := conn.Writer()
 	require.NoError(t, mallocString(w, "abc"))
 	direct := []byte("__")
@@ -221,7 +223,7 @@ func TestSeveralWriteDirectCallsInAnyOrder(t *testing.T) {
 		"earlier twice": {[]insert{{"X", 2}, {"Y", 6}, {"Z", 11}}, "0Z1234" + "Y567X89"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, peer := rawPair(t, "tcp")
+			conn, peer := testnet.Dialed(t, "tcp")
 			require.NoError(t, mallocString(conn.Writer(), "0123456789"))
 			for _, in := range c.inserts {
 				require.NoError(t, conn.Writer().WriteDirect([]byte(in.text), in.remain))
@@ -240,7 +242,7 @@ type insert struct {
 
 // Behaviour 4.2: a block that WriteDirect split has one owner: afterwards no two buffers share memory.
 func TestWriteDirectLeavesNoSharedMemoryBehind(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	for range 20 {
 		require.NoError(t, mallocString(conn.Writer(), "0123456789"))
 		for _, remain := range []int{4, 8, 2, 6} {
@@ -266,7 +268,7 @@ func TestWriteDirectLeavesNoSharedMemoryBehind(t *testing.T) {
 
 // Behaviour 4.1 and 4.2: any mix of methods sends what a plain list of bytes would hold.
 func TestFlushSendsWhatAnyMixOfMethodsWrote(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		m := &outputModel{t: t, w: conn.Writer(), rnd: rnd}
@@ -367,7 +369,7 @@ func (m *outputModel) finish() string {
 
 // Behaviour 4.3: Append takes flushed and unflushed bytes, empties the source, and nothing done to it later matters.
 func TestAppendTakesEverythingAndEmptiesTheSource(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	w := conn.Writer()
 	lb := netpoll.NewLinkBuffer()
 	_, err := lb.WriteString("flushed,")
@@ -395,7 +397,7 @@ func TestAppendTakesEverythingAndEmptiesTheSource(t *testing.T) {
 
 // Behaviour 4.3: a nil *LinkBuffer is a no-op.
 func TestAppendOfNilLinkBufferDoesNothing(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.Writer().Append((*netpoll.LinkBuffer)(nil)))
 	require.Zero(t, conn.Writer().MallocLen())
 	_, err := conn.Write([]byte("x"))
@@ -405,7 +407,7 @@ func TestAppendOfNilLinkBufferDoesNothing(t *testing.T) {
 
 // Behaviour 4.6: asking for more than was allocated is an error, and harms nothing that was written.
 func TestAskingForMoreThanWasAllocatedIsAnError(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	w := conn.Writer()
 	require.NoError(t, mallocString(w, "01234"))
 	misuse := map[string]func() error{
@@ -438,7 +440,7 @@ func TestAppendToItselfIsAnError(t *testing.T) {
 
 // Behaviour 4.6: a buffer whose blocks were moved away, or that was closed, can be used again.
 func TestBufferCanBeUsedAgainAfterAppendOrClose(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	for name, use := range map[string]func(lb *netpoll.LinkBuffer) error{
 		"appended": func(lb *netpoll.LinkBuffer) error { return conn.Writer().Append(lb) },
 		"closed":   func(lb *netpoll.LinkBuffer) error { return lb.Close() },

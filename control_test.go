@@ -23,6 +23,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 // descriptorPath is where the descriptors of this process are listed.
@@ -49,10 +51,10 @@ func descriptorsListed(t testing.TB) (n int) {
 // overUnixConnections runs a test with Unix connections of every kind that is not served by an EventLoop.
 func overUnixConnections(t *testing.T, f func(t *testing.T, conn *netpoll.UnixConnection, peer *net.UnixConn)) {
 	for name, connect := range map[string]func(t *testing.T) (netpoll.Connection, net.Conn){
-		"dialed": func(t *testing.T) (netpoll.Connection, net.Conn) { return rawPair(t, "unix") },
+		"dialed": func(t *testing.T) (netpoll.Connection, net.Conn) { return testnet.Dialed(t, "unix") },
 		"accepted": func(t *testing.T) (netpoll.Connection, net.Conn) {
-			ln := listenOn(t, "unix")
-			peer := plainDial(t, ln.Addr())
+			ln := testnet.Listen(t, "unix")
+			peer := testkit.Dial(t, ln.Addr())
 			conn, err := ln.Accept()
 			require.NoError(t, err)
 			return conn.(netpoll.Connection), peer
@@ -78,8 +80,8 @@ func overUnixConnections(t *testing.T, f func(t *testing.T, conn *netpoll.UnixCo
 			conn, peer := connect(t)
 			defer conn.Close()
 			defer peer.Close()
-			require.NoError(t, conn.SetReadTimeout(eventTimeout))
-			require.NoError(t, peer.SetDeadline(time.Now().Add(eventTimeout)))
+			require.NoError(t, conn.SetReadTimeout(testkit.Timeout))
+			require.NoError(t, peer.SetDeadline(time.Now().Add(testkit.Timeout)))
 			f(t, conn.(*netpoll.UnixConnection), peer.(*net.UnixConn))
 		})
 	}
@@ -91,7 +93,7 @@ func plainPair(t *testing.T) (a, b *net.UnixConn) {
 	ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	require.NoError(t, err)
 	defer ln.Close()
-	a = plainDial(t, ln.Addr()).(*net.UnixConn)
+	a = testkit.Dial(t, ln.Addr()).(*net.UnixConn)
 	accepted, err := ln.Accept()
 	require.NoError(t, err)
 	t.Cleanup(func() { accepted.Close() })
@@ -161,10 +163,10 @@ func TestDescriptorsComeWithTheirBytes(t *testing.T) {
 	overUnixConnections(t, func(t *testing.T, conn *netpoll.UnixConnection, peer *net.UnixConn) {
 		before := descriptorsListed(t)
 		for _, n := range []int{1, 3, 253} {
-			send(t, peer, "before")
+			testkit.Send(t, peer, "before")
 			ids := handOver(t, peer, "with", n)
-			send(t, peer, "behind")
-			buffered(t, conn, len("beforewithbehind"))
+			testkit.Send(t, peer, "behind")
+			testnet.Buffered(t, conn, len("beforewithbehind"))
 
 			got, err := conn.Reader().ReadString(2) // what was sent before is read by anything
 			require.NoError(t, err)
@@ -209,8 +211,8 @@ func TestDescriptorsOfOneMessageAreHeld(t *testing.T) {
 		for i := range messages {
 			ids = append(ids, handOver(t, peer, fmt.Sprint(i%10), 2))
 		}
-		eventually(t, func() bool { return descriptorsListed(t) > before })
-		time.Sleep(calmTime)
+		testkit.Eventually(t, func() bool { return descriptorsListed(t) > before })
+		time.Sleep(testkit.Calm)
 		require.LessOrEqual(t, descriptorsListed(t), before+2)
 		for i := range messages {
 			text, got, _ := takeOver(t, conn, make([]byte, 100), make([]byte, 100))
@@ -278,9 +280,9 @@ func TestDescriptorsThatNobodyTakesAreClosed(t *testing.T) {
 			overUnixConnections(t, func(t *testing.T, conn *netpoll.UnixConnection, peer *net.UnixConn) {
 				before := descriptorsListed(t)
 				handOver(t, peer, "abc", 3)
-				buffered(t, conn, 3)
+				testnet.Buffered(t, conn, 3)
 				consume(t, conn, peer)
-				eventually(t, func() bool { return descriptorsListed(t) == before })
+				testkit.Eventually(t, func() bool { return descriptorsListed(t) == before })
 			})
 		})
 	}
@@ -288,9 +290,9 @@ func TestDescriptorsThatNobodyTakesAreClosed(t *testing.T) {
 
 // Behaviour 9.7: a function of RawConn.Read would not see descriptors that are held.
 func TestRawReadIsRefusedBesideHeldDescriptors(t *testing.T) {
-	conn, peer := rawPair(t, "unix")
+	conn, peer := testnet.Dialed(t, "unix")
 	ids := handOver(t, peer.(*net.UnixConn), "x", 1)
-	buffered(t, conn, 1)
+	testnet.Buffered(t, conn, 1)
 	require.ErrorIs(t, alive(conn), netpoll.ErrBufferedInput)
 	_, got, _ := takeOver(t, conn.(*netpoll.UnixConnection), make([]byte, 1), make([]byte, 100))
 	require.Equal(t, ids, got)
@@ -300,7 +302,7 @@ func TestRawReadIsRefusedBesideHeldDescriptors(t *testing.T) {
 // Behaviour 9.1: an end behind descriptors that a handler has not read yet costs no processor time until it reads them,
 // and then all of the input is seen before the connection is inactive.
 func TestEndBehindHeldDescriptorsWaitsForTheHandler(t *testing.T) {
-	conn, peer := rawPair(t, "unix")
+	conn, peer := testnet.Dialed(t, "unix")
 	called, read, ended := make(chan struct{}, 8), make(chan struct{}), make(chan string, 1)
 	seen := ""
 	require.NoError(t, conn.SetOnRequest(func(_ context.Context, conn netpoll.Connection) error {
@@ -316,18 +318,18 @@ func TestEndBehindHeldDescriptorsWaitsForTheHandler(t *testing.T) {
 	}))
 	require.NoError(t, conn.(interface{ SetAllowHalfOpen(bool) error }).SetAllowHalfOpen(true))
 	handOver(t, peer.(*net.UnixConn), "abc", 1)
-	receive(t, called)
+	testkit.Receive(t, called)
 	handOver(t, peer.(*net.UnixConn), "def", 1)
 	require.NoError(t, peer.Close())
-	idles(t)
+	testkit.Idles(t)
 	require.True(t, conn.IsActive(), "there is more to read")
 	close(read)
-	require.Equal(t, "abcdef", receive(t, ended))
+	require.Equal(t, "abcdef", testkit.Receive(t, ended))
 }
 
 // A handler that returns because it wants to see more sees more, although that comes with descriptors too.
 func TestHandlerThatWaitsForMoreIsNotStuckBehindDescriptors(t *testing.T) {
-	conn, peer := rawPair(t, "unix")
+	conn, peer := testnet.Dialed(t, "unix")
 	before := descriptorsListed(t)
 	seen := make(chan string, 1)
 	require.NoError(t, conn.SetOnRequest(func(_ context.Context, conn netpoll.Connection) error {
@@ -339,18 +341,18 @@ func TestHandlerThatWaitsForMoreIsNotStuckBehindDescriptors(t *testing.T) {
 		return err
 	}))
 	handOver(t, peer.(*net.UnixConn), "abc", 1)
-	buffered(t, conn, 3)
-	idles(t)
+	testnet.Buffered(t, conn, 3)
+	testkit.Idles(t)
 	handOver(t, peer.(*net.UnixConn), "def", 1)
-	require.Equal(t, "abcdef", receive(t, seen))
-	eventually(t, func() bool { return descriptorsListed(t) == before })
+	require.Equal(t, "abcdef", testkit.Receive(t, seen))
+	testkit.Eventually(t, func() bool { return descriptorsListed(t) == before })
 }
 
 // Behaviour 9.8: connections of an EventLoop keep descriptors only if the program asks for it.
 func TestServedConnectionsKeepDescriptorsIfAsked(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		t.Run(fmt.Sprint(keep), func(t *testing.T) {
-			conn, peer := servedPair(t, "unix", nil, netpoll.WithReadTimeout(eventTimeout),
+			conn, peer := testnet.Served(t, "unix", nil, netpoll.WithReadTimeout(testkit.Timeout),
 				netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 					if keep {
 						if err := conn.(*netpoll.UnixConnection).KeepDescriptors(true); err != nil {
@@ -375,12 +377,12 @@ func TestServedConnectionsKeepDescriptorsIfAsked(t *testing.T) {
 
 // Behaviour 9.8: programs that ask for credentials get them with every message.
 func TestCredentialsComeWithDescriptors(t *testing.T) {
-	conn, peer := rawPair(t, "unix")
+	conn, peer := testnet.Dialed(t, "unix")
 	before := descriptorsListed(t)
 	require.NoError(t, unix.SetsockoptInt(conn.(netpoll.Conn).Fd(), unix.SOL_SOCKET, unix.SO_PASSCRED, 1))
 	for _, n := range []int{0, 253} {
 		if n == 0 {
-			send(t, peer, "abc")
+			testkit.Send(t, peer, "abc")
 		} else {
 			handOver(t, peer.(*net.UnixConn), "abc", n)
 		}
@@ -408,35 +410,35 @@ func TestCredentialsComeWithDescriptors(t *testing.T) {
 
 // Behaviour 9.8: WriteMsgUnix waits for room as Write does, within the same time.
 func TestWriteMsgUnixWaitsForRoom(t *testing.T) {
-	conn, peer := rawPair(t, "unix")
+	conn, peer := testnet.Dialed(t, "unix")
 	u := conn.(*netpoll.UnixConnection)
 	require.NoError(t, fill(conn))
 	_, _, err := u.WriteMsgUnix([]byte("x"), nil, nil)
 	require.ErrorIs(t, err, netpoll.ErrWriteTimeout)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.NoError(t, conn.SetWriteTimeout(0))
-	done := blocked(t, func() error {
+	done := testkit.Blocked(t, func() error {
 		_, _, err := u.WriteMsgUnix([]byte("x"), nil, nil)
 		return err
 	})
 	go func() { _, _ = io.Copy(io.Discard, peer) }()
-	require.NoError(t, receive(t, done))
+	require.NoError(t, testkit.Receive(t, done))
 
-	conn, _ = rawPair(t, "unix")
+	conn, _ = testnet.Dialed(t, "unix")
 	require.NoError(t, fill(conn))
 	require.NoError(t, conn.SetWriteTimeout(0))
-	done = blocked(t, func() error {
+	done = testkit.Blocked(t, func() error {
 		_, _, err := conn.(*netpoll.UnixConnection).WriteMsgUnix([]byte("x"), nil, nil)
 		return err
 	})
 	require.NoError(t, conn.Close())
-	require.ErrorIs(t, receive(t, done), net.ErrClosed)
+	require.ErrorIs(t, testkit.Receive(t, done), net.ErrClosed)
 }
 
 // Behaviour 4.5, 9.8: messages and what others write at the same time do not mix, and each descriptor comes with its
 // message.
 func TestMessagesOfManyWritersStayWhole(t *testing.T) {
-	client, server := pair(t, "unix")
+	client, server := testnet.Pair(t, "unix")
 	before := descriptorsListed(t)
 	file, err := os.CreateTemp(t.TempDir(), handedOver)
 	require.NoError(t, err)
@@ -462,7 +464,7 @@ func TestMessagesOfManyWritersStayWhole(t *testing.T) {
 			}
 		}
 	})
-	require.NoError(t, server.SetReadTimeout(eventTimeout))
+	require.NoError(t, server.SetReadTimeout(testkit.Timeout))
 	messages := 0
 	for range 3 * each {
 		text, ids, _ := takeOver(t, server.(*netpoll.UnixConnection), make([]byte, 8), make([]byte, 100))
@@ -582,13 +584,13 @@ func TestMessageMethodsDoWhatThoseOfNetDo(t *testing.T) {
 			before := descriptorsListed(t)
 			plain, peer := plainPair(t)
 			want := play(plain, peer, func(int) {})
-			conn, rawPeer := rawPair(t, "unix")
-			got := play(conn.(*netpoll.UnixConnection), rawPeer.(*net.UnixConn), func(n int) { buffered(t, conn, n) })
+			conn, rawPeer := testnet.Dialed(t, "unix")
+			got := play(conn.(*netpoll.UnixConnection), rawPeer.(*net.UnixConn), func(n int) { testnet.Buffered(t, conn, n) })
 			require.Equal(t, want, got)
 			for _, c := range []io.Closer{plain, peer, conn, rawPeer} {
 				_ = c.Close()
 			}
-			eventually(t, func() bool { return descriptorsListed(t) == before })
+			testkit.Eventually(t, func() bool { return descriptorsListed(t) == before })
 		})
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -25,7 +27,7 @@ func acceptedBy(t *testing.T, network, address string) (conn netpoll.Connection,
 	accepted := make(chan netpoll.Connection, 1)
 	ln, err := netpoll.CreateListener(network, address)
 	require.NoError(t, err)
-	loop, err := netpoll.NewEventLoop(echo,
+	loop, err := netpoll.NewEventLoop(testnet.Echo,
 		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 			accepted <- conn
 			return ctx
@@ -35,7 +37,7 @@ func acceptedBy(t *testing.T, network, address string) (conn netpoll.Connection,
 	go func() { served <- loop.Serve(ln) }()
 	t.Cleanup(func() {
 		require.NoError(t, loop.Shutdown(context.Background()))
-		require.NoError(t, receive(t, served))
+		require.NoError(t, testkit.Receive(t, served))
 	})
 	target := ln.Addr().String()
 	if a, ok := ln.Addr().(*net.TCPAddr); ok {
@@ -44,14 +46,14 @@ func acceptedBy(t *testing.T, network, address string) (conn netpoll.Connection,
 	client, err = net.Dial(network, target)
 	require.NoError(t, err)
 	t.Cleanup(func() { client.Close() })
-	require.NoError(t, roundTrip(client, "hello"))
-	return receive(t, accepted), client
+	require.NoError(t, testkit.RoundTrip(client, "hello"))
+	return testkit.Receive(t, accepted), client
 }
 
 // Behaviour 5.12: TCP_NODELAY and keepalive are on, for accepted and for dialed connections.
 func TestTCPConnectionsHaveNoDelayAndKeepAlive(t *testing.T) {
 	accepted, _ := acceptedBy(t, "tcp", "127.0.0.1:0")
-	dialed, _ := dialedTo(t, "tcp")
+	dialed, _ := testnet.Dialed(t, "tcp")
 	for name, conn := range map[string]netpoll.Connection{"accepted": accepted, "dialed": dialed} {
 		fd := conn.(netpoll.Conn).Fd()
 		noDelay, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY)
@@ -68,7 +70,7 @@ func TestTCPConnectionsHaveNoDelayAndKeepAlive(t *testing.T) {
 
 // Behaviour 6.4: SetIdleTimeout sets TCP keepalive, whole seconds rounded up, and does nothing on Unix sockets.
 func TestSetIdleTimeoutSetsKeepAlive(t *testing.T) {
-	conn, _ := dialedTo(t, "tcp")
+	conn, _ := testnet.Dialed(t, "tcp")
 	cases := []struct {
 		d    time.Duration
 		want int
@@ -79,15 +81,15 @@ func TestSetIdleTimeoutSetsKeepAlive(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, c.want, idle, "TCP_KEEPIDLE after SetIdleTimeout(%v)", c.d)
 	}
-	conn, _ = dialedTo(t, "unix")
+	conn, _ = testnet.Dialed(t, "unix")
 	require.NoError(t, conn.SetIdleTimeout(time.Second))
 }
 
 // Behaviour 5.13: accepted sockets, dialed ones, socket pairs, epoll and event descriptors are close-on-exec.
 func TestDescriptorsAreCloseOnExec(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
-		acceptedBy(t, network, localAddress(t, network))
-		dialedTo(t, network)
+		acceptedBy(t, network, testkit.LocalAddress(t, network))
+		testnet.Dialed(t, network)
 	}
 	r, w := netpoll.GetSysFdPairs()
 	defer func() {
@@ -112,7 +114,7 @@ func TestDescriptorsAreCloseOnExec(t *testing.T) {
 // Behaviour 5.13: a program started meanwhile inherits none of them.
 func TestStartedProgramInheritsNoSocket(t *testing.T) {
 	acceptedBy(t, "tcp", "127.0.0.1:0")
-	dialedTo(t, "unix")
+	testnet.Dialed(t, "unix")
 	out, err := exec.Command("ls", "-l", "/proc/self/fd").CombinedOutput()
 	require.NoError(t, err)
 	require.NotContains(t, string(out), "socket:")
@@ -140,7 +142,7 @@ func TestAddressesOfAcceptedConnection(t *testing.T) {
 
 // Behaviour 5.13: addresses stay what they were after Close.
 func TestAddressesSurviveClose(t *testing.T) {
-	conn, _ := dialedTo(t, "tcp")
+	conn, _ := testnet.Dialed(t, "tcp")
 	local, remote := conn.LocalAddr().String(), conn.RemoteAddr().String()
 	require.NoError(t, conn.Close())
 	require.Equal(t, local, conn.LocalAddr().String())
@@ -167,7 +169,7 @@ func TestFDConnectionHasNoAddresses(t *testing.T) {
 		require.True(t, conn.LocalAddr() == nil, "LocalAddr is %#v", conn.LocalAddr())
 		require.True(t, conn.RemoteAddr() == nil, "RemoteAddr is %#v", conn.RemoteAddr())
 	}
-	require.NoError(t, a.SetOnRequest(echo))
+	require.NoError(t, a.SetOnRequest(testnet.Echo))
 	for range 10 {
 		_, err := b.Write([]byte("ping"))
 		require.NoError(t, err)

@@ -14,19 +14,21 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // Behaviour 5.11: a connection that is closed, or detached already, has no descriptor to give away.
 func TestDetachOfClosedConnectionIsAnError(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, _ := rawPair(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, _ := testnet.Dialed(t, network)
 		require.NoError(t, conn.Close())
 		err := conn.(detacher).Detach()
 		require.ErrorIs(t, err, netpoll.ErrConnClosed)
 		require.ErrorIs(t, err, net.ErrClosed)
 
-		conn, _ = rawPair(t, network)
+		conn, _ = testnet.Dialed(t, network)
 		fd := conn.(netpoll.Conn).Fd()
 		require.NoError(t, conn.(detacher).Detach())
 		require.ErrorIs(t, conn.(detacher).Detach(), netpoll.ErrConnClosed)
@@ -37,14 +39,14 @@ func TestDetachOfClosedConnectionIsAnError(t *testing.T) {
 // Behaviour 5.11: Detach ends the calls that wait in the connection, and the descriptor is the caller's alone when it
 // returns.
 func TestDetachEndsBlockedReadAndWrite(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, _ := rawPair(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, _ := testnet.Dialed(t, network)
 		fd, socket := conn.(netpoll.Conn).Fd(), idOf(t, conn)
-		read := blocked(t, func() error { return waitForMore(conn) })
-		written := blocked(t, func() error { _, err := conn.Write(make([]byte, 64<<20)); return err })
+		read := testkit.Blocked(t, func() error { return waitForMore(conn) })
+		written := testkit.Blocked(t, func() error { _, err := conn.Write(make([]byte, 64<<20)); return err })
 		require.NoError(t, conn.(detacher).Detach())
-		require.ErrorIs(t, receive(t, read), netpoll.ErrConnClosed)
-		require.ErrorIs(t, receive(t, written), netpoll.ErrConnClosed)
+		require.ErrorIs(t, testkit.Receive(t, read), netpoll.ErrConnClosed)
+		require.ErrorIs(t, testkit.Receive(t, written), netpoll.ErrConnClosed)
 		id, err := socketID(fd)
 		require.NoError(t, err)
 		require.Equal(t, socket, id)
@@ -54,13 +56,13 @@ func TestDetachEndsBlockedReadAndWrite(t *testing.T) {
 
 // Behaviour 5.11: Detach frees the descriptor from the poller without closing it.
 func TestDetachLeavesDescriptorOpenAndUnread(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := dialedTo(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
 		fd, socket := conn.(netpoll.Conn).Fd(), idOf(t, conn)
 		closed := make(chan struct{})
 		require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil }))
 		require.NoError(t, conn.(detacher).Detach())
-		receive(t, closed)
+		testkit.Receive(t, closed)
 		id, err := socketID(fd)
 		require.NoError(t, err)
 		require.Equal(t, socket, id)
@@ -73,7 +75,7 @@ func TestDetachLeavesDescriptorOpenAndUnread(t *testing.T) {
 		defer file.Close()
 		_, err = io.WriteString(peer, "to the new owner")
 		require.NoError(t, err)
-		require.NoError(t, file.SetDeadline(time.Now().Add(eventTimeout)))
+		require.NoError(t, file.SetDeadline(time.Now().Add(testkit.Timeout)))
 		buf := make([]byte, len("to the new owner"))
 		_, err = io.ReadFull(file, buf)
 		require.NoError(t, err)
@@ -90,18 +92,18 @@ func TestDetachLeavesDescriptorOpenAndUnread(t *testing.T) {
 // Behaviour 5.11: a server's handler may detach, too, and the server forgets the connection.
 func TestDetachInsideRequestHandsTheSocketOver(t *testing.T) {
 	detached := make(chan int, 1)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
-		_ = discard(ctx, conn)
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		_ = testnet.Discard(ctx, conn)
 		fd := conn.(netpoll.Conn).Fd()
 		_ = conn.AddCloseCallback(func(netpoll.Connection) error { detached <- fd; return nil })
 		return conn.(detacher).Detach()
 	})
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "upgrade")
 	require.NoError(t, err)
-	file := asFile(t, receive(t, detached))
+	file := asFile(t, testkit.Receive(t, detached))
 	defer file.Close()
-	s.stop() // it does not wait for, nor close, what is no longer its own
+	s.Stop() // it does not wait for, nor close, what is no longer its own
 	_, err = file.WriteString("upgraded")
 	require.NoError(t, err)
 	buf := make([]byte, len("upgraded"))
@@ -112,7 +114,7 @@ func TestDetachInsideRequestHandsTheSocketOver(t *testing.T) {
 
 // Behaviour 5.13: NewFDConnection of a TCP socket knows its addresses.
 func TestFDConnectionOfTCPSocketKnowsItsAddresses(t *testing.T) {
-	dialed, peer := dialedTo(t, "tcp")
+	dialed, peer := testnet.Dialed(t, "tcp")
 	fd := dialed.(netpoll.Conn).Fd()
 	require.NoError(t, dialed.(detacher).Detach())
 	conn, err := netpoll.NewFDConnection(fd)

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,8 +25,8 @@ type lifeSetter interface {
 
 // Behaviour 5.8: a dialed connection without OnRequest belongs to its user until Close.
 func TestDialedConnectionIsFreedByItsUser(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := dialedTo(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
 		socket := idOf(t, conn)
 		gone, closed := make(chan bool, 2), make(chan struct{}, 2)
 		require.NoError(t, conn.(lifeSetter).SetOnDisconnect(func(_ context.Context, c netpoll.Connection) {
@@ -36,9 +38,9 @@ func TestDialedConnectionIsFreedByItsUser(t *testing.T) {
 		_, err := io.WriteString(peer, "bye")
 		require.NoError(t, err)
 		require.NoError(t, peer.Close())
-		require.False(t, receive(t, gone), "IsActive in OnDisconnect")
+		require.False(t, testkit.Receive(t, gone), "IsActive in OnDisconnect")
 		require.False(t, conn.IsActive())
-		silent(t, closed, "close callback before Close")
+		testkit.Silent(t, testkit.Calm, closed, "close callback before Close")
 		require.True(t, socketIsOpen(socket), "the descriptor was closed before Close")
 
 		p, err := conn.Reader().Next(3)
@@ -48,23 +50,23 @@ func TestDialedConnectionIsFreedByItsUser(t *testing.T) {
 		require.ErrorIs(t, err, netpoll.ErrEOF)
 
 		require.NoError(t, conn.Close())
-		receive(t, closed)
+		testkit.Receive(t, closed)
 		require.False(t, socketIsOpen(socket), "the descriptor is open after Close")
 		require.NoError(t, conn.Close())
-		silent(t, closed, "second close callback")
-		silent(t, gone, "second OnDisconnect")
+		testkit.Silent(t, testkit.Calm, closed, "second close callback")
+		testkit.Silent(t, testkit.Calm, gone, "second OnDisconnect")
 	})
 }
 
 // Behaviour 5.8: a reader that waits gets what came before the end, and then the end.
 func TestBlockedReaderOfDialedConnectionSeesTheEnd(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := dialedTo(t, network)
-		result := blocked(t, func() error { return waitForMore(conn) })
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
+		result := testkit.Blocked(t, func() error { return waitForMore(conn) })
 		_, err := io.WriteString(peer, "not enough")
 		require.NoError(t, err)
 		require.NoError(t, peer.Close())
-		require.ErrorIs(t, receive(t, result), netpoll.ErrEOF)
+		require.ErrorIs(t, testkit.Receive(t, result), netpoll.ErrEOF)
 		require.Equal(t, len("not enough"), conn.Reader().Len())
 	})
 }
@@ -77,8 +79,8 @@ func waitForMore(conn netpoll.Connection) error {
 
 // Behaviour 5.8: a dialed connection with OnRequest ends with its peer, without a Close.
 func TestDialedConnectionWithHandlerEndsWithItsPeer(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := dialedTo(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
 		socket := idOf(t, conn)
 		got, closed := make(chan string, 1), make(chan struct{})
 		require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil }))
@@ -86,9 +88,9 @@ func TestDialedConnectionWithHandlerEndsWithItsPeer(t *testing.T) {
 		_, err := io.WriteString(peer, "bye")
 		require.NoError(t, err)
 		require.NoError(t, peer.Close())
-		require.Equal(t, "bye", receive(t, got))
-		receive(t, closed)
-		eventually(t, func() bool { return !socketIsOpen(socket) })
+		require.Equal(t, "bye", testkit.Receive(t, got))
+		testkit.Receive(t, closed)
+		testkit.Eventually(t, func() bool { return !socketIsOpen(socket) })
 	})
 }
 
@@ -96,7 +98,7 @@ func TestDialedConnectionWithHandlerEndsWithItsPeer(t *testing.T) {
 func TestOnConnectSetOnDialedConnectionIsCalled(t *testing.T) {
 	for _, order := range []string{"OnConnect first", "OnRequest first"} {
 		t.Run(order, func(t *testing.T) {
-			conn, peer := dialedTo(t, "tcp")
+			conn, peer := testnet.Dialed(t, "tcp")
 			connected, requested := make(chan struct{}, 2), make(chan any, 2)
 			setConnect := func() {
 				var caller sync.Mutex // shows that the callback has a goroutine of its own
@@ -113,7 +115,7 @@ func TestOnConnectSetOnDialedConnectionIsCalled(t *testing.T) {
 			setRequest := func() {
 				require.NoError(t, conn.SetOnRequest(func(ctx context.Context, conn netpoll.Connection) error {
 					requested <- ctx.Value(contextKey("k"))
-					return discard(ctx, conn)
+					return testnet.Discard(ctx, conn)
 				}))
 			}
 			if order == "OnRequest first" {
@@ -123,22 +125,22 @@ func TestOnConnectSetOnDialedConnectionIsCalled(t *testing.T) {
 				setConnect()
 				setRequest()
 			}
-			receive(t, connected)
+			testkit.Receive(t, connected)
 			_, err := io.WriteString(peer, "x")
 			require.NoError(t, err)
-			require.Equal(t, "v", receive(t, requested))
-			silent(t, connected, "second OnConnect")
+			require.Equal(t, "v", testkit.Receive(t, requested))
+			testkit.Silent(t, testkit.Calm, connected, "second OnConnect")
 		})
 	}
 }
 
 // Behaviour 5.8: SetOnConnect alone leaves reading, and the Close, to the user.
 func TestDialedConnectionWithOnConnectOnlyIsReadByItsUser(t *testing.T) {
-	conn, peer := dialedTo(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	connected := make(chan struct{})
 	require.NoError(t, conn.(lifeSetter).SetOnConnect(
 		func(ctx context.Context, _ netpoll.Connection) context.Context { close(connected); return ctx }))
-	receive(t, connected)
+	testkit.Receive(t, connected)
 	for range 10 {
 		_, err := io.WriteString(peer, "ping")
 		require.NoError(t, err)
@@ -150,37 +152,37 @@ func TestDialedConnectionWithOnConnectOnlyIsReadByItsUser(t *testing.T) {
 
 // Behaviour 5.2: OnDisconnect that is set when the peer is gone already is called at once, if no other was.
 func TestOnDisconnectSetAfterThePeerIsGoneIsCalled(t *testing.T) {
-	conn, peer := dialedTo(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	require.NoError(t, peer.Close())
-	eventually(t, func() bool { return !conn.IsActive() })
+	testkit.Eventually(t, func() bool { return !conn.IsActive() })
 	gone := make(chan struct{}, 2)
 	on := func(context.Context, netpoll.Connection) { gone <- struct{}{} }
 	require.NoError(t, conn.(lifeSetter).SetOnDisconnect(on))
-	receive(t, gone)
+	testkit.Receive(t, gone)
 	require.NoError(t, conn.(lifeSetter).SetOnDisconnect(on))
-	silent(t, gone, "second OnDisconnect")
+	testkit.Silent(t, testkit.Calm, gone, "second OnDisconnect")
 }
 
 // Behaviour 5.14: a CloseCallback added after the close runs at once.
 func TestCloseCallbackAddedAfterTheCloseRunsAtOnce(t *testing.T) {
-	conn, _ := dialedTo(t, "tcp")
+	conn, _ := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.Close())
 	ran := make(chan netpoll.Connection, 2)
 	require.NoError(t, conn.AddCloseCallback(func(c netpoll.Connection) error { ran <- c; return nil }))
-	require.Same(t, conn, receive(t, ran))
-	silent(t, ran, "second run of the callback")
+	require.Same(t, conn, testkit.Receive(t, ran))
+	testkit.Silent(t, testkit.Calm, ran, "second run of the callback")
 
 	inner := make(chan struct{})
 	require.NoError(t, conn.AddCloseCallback(func(c netpoll.Connection) error {
 		return c.AddCloseCallback(func(netpoll.Connection) error { close(inner); return nil })
 	}))
-	receive(t, inner)
+	testkit.Receive(t, inner)
 }
 
 // Behaviour 5.14: … on a served connection too, and inside the callbacks themselves.
 func TestCloseCallbackAddedByCloseCallbackRuns(t *testing.T) {
 	var j journal
-	s := newLifeServer(t, "tcp", echo,
+	s := testnet.NewServer(t, "tcp", testnet.Echo,
 		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 			_ = conn.AddCloseCallback(func(c netpoll.Connection) error {
 				j.add("outer")
@@ -188,8 +190,8 @@ func TestCloseCallbackAddedByCloseCallbackRuns(t *testing.T) {
 			})
 			return ctx
 		}))
-	c := s.dial()
-	require.NoError(t, roundTrip(c, "x"))
+	c := s.Dial()
+	require.NoError(t, testkit.RoundTrip(c, "x"))
 	require.NoError(t, c.Close())
 	j.until(t, "inner")
 	require.Equal(t, []string{"outer", "inner"}, j.list())
@@ -199,7 +201,7 @@ func TestCloseCallbackAddedByCloseCallbackRuns(t *testing.T) {
 func TestCloseCallbacksAddedConcurrentlyAllRunOnce(t *testing.T) {
 	const rounds, adders, each = 50, 8, 20
 	for range rounds {
-		conn, peer := dialedTo(t, "tcp")
+		conn, peer := testnet.Dialed(t, "tcp")
 		var runs [adders * each]atomic.Int32
 		start := make(chan struct{})
 		var wg sync.WaitGroup
@@ -214,7 +216,7 @@ func TestCloseCallbacksAddedConcurrentlyAllRunOnce(t *testing.T) {
 		wg.Go(func() { <-start; conn.Close() })
 		close(start)
 		wg.Wait()
-		eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			for i := range runs {
 				if runs[i].Load() == 0 {
 					return false

@@ -10,27 +10,28 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
 
 // Behaviour 6.5: running out of descriptors is an error, and later dials work.
 func TestDialWithoutDescriptorsFailsAndLaterDialsWork(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
-		addr := plainListenOn(t, "tcp").Addr().String()
+	testkit.OwnProcess(t, func(t *testing.T) {
+		addr := testkit.Listen(t, "tcp").Addr().String()
 		netpoll.Initialize()
 		hog := limitDescriptors(t, 64)
 		for range 3 {
 			hog.takeAll(t)
 			for range 2 { // with no descriptor and with one: a dial takes two for a moment
-				conn, err := netpoll.DialConnection("tcp", addr, eventTimeout)
+				conn, err := netpoll.DialConnection("tcp", addr, testkit.Timeout)
 				require.ErrorIs(t, err, syscall.EMFILE)
 				require.True(t, conn == nil)
 				var op *net.OpError
 				require.ErrorAs(t, err, &op)
 				hog.free(1)
 			}
-			conn, err := netpoll.DialConnection("tcp", addr, eventTimeout)
+			conn, err := netpoll.DialConnection("tcp", addr, testkit.Timeout)
 			require.NoError(t, err)
 			require.NoError(t, conn.Close())
 		}
@@ -39,8 +40,8 @@ func TestDialWithoutDescriptorsFailsAndLaterDialsWork(t *testing.T) {
 
 // Behaviour 6.5: also if the pollers have to be started yet.
 func TestPollersThatCannotStartAreAnErrorAndStartLater(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
-		addr := plainListenOn(t, "tcp").Addr().String()
+	testkit.OwnProcess(t, func(t *testing.T) {
+		addr := testkit.Listen(t, "tcp").Addr().String()
 		r, w := netpoll.GetSysFdPairs()
 		defer unix.Close(w)
 		hog := limitDescriptors(t, 64)
@@ -54,7 +55,7 @@ func TestPollersThatCannotStartAreAnErrorAndStartLater(t *testing.T) {
 		conn, err := netpoll.NewFDConnection(r) // it still belonged to the caller
 		require.NoError(t, err)
 		require.NoError(t, conn.Close())
-		dialed, err := netpoll.DialConnection("tcp", addr, eventTimeout)
+		dialed, err := netpoll.DialConnection("tcp", addr, testkit.Timeout)
 		require.NoError(t, err)
 		require.NoError(t, dialed.Close())
 	})

@@ -21,6 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 // dialed is one way to dial.
@@ -64,8 +66,8 @@ func TestDialedConnectionsHaveTheirTypesAndAddresses(t *testing.T) {
 	for name, dial := range waysToDial {
 		for _, network := range []string{"tcp", "tcp4", "unix"} {
 			t.Run(name+"/"+network, func(t *testing.T) {
-				ln := plainListenOn(t, network)
-				conn, err := dial(network, ln.Addr().String(), eventTimeout)
+				ln := testkit.Listen(t, network)
+				conn, err := dial(network, ln.Addr().String(), testkit.Timeout)
 				require.NoError(t, err)
 				defer conn.Close()
 				peer, err := ln.Accept()
@@ -79,7 +81,7 @@ func TestDialedConnectionsHaveTheirTypesAndAddresses(t *testing.T) {
 				}
 				require.Equal(t, ln.Addr().String(), conn.RemoteAddr().String())
 				go func() { _, _ = io.Copy(peer, peer) }()
-				requireEcho(t, conn, "hello")
+				testkit.ExpectEcho(t, conn, "hello")
 			})
 		}
 	}
@@ -87,7 +89,7 @@ func TestDialedConnectionsHaveTheirTypesAndAddresses(t *testing.T) {
 
 // Behaviour 1.7: a failed dial returns a nil interface. 2.3, 2.5, 6.5: its error says why.
 func TestFailedDialsReturnNilAndTheReason(t *testing.T) {
-	gone := plainListenOn(t, "tcp")
+	gone := testkit.Listen(t, "tcp")
 	require.NoError(t, gone.Close())
 	isDialError := func(t *testing.T, err error) {
 		var op *net.OpError
@@ -153,7 +155,7 @@ func isDialTimeout(t *testing.T, err error) {
 // checks at the end.
 func TestDialTimesOutWhileConnecting(t *testing.T) {
 	ln := fullListener(t)
-	conn, err := netpoll.DialConnection("tcp", ln, shortTimeout)
+	conn, err := netpoll.DialConnection("tcp", ln, testkit.Short)
 	isDialTimeout(t, err)
 	require.True(t, conn == nil)
 }
@@ -167,7 +169,7 @@ func fullListener(t *testing.T) string {
 	require.NoError(t, err)
 	t.Cleanup(func() { ln.Close() })
 	for { // until the backlog takes no more
-		conn, err := net.DialTimeout("tcp", ln.Addr().String(), calmTime)
+		conn, err := net.DialTimeout("tcp", ln.Addr().String(), testkit.Calm)
 		if err != nil {
 			return ln.Addr().String()
 		}
@@ -184,30 +186,30 @@ func TestDialEndsWithItsContext(t *testing.T) {
 		failed <- err
 	}()
 	cancel()
-	err := receive(t, failed)
+	err := testkit.Receive(t, failed)
 	require.ErrorIs(t, err, context.Canceled)
 	require.NotErrorIs(t, err, netpoll.ErrDialTimeout)
 }
 
 func TestConnectionOutlivesTheContextOfItsDial(t *testing.T) {
-	addr := serve(t, "tcp", echo)
+	addr := testnet.NewServer(t, "tcp", testnet.Echo).Addr()
 	ctx, cancel := context.WithCancel(context.Background())
 	conn, err := netpoll.DialContext(ctx, "tcp", addr.String())
 	require.NoError(t, err)
 	defer conn.Close()
 	cancel()
-	requireEcho(t, conn, "hello")
+	testkit.ExpectEcho(t, conn, "hello")
 }
 
 // A full backlog of a Unix socket is not a timeout, though its errno says so of itself.
 func TestFullUnixBacklogIsNotADialTimeout(t *testing.T) {
 	lc := netpoll.ListenConfig{Backlog: 1}
-	ln, err := lc.Listen(context.Background(), "unix", localAddress(t, "unix"))
+	ln, err := lc.Listen(context.Background(), "unix", testkit.LocalAddress(t, "unix"))
 	require.NoError(t, err)
 	defer ln.Close()
 	for err == nil {
 		var conn net.Conn
-		if conn, err = netpoll.DialConnection("unix", ln.Addr().String(), eventTimeout); err == nil {
+		if conn, err = netpoll.DialConnection("unix", ln.Addr().String(), testkit.Timeout); err == nil {
 			defer conn.Close()
 		}
 	}
@@ -217,8 +219,8 @@ func TestFullUnixBacklogIsNotADialTimeout(t *testing.T) {
 
 // Behaviour 6.5: a server that closes right after accept still is a successful dial whose bytes can be read.
 func TestDialToAServerThatClosesAtOnce(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		ln := plainListenOn(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		ln := testkit.Listen(t, network)
 		const dials = 200
 		go func() {
 			for range dials {
@@ -231,9 +233,9 @@ func TestDialToAServerThatClosesAtOnce(t *testing.T) {
 			}
 		}()
 		for range dials {
-			conn, err := netpoll.DialConnection(network, ln.Addr().String(), eventTimeout)
+			conn, err := netpoll.DialConnection(network, ln.Addr().String(), testkit.Timeout)
 			require.NoError(t, err)
-			require.NoError(t, conn.SetReadTimeout(eventTimeout))
+			require.NoError(t, conn.SetReadTimeout(testkit.Timeout))
 			got, err := io.ReadAll(conn)
 			require.NoError(t, err)
 			require.Equal(t, "bye", string(got))
@@ -244,7 +246,7 @@ func TestDialToAServerThatClosesAtOnce(t *testing.T) {
 
 // Behaviour 5.12: TCP_NODELAY and keepalive are on; the options of net.Dialer have their effect. 5.13: close-on-exec.
 func TestDialedSocketsHaveTheOptionsOfTheirDialer(t *testing.T) {
-	addr := serve(t, "tcp", echo)
+	addr := testnet.NewServer(t, "tcp", testnet.Echo).Addr()
 	for name, c := range map[string]struct {
 		dialer    net.Dialer
 		keepAlive int
@@ -254,7 +256,7 @@ func TestDialedSocketsHaveTheOptionsOfTheirDialer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dialer := netpoll.NetDialer{Dialer: c.dialer}
-			conn, err := dialer.DialConnection("tcp", addr.String(), eventTimeout)
+			conn, err := dialer.DialConnection("tcp", addr.String(), testkit.Timeout)
 			require.NoError(t, err)
 			defer conn.Close()
 			fd := conn.(netpoll.Conn).Fd()
@@ -269,7 +271,7 @@ func TestDialedSocketsHaveTheOptionsOfTheirDialer(t *testing.T) {
 }
 
 func TestDialTCP(t *testing.T) {
-	addr := serve(t, "tcp", echo)
+	addr := testnet.NewServer(t, "tcp", testnet.Echo).Addr()
 	raddr, err := netpoll.ResolveTCPAddr("tcp", addr.String())
 	require.NoError(t, err)
 	own := "127.0.0.2"
@@ -283,31 +285,31 @@ func TestDialTCP(t *testing.T) {
 	defer conn.Close()
 	require.Equal(t, own, conn.LocalAddr().(*net.TCPAddr).IP.String())
 	require.Equal(t, addr.String(), conn.RemoteAddr().String())
-	requireEcho(t, conn, "hello")
+	testkit.ExpectEcho(t, conn, "hello")
 
 	local := &netpoll.TCPAddr{TCPAddr: net.TCPAddr{Port: raddr.Port}} // no IP: this system
 	var never context.Context
 	conn, err = netpoll.DialTCP(never, "tcp4", nil, local)
 	require.NoError(t, err)
 	defer conn.Close()
-	requireEcho(t, conn, "hello")
+	testkit.ExpectEcho(t, conn, "hello")
 }
 
 func TestDialUnix(t *testing.T) {
-	addr := serve(t, "unix", echo)
+	addr := testnet.NewServer(t, "unix", testnet.Echo).Addr()
 	raddr, err := netpoll.ResolveUnixAddr("unix", addr.String())
 	require.NoError(t, err)
 	conn, err := netpoll.DialUnix("unix", nil, raddr)
 	require.NoError(t, err)
 	defer conn.Close()
-	requireEcho(t, conn, "hello")
+	testkit.ExpectEcho(t, conn, "hello")
 
-	laddr := &netpoll.UnixAddr{UnixAddr: net.UnixAddr{Name: localAddress(t, "unix")}}
+	laddr := &netpoll.UnixAddr{UnixAddr: net.UnixAddr{Name: testkit.LocalAddress(t, "unix")}}
 	named, err := netpoll.DialUnix("unix", laddr, raddr)
 	require.NoError(t, err)
 	defer named.Close()
 	require.Equal(t, laddr.Name, named.LocalAddr().String())
-	requireEcho(t, named, "hello")
+	testkit.ExpectEcho(t, named, "hello")
 }
 
 func TestTypedDialsRefuseWrongArguments(t *testing.T) {
@@ -339,7 +341,7 @@ func TestTypedDialsRefuseWrongArguments(t *testing.T) {
 
 // Eight dialers at once: every connection carries its own bytes, and no descriptor is closed for another.
 func TestDialsAtOnceDoNotDisturbEachOther(t *testing.T) {
-	addr := serve(t, "tcp", echo)
+	addr := testnet.NewServer(t, "tcp", testnet.Echo).Addr()
 	var group sync.WaitGroup
 	for i := range 8 {
 		group.Go(func() {
@@ -355,12 +357,12 @@ func TestDialsAtOnceDoNotDisturbEachOther(t *testing.T) {
 }
 
 func dialAndEcho(address string, id byte) error {
-	conn, err := netpoll.DialConnection("tcp", address, eventTimeout)
+	conn, err := netpoll.DialConnection("tcp", address, testkit.Timeout)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(eventTimeout)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(testkit.Timeout)); err != nil {
 		return err
 	}
 	if _, err := conn.Write([]byte{id}); err != nil {

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -43,8 +45,8 @@ func raceHandlerWithDisconnect(t *testing.T, awaitEnd func(context.Context, netp
 	var closed, missed atomic.Int64
 	clients := rounds(800, 200)
 	handling := make(chan struct{}, clients)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
-		_ = discard(ctx, conn)
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		_ = testnet.Discard(ctx, conn)
 		handling <- struct{}{}
 		awaitEnd(ctx, conn)
 		return conn.Close()
@@ -62,15 +64,15 @@ func raceHandlerWithDisconnect(t *testing.T, awaitEnd func(context.Context, netp
 		ctx.Value(key{}).(*atomic.Bool).Store(true)
 	}))
 	for range clients {
-		c, err := net.Dial("tcp", s.ln.Addr().String())
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
 		require.NoError(t, err)
 		_, err = c.Write([]byte("x"))
 		require.NoError(t, err)
 		if waits {
-			receive(t, handling)
+			testkit.Receive(t, handling)
 		}
 		require.NoError(t, c.Close())
 	}
-	eventually(t, func() bool { return closed.Load() == int64(clients) })
+	testkit.Eventually(t, func() bool { return closed.Load() == int64(clients) })
 	require.Zero(t, missed.Load(), "connections of %d whose close callback ran without OnDisconnect", clients)
 }

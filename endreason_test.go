@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -31,49 +33,49 @@ func TestReasonOfAnEndIsTold(t *testing.T) {
 	for name, c := range map[string]struct {
 		on   netpoll.OnRequest
 		ops  []netpoll.Option
-		end  func(t *testing.T, s *lifeServer, conn netpoll.Connection, peer net.Conn)
+		end  func(t *testing.T, s *testnet.Server, conn netpoll.Connection, peer net.Conn)
 		want error // nil for a close by the program
 		text string
 	}{
-		"the peer's end": {discard, nil, func(t *testing.T, _ *lifeServer, _ netpoll.Connection, peer net.Conn) {
+		"the peer's end": {testnet.Discard, nil, func(t *testing.T, _ *testnet.Server, _ netpoll.Connection, peer net.Conn) {
 			require.NoError(t, peer.Close())
 		}, netpoll.ErrEOF, "EOF"},
-		"reset": {discard, nil, func(t *testing.T, _ *lifeServer, _ netpoll.Connection, peer net.Conn) {
-			reset(t, peer)
+		"reset": {testnet.Discard, nil, func(t *testing.T, _ *testnet.Server, _ netpoll.Connection, peer net.Conn) {
+			testkit.Reset(t, peer)
 		}, syscall.ECONNRESET, "connection reset by peer"},
-		"Close": {discard, nil, func(t *testing.T, _ *lifeServer, conn netpoll.Connection, _ net.Conn) {
+		"Close": {testnet.Discard, nil, func(t *testing.T, _ *testnet.Server, conn netpoll.Connection, _ net.Conn) {
 			require.NoError(t, conn.Close())
 		}, nil, "connection has been closed"},
-		"idle limit": {discard, []netpoll.Option{netpoll.WithIdleLimit(shortTimeout)},
-			func(*testing.T, *lifeServer, netpoll.Connection, net.Conn) {}, netpoll.ErrIdleLimit, "idle limit"},
-		"Shutdown": {discard, nil, func(_ *testing.T, s *lifeServer, _ netpoll.Connection, _ net.Conn) {
-			s.stop()
+		"idle limit": {testnet.Discard, []netpoll.Option{netpoll.WithIdleLimit(testkit.Short)},
+			func(*testing.T, *testnet.Server, netpoll.Connection, net.Conn) {}, netpoll.ErrIdleLimit, "idle limit"},
+		"Shutdown": {testnet.Discard, nil, func(_ *testing.T, s *testnet.Server, _ netpoll.Connection, _ net.Conn) {
+			s.Stop()
 		}, netpoll.ErrShutdown, "shut down"},
-		"panic": {panics, nil, func(t *testing.T, _ *lifeServer, _ netpoll.Connection, peer net.Conn) {
-			send(t, peer, "x")
+		"panic": {panics, nil, func(t *testing.T, _ *testnet.Server, _ netpoll.Connection, peer net.Conn) {
+			testkit.Send(t, peer, "x")
 		}, netpoll.ErrPanic, "panicked"},
-		"OnDisconnect panics": {discard, []netpoll.Option{netpoll.WithOnDisconnect(
+		"OnDisconnect panics": {testnet.Discard, []netpoll.Option{netpoll.WithOnDisconnect(
 			func(context.Context, netpoll.Connection) { panic("planned") })},
-			func(t *testing.T, _ *lifeServer, _ netpoll.Connection, peer net.Conn) {
+			func(t *testing.T, _ *testnet.Server, _ netpoll.Connection, peer net.Conn) {
 				require.NoError(t, peer.(halfCloser).CloseWrite())
 			}, netpoll.ErrEOF, "EOF"}, // that was first
 	} {
 		t.Run(name, func(t *testing.T) {
-			captureLog(t)
+			testkit.CaptureLog(t, netpoll.SetLoggerOutput)
 			conns := make(chan netpoll.Connection, 1)
 			released := make(chan struct{})
-			s := newLifeServer(t, "tcp", c.on, append(c.ops, netpoll.WithOnConnect(
+			s := testnet.NewServer(t, "tcp", c.on, append(c.ops, netpoll.WithOnConnect(
 				func(ctx context.Context, conn netpoll.Connection) context.Context {
 					_ = conn.(contexter).Context()
 					_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(released); return nil })
 					conns <- conn
 					return ctx
 				}))...)
-			peer := s.dial()
-			conn := receive(t, conns)
+			peer := s.Dial()
+			conn := testkit.Receive(t, conns)
 			c.end(t, s, conn, peer)
 			<-conn.(contexter).Context().Done()
-			receive(t, released)
+			testkit.Receive(t, released)
 			requireReason(t, context.Cause(conn.(contexter).Context()), c.want)
 			cause := context.Cause(conn.(contexter).Context()).Error()
 			require.Contains(t, cause, c.text)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -124,11 +126,11 @@ func requireTimeout(t *testing.T, err error, code syscall.Errno) {
 // Behaviour 2.2: the texts of a read timeout and of a failed flush are matched by programs.
 func TestTimeoutTextsThatProgramsMatch(t *testing.T) {
 	conn, _ := narrowPair(t, "tcp")
-	require.NoError(t, conn.SetReadTimeout(shortTimeout))
+	require.NoError(t, conn.SetReadTimeout(testkit.Short))
 	_, err := conn.Reader().Next(1)
 	require.ErrorContains(t, err, "timeout")
-	require.NoError(t, conn.SetWriteTimeout(shortTimeout))
-	_, err = conn.Writer().WriteBinary(pattern(muchOutput))
+	require.NoError(t, conn.SetWriteTimeout(testkit.Short))
+	_, err = conn.Writer().WriteBinary(testkit.Pattern(muchOutput))
 	require.NoError(t, err)
 	err = conn.Writer().Flush()
 	require.ErrorContains(t, err, "when flush")
@@ -138,17 +140,17 @@ func TestTimeoutTextsThatProgramsMatch(t *testing.T) {
 
 // Behaviour 2.3: timeouts of a connection answer to the standard names, in Read, Reader, Write and Writer.
 func TestConnectionTimeoutsAreDeadlineExceeded(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, _ := narrowPair(t, network)
-		require.NoError(t, conn.SetReadTimeout(shortTimeout))
+		require.NoError(t, conn.SetReadTimeout(testkit.Short))
 		_, err := conn.Reader().Next(1)
 		requireTimeout(t, err, netpoll.ErrReadTimeout)
 		_, err = conn.Read(make([]byte, 1))
 		requireTimeout(t, err, netpoll.ErrReadTimeout)
-		require.NoError(t, conn.SetWriteTimeout(shortTimeout))
-		_, err = conn.Write(pattern(muchOutput))
+		require.NoError(t, conn.SetWriteTimeout(testkit.Short))
+		_, err = conn.Write(testkit.Pattern(muchOutput))
 		requireTimeout(t, err, netpoll.ErrWriteTimeout)
-		_, err = conn.Writer().WriteBinary(pattern(muchOutput))
+		_, err = conn.Writer().WriteBinary(testkit.Pattern(muchOutput))
 		require.NoError(t, err)
 		requireTimeout(t, conn.Writer().Flush(), netpoll.ErrWriteTimeout)
 	})
@@ -156,8 +158,8 @@ func TestConnectionTimeoutsAreDeadlineExceeded(t *testing.T) {
 
 // Behaviour 2.3: after Close on this side errors are ErrConnClosed and net.ErrClosed, not an end of the stream.
 func TestUseAfterCloseIsNetErrClosed(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, _ := rawPair(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, _ := testnet.Dialed(t, network)
 		require.NoError(t, conn.Close())
 		_, nextErr := conn.Reader().Next(1)
 		_, readErr := conn.Read(make([]byte, 1))
@@ -175,12 +177,12 @@ func TestUseAfterCloseIsNetErrClosed(t *testing.T) {
 
 // Behaviour 2.3: after a reset come the bytes that had arrived, then an error that Is ECONNRESET.
 func TestReadAfterResetGivesBufferedBytesThenECONNRESET(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
-	send(t, peer, "last words")
-	buffered(t, conn, 10)
+	conn, peer := testnet.Dialed(t, "tcp")
+	testkit.Send(t, peer, "last words")
+	testnet.Buffered(t, conn, 10)
 	require.NoError(t, peer.(*net.TCPConn).SetLinger(0))
 	require.NoError(t, peer.Close())
-	eventually(t, func() bool { return !conn.IsActive() })
+	testkit.Eventually(t, func() bool { return !conn.IsActive() })
 	s, err := conn.Reader().ReadString(10)
 	require.NoError(t, err)
 	require.Equal(t, "last words", s)
@@ -195,18 +197,18 @@ func TestReadAfterResetGivesBufferedBytesThenECONNRESET(t *testing.T) {
 
 // Behaviour 2.3: a reset that arrives while a reader waits is told to it.
 func TestResetWakesReaderWithECONNRESET(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
-	result := blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
+	conn, peer := testnet.Dialed(t, "tcp")
+	result := testkit.Blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
 	require.NoError(t, peer.(*net.TCPConn).SetLinger(0))
 	require.NoError(t, peer.Close())
-	require.ErrorIs(t, receive(t, result), syscall.ECONNRESET)
+	require.ErrorIs(t, testkit.Receive(t, result), syscall.ECONNRESET)
 }
 
 // Behaviour 2.4: Read returns exactly io.EOF at the end of the stream, time and again.
 func TestReadReturnsExactlyEOFAtTheEnd(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := rawPair(t, network)
-		send(t, peer, "one\ntwo\n")
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
+		testkit.Send(t, peer, "one\ntwo\n")
 		require.NoError(t, peer.Close())
 		all, err := io.ReadAll(conn)
 		require.NoError(t, err)
@@ -225,7 +227,7 @@ func TestReadReturnsExactlyEOFAtTheEnd(t *testing.T) {
 func TestReaderMethodsReturnErrEOFAndNotIOEOF(t *testing.T) {
 	for _, call := range readCalls {
 		t.Run(call.name, func(t *testing.T) {
-			conn, peer := rawPair(t, "tcp")
+			conn, peer := testnet.Dialed(t, "tcp")
 			require.NoError(t, peer.Close())
 			_, err := call.do(conn.Reader(), 1)
 			require.ErrorIs(t, err, netpoll.ErrEOF)
@@ -245,13 +247,13 @@ func requireDialError(t *testing.T, err error) {
 
 // Behaviour 2.3 and 2.5: a refused dial is a *net.OpError that Is ECONNREFUSED.
 func TestRefusedDialIsECONNREFUSED(t *testing.T) {
-	unix := localAddress(t, "unix")
+	unix := testkit.LocalAddress(t, "unix")
 	ln, err := net.Listen("unix", unix)
 	require.NoError(t, err)
 	ln.(*net.UnixListener).SetUnlinkOnClose(false) // what is left refuses
 	require.NoError(t, ln.Close())
 	for network, address := range map[string]string{"tcp": refusedAddress(t), "unix": unix} {
-		_, err := netpoll.DialConnection(network, address, eventTimeout)
+		_, err := netpoll.DialConnection(network, address, testkit.Timeout)
 		requireDialError(t, err)
 		require.ErrorIs(t, err, syscall.ECONNREFUSED, network)
 		require.NotErrorIs(t, err, netpoll.ErrDialTimeout, network)
@@ -260,7 +262,7 @@ func TestRefusedDialIsECONNREFUSED(t *testing.T) {
 
 // Behaviour 2.5: a dial that timed out is a *net.OpError with "i/o timeout" in its text.
 func TestDialTimeoutTextContainsIOTimeout(t *testing.T) {
-	_, err := netpoll.DialConnection("tcp", silentAddress(t), shortTimeout)
+	_, err := netpoll.DialConnection("tcp", silentAddress(t), testkit.Short)
 	requireDialError(t, err)
 	require.ErrorContains(t, err, "i/o timeout")
 }
@@ -269,11 +271,11 @@ func TestDialTimeoutTextContainsIOTimeout(t *testing.T) {
 func TestDialTimeoutIsErrDialTimeout(t *testing.T) {
 	address := silentAddress(t)
 	start := time.Now()
-	_, err := netpoll.DialConnection("tcp", address, shortTimeout)
+	_, err := netpoll.DialConnection("tcp", address, testkit.Short)
 	require.ErrorIs(t, err, netpoll.ErrDialTimeout)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	var ne net.Error
 	require.ErrorAs(t, err, &ne)
 	require.True(t, ne.Timeout())
-	require.GreaterOrEqual(t, time.Since(start), shortTimeout)
+	require.GreaterOrEqual(t, time.Since(start), testkit.Short)
 }

@@ -20,15 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
-
-// shutdown ends a loop that has nothing to wait for.
-func shutdown(t *testing.T, loop netpoll.EventLoop) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
-	defer cancel()
-	require.NoError(t, loop.Shutdown(ctx))
-}
 
 // busyHandler returns an OnRequest that reports each call and then waits for release.
 func busyHandler() (on netpoll.OnRequest, entered chan netpoll.Connection, release chan struct{}) {
@@ -43,17 +37,17 @@ func busyHandler() (on netpoll.OnRequest, entered chan netpoll.Connection, relea
 
 // Behaviour 6.1: Serve blocks and returns nil after Shutdown, idle connections are closed, the port is free.
 func TestShutdownEndsServeAndIdleConnections(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		ln := listenOn(t, network)
-		r := serveOn(t, ln, echo)
-		conns := []net.Conn{plainDial(t, ln.Addr()), plainDial(t, ln.Addr())}
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		ln := testnet.Listen(t, network)
+		r := testnet.ServeOn(t, ln, testnet.Echo)
+		conns := []net.Conn{testkit.Dial(t, ln.Addr()), testkit.Dial(t, ln.Addr())}
 		for _, conn := range conns {
-			requireEcho(t, conn, "hello")
+			testkit.ExpectEcho(t, conn, "hello")
 		}
-		shutdown(t, r.loop)
-		require.NoError(t, receive(t, r.served))
+		testnet.Shutdown(t, r.Loop)
+		require.NoError(t, testkit.Receive(t, r.Served))
 		for _, conn := range conns {
-			requireEnd(t, conn)
+			testkit.ExpectEnd(t, conn, "")
 		}
 		again, err := net.Listen(network, ln.Addr().String())
 		require.NoError(t, err)
@@ -64,59 +58,59 @@ func TestShutdownEndsServeAndIdleConnections(t *testing.T) {
 // Behaviour 6.1: Shutdown waits for busy connections, woken by the end of the last one.
 func TestShutdownWaitsForBusyConnections(t *testing.T) {
 	on, entered, release := busyHandler()
-	ln := listenOn(t, "tcp")
-	r := serveOn(t, ln, on)
-	conn := plainDial(t, ln.Addr())
-	send(t, conn, "work")
-	receive(t, entered)
+	ln := testnet.Listen(t, "tcp")
+	r := testnet.ServeOn(t, ln, on)
+	conn := testkit.Dial(t, ln.Addr())
+	testkit.Send(t, conn, "work")
+	testkit.Receive(t, entered)
 
-	done := blocked(t, func() error { return r.loop.Shutdown(context.Background()) })
-	require.NoError(t, receive(t, r.served), "Serve does not wait")
+	done := testkit.Blocked(t, func() error { return r.Loop.Shutdown(context.Background()) })
+	require.NoError(t, testkit.Receive(t, r.Served), "Serve does not wait")
 	again, err := net.Listen("tcp", ln.Addr().String())
 	require.NoError(t, err, "the port is free while Shutdown waits")
 	require.NoError(t, again.Close())
 
 	close(release)
-	require.NoError(t, receive(t, done))
-	requireEnd(t, conn)
+	require.NoError(t, testkit.Receive(t, done))
+	testkit.ExpectEnd(t, conn, "")
 }
 
 // Behaviour 6.1: ctx ends first: its error, with the busy connections told apart; a second call returns nil.
 func TestShutdownTellsWhichConnectionsAreBusy(t *testing.T) {
 	on, entered, release := busyHandler()
-	ln := listenOn(t, "tcp")
+	ln := testnet.Listen(t, "tcp")
 	closed := make(chan struct{}, 2)
-	r := serveOn(t, ln, on, netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
+	r := testnet.ServeOn(t, ln, on, netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
 		_ = c.AddCloseCallback(func(netpoll.Connection) error { closed <- struct{}{}; return nil })
 		return context.Background()
 	}))
-	idle := plainDial(t, ln.Addr())
-	busy := plainDial(t, ln.Addr())
-	send(t, busy, "work")
-	connection := receive(t, entered)
+	idle := testkit.Dial(t, ln.Addr())
+	busy := testkit.Dial(t, ln.Addr())
+	testkit.Send(t, busy, "work")
+	connection := testkit.Receive(t, entered)
 
-	cause, cancel := context.WithTimeout(context.Background(), shortTimeout)
+	cause, cancel := context.WithTimeout(context.Background(), testkit.Short)
 	defer cancel()
-	err := r.loop.Shutdown(cause)
+	err := r.Loop.Shutdown(cause)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	var shutdownError *netpoll.ShutdownError
 	require.ErrorAs(t, err, &shutdownError)
 	require.Equal(t, []netpoll.Connection{connection}, shutdownError.Busy)
 	require.Contains(t, err.Error(), "1 ")
-	receive(t, closed)
-	requireEnd(t, idle)
+	testkit.Receive(t, closed)
+	testkit.ExpectEnd(t, idle, "")
 	require.True(t, connection.IsActive(), "a busy connection is left alone")
 
-	require.NoError(t, r.loop.Shutdown(context.Background()))
+	require.NoError(t, r.Loop.Shutdown(context.Background()))
 	close(release)
-	receive(t, closed) // it closes itself when it becomes idle
-	requireEnd(t, busy)
+	testkit.Receive(t, closed) // it closes itself when it becomes idle
+	testkit.ExpectEnd(t, busy, "")
 }
 
 func TestShutdownIsBoundedThoughACloseCallbackBlocks(t *testing.T) {
 	entered, release := make(chan struct{}, 2), make(chan struct{})
-	ln := listenOn(t, "tcp")
-	r := serveOn(t, ln, echo, netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
+	ln := testnet.Listen(t, "tcp")
+	r := testnet.ServeOn(t, ln, testnet.Echo, netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
 		_ = c.AddCloseCallback(func(netpoll.Connection) error {
 			entered <- struct{}{}
 			<-release
@@ -125,42 +119,42 @@ func TestShutdownIsBoundedThoughACloseCallbackBlocks(t *testing.T) {
 		return context.Background()
 	}))
 	for range 2 {
-		requireEcho(t, plainDial(t, ln.Addr()), "hello")
+		testkit.ExpectEcho(t, testkit.Dial(t, ln.Addr()), "hello")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := blocked(t, func() error { return r.loop.Shutdown(ctx) })
-	receive(t, entered)
-	receive(t, entered) // one does not wait for the other
+	done := testkit.Blocked(t, func() error { return r.Loop.Shutdown(ctx) })
+	testkit.Receive(t, entered)
+	testkit.Receive(t, entered) // one does not wait for the other
 	cancel()
 	var busy *netpoll.ShutdownError
-	require.ErrorAs(t, receive(t, done), &busy)
+	require.ErrorAs(t, testkit.Receive(t, done), &busy)
 	require.Len(t, busy.Busy, 2)
 	close(release)
 }
 
 func TestShutdownWithAnEndedContextStillClosesIdleConnections(t *testing.T) {
-	ln := listenOn(t, "tcp")
-	r := serveOn(t, ln, echo)
-	conn := plainDial(t, ln.Addr())
-	requireEcho(t, conn, "hello")
+	ln := testnet.Listen(t, "tcp")
+	r := testnet.ServeOn(t, ln, testnet.Echo)
+	conn := testkit.Dial(t, ln.Addr())
+	testkit.ExpectEcho(t, conn, "hello")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := r.loop.Shutdown(ctx); err != nil {
+	if err := r.Loop.Shutdown(ctx); err != nil {
 		require.ErrorIs(t, err, context.Canceled)
 	}
-	require.NoError(t, receive(t, r.served))
-	requireEnd(t, conn)
+	require.NoError(t, testkit.Receive(t, r.Served))
+	testkit.ExpectEnd(t, conn, "")
 }
 
 // Behaviour 6.1: Shutdown before Serve makes Serve return at once.
 func TestServeAfterShutdownReturnsAtOnceAndClosesTheListener(t *testing.T) {
 	for name, ln := range map[string]net.Listener{
-		"created": listenOn(t, "tcp"), "converted": convertedOn(t, "tcp"), "plain": plainListenOn(t, "tcp"),
+		"created": testnet.Listen(t, "tcp"), "converted": convertedOn(t, "tcp"), "plain": testkit.Listen(t, "tcp"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			loop, err := netpoll.NewEventLoop(echo)
+			loop, err := netpoll.NewEventLoop(testnet.Echo)
 			require.NoError(t, err)
-			shutdown(t, loop)
+			testnet.Shutdown(t, loop)
 			require.NoError(t, loop.Serve(ln))
 			requireRefused(t, ln.Addr())
 		})
@@ -169,8 +163,8 @@ func TestServeAfterShutdownReturnsAtOnceAndClosesTheListener(t *testing.T) {
 
 func TestShutdownRacesServe(t *testing.T) {
 	for range 100 {
-		ln := listenOn(t, "tcp")
-		r := serveOn(t, ln, echo)
+		ln := testnet.Listen(t, "tcp")
+		r := testnet.ServeOn(t, ln, testnet.Echo)
 		dialed := make(chan struct{})
 		go func() {
 			defer close(dialed)
@@ -178,91 +172,91 @@ func TestShutdownRacesServe(t *testing.T) {
 				conn.Close()
 			}
 		}()
-		shutdown(t, r.loop)
-		require.NoError(t, receive(t, r.served))
-		receive(t, dialed)
+		testnet.Shutdown(t, r.Loop)
+		require.NoError(t, testkit.Receive(t, r.Served))
+		testkit.Receive(t, dialed)
 	}
 }
 
 // Behaviour 6.1: one EventLoop can serve several listeners and Shutdown ends all.
 func TestOneLoopServesSeveralListeners(t *testing.T) {
-	loop, err := netpoll.NewEventLoop(echo)
+	loop, err := netpoll.NewEventLoop(testnet.Echo)
 	require.NoError(t, err)
 	served := make(chan error, 4)
 	var conns []net.Conn
 	for _, ln := range []net.Listener{
-		listenOn(t, "tcp"), listenOn(t, "unix"), convertedOn(t, "tcp"), plainListenOn(t, "unix"),
+		testnet.Listen(t, "tcp"), testnet.Listen(t, "unix"), convertedOn(t, "tcp"), testkit.Listen(t, "unix"),
 	} {
 		go func() { served <- loop.Serve(ln) }()
-		conns = append(conns, plainDial(t, ln.Addr()))
+		conns = append(conns, testkit.Dial(t, ln.Addr()))
 	}
 	for _, conn := range conns {
-		requireEcho(t, conn, "hello")
+		testkit.ExpectEcho(t, conn, "hello")
 	}
-	shutdown(t, loop)
+	testnet.Shutdown(t, loop)
 	for _, conn := range conns {
-		require.NoError(t, receive(t, served))
-		requireEnd(t, conn)
+		require.NoError(t, testkit.Receive(t, served))
+		testkit.ExpectEnd(t, conn, "")
 	}
 }
 
 // Behaviour 6.1: the end of the listener ends Serve with an error that Is net.ErrClosed.
 func TestListenerClosedUnderServeEndsServe(t *testing.T) {
-	ln := listenOn(t, "tcp")
-	r := serveOn(t, ln, echo)
-	conn := plainDial(t, ln.Addr())
-	requireEcho(t, conn, "before")
+	ln := testnet.Listen(t, "tcp")
+	r := testnet.ServeOn(t, ln, testnet.Echo)
+	conn := testkit.Dial(t, ln.Addr())
+	testkit.ExpectEcho(t, conn, "before")
 	require.NoError(t, ln.Close())
-	require.ErrorIs(t, receive(t, r.served), net.ErrClosed)
-	requireEcho(t, conn, "connections live on")
-	shutdown(t, r.loop)
-	requireEnd(t, conn)
+	require.ErrorIs(t, testkit.Receive(t, r.Served), net.ErrClosed)
+	testkit.ExpectEcho(t, conn, "connections live on")
+	testnet.Shutdown(t, r.Loop)
+	testkit.ExpectEnd(t, conn, "")
 }
 
 // Behaviour 6.2: kitex closes the converted listener and shuts down later; Serve must not fail.
 func TestConvertedListenerClosedUnderServeStopsAcceptingOnly(t *testing.T) {
 	ln := convertedOn(t, "tcp")
-	r := serveOn(t, ln, echo)
-	conn := plainDial(t, ln.Addr())
-	requireEcho(t, conn, "before")
+	r := testnet.ServeOn(t, ln, testnet.Echo)
+	conn := testkit.Dial(t, ln.Addr())
+	testkit.ExpectEcho(t, conn, "before")
 	require.NoError(t, ln.Close())
 	requireRefused(t, ln.Addr())
-	requireEcho(t, conn, "after")
+	testkit.ExpectEcho(t, conn, "after")
 	select {
-	case err := <-r.served:
+	case err := <-r.Served:
 		t.Fatalf("Serve returned %v before Shutdown", err)
 	default:
 	}
-	shutdown(t, r.loop)
-	require.NoError(t, receive(t, r.served))
+	testnet.Shutdown(t, r.Loop)
+	require.NoError(t, testkit.Receive(t, r.Served))
 }
 
 func TestServeRefusesWhatItCannotServe(t *testing.T) {
-	loop, err := netpoll.NewEventLoop(echo)
+	loop, err := netpoll.NewEventLoop(testnet.Echo)
 	require.NoError(t, err)
 	require.Error(t, loop.Serve(nil))
-	closed := listenOn(t, "tcp")
+	closed := testnet.Listen(t, "tcp")
 	require.NoError(t, closed.Close())
 	require.ErrorIs(t, loop.Serve(closed), net.ErrClosed)
 
-	wrapped := wrappedListener{plainListenOn(t, "tcp").(*net.TCPListener)}
+	wrapped := wrappedListener{testkit.Listen(t, "tcp").(*net.TCPListener)}
 	require.ErrorIs(t, loop.Serve(wrapped), errNobody)
 	requireRefused(t, wrapped.Addr())
 
-	ln := listenOn(t, "tcp")
-	r := serveOn(t, ln, echo)
-	requireEcho(t, plainDial(t, ln.Addr()), "served")
-	shutdown(t, r.loop)
-	shutdown(t, loop)
+	ln := testnet.Listen(t, "tcp")
+	r := testnet.ServeOn(t, ln, testnet.Echo)
+	testkit.ExpectEcho(t, testkit.Dial(t, ln.Addr()), "served")
+	testnet.Shutdown(t, r.Loop)
+	testnet.Shutdown(t, loop)
 }
 
 // A listener that somebody shuts down by shutdown(2) can accept no more.
 func TestListenerThatFailsEndsServe(t *testing.T) {
-	ln := listenOn(t, "tcp")
-	r := serveOn(t, ln, echo)
-	requireEcho(t, plainDial(t, ln.Addr()), "before")
+	ln := testnet.Listen(t, "tcp")
+	r := testnet.ServeOn(t, ln, testnet.Echo)
+	testkit.ExpectEcho(t, testkit.Dial(t, ln.Addr()), "before")
 	require.NoError(t, unix.Shutdown(ln.Fd(), unix.SHUT_RDWR))
-	err := receive(t, r.served)
+	err := testkit.Receive(t, r.Served)
 	require.ErrorIs(t, err, syscall.EINVAL)
 	var op *net.OpError
 	require.ErrorAs(t, err, &op)
@@ -273,7 +267,7 @@ func TestListenerThatFailsEndsServe(t *testing.T) {
 func TestMaxConnectionsMakesNewcomersWait(t *testing.T) {
 	const limit, clients = 3, 10
 	var now, most atomic.Int64
-	ln := listenOn(t, "tcp")
+	ln := testnet.Listen(t, "tcp")
 	prepare := netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
 		n := now.Add(1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
@@ -281,10 +275,10 @@ func TestMaxConnectionsMakesNewcomersWait(t *testing.T) {
 		_ = c.AddCloseCallback(func(netpoll.Connection) error { now.Add(-1); return nil })
 		return context.Background()
 	})
-	r := serveOn(t, ln, echo, netpoll.WithMaxConnections(limit), prepare)
-	second := listenOn(t, "unix") // the limit is that of the loop, not of a listener
+	r := testnet.ServeOn(t, ln, testnet.Echo, netpoll.WithMaxConnections(limit), prepare)
+	second := testnet.Listen(t, "unix") // the limit is that of the loop, not of a listener
 	served := make(chan error, 1)
-	go func() { served <- r.loop.Serve(second) }()
+	go func() { served <- r.Loop.Serve(second) }()
 
 	failed := make(chan error, clients)
 	for i := range clients {
@@ -295,34 +289,34 @@ func TestMaxConnectionsMakesNewcomersWait(t *testing.T) {
 		go func() { failed <- dialEchoClose(addr) }()
 	}
 	for range clients {
-		require.NoError(t, receive(t, failed))
+		require.NoError(t, testkit.Receive(t, failed))
 	}
 	require.LessOrEqual(t, most.Load(), int64(limit))
-	shutdown(t, r.loop)
-	require.NoError(t, receive(t, served))
+	testnet.Shutdown(t, r.Loop)
+	require.NoError(t, testkit.Receive(t, served))
 }
 
 // At the limit a newcomer is connected by the system but gets no answer until somebody leaves.
 func TestMaxConnectionsHoldsBackTheNextOne(t *testing.T) {
 	prepared := make(chan string, 4)
-	ln := listenOn(t, "tcp")
-	serveOn(t, ln, echo, netpoll.WithMaxConnections(1),
+	ln := testnet.Listen(t, "tcp")
+	testnet.ServeOn(t, ln, testnet.Echo, netpoll.WithMaxConnections(1),
 		netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
 			prepared <- c.RemoteAddr().String()
 			return context.Background()
 		}))
-	first, second := plainDial(t, ln.Addr()), plainDial(t, ln.Addr())
-	requireEcho(t, first, "hello")
-	require.Equal(t, first.LocalAddr().String(), receive(t, prepared))
-	send(t, second, "hello")
-	require.NoError(t, second.SetReadDeadline(time.Now().Add(calmTime)))
+	first, second := testkit.Dial(t, ln.Addr()), testkit.Dial(t, ln.Addr())
+	testkit.ExpectEcho(t, first, "hello")
+	require.Equal(t, first.LocalAddr().String(), testkit.Receive(t, prepared))
+	testkit.Send(t, second, "hello")
+	require.NoError(t, second.SetReadDeadline(time.Now().Add(testkit.Calm)))
 	_, err := second.Read(make([]byte, 1))
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.Empty(t, prepared)
 
 	require.NoError(t, first.Close())
-	require.Equal(t, second.LocalAddr().String(), receive(t, prepared))
-	require.NoError(t, second.SetReadDeadline(time.Now().Add(eventTimeout)))
+	require.Equal(t, second.LocalAddr().String(), testkit.Receive(t, prepared))
+	require.NoError(t, second.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 	_, err = io.ReadFull(second, make([]byte, 5))
 	require.NoError(t, err)
 }
@@ -331,8 +325,8 @@ func TestMaxConnectionsHoldsBackTheNextOne(t *testing.T) {
 func TestPrepareMayTurnConnectionsAway(t *testing.T) {
 	var called atomic.Int64
 	ended := make(chan struct{}, 8)
-	ln := listenOn(t, "tcp")
-	r := serveOn(t, ln,
+	ln := testnet.Listen(t, "tcp")
+	r := testnet.ServeOn(t, ln,
 		func(context.Context, netpoll.Connection) error { called.Add(1); return nil },
 		netpoll.WithMaxConnections(1),
 		netpoll.WithOnConnect(func(ctx context.Context, _ netpoll.Connection) context.Context {
@@ -345,106 +339,99 @@ func TestPrepareMayTurnConnectionsAway(t *testing.T) {
 			return nil
 		}))
 	for range 8 {
-		conn := plainDial(t, ln.Addr())
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(eventTimeout)))
+		conn := testkit.Dial(t, ln.Addr())
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 		_, err := conn.Read(make([]byte, 1))
 		require.Error(t, err)
 		require.NotErrorIs(t, err, context.DeadlineExceeded)
-		receive(t, ended)
+		testkit.Receive(t, ended)
 	}
-	shutdown(t, r.loop)
+	testnet.Shutdown(t, r.Loop)
 	require.Zero(t, called.Load())
 }
 
 // Behaviour 5.7: a panic in OnPrepare closes that connection, and accepting goes on.
 func TestPanicInPrepareDoesNotStopAccepting(t *testing.T) {
-	log := newLines()
+	log := new(testkit.Log)
 	netpoll.SetLoggerOutput(log)
 	defer netpoll.SetLoggerOutput(os.Stderr)
 	first := true // OnPrepare runs on the one poller of the listener
-	ln := listenOn(t, "tcp")
-	serveOn(t, ln, echo, netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
+	ln := testnet.Listen(t, "tcp")
+	testnet.ServeOn(t, ln, testnet.Echo, netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
 		if first {
 			first = false
 			panic("first one")
 		}
 		return context.Background()
 	}))
-	requireEnd(t, plainDial(t, ln.Addr()))
-	requireEcho(t, plainDial(t, ln.Addr()), "hello")
+	testkit.ExpectEnd(t, testkit.Dial(t, ln.Addr()), "")
+	testkit.ExpectEcho(t, testkit.Dial(t, ln.Addr()), "hello")
 	require.Contains(t, log.String(), "first one")
 }
 
 // Behaviour 6.8: running out of descriptors backs off without spinning or flooding the log, as often as it happens, and
 // goes on when there are some again. Connections that are open already are not harmed.
 func TestAcceptingGoesOnAfterLackOfDescriptors(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
-		log := newLines()
+	testkit.OwnProcess(t, func(t *testing.T) {
+		log := new(testkit.Log)
 		netpoll.SetLoggerOutput(log)
-		ln := listenOn(t, "tcp")
-		serveOn(t, ln, echo)
-		old := plainDial(t, ln.Addr())
-		requireEcho(t, old, "before")
+		ln := testnet.Listen(t, "tcp")
+		testnet.ServeOn(t, ln, testnet.Echo)
+		old := testkit.Dial(t, ln.Addr())
+		testkit.ExpectEcho(t, old, "before")
 
 		hog := limitDescriptors(t, 64)
 		for round := range 3 {
 			hog.takeAll(t)
 			hog.free(1)
-			cpu, start := cpuTime(t), time.Now()
-			client := plainDial(t, ln.Addr()) // takes the last one: none is left for the server
+			cpu, start := testkit.ProcessorTime(), time.Now()
+			client := testkit.Dial(t, ln.Addr()) // takes the last one: none is left for the server
 			if round == 0 {
-				receive(t, log.wrote)
+				testkit.Receive(t, log.Wrote())
 			}
-			requireEcho(t, old, "meanwhile")
+			testkit.ExpectEcho(t, old, "meanwhile")
 			time.Sleep(300 * time.Millisecond) // the time that must not be spent on trying
-			spent, passed := cpuTime(t)-cpu, time.Since(start)
+			spent, passed := testkit.ProcessorTime()-cpu, time.Since(start)
 			require.Less(t, spent, passed/3, "spins")
 			hog.free(2)
-			requireEcho(t, client, "afterwards")
+			testkit.ExpectEcho(t, client, "afterwards")
 			require.NoError(t, client.Close())
 		}
-		require.Positive(t, log.count())
-		require.LessOrEqual(t, log.count(), 3, "one line for each time:\n%s", log)
+		require.Positive(t, log.Lines())
+		require.LessOrEqual(t, log.Lines(), 3, "one line for each time:\n%s", log)
 		require.Contains(t, log.String(), "too many open files")
 	})
 }
 
 // The end of one of the server's own connections is reason enough to try again at once.
 func TestAcceptingGoesOnWhenAConnectionEnds(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
-		log := newLines()
+	testkit.OwnProcess(t, func(t *testing.T) {
+		log := new(testkit.Log)
 		netpoll.SetLoggerOutput(log)
-		ln := listenOn(t, "tcp")
-		serveOn(t, ln, echo)
+		ln := testnet.Listen(t, "tcp")
+		testnet.ServeOn(t, ln, testnet.Echo)
 		hog := limitDescriptors(t, 64)
 		var open []net.Conn
 		for range 4 {
-			conn := plainDial(t, ln.Addr())
-			requireEcho(t, conn, "before")
+			conn := testkit.Dial(t, ln.Addr())
+			testkit.ExpectEcho(t, conn, "before")
 			open = append(open, conn)
 		}
 		hog.takeAll(t)
 		hog.free(1)
-		waiting := plainDial(t, ln.Addr())
-		receive(t, log.wrote)
+		waiting := testkit.Dial(t, ln.Addr())
+		testkit.Receive(t, log.Wrote())
 		for _, conn := range open {
 			require.NoError(t, conn.Close())
 		}
-		requireEcho(t, waiting, "my turn")
+		testkit.ExpectEcho(t, waiting, "my turn")
 	})
-}
-
-func cpuTime(t *testing.T) time.Duration {
-	t.Helper()
-	var usage unix.Rusage
-	require.NoError(t, unix.Getrusage(unix.RUSAGE_SELF, &usage))
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // Many connections come and go while the limit is reached over and over, and none gets lost.
 func TestMaxConnectionsUnderChurn(t *testing.T) {
-	ln := listenOn(t, "tcp")
-	r := serveOn(t, ln, echo, netpoll.WithMaxConnections(2))
+	ln := testnet.Listen(t, "tcp")
+	r := testnet.ServeOn(t, ln, testnet.Echo, netpoll.WithMaxConnections(2))
 	failed := make(chan error, 8)
 	for range 8 {
 		go func() {
@@ -458,9 +445,9 @@ func TestMaxConnectionsUnderChurn(t *testing.T) {
 		}()
 	}
 	for range 8 {
-		require.NoError(t, receive(t, failed))
+		require.NoError(t, testkit.Receive(t, failed))
 	}
-	shutdown(t, r.loop)
+	testnet.Shutdown(t, r.Loop)
 }
 
 func dialEchoClose(addr net.Addr) error {
@@ -469,7 +456,7 @@ func dialEchoClose(addr net.Addr) error {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(eventTimeout)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(testkit.Timeout)); err != nil {
 		return err
 	}
 	if _, err := conn.Write([]byte("x")); err != nil {

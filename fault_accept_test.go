@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -74,8 +76,8 @@ func receiveEnd(t *testing.T, ch <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-ch:
-	case <-time.After(eventTimeout):
-		t.Fatalf("waited %v in vain\n%s", eventTimeout, stacks())
+	case <-time.After(testkit.Timeout):
+		t.Fatalf("waited %v in vain\n%s", testkit.Timeout, testkit.Stacks())
 	}
 }
 
@@ -86,18 +88,18 @@ func TestListenerWaitsBetweenAcceptsThatFail(t *testing.T) {
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM,
 	} {
 		t.Run(errno.Error(), func(t *testing.T) {
-			overNetworks(t, func(t *testing.T, network string) {
-				captureLog(t)
-				addr := serve(t, network, echo)
+			testkit.OverNetworks(t, func(t *testing.T, network string) {
+				testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+				addr := testnet.NewServer(t, network, testnet.Echo).Addr()
 				const refusals, waiting = 5, 3
 				r := refuseAccept(t, errno, refusals)
 				var peers []net.Conn
 				for range waiting {
-					peers = append(peers, plainDial(t, addr))
+					peers = append(peers, testkit.Dial(t, addr))
 				}
 				require.GreaterOrEqual(t, r.lasted(t), 75*time.Millisecond, "it did not wait between accepts")
 				for _, peer := range peers {
-					requireEcho(t, peer, "hello")
+					testkit.ExpectEcho(t, peer, "hello")
 				}
 				// Each refusal, each newcomer, and for each look at the listener one call that finds nobody.
 				require.LessOrEqual(t, r.calls.Load(), int64(refusals+2*waiting+1))
@@ -110,11 +112,11 @@ func TestListenerWaitsBetweenAcceptsThatFail(t *testing.T) {
 func TestListenerGoesOnAtOnceAfterANewcomerThatIsGone(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ECONNABORTED, syscall.EPROTO, syscall.EINTR} {
 		t.Run(errno.Error(), func(t *testing.T) {
-			log := captureLog(t)
-			addr := serve(t, "tcp", echo)
+			log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+			addr := testnet.NewServer(t, "tcp", testnet.Echo).Addr()
 			const refusals = 10
 			r := refuseAccept(t, errno, refusals)
-			requireEcho(t, plainDial(t, addr), "hello")
+			testkit.ExpectEcho(t, testkit.Dial(t, addr), "hello")
 			require.LessOrEqual(t, r.calls.Load(), int64(refusals+3))
 			require.Empty(t, log.String(), "nobody has to wait, and there is nothing to say")
 		})
@@ -125,8 +127,8 @@ func TestListenerGoesOnAtOnceAfterANewcomerThatIsGone(t *testing.T) {
 func TestAcceptOfACallerFailsOnceAndGoesOn(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
 		t.Run(errno.Error(), func(t *testing.T) {
-			ln := listenOn(t, "tcp")
-			peer := plainDial(t, ln.Addr())
+			ln := testnet.Listen(t, "tcp")
+			peer := testkit.Dial(t, ln.Addr())
 			refuseAccept(t, errno, 1)
 			_, err := ln.Accept()
 			require.ErrorIs(t, err, errno)
@@ -136,7 +138,7 @@ func TestAcceptOfACallerFailsOnceAndGoesOn(t *testing.T) {
 			conn, err := ln.Accept()
 			require.NoError(t, err)
 			defer conn.Close()
-			send(t, peer, "x")
+			testkit.Send(t, peer, "x")
 			_, err = io.ReadFull(conn, make([]byte, 1))
 			require.NoError(t, err)
 		})
@@ -147,8 +149,8 @@ func TestAcceptOfACallerFailsOnceAndGoesOn(t *testing.T) {
 func TestAcceptOfACallerIsNotToldOfNewcomersThatAreGone(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ECONNABORTED, syscall.EINTR} {
 		t.Run(errno.Error(), func(t *testing.T) {
-			ln := listenOn(t, "tcp")
-			plainDial(t, ln.Addr())
+			ln := testnet.Listen(t, "tcp")
+			testkit.Dial(t, ln.Addr())
 			r := refuseAccept(t, errno, 3)
 			conn, err := ln.Accept()
 			require.NoError(t, err)
@@ -160,17 +162,17 @@ func TestAcceptOfACallerIsNotToldOfNewcomersThatAreGone(t *testing.T) {
 
 // Behaviour 6.1: Shutdown does not wait for a listener that waits for room in the system.
 func TestShutdownEndsAListenerThatWaitsForRoom(t *testing.T) {
-	captureLog(t)
-	ln := listenOn(t, "tcp")
-	s := serveOn(t, ln, echo)
+	testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+	ln := testnet.Listen(t, "tcp")
+	s := testnet.ServeOn(t, ln, testnet.Echo)
 	r := refuseAccept(t, syscall.ENOBUFS, 1<<30)
-	plainDial(t, ln.Addr())
-	eventually(t, func() bool { return r.calls.Load() >= 4 }) // it waits for 40 ms now
-	ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
+	testkit.Dial(t, ln.Addr())
+	testkit.Eventually(t, func() bool { return r.calls.Load() >= 4 }) // it waits for 40 ms now
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
 	defer cancel()
-	require.NoError(t, s.loop.Shutdown(ctx))
-	require.NoError(t, receive(t, s.served))
+	require.NoError(t, s.Loop.Shutdown(ctx))
+	require.NoError(t, testkit.Receive(t, s.Served))
 	calls := r.calls.Load()
-	time.Sleep(2 * calmTime)
+	time.Sleep(2 * testkit.Calm)
 	require.Equal(t, calls, r.calls.Load(), "it still accepts")
 }

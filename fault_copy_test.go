@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -45,14 +47,14 @@ func TestCopyIsSplice(t *testing.T) {
 	} {
 		t.Run("from "+c[0]+" to "+c[1], func(t *testing.T) {
 			const size = 8 << 20
-			src, dst := source(t, c[0], pattern(size)), makeEnd(t, c[1])
+			src, dst := source(t, c[0], testkit.Pattern(size)), makeEnd(t, c[1])
 			got := collect(dst.peer)
 			splices := countCalls(t, netpoll.OpSpliceOut)
 			_, err := io.Copy(dst.conn, src)
 			require.NoError(t, err)
 			require.Positive(t, splices.Load())
 			require.NoError(t, dst.conn.(halfCloser).CloseWrite())
-			require.True(t, bytes.Equal(pattern(size), receive(t, got)))
+			require.True(t, bytes.Equal(testkit.Pattern(size), testkit.Receive(t, got)))
 		})
 	}
 }
@@ -65,7 +67,7 @@ func TestSendingFilesIsSendfile(t *testing.T) {
 	calls := countCalls(t, netpoll.OpSendfile)
 	for _, limit := range []int64{1 << 20, size - 1<<20} {
 		before := calls.Load()
-		file := tempFile(t, pattern(size))
+		file := tempFile(t, testkit.Pattern(size))
 		_, err := file.Seek(size-limit, io.SeekStart)
 		require.NoError(t, err)
 		if limit == 1<<20 {
@@ -77,12 +79,12 @@ func TestSendingFilesIsSendfile(t *testing.T) {
 		require.Greater(t, calls.Load(), before)
 	}
 	require.NoError(t, dst.conn.(halfCloser).CloseWrite())
-	all := pattern(size)
-	require.True(t, bytes.Equal(append(append([]byte(nil), all[size-1<<20:]...), all[1<<20:]...), receive(t, got)))
+	all := testkit.Pattern(size)
+	require.True(t, bytes.Equal(append(append([]byte(nil), all[size-1<<20:]...), all[1<<20:]...), testkit.Receive(t, got)))
 
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), pattern(size), 0o600))
-	ln := netpollListener(t, "tcp")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), testkit.Pattern(size), 0o600))
+	ln := testnet.Listen(t, "tcp")
 	server := &http.Server{Handler: http.FileServer(http.Dir(dir))}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
@@ -92,11 +94,11 @@ func TestSendingFilesIsSendfile(t *testing.T) {
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
-	require.True(t, bytes.Equal(pattern(size), body))
+	require.True(t, bytes.Equal(testkit.Pattern(size), body))
 	require.Greater(t, calls.Load(), before)
 	http.DefaultClient.CloseIdleConnections()
 	require.NoError(t, server.Close())
-	require.ErrorIs(t, receive(t, served), http.ErrServerClosed)
+	require.ErrorIs(t, testkit.Receive(t, served), http.ErrServerClosed)
 }
 
 // Behaviour 9.8: where the kernel cannot, from the beginning or later, the bytes are copied, and nobody notices.
@@ -157,7 +159,7 @@ func TestErrorOfSpliceIsThatOfTheConnection(t *testing.T) {
 			if op == netpoll.OpSendfile {
 				from = "file"
 			}
-			src, dst := source(t, from, pattern(8<<20)), makeEnd(t, "netpoll tcp")
+			src, dst := source(t, from, testkit.Pattern(8<<20)), makeEnd(t, "netpoll tcp")
 			countInput(dst.peer)
 			hookFaults(t, func(called netpoll.SysOp, size int) (int, syscall.Errno) {
 				if called == op {

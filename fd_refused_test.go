@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +43,7 @@ func TestWriteToPipeWithoutReaderSaysEPIPE(t *testing.T) {
 			defer conn.Close()
 			require.NoError(t, closeFd(ends[0]))
 			if noticed {
-				eventually(t, func() bool { return !conn.IsActive() })
+				testkit.Eventually(t, func() bool { return !conn.IsActive() })
 			}
 			_, err = conn.Write([]byte("x"))
 			require.ErrorIs(t, err, syscall.EPIPE)

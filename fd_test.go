@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 // Behaviour 5.13: NewFDConnection has nil addresses when the descriptor has none; timeouts work on it all the same.
@@ -37,7 +39,7 @@ func TestFDConnectionsOfASocketPair(t *testing.T) {
 	_, err = reader.Reader().Next(1)
 	require.ErrorIs(t, err, netpoll.ErrReadTimeout)
 	require.NoError(t, reader.SetIdleTimeout(time.Second))
-	require.NoError(t, reader.SetReadTimeout(eventTimeout))
+	require.NoError(t, reader.SetReadTimeout(testkit.Timeout))
 
 	_, err = writer.Write([]byte("hello"))
 	require.NoError(t, err)
@@ -51,8 +53,8 @@ func TestFDConnectionsOfASocketPair(t *testing.T) {
 }
 
 func TestFDConnectionOfATCPSocketIsATCPConnection(t *testing.T) {
-	addr := serve(t, "tcp", echo)
-	plain := plainDial(t, addr).(*net.TCPConn)
+	addr := testnet.NewServer(t, "tcp", testnet.Echo).Addr()
+	plain := testkit.Dial(t, addr).(*net.TCPConn)
 	f, err := plain.File()
 	require.NoError(t, err)
 	fd, err := unix.Dup(int(f.Fd())) // blocking, and not close-on-exec: both must change
@@ -66,7 +68,7 @@ func TestFDConnectionOfATCPSocketIsATCPConnection(t *testing.T) {
 	require.Equal(t, plain.LocalAddr(), conn.LocalAddr())
 	require.Equal(t, plain.RemoteAddr(), conn.RemoteAddr())
 	requireCloseOnExec(t, fd)
-	requireEcho(t, conn, "hello")
+	testkit.ExpectEcho(t, conn, "hello")
 }
 
 func TestFDConnectionOfAPipe(t *testing.T) {
@@ -78,7 +80,7 @@ func TestFDConnectionOfAPipe(t *testing.T) {
 	_, err = unix.Write(ends[1], []byte("hello"))
 	require.NoError(t, err)
 	require.NoError(t, unix.Close(ends[1]))
-	require.NoError(t, reader.SetReadTimeout(eventTimeout))
+	require.NoError(t, reader.SetReadTimeout(testkit.Timeout))
 	got, err := io.ReadAll(reader)
 	require.NoError(t, err)
 	require.Equal(t, "hello", string(got))
@@ -91,7 +93,7 @@ func TestFDConnectionRefusesWhatIsNoStream(t *testing.T) {
 	datagrams, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	require.NoError(t, err)
 	defer unix.Close(datagrams)
-	ln := listenOn(t, "tcp")
+	ln := testnet.Listen(t, "tcp")
 	for name, c := range map[string]struct {
 		fd   int
 		want error
@@ -113,11 +115,11 @@ func TestFDConnectionRefusesWhatIsNoStream(t *testing.T) {
 	}
 	_, err = file.Write([]byte("still mine"))
 	require.NoError(t, err)
-	acceptOne(t, ln, func() { plainDial(t, ln.Addr()) })
+	acceptOne(t, ln, func() { testkit.Dial(t, ln.Addr()) })
 }
 
 func TestSetKeepAliveReachesTheSocket(t *testing.T) {
-	conn := dial(t, serve(t, "tcp", echo))
+	conn := testnet.Dial(t, testnet.NewServer(t, "tcp", testnet.Echo).Addr())
 	fd := conn.(netpoll.Conn).Fd()
 	require.NoError(t, netpoll.SetKeepAlive(fd, 33))
 	require.Equal(t, 1, socketOption(t, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE))
@@ -129,7 +131,7 @@ func TestSetKeepAliveReachesTheSocket(t *testing.T) {
 }
 
 func TestSysFdPairsWithoutDescriptorsAreInvalid(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
+	testkit.OwnProcess(t, func(t *testing.T) {
 		hog := limitDescriptors(t, 64)
 		hog.takeAll(t)
 		r, w := netpoll.GetSysFdPairs()

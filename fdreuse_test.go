@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -34,12 +36,12 @@ func rounds(long, short int) int {
 func TestReusedDescriptorsCarryNoForeignBytes(t *testing.T) {
 	const clients = 8
 	noLeak(t)
-	s := newLifeServer(t, "tcp", echo)
+	s := testnet.NewServer(t, "tcp", testnet.Echo)
 	var wg sync.WaitGroup
 	for worker := range clients {
 		wg.Go(func() {
 			for i := range rounds(500, 100) {
-				if err := echoOwnNumber(s.ln.Addr().String(), uint64(worker)<<32|uint64(i), i%3); err != nil {
+				if err := echoOwnNumber(s.Listener.Addr().String(), uint64(worker)<<32|uint64(i), i%3); err != nil {
 					t.Errorf("worker %d, connection %d: %v", worker, i, err)
 					return
 				}
@@ -51,12 +53,12 @@ func TestReusedDescriptorsCarryNoForeignBytes(t *testing.T) {
 
 // echoOwnNumber dials, expects its own number back three times, and closes in one of three states.
 func echoOwnNumber(address string, number uint64, how int) error {
-	conn, err := netpoll.DialConnection("tcp", address, eventTimeout)
+	conn, err := netpoll.DialConnection("tcp", address, testkit.Timeout)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.SetReadTimeout(eventTimeout); err != nil {
+	if err := conn.SetReadTimeout(testkit.Timeout); err != nil {
 		return err
 	}
 	own := binary.BigEndian.AppendUint64(nil, number)
@@ -98,7 +100,7 @@ func startOpeners(t *testing.T, goroutines int) *openers {
 	for range goroutines {
 		o.wg.Go(o.run)
 	}
-	eventually(t, func() bool { return o.n.Load() > 0 || t.Failed() })
+	testkit.Eventually(t, func() bool { return o.n.Load() > 0 || t.Failed() })
 	return o
 }
 
@@ -150,7 +152,7 @@ func (o *openers) finish() {
 func TestNothingClosesForeignDescriptors(t *testing.T) {
 	churns := map[string]func(t *testing.T){
 		"dial and close twice": func(t *testing.T) {
-			conn, peer := dialedTo(t, "tcp")
+			conn, peer := testnet.Dialed(t, "tcp")
 			var wg sync.WaitGroup
 			wg.Go(func() { conn.Close() })
 			wg.Go(func() { conn.Close() })
@@ -175,7 +177,7 @@ func TestNothingClosesForeignDescriptors(t *testing.T) {
 		},
 		"serve, close, shut down": serveCloseShutdown,
 		"detach, then close": func(t *testing.T) {
-			conn, peer := dialedTo(t, "tcp")
+			conn, peer := testnet.Dialed(t, "tcp")
 			fd := conn.(netpoll.Conn).Fd()
 			require.NoError(t, conn.(detacher).Detach())
 			require.NoError(t, closeGivenBack(conn, fd))
@@ -200,23 +202,23 @@ func serveCloseShutdown(t *testing.T) {
 	require.NoError(t, err)
 	ln, err := netpoll.ConvertListener(plain)
 	require.NoError(t, err)
-	loop, err := netpoll.NewEventLoop(echo)
+	loop, err := netpoll.NewEventLoop(testnet.Echo)
 	require.NoError(t, err)
 	served := make(chan error, 1)
 	go func() { served <- loop.Serve(ln) }()
 	c, err := net.Dial("tcp", ln.Addr().String())
 	require.NoError(t, err)
-	require.NoError(t, roundTrip(c, "hello"))
+	require.NoError(t, testkit.RoundTrip(c, "hello"))
 	ln.Close()
 	require.NoError(t, c.Close())
 	require.NoError(t, loop.Shutdown(context.Background()))
-	require.NoError(t, receive(t, served))
+	require.NoError(t, testkit.Receive(t, served))
 	plain.Close()
 }
 
 // Behaviour 5.9: events of a socket that outlives its connection, because it was duplicated, reach nobody.
 func TestEventsAfterCloseReachNobody(t *testing.T) {
-	conn, peer := dialedTo(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	called := make(chan struct{}, 1)
 	require.NoError(t, conn.SetOnRequest(func(context.Context, netpoll.Connection) error {
 		called <- struct{}{}
@@ -229,14 +231,14 @@ func TestEventsAfterCloseReachNobody(t *testing.T) {
 
 	others := make([]netpoll.Connection, 64) // among them is the next owner of whatever the closed one had
 	for i := range others {
-		others[i], _ = dialedTo(t, "tcp")
+		others[i], _ = testnet.Dialed(t, "tcp")
 	}
 	_, err = io.WriteString(peer, "for nobody")
 	require.NoError(t, err)
-	silent(t, called, "call of the closed connection's handler")
-	idles(t)
+	testkit.Silent(t, testkit.Calm, called, "call of the closed connection's handler")
+	testkit.Idles(t)
 	require.NoError(t, peer.Close())
-	idles(t)
+	testkit.Idles(t)
 	for _, other := range others {
 		require.Zero(t, other.Reader().Len())
 		require.True(t, other.IsActive())
@@ -245,7 +247,7 @@ func TestEventsAfterCloseReachNobody(t *testing.T) {
 
 // Behaviour 5.9: the same for a socket that is readable, and closed by its peer, before the Close.
 func TestReadableSocketThatOutlivesItsConnectionCausesNoSpin(t *testing.T) {
-	s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		return conn.Close() // with all of the input unread
 	}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 		dup, err := unix.FcntlInt(uintptr(conn.(netpoll.Conn).Fd()), unix.F_DUPFD_CLOEXEC, 0)
@@ -256,12 +258,12 @@ func TestReadableSocketThatOutlivesItsConnectionCausesNoSpin(t *testing.T) {
 		return context.Background()
 	}))
 	for range 16 {
-		c := s.dial()
+		c := s.Dial()
 		_, err := io.WriteString(c, "x")
 		require.NoError(t, err)
 		_, _ = io.WriteString(c, "more") // fails if the server was faster
 		require.NoError(t, c.Close())
 	}
-	idles(t)
-	require.NoError(t, roundTrip(newLifeServer(t, "tcp", echo).dial(), "still served"))
+	testkit.Idles(t)
+	require.NoError(t, testkit.RoundTrip(testnet.NewServer(t, "tcp", testnet.Echo).Dial(), "still served"))
 }

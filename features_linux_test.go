@@ -7,8 +7,6 @@ package netpoll_test
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"runtime"
 	"syscall"
 	"testing"
@@ -18,56 +16,29 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
-
-// inProcessWith runs the calling test once more in a process of its own with settings in its environment, and returns
-// true there. In the first process it returns false when that has ended well, with what it has written.
-func inProcessWith(t *testing.T, settings ...string) (there bool, output string) {
-	t.Helper()
-	const variable = "NETPOLL_TEST_SETTINGS"
-	if os.Getenv(variable) == t.Name() {
-		return true, ""
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+testPattern(t.Name())+"$", "-test.v", "-test.timeout=120s")
-	cmd.Env = append(append(os.Environ(), variable+"="+t.Name()), settings...)
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "in a process of its own:\n%s", out)
-	require.Contains(t, string(out), "--- PASS: "+t.Name(), "the test did not run in a process of its own")
-	return false, string(out)
-}
-
-// testPattern makes the name of a subtest a pattern for it alone.
-func testPattern(name string) string {
-	var p []byte
-	for _, b := range []byte(name) {
-		if b == '/' {
-			p = append(p, "$/^"...)
-		} else {
-			p = append(p, b)
-		}
-	}
-	return string(p)
-}
 
 // requireBatchesServed proves that a server works: with many clients at once, so that a ring would be used.
 func requireBatchesServed(t *testing.T) {
 	t.Helper()
-	s := newLifeServer(t, "tcp", echo)
+	s := testnet.NewServer(t, "tcp", testnet.Echo)
 	const clients = 16
 	results := make(chan error, clients)
 	for i := range clients {
-		c := s.dial()
+		c := s.Dial()
 		go func() {
 			var err error
 			for round := 0; round < 20 && err == nil; round++ {
-				err = roundTrip(c, fmt.Sprintf("client %d, round %d", i, round))
+				err = testkit.RoundTrip(c, fmt.Sprintf("client %d, round %d", i, round))
 			}
 			results <- err
 		}()
 	}
 	for range clients {
-		require.NoError(t, receive(t, results))
+		require.NoError(t, testkit.Receive(t, results))
 	}
 }
 
@@ -83,7 +54,7 @@ func TestOperatorDecidesAboutTheRing(t *testing.T) {
 		{"nonsense", possible, `NETPOLL_IOURING is "nonsense", not one of auto, on, off, always: ignored`},
 	} {
 		t.Run("value "+tc.value, func(t *testing.T) {
-			there, output := inProcessWith(t, "NETPOLL_IOURING="+tc.value)
+			there, output := testkit.OutputOfOwnProcess(t, "NETPOLL_IOURING="+tc.value)
 			if !there {
 				require.Contains(t, output, tc.says)
 				return
@@ -152,11 +123,11 @@ func TestProcessWithoutRingsServesAllTheSame(t *testing.T) {
 	for _, errno := range []syscall.Errno{unix.EPERM, unix.ENOSYS} {
 		for _, mode := range []string{"auto", "always"} {
 			t.Run(fmt.Sprintf("%s %s", unix.ErrnoName(errno), mode), func(t *testing.T) {
-				if there, _ := inProcessWith(t, "NETPOLL_IOURING="+mode); !there {
+				if there, _ := testkit.OutputOfOwnProcess(t, "NETPOLL_IOURING="+mode); !there {
 					return
 				}
 				forbidRings(t, errno)
-				log := captureLog(t)
+				log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
 				requireBatchesServed(t)
 				report := netpoll.Features()
 				require.False(t, report.IOUring)

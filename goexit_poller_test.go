@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -20,53 +22,53 @@ import (
 func TestPollingGoesOnThoughOnPrepareCalledGoexit(t *testing.T) {
 	var seen atomic.Int32
 	closed := make(chan struct{})
-	s := newLifeServer(t, "tcp", discard, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
+	s := testnet.NewServer(t, "tcp", testnet.Discard, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 		if seen.Add(1) == 1 {
 			_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 			runtime.Goexit()
 		}
 		return context.Background()
 	}), netpoll.WithMaxConnections(1))
-	first := s.dial()
-	requireEnd(t, first)
-	receive(t, closed)
-	second := s.dial()
+	first := s.Dial()
+	testkit.ExpectEnd(t, first, "")
+	testkit.Receive(t, closed)
+	second := s.Dial()
 	_, err := io.WriteString(second, "x")
 	require.NoError(t, err)
-	eventually(t, func() bool { return seen.Load() == 2 })
+	testkit.Eventually(t, func() bool { return seen.Load() == 2 })
 }
 
 // An OnPrepare that ends the poller's goroutine takes nothing from others of its batch: here the newcomers come all in
 // one, behind a handler that was about to run.
 func TestOnPrepareThatEndsItsGoroutineTakesNothingFromOthers(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
+	testkit.OwnProcess(t, func(t *testing.T) {
 		require.NoError(t, netpoll.Configure(netpoll.Config{PollerNum: 1}))
 		busy, goOn := make(chan struct{}), make(chan struct{})
-		slow := newLifeServer(t, "tcp", echo, netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
+		slow := testnet.NewServer(t, "tcp", testnet.Echo, netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
 			close(busy)
 			<-goOn
 			return nil
 		}))
-		leaving := newLifeServer(t, "tcp", echo, netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
+		leaving := testnet.NewServer(t, "tcp", testnet.Echo, netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
 			runtime.Goexit()
 			return nil
 		}))
-		old := newLifeServer(t, "tcp", echo).dial()
-		require.NoError(t, roundTrip(old, "hello"))
-		late := slow.dial() // holds up the poller while the next batch gathers
-		receive(t, busy)
+		old := testnet.NewServer(t, "tcp", testnet.Echo).Dial()
+		require.NoError(t, testkit.RoundTrip(old, "hello"))
+		late := slow.Dial() // holds up the poller while the next batch gathers
+		testkit.Receive(t, busy)
 		_, err := io.WriteString(old, "there?")
 		require.NoError(t, err)
 		var newcomers []net.Conn
 		for range 3 {
-			newcomers = append(newcomers, leaving.dial())
+			newcomers = append(newcomers, leaving.Dial())
 		}
 		close(goOn)
 		got := make([]byte, 6)
 		_, err = io.ReadFull(old, got)
 		require.NoError(t, err)
 		require.Equal(t, "there?", string(got))
-		require.NoError(t, roundTrip(late, "hello"))
+		require.NoError(t, testkit.RoundTrip(late, "hello"))
 		for _, c := range newcomers { // each was closed, for want of an OnPrepare that returned
 			_, err := c.Read(got)
 			require.Error(t, err)

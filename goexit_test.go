@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -38,17 +40,17 @@ func TestCallbackThatEndsItsGoroutineKeepsNothingFromGoingOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			closed := make(chan struct{})
 			var once atomic.Bool
-			s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+			s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 				if once.CompareAndSwap(false, true) {
 					_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 					_ = conn.AddCloseCallback(func(netpoll.Connection) error { runtime.Goexit(); return nil })
 				}
-				return echo(ctx, conn)
+				return testnet.Echo(ctx, conn)
 			}, leave...)
-			client := s.dial()
-			require.NoError(t, roundTrip(client, "hello"))
+			client := s.Dial()
+			require.NoError(t, testkit.RoundTrip(client, "hello"))
 			require.NoError(t, client.Close())
-			receive(t, closed)
+			testkit.Receive(t, closed)
 		})
 	}
 }
@@ -57,27 +59,27 @@ func TestCallbackThatEndsItsGoroutineKeepsNothingFromGoingOn(t *testing.T) {
 func TestHandlerThatOnlyEndsItsGoroutineIsNotCalledInALoop(t *testing.T) {
 	var calls atomic.Int32
 	ended := make(chan struct{})
-	s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		if calls.Add(1) == 1 {
 			_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(ended); return nil })
 		}
 		runtime.Goexit()
 		return nil
 	})
-	client := s.dial()
+	client := s.Dial()
 	_, err := io.WriteString(client, "x")
 	require.NoError(t, err)
-	eventually(t, func() bool { return calls.Load() > 0 })
-	<-time.After(calmTime)
+	testkit.Eventually(t, func() bool { return calls.Load() > 0 })
+	<-time.After(testkit.Calm)
 	require.NoError(t, client.Close())
-	receive(t, ended)
+	testkit.Receive(t, ended)
 	require.LessOrEqual(t, calls.Load(), int32(6), "twice for the byte, and for the end")
 }
 
 // Behaviour 6.1: an OnPrepare may end the goroutine of Serve. The listener is then closed, as after a return.
 func TestListenerIsClosedWhenTheGoroutineOfServeEnds(t *testing.T) {
 	ln, dialed := newMemoryListener(), make(chan struct{})
-	loop, _ := serveAny(t, ln, echo, netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
+	s := testnet.ServeOn(t, ln, testnet.Echo, netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
 		<-dialed
 		runtime.Goexit()
 		return nil
@@ -86,6 +88,6 @@ func TestListenerIsClosedWhenTheGoroutineOfServeEnds(t *testing.T) {
 	close(dialed)
 	_, err := c.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
-	receive(t, ln.done)
-	end(t, loop)
+	testkit.Receive(t, ln.done)
+	testnet.Shutdown(t, s.Loop)
 }

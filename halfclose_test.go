@@ -13,15 +13,17 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // Behaviour 5.10: after the peer's half-close a served connection still sends its reply, large ones too.
 func TestReplyAfterPeersHalfCloseArrives(t *testing.T) {
-	reply := pattern(8 << 20) // more than the socket takes at once
-	overNetworks(t, func(t *testing.T, network string) {
+	reply := testkit.Pattern(8 << 20) // more than the socket takes at once
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		failed, gone := make(chan error, 1), make(chan struct{})
-		s := newLifeServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
+		s := testnet.NewServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
 			<-gone
 			req, err := conn.Reader().ReadString(len("request"))
 			if err == nil && req == "request" {
@@ -33,21 +35,21 @@ func TestReplyAfterPeersHalfCloseArrives(t *testing.T) {
 			failed <- err
 			return conn.Close()
 		}, netpoll.WithOnDisconnect(func(context.Context, netpoll.Connection) { close(gone) }))
-		c := s.dial()
+		c := s.Dial()
 		_, err := io.WriteString(c, "request")
 		require.NoError(t, err)
 		require.NoError(t, c.(halfCloser).CloseWrite())
 		got, err := io.ReadAll(c)
 		require.NoError(t, err)
-		require.NoError(t, receive(t, failed))
+		require.NoError(t, testkit.Receive(t, failed))
 		require.True(t, bytes.Equal(reply, got), "%d bytes arrived, not the %d of the reply", len(got), len(reply))
 	})
 }
 
 // Behaviour 5.10: reading ends with EOF, then the user of a dialed connection replies, until Close.
 func TestDialedConnectionRepliesAfterPeersHalfClose(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := dialedTo(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
 		_, err := io.WriteString(peer, "question")
 		require.NoError(t, err)
 		require.NoError(t, peer.(halfCloser).CloseWrite())
@@ -72,16 +74,16 @@ func TestDialedConnectionRepliesAfterPeersHalfClose(t *testing.T) {
 
 // Behaviour 5.10: a Flush that waits for room when the half-close comes goes on.
 func TestPeersHalfCloseDoesNotDisturbRunningFlush(t *testing.T) {
-	data := pattern(16 << 20)
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := dialedTo(t, network)
-		flushed := blocked(t, func() error { return flushAll(conn, data) })
+	data := testkit.Pattern(16 << 20)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
+		flushed := testkit.Blocked(t, func() error { return flushAll(conn, data) })
 		require.NoError(t, peer.(halfCloser).CloseWrite())
-		eventually(t, func() bool { return !conn.IsActive() })
+		testkit.Eventually(t, func() bool { return !conn.IsActive() })
 		got := make([]byte, len(data))
 		_, err := io.ReadFull(peer, got)
 		require.NoError(t, err)
-		require.NoError(t, receive(t, flushed))
+		require.NoError(t, testkit.Receive(t, flushed))
 		require.True(t, bytes.Equal(data, got))
 	})
 }
@@ -96,29 +98,29 @@ func flushAll(conn netpoll.Connection, data []byte) error {
 
 // Behaviour 5.10: an idle half-closed connection costs no processor time, and a handler's one ends by itself.
 func TestHalfClosedConnectionIdles(t *testing.T) {
-	conn, peer := dialedTo(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	require.NoError(t, peer.(halfCloser).CloseWrite())
-	eventually(t, func() bool { return !conn.IsActive() })
-	idles(t)
+	testkit.Eventually(t, func() bool { return !conn.IsActive() })
+	testkit.Idles(t)
 
 	closed := make(chan struct{})
-	s := newLifeServer(t, "tcp", echo,
+	s := testnet.NewServer(t, "tcp", testnet.Echo,
 		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 			_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 			return ctx
 		}))
-	c := s.dial()
-	require.NoError(t, roundTrip(c, "x"))
+	c := s.Dial()
+	require.NoError(t, testkit.RoundTrip(c, "x"))
 	require.NoError(t, c.(halfCloser).CloseWrite())
-	receive(t, closed)
+	testkit.Receive(t, closed)
 	_, err := c.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 }
 
 // Behaviour 1.1: CloseWrite ends only the own side: what was flushed arrives, then the end; the answer is read.
 func TestCloseWriteEndsOnlyTheOwnSide(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := dialedTo(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
 		_, err := conn.Write([]byte("question"))
 		require.NoError(t, err)
 		require.NoError(t, conn.(halfCloser).CloseWrite())
@@ -140,11 +142,11 @@ func TestCloseWriteEndsOnlyTheOwnSide(t *testing.T) {
 
 // Behaviour 1.1: CloseRead ends reads, also blocked ones, with the end of the stream; writing goes on.
 func TestCloseReadEndsOnlyReading(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := dialedTo(t, network)
-		result := blocked(t, func() error { return waitForMore(conn) })
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
+		result := testkit.Blocked(t, func() error { return waitForMore(conn) })
 		require.NoError(t, conn.(halfCloser).CloseRead())
-		require.ErrorIs(t, receive(t, result), netpoll.ErrEOF)
+		require.ErrorIs(t, testkit.Receive(t, result), netpoll.ErrEOF)
 		_, err := conn.Read(make([]byte, 1))
 		require.Equal(t, io.EOF, err)
 		_, err = conn.Write([]byte("still talking"))
@@ -153,14 +155,14 @@ func TestCloseReadEndsOnlyReading(t *testing.T) {
 		got, err := io.ReadAll(peer)
 		require.NoError(t, err)
 		require.Equal(t, "still talking", string(got))
-		idles(t)
+		testkit.Idles(t)
 	})
 }
 
 // Behaviour 5.10: both sides half-closed in turn carry a whole exchange, as with package net.
 func TestHalfCloseInBothDirectionsCarriesWholeExchange(t *testing.T) {
-	request, response := pattern(3<<20), pattern(2<<20)
-	s := newLifeServer(t, "tcp", nil,
+	request, response := testkit.Pattern(3<<20), testkit.Pattern(2<<20)
+	s := testnet.NewServer(t, "tcp", nil,
 		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 			got, err := io.ReadAll(conn)
 			if err != nil || !bytes.Equal(got, request) {
@@ -174,7 +176,7 @@ func TestHalfCloseInBothDirectionsCarriesWholeExchange(t *testing.T) {
 			}
 			return ctx
 		}))
-	conn, err := netpoll.DialConnection("tcp", s.ln.Addr().String(), eventTimeout)
+	conn, err := netpoll.DialConnection("tcp", s.Listener.Addr().String(), testkit.Timeout)
 	require.NoError(t, err)
 	defer conn.Close()
 	_, err = conn.Write(request)
@@ -187,7 +189,7 @@ func TestHalfCloseInBothDirectionsCarriesWholeExchange(t *testing.T) {
 
 // Behaviour 5.9: half-closing a closed connection is an error, not a panic.
 func TestHalfCloseAfterCloseIsAnError(t *testing.T) {
-	conn, _ := dialedTo(t, "tcp")
+	conn, _ := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.Close())
 	require.ErrorIs(t, conn.(halfCloser).CloseRead(), net.ErrClosed)
 	require.ErrorIs(t, conn.(halfCloser).CloseWrite(), net.ErrClosed)

@@ -15,16 +15,18 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // Behaviour 9.1: with an OnRequest an inactive connection without input has been read to the end, whatever its bound.
 func TestHandlerThatTrustsIsActiveSeesEverything(t *testing.T) {
 	const total, limit = 1 << 20, 64 << 10
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		var seen atomic.Int64
 		first, hungUp, ended := make(chan struct{}), make(chan struct{}), make(chan int64, 1)
-		addr := serve(t, network, func(_ context.Context, conn netpoll.Connection) error {
+		addr := testnet.NewServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
 			r := conn.Reader()
 			if seen.Load() == 0 {
 				close(first)
@@ -48,27 +50,27 @@ func TestHandlerThatTrustsIsActiveSeesEverything(t *testing.T) {
 					return nil // more will come, and with it the next call
 				}
 			}
-		}, netpoll.WithReadLimit(limit), netpoll.WithAllowHalfOpen())
+		}, netpoll.WithReadLimit(limit), netpoll.WithAllowHalfOpen()).Addr()
 		peer, err := net.Dial(addr.Network(), addr.String())
 		require.NoError(t, err)
 		defer peer.Close()
 		written := started(func() error {
-			_, err := peer.Write(pattern(total))
+			_, err := peer.Write(testkit.Pattern(total))
 			if err == nil {
 				err = peer.(halfCloser).CloseWrite()
 			}
 			return err
 		})
-		receive(t, first)
+		testkit.Receive(t, first)
 		select {
 		case err := <-written: // the kernel has room for all of it
 			require.NoError(t, err)
 			close(hungUp)
-		case <-time.After(shortTimeout): // it has not: then the end comes later
+		case <-time.After(testkit.Short): // it has not: then the end comes later
 			close(hungUp)
-			require.NoError(t, receive(t, written))
+			require.NoError(t, testkit.Receive(t, written))
 		}
-		require.EqualValues(t, total, receive(t, ended))
+		require.EqualValues(t, total, testkit.Receive(t, ended))
 	})
 }
 
@@ -76,7 +78,7 @@ func TestHandlerThatTrustsIsActiveSeesEverything(t *testing.T) {
 func TestFailedWriteDoesNotHideInputFromAHandler(t *testing.T) {
 	answered, ended := make(chan error, 1), make(chan int, 1)
 	seen := 0
-	conn, peer := servedPair(t, "unix", func(_ context.Context, conn netpoll.Connection) error {
+	conn, peer := testnet.Served(t, "unix", func(_ context.Context, conn netpoll.Connection) error {
 		if seen == 0 {
 			_, err := conn.Write([]byte("x"))
 			answered <- err
@@ -95,45 +97,45 @@ func TestFailedWriteDoesNotHideInputFromAHandler(t *testing.T) {
 	}, netpoll.WithAllowHalfOpen())
 	require.True(t, conn.IsActive())
 	require.NoError(t, peer.(halfCloser).CloseRead()) // writing to it fails; it goes on sending
-	send(t, peer, "first,")
-	require.ErrorIs(t, receive(t, answered), syscall.EPIPE)
-	send(t, peer, "second")
+	testkit.Send(t, peer, "first,")
+	require.ErrorIs(t, testkit.Receive(t, answered), syscall.EPIPE)
+	testkit.Send(t, peer, "second")
 	require.NoError(t, peer.(halfCloser).CloseWrite())
-	require.Equal(t, len("first,second"), receive(t, ended))
+	require.Equal(t, len("first,second"), testkit.Receive(t, ended))
 }
 
 // Behaviour 5.10: OnDisconnect may answer, and the connection is not closed before it has returned.
 func TestReplyFromOnDisconnectArrives(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		asked := make(chan struct{})
-		addr := serve(t, network, func(_ context.Context, conn netpoll.Connection) error {
+		addr := testnet.NewServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
 			close(asked)
 			return conn.Reader().Skip(conn.Reader().Len())
 		}, netpoll.WithOnDisconnect(func(_ context.Context, conn netpoll.Connection) {
-			if err := flushAll(conn, pattern(1<<20)); err != nil {
+			if err := flushAll(conn, testkit.Pattern(1<<20)); err != nil {
 				t.Error(err)
 			}
 			if _, err := conn.Write([]byte("and goodbye")); err != nil {
 				t.Error(err)
 			}
-		}))
+		})).Addr()
 		peer, err := net.Dial(addr.Network(), addr.String())
 		require.NoError(t, err)
 		defer peer.Close()
-		send(t, peer, "hello")
-		receive(t, asked)
+		testkit.Send(t, peer, "hello")
+		testkit.Receive(t, asked)
 		require.NoError(t, peer.(halfCloser).CloseWrite())
-		require.NoError(t, peer.SetReadDeadline(time.Now().Add(eventTimeout)))
+		require.NoError(t, peer.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 		got, err := io.ReadAll(peer)
 		require.NoError(t, err)
-		require.True(t, bytes.Equal(got, append(pattern(1<<20), "and goodbye"...)), "%d bytes", len(got))
+		require.True(t, bytes.Equal(got, append(testkit.Pattern(1<<20), "and goodbye"...)), "%d bytes", len(got))
 	})
 }
 
 // Behaviour 5.10: OnDisconnect may read what OnRequest has left.
 func TestOnDisconnectReadsWhatIsLeft(t *testing.T) {
 	called, got := make(chan struct{}, 4), make(chan string, 1)
-	_, peer := servedPair(t, "tcp", func(context.Context, netpoll.Connection) error {
+	_, peer := testnet.Served(t, "tcp", func(context.Context, netpoll.Connection) error {
 		called <- struct{}{}
 		return nil
 	}, netpoll.WithOnDisconnect(func(_ context.Context, conn netpoll.Connection) {
@@ -143,29 +145,29 @@ func TestOnDisconnectReadsWhatIsLeft(t *testing.T) {
 		}
 		got <- s
 	}))
-	send(t, peer, "left over")
-	receive(t, called)
+	testkit.Send(t, peer, "left over")
+	testkit.Receive(t, called)
 	require.NoError(t, peer.(halfCloser).CloseWrite())
-	require.Equal(t, "left over", receive(t, got))
-	requireEnd(t, peer)
+	require.Equal(t, "left over", testkit.Receive(t, got))
+	testkit.ExpectEnd(t, peer, "")
 }
 
 // Behaviour 5.10: Shutdown waits for an OnDisconnect that is running.
 func TestShutdownWaitsForOnDisconnect(t *testing.T) {
 	in, goOn := make(chan struct{}), make(chan struct{})
-	s := newLifeServer(t, "tcp", discard, netpoll.WithOnDisconnect(func(_ context.Context, conn netpoll.Connection) {
+	s := testnet.NewServer(t, "tcp", testnet.Discard, netpoll.WithOnDisconnect(func(_ context.Context, conn netpoll.Connection) {
 		close(in)
 		<-goOn
 		if _, err := conn.Write([]byte("bye")); err != nil {
 			t.Error(err)
 		}
 	}))
-	c := s.dial()
+	c := s.Dial()
 	require.NoError(t, c.(halfCloser).CloseWrite())
-	receive(t, in)
-	down := blocked(t, func() error { return s.loop.Shutdown(context.Background()) })
+	testkit.Receive(t, in)
+	down := testkit.Blocked(t, func() error { return s.Loop.Shutdown(context.Background()) })
 	close(goOn)
-	require.NoError(t, receive(t, down))
+	require.NoError(t, testkit.Receive(t, down))
 	got, err := io.ReadAll(c)
 	require.NoError(t, err)
 	require.Equal(t, "bye", string(got))
@@ -173,21 +175,21 @@ func TestShutdownWaitsForOnDisconnect(t *testing.T) {
 
 // Behaviour 5.4, 5.10: a connection that ends without having sent anything gets its one call, which may answer.
 func TestEmptyRequestIsAnswered(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		var calls atomic.Int64
-		addr := serve(t, network, func(_ context.Context, conn netpoll.Connection) error {
+		addr := testnet.NewServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
 			calls.Add(1)
 			if conn.IsActive() || conn.Reader().Len() != 0 {
 				t.Errorf("called early, with %d bytes", conn.Reader().Len())
 			}
 			_, err := conn.Write([]byte("you said nothing"))
 			return err
-		})
+		}).Addr()
 		peer, err := net.Dial(addr.Network(), addr.String())
 		require.NoError(t, err)
 		defer peer.Close()
 		require.NoError(t, peer.(halfCloser).CloseWrite())
-		require.NoError(t, peer.SetReadDeadline(time.Now().Add(eventTimeout)))
+		require.NoError(t, peer.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 		got, err := io.ReadAll(peer)
 		require.NoError(t, err)
 		require.Equal(t, "you said nothing", string(got))
@@ -199,48 +201,48 @@ func TestEmptyRequestIsAnswered(t *testing.T) {
 func TestOnlyAnEmptyConnectionGetsACallWithoutInput(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, c net.Conn){
 		"closed": func(t *testing.T, c net.Conn) { c.Close() },
-		"reset":  func(t *testing.T, c net.Conn) { reset(t, c) },
+		"reset":  func(t *testing.T, c net.Conn) { testkit.Reset(t, c) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			closed := make(chan struct{})
-			s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+			s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 				if conn.Reader().Len() == 0 {
 					t.Error("called without input")
 				}
-				return echo(ctx, conn)
+				return testnet.Echo(ctx, conn)
 			}, netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 				_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 				return ctx
 			}))
-			c := s.dial()
-			require.NoError(t, roundTrip(c, "hello"))
+			c := s.Dial()
+			require.NoError(t, testkit.RoundTrip(c, "hello"))
 			end(t, c)
-			receive(t, closed)
+			testkit.Receive(t, closed)
 		})
 	}
 }
 
 // Behaviour 5.4: a client that reads in its handler learns of a server that resets the connection without a word.
 func TestHandlerLearnsOfAResetBeforeAnyInput(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	found := make(chan error, 1)
 	require.NoError(t, conn.SetOnRequest(func(_ context.Context, conn netpoll.Connection) error {
 		_, err := conn.Reader().Next(1)
 		found <- err
 		return nil
 	}))
-	reset(t, peer)
-	require.ErrorIs(t, receive(t, found), syscall.ECONNRESET)
+	testkit.Reset(t, peer)
+	require.ErrorIs(t, testkit.Receive(t, found), syscall.ECONNRESET)
 }
 
 // Behaviour 5.10: where half-open connections are allowed, the last call comes with the end, also when no input is left,
 // and an answer from another goroutine, at any time, arrives. The end is sent when the request has been handled: a call for
 // a request may see the end already, and is not the last one for that.
 func TestHalfOpenConnectionStaysUntilTheProgramClosesIt(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		handled := make(chan string, 4)
 		ended := make(chan netpoll.Connection, 4)
-		addr := serve(t, network, func(_ context.Context, conn netpoll.Connection) error {
+		addr := testnet.NewServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
 			if input := conn.Reader().Len(); input > 0 {
 				got, err := conn.Reader().ReadString(input)
 				handled <- got
@@ -248,25 +250,25 @@ func TestHalfOpenConnectionStaysUntilTheProgramClosesIt(t *testing.T) {
 			}
 			ended <- conn
 			return nil
-		}, netpoll.WithAllowHalfOpen())
+		}, netpoll.WithAllowHalfOpen()).Addr()
 		for name, request := range map[string]string{"after a request": "request", "empty": ""} {
 			t.Run(name, func(t *testing.T) {
 				peer, err := net.Dial(addr.Network(), addr.String())
 				require.NoError(t, err)
 				defer peer.Close()
-				send(t, peer, request)
+				testkit.Send(t, peer, request)
 				for got := ""; got != request; {
-					got += receive(t, handled)
+					got += testkit.Receive(t, handled)
 				}
 				require.NoError(t, peer.(halfCloser).CloseWrite())
-				conn := receive(t, ended)
+				conn := testkit.Receive(t, ended)
 				require.False(t, conn.IsActive())
-				silent(t, ended, "second call for one end")
-				idles(t)
+				testkit.Silent(t, testkit.Calm, ended, "second call for one end")
+				testkit.Idles(t)
 				_, err = conn.Write([]byte("late answer"))
 				require.NoError(t, err)
 				require.NoError(t, conn.Close())
-				require.NoError(t, peer.SetReadDeadline(time.Now().Add(eventTimeout)))
+				require.NoError(t, peer.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 				got, err := io.ReadAll(peer)
 				require.NoError(t, err)
 				require.Equal(t, "late answer", string(got))
@@ -278,7 +280,7 @@ func TestHalfOpenConnectionStaysUntilTheProgramClosesIt(t *testing.T) {
 // Behaviour 5.10: what is allowed to stay half-open may be said later, and taken back: then it closes at once.
 func TestSetAllowHalfOpenCountsAtOnce(t *testing.T) {
 	type halfOpener interface{ SetAllowHalfOpen(bool) error }
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.(halfOpener).SetAllowHalfOpen(true))
 	called, closed := make(chan struct{}, 4), make(chan struct{})
 	require.NoError(t, conn.SetOnRequest(func(_ context.Context, conn netpoll.Connection) error {
@@ -287,31 +289,31 @@ func TestSetAllowHalfOpenCountsAtOnce(t *testing.T) {
 	}))
 	require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil }))
 	require.NoError(t, peer.(halfCloser).CloseWrite())
-	receive(t, called)
-	silent(t, closed, "close")
+	testkit.Receive(t, called)
+	testkit.Silent(t, testkit.Calm, closed, "close")
 	require.NoError(t, conn.(halfOpener).SetAllowHalfOpen(false))
-	receive(t, closed)
+	testkit.Receive(t, closed)
 	require.ErrorIs(t, conn.(halfOpener).SetAllowHalfOpen(true), netpoll.ErrConnClosed)
-	requireEnd(t, peer)
+	testkit.ExpectEnd(t, peer, "")
 }
 
 // Behaviour 5.10: Shutdown and the idle limit close half-open connections that nobody works on.
 func TestHalfOpenConnectionsEndWithTheirServer(t *testing.T) {
 	t.Run("Shutdown", func(t *testing.T) {
 		called := make(chan struct{}, 1)
-		s := newLifeServer(t, "tcp", func(context.Context, netpoll.Connection) error {
+		s := testnet.NewServer(t, "tcp", func(context.Context, netpoll.Connection) error {
 			called <- struct{}{}
 			return nil
 		}, netpoll.WithAllowHalfOpen())
-		c := s.dial()
+		c := s.Dial()
 		require.NoError(t, c.(halfCloser).CloseWrite())
-		receive(t, called)
-		s.stop()
-		requireEnd(t, c)
+		testkit.Receive(t, called)
+		s.Stop()
+		testkit.ExpectEnd(t, c, "")
 	})
 	t.Run("idle limit", func(t *testing.T) {
-		_, peer := servedPair(t, "tcp", discard, netpoll.WithAllowHalfOpen(), netpoll.WithIdleLimit(shortTimeout))
+		_, peer := testnet.Served(t, "tcp", testnet.Discard, netpoll.WithAllowHalfOpen(), netpoll.WithIdleLimit(testkit.Short))
 		require.NoError(t, peer.(halfCloser).CloseWrite())
-		requireEnd(t, peer)
+		testkit.ExpectEnd(t, peer, "")
 	})
 }

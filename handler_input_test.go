@@ -14,12 +14,14 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // lengthFramed returns a message of n bytes behind its length.
 func lengthFramed(n int) []byte {
-	return append(binary.BigEndian.AppendUint32(nil, uint32(n)), pattern(n)...)
+	return append(binary.BigEndian.AppendUint32(nil, uint32(n)), testkit.Pattern(n)...)
 }
 
 // takeFrame is an OnRequest that consumes one frame if it is whole, and nothing otherwise.
@@ -52,12 +54,12 @@ func TestHandlerGetsEveryFrameThoughTheReadLimitCutsThem(t *testing.T) {
 	for _, peerCloses := range []bool{false, true} {
 		t.Run(fmt.Sprintf("peer closes: %v", peerCloses), func(t *testing.T) {
 			frames, closed := make(chan int, 2*pairs), make(chan struct{})
-			s := newLifeServer(t, "tcp", takeFrame(frames), netpoll.WithReadLimit(limit),
+			s := testnet.NewServer(t, "tcp", takeFrame(frames), netpoll.WithReadLimit(limit),
 				netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 					_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 					return context.Background()
 				}))
-			c := s.dial()
+			c := s.Dial()
 			var stream []byte
 			for range pairs {
 				stream = append(append(stream, lengthFramed(296)...), lengthFramed(896)...)
@@ -66,12 +68,12 @@ func TestHandlerGetsEveryFrameThoughTheReadLimitCutsThem(t *testing.T) {
 			require.NoError(t, err)
 			if peerCloses {
 				require.NoError(t, c.Close())
-				receive(t, closed)
+				testkit.Receive(t, closed)
 				require.Len(t, frames, 2*pairs, "frames that the handler saw before the connection was closed")
 			}
 			for range pairs {
-				require.Equal(t, 296, receive(t, frames))
-				require.Equal(t, 896, receive(t, frames))
+				require.Equal(t, 296, testkit.Receive(t, frames))
+				require.Equal(t, 896, testkit.Receive(t, frames))
 			}
 		})
 	}
@@ -80,7 +82,7 @@ func TestHandlerGetsEveryFrameThoughTheReadLimitCutsThem(t *testing.T) {
 // Behaviour 5.6: what a reader that was there before the handler leaves over goes to the handler, once that reader is
 // out of its way. The runner here starts the handler faster than whoever asked for it goes on.
 func TestHandlerIsCalledForWhatAWaitingReaderLeft(t *testing.T) {
-	if !inOwnProcess(t) {
+	if !testkit.InOwnProcess(t) {
 		return
 	}
 	netpoll.SetRunner(func(_ context.Context, f func()) {
@@ -88,13 +90,13 @@ func TestHandlerIsCalledForWhatAWaitingReaderLeft(t *testing.T) {
 		go func() { defer close(done); f() }()
 		select {
 		case <-done:
-		case <-time.After(shortTimeout):
+		case <-time.After(testkit.Short):
 		}
 	})
 	defer netpoll.SetRunner(nil)
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	handled := make(chan string, 10)
-	result := blocked(t, func() error {
+	result := testkit.Blocked(t, func() error {
 		p, err := conn.Reader().Next(4)
 		if err == nil && string(p) != "head" {
 			err = fmt.Errorf("the reader got %q", p)
@@ -102,29 +104,29 @@ func TestHandlerIsCalledForWhatAWaitingReaderLeft(t *testing.T) {
 		return err
 	})
 	require.NoError(t, conn.SetOnRequest(takeAll(handled)))
-	send(t, peer, "headrest")
-	require.NoError(t, receive(t, result))
-	require.Equal(t, "rest", receive(t, handled))
+	testkit.Send(t, peer, "headrest")
+	require.NoError(t, testkit.Receive(t, result))
+	require.Equal(t, "rest", testkit.Receive(t, handled))
 }
 
 // Behaviour 5.4: what a handler left to another goroutine can be read after the peer's end, and after the automatic
 // close that follows from it.
 func TestInputHandedToAGoroutineCanBeReadAfterTheAutomaticClose(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		handed, closed := make(chan netpoll.Connection, 10), make(chan struct{})
-		s := newLifeServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
+		s := testnet.NewServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
 			handed <- conn
 			return nil
 		}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 			_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 			return context.Background()
 		}))
-		c := s.dial()
+		c := s.Dial()
 		_, err := io.WriteString(c, "aaaabbbb")
 		require.NoError(t, err)
 		require.NoError(t, c.Close())
-		conn := receive(t, handed)
-		receive(t, closed)
+		conn := testkit.Receive(t, handed)
+		testkit.Receive(t, closed)
 
 		for _, want := range []string{"aaaa", "bbbb"} {
 			p, err := conn.Reader().Next(len(want))

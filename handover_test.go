@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,7 +25,7 @@ func ownedPair(t *testing.T, network string, opts ...netpoll.Option) (
 		_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 		return context.Background()
 	}))
-	conn, c := servedPair(t, network, nil, opts...)
+	conn, c := testnet.Served(t, network, nil, opts...)
 	t.Cleanup(func() { conn.Close() })
 	return conn, c.(halfCloserConn), closed
 }
@@ -36,7 +38,7 @@ type halfCloserConn interface {
 
 // Behaviour 5.10: after the peer's half-close the reader of such a connection can still reply.
 func TestReaderWithoutHandlerRepliesAfterPeersHalfClose(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer, _ := ownedPair(t, network)
 		_, err := peer.Write([]byte("question"))
 		require.NoError(t, err)
@@ -56,7 +58,7 @@ func TestReaderWithoutHandlerRepliesAfterPeersHalfClose(t *testing.T) {
 // Behaviour 5.8: nothing but its user closes such a connection: not the peer's end, not OnDisconnect's return, not that
 // everything has been read.
 func TestConnectionWithoutHandlerIsClosedByItsUser(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		disconnected := make(chan struct{})
 		conn, peer, closed := ownedPair(t, network,
 			netpoll.WithOnDisconnect(func(context.Context, netpoll.Connection) { close(disconnected) }))
@@ -64,33 +66,33 @@ func TestConnectionWithoutHandlerIsClosedByItsUser(t *testing.T) {
 		_, err := peer.Write([]byte("last words"))
 		require.NoError(t, err)
 		require.NoError(t, peer.Close())
-		receive(t, disconnected)
+		testkit.Receive(t, disconnected)
 		got, err := io.ReadAll(conn)
 		require.NoError(t, err)
 		require.Equal(t, "last words", string(got))
-		silent(t, closed, "the close callback")
+		testkit.Silent(t, testkit.Calm, closed, "the close callback")
 		require.True(t, socketIsOpen(socket))
 
 		require.NoError(t, conn.Close())
-		receive(t, closed)
-		eventually(t, func() bool { return !socketIsOpen(socket) })
+		testkit.Receive(t, closed)
+		testkit.Eventually(t, func() bool { return !socketIsOpen(socket) })
 	})
 }
 
 // Behaviour 6.1: Shutdown ends such a connection whose peer is gone and whose input has been read.
 func TestShutdownEndsConnectionWithoutHandlerWhosePeerIsGone(t *testing.T) {
 	conns, closed := make(chan netpoll.Connection, 1), make(chan struct{})
-	s := newLifeServer(t, "tcp", nil,
+	s := testnet.NewServer(t, "tcp", nil,
 		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 			_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 			conns <- conn
 			return ctx
 		}))
-	c := s.dial()
-	conn := receive(t, conns)
+	c := s.Dial()
+	conn := testkit.Receive(t, conns)
 	require.NoError(t, c.Close())
 	_, err := conn.Read(make([]byte, 1))
 	require.Equal(t, io.EOF, err)
-	require.NoError(t, receive(t, shutdownIn(s.loop)))
-	receive(t, closed)
+	require.NoError(t, testkit.Receive(t, shutdownIn(s.Loop)))
+	testkit.Receive(t, closed)
 }

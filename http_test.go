@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -37,10 +39,10 @@ func overHTTP(t *testing.T, handler http.Handler, f func(t *testing.T, site *web
 		ourServer, ourClient bool
 	}{{"our server", true, false}, {"our client", false, true}, {"both", true, true}} {
 		t.Run(c.name, func(t *testing.T) {
-			site := &webSite{client: &http.Client{Timeout: eventTimeout}}
-			ln := plainListener(t, "tcp")
+			site := &webSite{client: &http.Client{Timeout: testkit.Timeout}}
+			ln := testkit.Listen(t, "tcp")
 			if c.ourServer {
-				ln = netpollListener(t, "tcp")
+				ln = testnet.Listen(t, "tcp")
 			}
 			site.url = "http://" + ln.Addr().String()
 			server := &http.Server{Handler: handler, ConnState: func(_ net.Conn, state http.ConnState) {
@@ -58,7 +60,7 @@ func overHTTP(t *testing.T, handler http.Handler, f func(t *testing.T, site *web
 			t.Cleanup(func() {
 				transport.CloseIdleConnections()
 				require.NoError(t, server.Close())
-				require.ErrorIs(t, receive(t, served), http.ErrServerClosed)
+				require.ErrorIs(t, testkit.Receive(t, served), http.ErrServerClosed)
 			})
 			f(t, site)
 		})
@@ -101,7 +103,7 @@ func TestHTTPKeepsConnectionAlive(t *testing.T) {
 // Behaviour 6.3: large bodies pass both ways.
 func TestHTTPLargeBodiesBothWays(t *testing.T) {
 	overHTTP(t, http.HandlerFunc(echoBody), func(t *testing.T, site *webSite) {
-		body := pattern(bodySize)
+		body := testkit.Pattern(bodySize)
 		require.True(t, bytes.Equal(body, site.post(t, body)), "the body came back changed")
 	})
 }
@@ -188,26 +190,26 @@ func TestHTTPCancelledRequestEndsContextAtServer(t *testing.T) {
 			}
 			result <- err
 		}()
-		receive(t, began)
+		testkit.Receive(t, began)
 		cancel()
-		require.ErrorIs(t, receive(t, result), context.Canceled)
-		require.ErrorIs(t, receive(t, ended), context.Canceled)
+		require.ErrorIs(t, testkit.Receive(t, result), context.Canceled)
+		require.ErrorIs(t, testkit.Receive(t, ended), context.Canceled)
 	})
 }
 
 // Behaviour 2.3: the timeout of a server for the header of a request works on its connections.
 func TestHTTPReadHeaderTimeoutClosesSlowConnection(t *testing.T) {
-	ln := netpollListener(t, "tcp")
-	server := &http.Server{Handler: http.HandlerFunc(echoBody), ReadHeaderTimeout: shortTimeout}
+	ln := testnet.Listen(t, "tcp")
+	server := &http.Server{Handler: http.HandlerFunc(echoBody), ReadHeaderTimeout: testkit.Short}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	conn, err := net.Dial("tcp", ln.Addr().String())
 	require.NoError(t, err)
 	defer conn.Close()
-	send(t, conn, "GET / HTTP/1.1\r\nHos") // and nothing more
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(eventTimeout)))
+	testkit.Send(t, conn, "GET / HTTP/1.1\r\nHos") // and nothing more
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 	_, err = io.ReadAll(conn)
 	require.NoError(t, err, "the server closes in order")
 	require.NoError(t, server.Close())
-	require.ErrorIs(t, receive(t, served), http.ErrServerClosed)
+	require.ErrorIs(t, testkit.Receive(t, served), http.ErrServerClosed)
 }

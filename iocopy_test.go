@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -21,51 +23,51 @@ const copied = 6 << 20
 
 // Behaviour 2.4: io.ReadAll works.
 func TestIOReadAllReadsToTheEnd(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		client, server := pair(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		client, server := testnet.Pair(t, network)
 		sent := make(chan error, 1)
 		go func() {
-			_, err := client.Write(pattern(copied))
+			_, err := client.Write(testkit.Pattern(copied))
 			client.Close()
 			sent <- err
 		}()
-		require.NoError(t, server.SetReadTimeout(eventTimeout))
+		require.NoError(t, server.SetReadTimeout(testkit.Timeout))
 		got, err := io.ReadAll(server)
 		require.NoError(t, err)
-		require.NoError(t, receive(t, sent))
-		require.True(t, bytes.Equal(pattern(copied), got))
+		require.NoError(t, testkit.Receive(t, sent))
+		require.True(t, bytes.Equal(testkit.Pattern(copied), got))
 	})
 }
 
 // Behaviour 2.4: io.Copy works in both directions; a proxy is two of them.
 func TestIOCopyProxiesBothWays(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		client, front := pair(t, network)
-		back, backend := rawPair(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		client, front := testnet.Pair(t, network)
+		back, backend := testnet.Dialed(t, network)
 		proxied := make(chan error, 2)
 		go func() { _, err := io.Copy(back, front); proxied <- err }()
 		go func() { _, err := io.Copy(front, back); proxied <- err }()
 		echoed := make(chan error, 1)
 		go func() { _, err := io.Copy(backend, backend); echoed <- err }()
 		sent := make(chan error, 1)
-		go func() { _, err := client.Write(pattern(copied)); sent <- err }()
+		go func() { _, err := client.Write(testkit.Pattern(copied)); sent <- err }()
 		got := make([]byte, copied)
-		require.NoError(t, client.SetReadDeadline(time.Now().Add(eventTimeout)))
+		require.NoError(t, client.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 		_, err := io.ReadFull(client, got)
 		require.NoError(t, err)
-		require.NoError(t, receive(t, sent))
-		require.True(t, bytes.Equal(pattern(copied), got))
+		require.NoError(t, testkit.Receive(t, sent))
+		require.True(t, bytes.Equal(testkit.Pattern(copied), got))
 		require.NoError(t, client.Close())
-		require.NoError(t, receive(t, proxied), "the end of the stream is no error of io.Copy")
+		require.NoError(t, testkit.Receive(t, proxied), "the end of the stream is no error of io.Copy")
 		require.NoError(t, backend.Close())
-		receive(t, proxied) // from a connection whose other half the test has just closed
-		receive(t, echoed)
+		testkit.Receive(t, proxied) // from a connection whose other half the test has just closed
+		testkit.Receive(t, echoed)
 	})
 }
 
 // Behaviour 2.4: bufio works: a Scanner ends without an error, a Writer sends with its Flush.
 func TestBufioReadsAndWritesLines(t *testing.T) {
-	client, server := pair(t, "tcp")
+	client, server := testnet.Pair(t, "tcp")
 	const lines = 20_000
 	sent := make(chan error, 1)
 	go func() {
@@ -77,7 +79,7 @@ func TestBufioReadsAndWritesLines(t *testing.T) {
 		client.Close()
 		sent <- err
 	}()
-	require.NoError(t, server.SetReadDeadline(time.Now().Add(eventTimeout)))
+	require.NoError(t, server.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 	scanner := bufio.NewScanner(server)
 	n := 0
 	for ; scanner.Scan(); n++ {
@@ -85,14 +87,14 @@ func TestBufioReadsAndWritesLines(t *testing.T) {
 	}
 	require.NoError(t, scanner.Err())
 	require.Equal(t, lines, n)
-	require.NoError(t, receive(t, sent))
+	require.NoError(t, testkit.Receive(t, sent))
 }
 
 // Behaviour 1.2: a json.Encoder and Decoder talk over a connection, one message at a time.
 func TestJSONMessagesOverConnection(t *testing.T) {
-	client, server := pair(t, "tcp")
-	require.NoError(t, client.SetDeadline(time.Now().Add(eventTimeout)))
-	require.NoError(t, server.SetDeadline(time.Now().Add(eventTimeout)))
+	client, server := testnet.Pair(t, "tcp")
+	require.NoError(t, client.SetDeadline(time.Now().Add(testkit.Timeout)))
+	require.NoError(t, server.SetDeadline(time.Now().Add(testkit.Timeout)))
 	toServer, fromClient := json.NewEncoder(client), json.NewDecoder(server)
 	toClient, fromServer := json.NewEncoder(server), json.NewDecoder(client)
 	for i := range 100 {
@@ -108,19 +110,19 @@ func TestJSONMessagesOverConnection(t *testing.T) {
 
 // Behaviour 4.4: net.Buffers writes all its parts in order.
 func TestNetBuffersWriteTo(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
-	buffers := net.Buffers{[]byte("one,"), nil, []byte("two,"), pattern(100_000)}
+	conn, peer := testnet.Dialed(t, "tcp")
+	buffers := net.Buffers{[]byte("one,"), nil, []byte("two,"), testkit.Pattern(100_000)}
 	n, err := buffers.WriteTo(conn)
 	require.NoError(t, err)
 	require.EqualValues(t, 8+100_000, n)
-	arrives(t, peer, "one,two,"+string(pattern(100_000)))
+	arrives(t, peer, "one,two,"+string(testkit.Pattern(100_000)))
 }
 
 // Behaviour 3.9: Read and Reader see the same stream, in turn.
 func TestReadAndReaderTakeTurns(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
-	send(t, peer, "0123456789")
-	buffered(t, conn, 10)
+	conn, peer := testnet.Dialed(t, "tcp")
+	testkit.Send(t, peer, "0123456789")
+	testnet.Buffered(t, conn, 10)
 	s, err := conn.Reader().ReadString(3)
 	require.NoError(t, err)
 	require.Equal(t, "012", s)

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 // ownedOption is an option that accepted sockets inherit, or that package net or this one set on them.
@@ -115,14 +117,14 @@ var ownedListeners = map[string]func(t *testing.T, config net.ListenConfig) any{
 		ln, err := netpoll.ConvertListener(ownedListener(t, config))
 		require.NoError(t, err)
 		t.Cleanup(func() { ln.Close() })
-		return acceptOne(t, ln, func() { plainDial(t, ln.Addr()) })
+		return acceptOne(t, ln, func() { testkit.Dial(t, ln.Addr()) })
 	},
 	"ListenConfig": func(t *testing.T, config net.ListenConfig) any {
 		own := netpoll.ListenConfig{ListenConfig: config}
 		ln, err := own.Listen(context.Background(), "tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		t.Cleanup(func() { ln.Close() })
-		return acceptOne(t, ln, func() { plainDial(t, ln.Addr()) })
+		return acceptOne(t, ln, func() { testkit.Dial(t, ln.Addr()) })
 	},
 	"Serve": func(t *testing.T, config net.ListenConfig) any {
 		return servedOn(t, ownedListener(t, config))
@@ -137,7 +139,7 @@ var ownedListeners = map[string]func(t *testing.T, config net.ListenConfig) any{
 	},
 	"NewConnection": func(t *testing.T, config net.ListenConfig) any {
 		ln := ownedListener(t, config)
-		conn, err := netpoll.NewConnection(acceptOne(t, ln, func() { plainDial(t, ln.Addr()) }))
+		conn, err := netpoll.NewConnection(acceptOne(t, ln, func() { testkit.Dial(t, ln.Addr()) }))
 		require.NoError(t, err)
 		t.Cleanup(func() { conn.Close() })
 		return conn
@@ -156,19 +158,19 @@ func ownedListener(t *testing.T, config net.ListenConfig) net.Listener {
 func servedOn(t *testing.T, ln net.Listener) any {
 	t.Helper()
 	conns := make(chan netpoll.Connection, 1)
-	serveOn(t, ln, nil, netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
+	testnet.ServeOn(t, ln, nil, netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 		conns <- conn
 		return ctx
 	}))
-	plainDial(t, ln.Addr())
-	return receive(t, conns)
+	testkit.Dial(t, ln.Addr())
+	return testkit.Receive(t, conns)
 }
 
 // Behaviour 9.3: what the owner of a listener has set ends, on accepted connections, as it does with package net.
 func TestWhatTheOwnerOfAListenerHasSetStays(t *testing.T) {
 	for setting, config := range ownerSettings() {
 		reference := ownedListener(t, config)
-		want := optionsOf(t, acceptOne(t, reference, func() { plainDial(t, reference.Addr()) }))
+		want := optionsOf(t, acceptOne(t, reference, func() { testkit.Dial(t, reference.Addr()) }))
 		for name, accepted := range ownedListeners {
 			t.Run(fmt.Sprintf("%s, %s", name, setting), func(t *testing.T) {
 				require.Equal(t, want, optionsOf(t, accepted(t, config)))

@@ -7,14 +7,16 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // A handler that has returned to wait for more gets more, although there was no bound yet when it returned.
 func TestHandlerThatWaitsGetsMoreWhenTheBoundIsLowered(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		const half = 300_000
-		conn, peer := rawPair(t, network)
+		conn, peer := testnet.Dialed(t, network)
 		limited := conn.(interface{ SetReadLimit(bytes int) error })
 		require.NoError(t, limited.SetReadLimit(0))
 		got := make(chan int, 1)
@@ -30,14 +32,14 @@ func TestHandlerThatWaitsGetsMoreWhenTheBoundIsLowered(t *testing.T) {
 			_, err := peer.Write(make([]byte, half))
 			sent <- err
 		}()
-		buffered(t, conn, half)
-		require.NoError(t, receive(t, sent))
+		testnet.Buffered(t, conn, half)
+		require.NoError(t, testkit.Receive(t, sent))
 		require.NoError(t, limited.SetReadLimit(1000))
 		go func() {
 			_, err := peer.Write(make([]byte, half))
 			sent <- err
 		}()
-		require.Equal(t, 2*half, receive(t, got))
-		require.NoError(t, receive(t, sent))
+		require.Equal(t, 2*half, testkit.Receive(t, got))
+		require.NoError(t, testkit.Receive(t, sent))
 	})
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -26,9 +28,9 @@ type readLimiter interface{ SetReadLimit(bytes int) error }
 // floodUntilStopped writes until the peer takes no more for a while, and returns how much it took.
 func floodUntilStopped(t testing.TB, peer net.Conn, total int) (sent int) {
 	t.Helper()
-	chunk := pattern(64 << 10)
+	chunk := testkit.Pattern(64 << 10)
 	for sent < total {
-		require.NoError(t, peer.SetWriteDeadline(time.Now().Add(5*calmTime)))
+		require.NoError(t, peer.SetWriteDeadline(time.Now().Add(5*testkit.Calm)))
 		n, err := peer.Write(chunk)
 		sent += n
 		if err != nil {
@@ -45,13 +47,13 @@ func floodUntilStopped(t testing.TB, peer net.Conn, total int) (sent int) {
 // reader catches up; no byte is lost.
 func TestUnreadInputIsBoundedByDefault(t *testing.T) {
 	const total = 64 << 20
-	overNetworks(t, func(t *testing.T, network string) {
-		conn, peer := dialedTo(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		conn, peer := testnet.Dialed(t, network)
 		sent := floodUntilStopped(t, peer, total)
 		require.Less(t, sent, total, "all of it was taken although nobody reads")
 		require.LessOrEqual(t, conn.Reader().Len(), 1<<20)
 		require.GreaterOrEqual(t, conn.Reader().Len(), 1<<19)
-		idles(t)
+		testkit.Idles(t)
 
 		require.NoError(t, peer.SetWriteDeadline(time.Time{}))
 		want := sent + 3<<20
@@ -74,11 +76,11 @@ func TestUnreadInputIsBoundedByDefault(t *testing.T) {
 
 // Behaviour 6.9: the bound holds for the bytes in order, however it is set, with any size of reads.
 func TestInputArrivesWholeThroughSmallReadLimits(t *testing.T) {
-	data := pattern(1 << 20)
+	data := testkit.Pattern(1 << 20)
 	for _, limit := range []int{1, 100, 4096, 5000, 64 << 10} {
 		for _, size := range []int{1 << 10, 100_000} {
 			t.Run(fmt.Sprintf("limit=%d/read=%d", limit, size), func(t *testing.T) {
-				conn, peer := dialedTo(t, "tcp")
+				conn, peer := testnet.Dialed(t, "tcp")
 				require.NoError(t, conn.(readLimiter).SetReadLimit(limit))
 				data := data[:min(len(data), limit*2000)]
 				go func() {
@@ -106,7 +108,7 @@ func TestInputArrivesWholeThroughSmallReadLimits(t *testing.T) {
 // Behaviour 6.9: a reader that waits for more than the limit gets its bytes, and the limit holds again afterwards.
 func TestReaderThatWaitsForMoreThanTheLimitGetsIt(t *testing.T) {
 	const limit, message = 16 << 10, 5 << 20
-	data := pattern(message + limit)
+	data := testkit.Pattern(message + limit)
 	calls := map[string]func(r netpoll.Reader) ([]byte, error){
 		"Next":       func(r netpoll.Reader) ([]byte, error) { return r.Next(message) },
 		"Peek":       func(r netpoll.Reader) ([]byte, error) { return r.Peek(message) },
@@ -121,10 +123,10 @@ func TestReaderThatWaitsForMoreThanTheLimitGetsIt(t *testing.T) {
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			conn, peer := dialedTo(t, "tcp")
+			conn, peer := testnet.Dialed(t, "tcp")
 			require.NoError(t, conn.(readLimiter).SetReadLimit(limit))
 			go func() { _, _ = peer.Write(data) }() // the end of it stays unread
-			buffered(t, conn, limit)
+			testnet.Buffered(t, conn, limit)
 			got, err := call(conn.Reader())
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(data[:message], got))
@@ -134,11 +136,11 @@ func TestReaderThatWaitsForMoreThanTheLimitGetsIt(t *testing.T) {
 
 // Behaviour 6.9: Until, which does not say how much it waits for, finds its delimiter beyond the limit.
 func TestUntilFindsDelimiterBeyondTheLimit(t *testing.T) {
-	conn, peer := dialedTo(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.(readLimiter).SetReadLimit(4096))
 	line := append(bytes.Repeat([]byte("x"), 1<<20), '\n')
 	go func() { _, _ = peer.Write(line) }()
-	within(t, eventTimeout, func() { // and does not work its way there byte by byte
+	testkit.Within(t, testkit.Timeout, func() { // and does not work its way there byte by byte
 		if got, err := conn.Reader().Until('\n'); err != nil || !bytes.Equal(line, got) {
 			t.Errorf("Until returned %d bytes of %d: %v", len(got), len(line), err)
 		}
@@ -147,46 +149,46 @@ func TestUntilFindsDelimiterBeyondTheLimit(t *testing.T) {
 
 // Behaviour 6.9: SetReadLimit takes effect at once: raised, or removed, it lets waiting input in.
 func TestRaisedReadLimitLetsInputIn(t *testing.T) {
-	conn, peer := dialedTo(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	limiter := conn.(readLimiter)
 	require.NoError(t, limiter.SetReadLimit(4000)) // more than what a read may take that is going on already
 	_, err := peer.Write(make([]byte, 100_000))
 	require.NoError(t, err)
-	buffered(t, conn, 4000)
-	idles(t)
+	testnet.Buffered(t, conn, 4000)
+	testkit.Idles(t)
 	require.Equal(t, 4000, conn.Reader().Len())
 	require.NoError(t, limiter.SetReadLimit(50_000))
-	buffered(t, conn, 50_000)
+	testnet.Buffered(t, conn, 50_000)
 	require.NoError(t, limiter.SetReadLimit(0))
-	buffered(t, conn, 100_000)
+	testnet.Buffered(t, conn, 100_000)
 }
 
 // Behaviour 6.9: the option bounds each connection of a server, while its handler is busy.
 func TestReadLimitOptionBoundsServedConnections(t *testing.T) {
 	const limit = 8 << 10
 	handling, release, most := make(chan netpoll.Connection, 1), make(chan struct{}), new(atomic.Int64)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 		select {
 		case handling <- conn:
 			<-release
 		default:
 		}
 		most.Store(max(most.Load(), int64(conn.Reader().Len())))
-		return discard(ctx, conn)
+		return testnet.Discard(ctx, conn)
 	}, netpoll.WithReadLimit(limit))
-	c := s.dial()
+	c := s.Dial()
 	const total = 32 << 20
 	sent := make(chan error, 1)
 	go func() {
 		_, err := c.Write(make([]byte, total))
 		sent <- err
 	}()
-	conn := receive(t, handling)
-	buffered(t, conn, limit)
-	idles(t)
+	conn := testkit.Receive(t, handling)
+	testnet.Buffered(t, conn, limit)
+	testkit.Idles(t)
 	require.Equal(t, limit, conn.Reader().Len())
 	close(release)
-	require.NoError(t, receive(t, sent))
+	require.NoError(t, testkit.Receive(t, sent))
 	require.LessOrEqual(t, most.Load(), int64(limit))
 }
 
@@ -194,24 +196,24 @@ func TestReadLimitOptionBoundsServedConnections(t *testing.T) {
 func TestReadLimitOptionOfZeroMeansNone(t *testing.T) {
 	const total = 16 << 20
 	conns := make(chan netpoll.Connection, 1)
-	s := newLifeServer(t, "tcp", nil, netpoll.WithReadLimit(0),
+	s := testnet.NewServer(t, "tcp", nil, netpoll.WithReadLimit(0),
 		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 			conns <- conn
 			return ctx
 		}))
-	c := s.dial()
-	conn := receive(t, conns)
+	c := s.Dial()
+	conn := testkit.Receive(t, conns)
 	go func() { _, _ = c.Write(make([]byte, total)) }()
-	buffered(t, conn, total)
+	testnet.Buffered(t, conn, total)
 }
 
 // Behaviour 5.5, 6.9: a handler that returns until its message is whole is a reader that waits: it gets a message that
 // is larger than the limit.
 func TestHandlerThatReturnsUntilMessageIsWholeGetsMoreThanTheLimit(t *testing.T) {
 	const limit, message = 4096, 100_000
-	data := pattern(message)
+	data := testkit.Pattern(message)
 	whole := make(chan bool, 1)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 		if conn.Reader().Len() < message {
 			return nil // comes back with more
 		}
@@ -219,42 +221,42 @@ func TestHandlerThatReturnsUntilMessageIsWholeGetsMoreThanTheLimit(t *testing.T)
 		whole <- err == nil && bytes.Equal(data, got)
 		return nil
 	}, netpoll.WithReadLimit(limit))
-	c := s.dial()
+	c := s.Dial()
 	_, err := c.Write(data)
 	require.NoError(t, err)
-	require.True(t, receive(t, whole))
+	require.True(t, testkit.Receive(t, whole))
 }
 
 // Behaviour 5.5, 6.9: a handler that never consumes gets its last call at the peer's close, at the limit too, and the
 // connection is freed.
 func TestHandlerThatConsumesNothingAtTheLimitSeesTheEnd(t *testing.T) {
 	closed := make(chan struct{})
-	s := newLifeServer(t, "tcp", func(context.Context, netpoll.Connection) error { return nil },
+	s := testnet.NewServer(t, "tcp", func(context.Context, netpoll.Connection) error { return nil },
 		netpoll.WithReadLimit(4096),
 		netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 			_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
 			return context.Background()
 		}))
-	c := s.dial()
+	c := s.Dial()
 	_, err := c.Write(make([]byte, 10_000))
 	require.NoError(t, err)
-	idles(t)
+	testkit.Idles(t)
 	require.NoError(t, c.Close())
-	receive(t, closed)
+	testkit.Receive(t, closed)
 }
 
 // Behaviour 6.4: WithIdleLimit closes a connection without traffic, and only such a one.
 func TestIdleLimitClosesConnectionsWithoutTraffic(t *testing.T) {
 	const limit = 200 * time.Millisecond
 	closed := make(chan string, 10)
-	s := newLifeServer(t, "tcp", echo, netpoll.WithIdleLimit(limit),
+	s := testnet.NewServer(t, "tcp", testnet.Echo, netpoll.WithIdleLimit(limit),
 		netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 			peer := conn.RemoteAddr().String()
 			_ = conn.AddCloseCallback(func(netpoll.Connection) error { closed <- peer; return nil })
 			return context.Background()
 		}))
 	start := time.Now()
-	silentOne, busyOne := s.dial(), s.dial()
+	silentOne, busyOne := s.Dial(), s.Dial()
 	stop := make(chan struct{})
 	var busy sync.WaitGroup
 	busy.Go(func() {
@@ -265,58 +267,58 @@ func TestIdleLimitClosesConnectionsWithoutTraffic(t *testing.T) {
 			case <-stop:
 				return
 			case <-tick.C:
-				if err := roundTrip(busyOne, "x"); err != nil {
+				if err := testkit.RoundTrip(busyOne, "x"); err != nil {
 					t.Errorf("the busy connection after %v: %v", time.Since(start), err)
 					return
 				}
 			}
 		}
 	})
-	require.Equal(t, silentOne.LocalAddr().String(), receive(t, closed))
+	require.Equal(t, silentOne.LocalAddr().String(), testkit.Receive(t, closed))
 	require.GreaterOrEqual(t, time.Since(start), limit)
 	_, err := silentOne.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 	close(stop)
 	busy.Wait()
-	require.Equal(t, busyOne.LocalAddr().String(), receive(t, closed)) // now that it is silent, too
+	require.Equal(t, busyOne.LocalAddr().String(), testkit.Receive(t, closed)) // now that it is silent, too
 }
 
 // Behaviour 6.4: a handler that runs is no idleness, however long it takes.
 func TestIdleLimitSparesConnectionWithRunningHandler(t *testing.T) {
 	const limit = 20 * time.Millisecond
 	handling, release := make(chan struct{}), make(chan struct{})
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 		close(handling)
 		<-release
-		return echo(ctx, conn)
+		return testnet.Echo(ctx, conn)
 	}, netpoll.WithIdleLimit(limit))
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "slow")
 	require.NoError(t, err)
-	receive(t, handling)
+	testkit.Receive(t, handling)
 	closing := make(chan error, 1)
 	go func() {
 		buf := make([]byte, len("slow"))
 		_, err := io.ReadFull(c, buf)
 		closing <- err
 	}()
-	silent(t, closing, "answer or end")
+	testkit.Silent(t, testkit.Calm, closing, "answer or end")
 	close(release)
-	require.NoError(t, receive(t, closing))
+	require.NoError(t, testkit.Receive(t, closing))
 }
 
 // OnPrepare has the last word on the idle limit, as on all that the options set.
 func TestIdleLimitOfOnPrepareOverridesTheOption(t *testing.T) {
 	set := make(chan netpoll.Connection, 1)
-	s := newLifeServer(t, "tcp", echo, netpoll.WithIdleLimit(shortTimeout),
+	s := testnet.NewServer(t, "tcp", testnet.Echo, netpoll.WithIdleLimit(testkit.Short),
 		netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
 			_ = c.(interface{ SetIdleLimit(time.Duration) error }).SetIdleLimit(time.Hour)
 			set <- c
 			return nil
 		}))
-	client := s.dial()
-	conn := receive(t, set)
-	require.NoError(t, client.SetReadDeadline(time.Now().Add(4*shortTimeout)))
+	client := s.Dial()
+	conn := testkit.Receive(t, set)
+	require.NoError(t, client.SetReadDeadline(time.Now().Add(4*testkit.Short)))
 	_, err := client.Read(make([]byte, 1))
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "it was closed")
 	require.True(t, conn.IsActive())
@@ -327,12 +329,12 @@ func TestIdleLimitOfDialedConnection(t *testing.T) {
 	limiter := func(conn netpoll.Connection) interface{ SetIdleLimit(time.Duration) error } {
 		return conn.(interface{ SetIdleLimit(time.Duration) error })
 	}
-	conn, _ := dialedTo(t, "tcp")
+	conn, _ := testnet.Dialed(t, "tcp")
 	require.NoError(t, limiter(conn).SetIdleLimit(20*time.Millisecond))
 	_, err := conn.Reader().Next(1)
 	require.ErrorIs(t, err, netpoll.ErrConnClosed)
 
-	conn, peer := dialedTo(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	require.NoError(t, limiter(conn).SetIdleLimit(time.Minute))
 	require.NoError(t, limiter(conn).SetIdleLimit(0))
 	_, err = io.WriteString(peer, "x")
@@ -347,7 +349,7 @@ func TestIdleLimitOfDialedConnection(t *testing.T) {
 func TestMaxConnectionsLetsNewcomersWait(t *testing.T) {
 	const most = 3
 	var now, peak atomic.Int64
-	s := newLifeServer(t, "tcp", echo, netpoll.WithMaxConnections(most),
+	s := testnet.NewServer(t, "tcp", testnet.Echo, netpoll.WithMaxConnections(most),
 		netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 			peak.Store(max(peak.Load(), now.Add(1))) // on the one accepting poller
 			_ = conn.AddCloseCallback(func(netpoll.Connection) error { now.Add(-1); return nil })
@@ -355,22 +357,22 @@ func TestMaxConnectionsLetsNewcomersWait(t *testing.T) {
 		}))
 	inside := make([]net.Conn, most)
 	for i := range inside {
-		inside[i] = s.dial()
-		require.NoError(t, roundTrip(inside[i], "in"))
+		inside[i] = s.Dial()
+		require.NoError(t, testkit.RoundTrip(inside[i], "in"))
 	}
-	waiting := s.dial() // the kernel connects it
+	waiting := s.Dial() // the kernel connects it
 	served := make(chan error, 1)
-	go func() { served <- roundTrip(waiting, "at last") }()
-	silent(t, served, "service beyond the limit")
-	idles(t)
+	go func() { served <- testkit.RoundTrip(waiting, "at last") }()
+	testkit.Silent(t, testkit.Calm, served, "service beyond the limit")
+	testkit.Idles(t)
 	require.NoError(t, inside[0].Close())
-	require.NoError(t, receive(t, served))
+	require.NoError(t, testkit.Receive(t, served))
 
 	var crowd sync.WaitGroup
 	for range 20 {
-		c := s.dial()
+		c := s.Dial()
 		crowd.Go(func() {
-			if err := roundTrip(c, "hello"); err != nil {
+			if err := testkit.RoundTrip(c, "hello"); err != nil {
 				t.Error(err)
 			}
 			c.Close()
@@ -385,10 +387,10 @@ func TestMaxConnectionsLetsNewcomersWait(t *testing.T) {
 
 // Behaviour 6.1: Shutdown ends a server that is at its limit; those who wait are turned away.
 func TestShutdownAtMaxConnectionsTurnsWaitingAway(t *testing.T) {
-	s := newLifeServer(t, "tcp", echo, netpoll.WithMaxConnections(1))
-	require.NoError(t, roundTrip(s.dial(), "in"))
-	waiting := s.dial()
-	require.NoError(t, receive(t, shutdownIn(s.loop)))
+	s := testnet.NewServer(t, "tcp", testnet.Echo, netpoll.WithMaxConnections(1))
+	require.NoError(t, testkit.RoundTrip(s.Dial(), "in"))
+	waiting := s.Dial()
+	require.NoError(t, testkit.Receive(t, shutdownIn(s.Loop)))
 	_, err := waiting.Read(make([]byte, 1))
 	require.Error(t, err)
 }

@@ -19,9 +19,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
-const longLinger = 3 * eventTimeout
+const longLinger = 3 * testkit.Timeout
 
 // setLinger sets the option.
 func setLinger(raw syscall.RawConn, d time.Duration) (err error) {
@@ -42,7 +44,7 @@ func setLingerOf(conn any, d time.Duration) error {
 
 // fill sends until the peer takes no more.
 func fill(conn netpoll.Connection) error {
-	if err := conn.SetWriteTimeout(shortTimeout); err != nil {
+	if err := conn.SetWriteTimeout(testkit.Short); err != nil {
 		return err
 	}
 	for {
@@ -61,7 +63,7 @@ func fill(conn netpoll.Connection) error {
 func TestLingeringConnectionHoldsUpNobody(t *testing.T) {
 	sources := map[string]func(t *testing.T) (net.Listener, []netpoll.Option){
 		"set by OnPrepare": func(t *testing.T) (net.Listener, []netpoll.Option) {
-			return listenOn(t, "tcp"), []netpoll.Option{
+			return testnet.Listen(t, "tcp"), []netpoll.Option{
 				netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 					if err := setLingerOf(conn, longLinger); err != nil {
 						t.Error(err)
@@ -98,16 +100,16 @@ var lingeringEnds = map[string]struct {
 	"closed by its handler": {inside: func(conn netpoll.Connection) error { return conn.Close() }},
 	"closed by a panic":     {inside: func(netpoll.Connection) error { panic("of a handler") }},
 	"closed by its user": {outside: func(t *testing.T, conn netpoll.Connection, _ *net.TCPConn) {
-		within(t, eventTimeout, func() { conn.Close() })
+		testkit.Within(t, testkit.Timeout, func() { conn.Close() })
 	}},
 	"ended by its peer": {outside: func(t *testing.T, _ netpoll.Connection, peer *net.TCPConn) {
 		require.NoError(t, peer.CloseWrite())
 	}},
-	"closed by the idle limit": {opts: []netpoll.Option{netpoll.WithIdleLimit(shortTimeout)}},
+	"closed by the idle limit": {opts: []netpoll.Option{netpoll.WithIdleLimit(testkit.Short)}},
 }
 
 func lingerThenServe(t *testing.T, ln net.Listener, name string, opts []netpoll.Option) {
-	captureLog(t)
+	testkit.CaptureLog(t, netpoll.SetLoggerOutput)
 	end := lingeringEnds[name]
 	full := make(chan netpoll.Connection, 1)
 	loop, err := netpoll.NewEventLoop(func(_ context.Context, conn netpoll.Connection) error {
@@ -130,24 +132,24 @@ func lingerThenServe(t *testing.T, ln net.Listener, name string, opts []netpoll.
 	served := make(chan error, 1)
 	go func() { served <- loop.Serve(ln) }()
 
-	first := plainDial(t, ln.Addr()).(*net.TCPConn)
-	send(t, first, "fill")
-	conn := receive(t, full)
+	first := testkit.Dial(t, ln.Addr()).(*net.TCPConn)
+	testkit.Send(t, first, "fill")
+	conn := testkit.Receive(t, full)
 	if end.outside != nil {
 		end.outside(t, conn, first)
 	}
-	require.NoError(t, roundTrip(boundedDial(t, ln.Addr()), "hello"))
+	require.NoError(t, testkit.RoundTrip(boundedDial(t, ln.Addr()), "hello"))
 
-	ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
 	defer cancel()
 	require.NoError(t, loop.Shutdown(ctx))
-	require.NoError(t, receive(t, served))
+	require.NoError(t, testkit.Receive(t, served))
 }
 
 // Behaviour 9.4, 6.1: nor does Shutdown wait for one after the other.
 func TestShutdownDoesNotWaitForLingeringConnections(t *testing.T) {
 	full := make(chan netpoll.Connection, 3)
-	s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		if err := errors.Join(conn.Reader().Skip(conn.Reader().Len()), fill(conn)); err != nil {
 			t.Error(err)
 		}
@@ -160,12 +162,12 @@ func TestShutdownDoesNotWaitForLingeringConnections(t *testing.T) {
 		return nil
 	}))
 	for range cap(full) {
-		send(t, s.dial(), "fill")
-		receive(t, full)
+		testkit.Send(t, s.Dial(), "fill")
+		testkit.Receive(t, full)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
 	defer cancel()
-	require.NoError(t, s.loop.Shutdown(ctx))
+	require.NoError(t, s.Loop.Shutdown(ctx))
 }
 
 // Behaviour 9.4: a dialed connection with the option closes at once, too.
@@ -176,24 +178,24 @@ func TestLingeringDialedConnectionClosesAtOnce(t *testing.T) {
 	d := netpoll.NetDialer{Dialer: net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
 		return setLinger(raw, longLinger)
 	}}}
-	conn, err := d.DialConnection("tcp", ln.Addr().String(), eventTimeout)
+	conn, err := d.DialConnection("tcp", ln.Addr().String(), testkit.Timeout)
 	require.NoError(t, err)
 	peer, err := ln.Accept()
 	require.NoError(t, err)
 	defer peer.Close()
 	require.NoError(t, fill(conn))
-	within(t, eventTimeout, func() { conn.Close() })
-	require.NoError(t, peer.SetReadDeadline(time.Now().Add(eventTimeout)))
+	testkit.Within(t, testkit.Timeout, func() { conn.Close() })
+	require.NoError(t, peer.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 	_, err = io.Copy(io.Discard, peer)
 	require.NoError(t, err, "what was in the socket was not sent in order")
 }
 
 // A linger time of 0 asks for a reset, and gets it.
 func TestLingerOfNoTimeStillResets(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	require.NoError(t, setLingerOf(conn, 0))
 	require.NoError(t, conn.Close())
-	require.NoError(t, peer.SetReadDeadline(time.Now().Add(eventTimeout)))
+	require.NoError(t, peer.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 	_, err := peer.Read(make([]byte, 1))
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 }
@@ -236,14 +238,14 @@ func TestSlowCloseInOnPrepareHoldsUpNoNewcomer(t *testing.T) {
 		"panic":  func(netpoll.Connection) { panic("of OnPrepare") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			captureLog(t)
+			testkit.CaptureLog(t, netpoll.SetLoggerOutput)
 			plain, err := net.Listen("tcp", "127.0.0.1:0")
 			require.NoError(t, err)
 			ln := &slowToCloseListener{Listener: plain, hold: make(chan struct{})}
 			release := sync.OnceFunc(func() { close(ln.hold) })
 			defer release()
 			first := true
-			loop, err := netpoll.NewEventLoop(echo, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
+			loop, err := netpoll.NewEventLoop(testnet.Echo, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 				if first { // one goroutine accepts
 					first = false
 					end(conn)
@@ -253,13 +255,13 @@ func TestSlowCloseInOnPrepareHoldsUpNoNewcomer(t *testing.T) {
 			require.NoError(t, err)
 			served := make(chan error, 1)
 			go func() { served <- loop.Serve(ln) }()
-			plainDial(t, plain.Addr())
-			require.NoError(t, roundTrip(boundedDial(t, plain.Addr()), "hello"))
+			testkit.Dial(t, plain.Addr())
+			require.NoError(t, testkit.RoundTrip(boundedDial(t, plain.Addr()), "hello"))
 			release()
-			ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
+			ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
 			defer cancel()
 			require.NoError(t, loop.Shutdown(ctx))
-			require.NoError(t, receive(t, served))
+			require.NoError(t, testkit.Receive(t, served))
 		})
 	}
 }
@@ -267,7 +269,7 @@ func TestSlowCloseInOnPrepareHoldsUpNoNewcomer(t *testing.T) {
 // boundedDial is plainDial with a deadline for all that follows.
 func boundedDial(t *testing.T, addr net.Addr) net.Conn {
 	t.Helper()
-	conn := plainDial(t, addr)
-	require.NoError(t, conn.SetDeadline(time.Now().Add(eventTimeout)))
+	conn := testkit.Dial(t, addr)
+	require.NoError(t, conn.SetDeadline(time.Now().Add(testkit.Timeout)))
 	return conn
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -16,7 +17,7 @@ func TestListenerInAbstractNameSpace(t *testing.T) {
 	name := "@netpoll-test-" + t.Name() + "-" + time.Now().Format(time.RFC3339Nano)
 	ln, err := netpoll.CreateListener("unix", name)
 	require.NoError(t, err)
-	server := acceptOne(t, ln, func() { plainDial(t, ln.Addr()) })
+	server := acceptOne(t, ln, func() { testkit.Dial(t, ln.Addr()) })
 	require.Equal(t, name, server.LocalAddr().String())
 	require.NoError(t, ln.Close())
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -17,19 +19,19 @@ import (
 func TestOriginalListenerClosedUnderServeIsHarmless(t *testing.T) {
 	for name, convert := range map[string]bool{"plain": false, "converted": true} {
 		t.Run(name, func(t *testing.T) {
-			original := plainListenOn(t, "tcp")
+			original := testkit.Listen(t, "tcp")
 			ln := original
 			if convert {
 				converted, err := netpoll.ConvertListener(original)
 				require.NoError(t, err)
 				ln = converted
 			}
-			r := serveOn(t, ln, echo)
-			requireEcho(t, plainDial(t, original.Addr()), "before")
+			r := testnet.ServeOn(t, ln, testnet.Echo)
+			testkit.ExpectEcho(t, testkit.Dial(t, original.Addr()), "before")
 			require.NoError(t, original.Close())
-			requireEcho(t, plainDial(t, original.Addr()), "after")
-			shutdown(t, r.loop)
-			require.NoError(t, receive(t, r.served))
+			testkit.ExpectEcho(t, testkit.Dial(t, original.Addr()), "after")
+			testnet.Shutdown(t, r.Loop)
+			require.NoError(t, testkit.Receive(t, r.Served))
 			requireRefused(t, original.Addr())
 		})
 	}
@@ -39,7 +41,7 @@ func TestOriginalListenerClosedUnderServeIsHarmless(t *testing.T) {
 func TestConvertedListenerClosesEachDescriptorOnce(t *testing.T) {
 	for name, originalFirst := range map[string]bool{"original first": true, "converted first": false} {
 		t.Run(name, func(t *testing.T) {
-			original := plainListenOn(t, "tcp")
+			original := testkit.Listen(t, "tcp")
 			converted, err := netpoll.ConvertListener(original)
 			require.NoError(t, err)
 			first, second := net.Listener(converted), original
@@ -48,7 +50,7 @@ func TestConvertedListenerClosesEachDescriptorOnce(t *testing.T) {
 			}
 			require.NoError(t, first.Close())
 			if originalFirst {
-				acceptOne(t, converted, func() { plainDial(t, converted.Addr()) })
+				acceptOne(t, converted, func() { testkit.Dial(t, converted.Addr()) })
 			}
 			// Whoever opens files now gets the numbers that were freed. A second close would hit them.
 			var files []*os.File

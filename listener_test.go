@@ -22,6 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 // acceptOne accepts from ln while f connects.
@@ -35,7 +37,7 @@ func acceptOne(t *testing.T, ln net.Listener, connect func()) net.Conn {
 		}
 	}()
 	connect()
-	conn := receive(t, accepted)
+	conn := testkit.Receive(t, accepted)
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }
@@ -44,12 +46,12 @@ func acceptOne(t *testing.T, ln net.Listener, connect func()) net.Conn {
 func TestListenerAcceptReturnsWorkingConnections(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		for name, ln := range map[string]net.Listener{
-			"created":   listenOn(t, network),
+			"created":   testnet.Listen(t, network),
 			"converted": convertedOn(t, network),
 		} {
 			t.Run(network+"/"+name, func(t *testing.T) {
 				var client net.Conn
-				server := acceptOne(t, ln, func() { client = plainDial(t, ln.Addr()) })
+				server := acceptOne(t, ln, func() { client = testkit.Dial(t, ln.Addr()) })
 
 				require.Implements(t, (*netpoll.Connection)(nil), server)
 				require.Equal(t, ln.Addr().String(), server.LocalAddr().String())
@@ -77,9 +79,9 @@ func TestListenerAcceptReturnsWorkingConnections(t *testing.T) {
 	}
 }
 
-func convertedOn(t *testing.T, network string) netpoll.Listener {
+func convertedOn(t testing.TB, network string) netpoll.Listener {
 	t.Helper()
-	ln, err := netpoll.ConvertListener(plainListenOn(t, network))
+	ln, err := netpoll.ConvertListener(testkit.Listen(t, network))
 	require.NoError(t, err)
 	t.Cleanup(func() { ln.Close() })
 	return ln
@@ -87,14 +89,14 @@ func convertedOn(t *testing.T, network string) netpoll.Listener {
 
 // Behaviour 6.3: http.Serve works on it.
 func TestListenerServesHTTP(t *testing.T) {
-	ln := listenOn(t, "tcp")
+	ln := testnet.Listen(t, "tcp")
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(w, r.Body)
 	})}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 
-	client := &http.Client{Transport: new(http.Transport), Timeout: eventTimeout}
+	client := &http.Client{Transport: new(http.Transport), Timeout: testkit.Timeout}
 	defer client.CloseIdleConnections()
 	for range 3 { // kept alive
 		resp, err := client.Post("http://"+ln.Addr().String(), "text/plain", strings.NewReader("hello"))
@@ -105,11 +107,11 @@ func TestListenerServesHTTP(t *testing.T) {
 		require.Equal(t, "hello", string(body))
 	}
 	require.NoError(t, srv.Close())
-	require.ErrorIs(t, receive(t, served), http.ErrServerClosed)
+	require.ErrorIs(t, testkit.Receive(t, served), http.ErrServerClosed)
 }
 
 func TestListenerCloseWakesEveryAccept(t *testing.T) {
-	ln := listenOn(t, "tcp")
+	ln := testnet.Listen(t, "tcp")
 	const waiting = 8
 	failed := make(chan error, waiting)
 	for range waiting {
@@ -122,11 +124,11 @@ func TestListenerCloseWakesEveryAccept(t *testing.T) {
 		}()
 	}
 	// One connection gets through first, so that the others had the time to begin to wait.
-	conn := plainDial(t, ln.Addr())
-	require.NoError(t, receive(t, failed))
+	conn := testkit.Dial(t, ln.Addr())
+	require.NoError(t, testkit.Receive(t, failed))
 	require.NoError(t, ln.Close())
 	for range waiting - 1 {
-		err := receive(t, failed)
+		err := testkit.Receive(t, failed)
 		require.ErrorIs(t, err, net.ErrClosed)
 		var op *net.OpError
 		require.ErrorAs(t, err, &op)
@@ -148,7 +150,7 @@ func requireRefused(t *testing.T, addr net.Addr) {
 
 func TestListenerAcceptRacesClose(t *testing.T) {
 	for range 200 {
-		ln := listenOn(t, "tcp")
+		ln := testnet.Listen(t, "tcp")
 		addr := ln.Addr().String()
 		var group sync.WaitGroup
 		for range 2 {
@@ -176,7 +178,7 @@ func TestListenerAcceptRacesClose(t *testing.T) {
 }
 
 func TestListenerSecondCloseIsErrClosed(t *testing.T) {
-	for _, ln := range []netpoll.Listener{listenOn(t, "tcp"), convertedOn(t, "tcp")} {
+	for _, ln := range []netpoll.Listener{testnet.Listen(t, "tcp"), convertedOn(t, "tcp")} {
 		require.NoError(t, ln.Close())
 		require.ErrorIs(t, ln.Close(), net.ErrClosed)
 		_, err := ln.Accept()
@@ -193,25 +195,25 @@ type deadlineListener interface {
 func deadliner(ln net.Listener) deadlineListener { return ln.(deadlineListener) }
 
 func TestListenerDeadlineEndsAccept(t *testing.T) {
-	ln := listenOn(t, "tcp")
+	ln := testnet.Listen(t, "tcp")
 	failed := make(chan error, 1)
 	go func() {
 		_, err := ln.Accept()
 		failed <- err
 	}()
 	require.NoError(t, deadliner(ln).SetDeadline(time.Now().Add(20*time.Millisecond)))
-	err := receive(t, failed)
+	err := testkit.Receive(t, failed)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	var timeout net.Error
 	require.ErrorAs(t, err, &timeout)
 	require.True(t, timeout.Timeout())
 
 	require.NoError(t, deadliner(ln).SetDeadline(time.Time{}))
-	acceptOne(t, ln, func() { plainDial(t, ln.Addr()) })
+	acceptOne(t, ln, func() { testkit.Dial(t, ln.Addr()) })
 }
 
 func TestListenerFileIsAnotherDescriptorOfTheSocket(t *testing.T) {
-	ln := listenOn(t, "tcp")
+	ln := testnet.Listen(t, "tcp")
 	f, err := deadliner(ln).File()
 	require.NoError(t, err)
 	defer f.Close()
@@ -219,12 +221,12 @@ func TestListenerFileIsAnotherDescriptorOfTheSocket(t *testing.T) {
 	again, err := net.FileListener(f)
 	require.NoError(t, err)
 	defer again.Close()
-	acceptOne(t, again, func() { plainDial(t, again.Addr()) })
+	acceptOne(t, again, func() { testkit.Dial(t, again.Addr()) })
 }
 
 func TestUnixListenerRemovesItsFile(t *testing.T) {
-	for name, listen := range map[string]func(*testing.T, string) netpoll.Listener{
-		"created": listenOn, "converted": convertedOn,
+	for name, listen := range map[string]func(testing.TB, string) netpoll.Listener{
+		"created": testnet.Listen, "converted": convertedOn,
 	} {
 		t.Run(name, func(t *testing.T) {
 			ln := listen(t, "unix")
@@ -284,7 +286,7 @@ func TestAcceptedSocketsHaveTheOptionsOfPackageNet(t *testing.T) {
 			theirs, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
 			require.NoError(t, err)
 			defer theirs.Close()
-			want := acceptOne(t, theirs, func() { plainDial(t, theirs.Addr()) })
+			want := acceptOne(t, theirs, func() { testkit.Dial(t, theirs.Addr()) })
 			raw, err := want.(*net.TCPConn).SyscallConn()
 			require.NoError(t, err)
 			var expected [5]int
@@ -294,7 +296,7 @@ func TestAcceptedSocketsHaveTheOptionsOfPackageNet(t *testing.T) {
 			ours, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
 			require.NoError(t, err)
 			defer ours.Close()
-			conn := acceptOne(t, ours, func() { plainDial(t, ours.Addr()) }).(netpoll.Conn)
+			conn := acceptOne(t, ours, func() { testkit.Dial(t, ours.Addr()) }).(netpoll.Conn)
 			require.Equal(t, expected, options(conn.Fd()))
 			requireCloseOnExec(t, conn.Fd())
 			requireCloseOnExec(t, ours.Fd())
@@ -319,7 +321,7 @@ func TestListenConfigReusePortSharesTheAddress(t *testing.T) {
 }
 
 func TestCreateListenerFailsWithNilAndANameableError(t *testing.T) {
-	taken := plainListenOn(t, "tcp")
+	taken := testkit.Listen(t, "tcp")
 	cases := []struct {
 		network, address string
 		check            func(t *testing.T, err error)
@@ -347,7 +349,7 @@ func TestCreateListenerFailsWithNilAndANameableError(t *testing.T) {
 
 // Behaviour 6.2: ConvertListener on a Listener returns it as it is.
 func TestConvertListenerReturnsAListenerAsItIs(t *testing.T) {
-	for _, ln := range []netpoll.Listener{listenOn(t, "tcp"), convertedOn(t, "unix")} {
+	for _, ln := range []netpoll.Listener{testnet.Listen(t, "tcp"), convertedOn(t, "unix")} {
 		again, err := netpoll.ConvertListener(ln)
 		require.NoError(t, err)
 		require.Same(t, ln, again)
@@ -362,10 +364,10 @@ func (l wrappedListener) Accept() (net.Conn, error) { return nil, errNobody }
 var errNobody = errors.New("nobody gets in")
 
 func TestConvertListenerRefusesWhatItCannotServe(t *testing.T) {
-	packet, err := net.Listen("unixpacket", localAddress(t, "unix"))
+	packet, err := net.Listen("unixpacket", testkit.LocalAddress(t, "unix"))
 	require.NoError(t, err)
 	defer packet.Close()
-	closed := plainListenOn(t, "tcp")
+	closed := testkit.Listen(t, "tcp")
 	require.NoError(t, closed.Close())
 	cases := map[string]struct {
 		ln   net.Listener
@@ -390,13 +392,13 @@ func TestConvertListenerRefusesWhatItCannotServe(t *testing.T) {
 }
 
 func TestAcceptReportsLackOfDescriptorsAsPackageNetDoes(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
-		ln := listenOn(t, "tcp")
+	testkit.OwnProcess(t, func(t *testing.T) {
+		ln := testnet.Listen(t, "tcp")
 		netpoll.Initialize()
 		hog := limitDescriptors(t, 64)
 		hog.takeAll(t)
 		hog.free(1)
-		plainDial(t, ln.Addr()) // takes it
+		testkit.Dial(t, ln.Addr()) // takes it
 		_, err := ln.Accept()
 		require.ErrorIs(t, err, unix.EMFILE)
 		var op *net.OpError

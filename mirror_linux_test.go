@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -53,7 +54,7 @@ type netOptions interface {
 
 // Behaviour 9.8: an option does to the socket what it does in package net.
 func TestOptionsAreThoseOfPackageNet(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	for _, set := range []func(o netOptions) error{
 		func(o netOptions) error { return o.SetNoDelay(false) },
 		func(o netOptions) error { return o.SetNoDelay(true) },
@@ -115,8 +116,8 @@ func TestAcceptTCPKeepsKeepAliveSettings(t *testing.T) {
 		lc := netpoll.ListenConfig{ListenConfig: net.ListenConfig{KeepAlive: -1, KeepAliveConfig: config}}
 		ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		dial(t, ln.Addr())
-		dial(t, ln.Addr())
+		testnet.Dial(t, ln.Addr())
+		testnet.Dial(t, ln.Addr())
 		own, err := ln.Accept()
 		require.NoError(t, err)
 		plain, err := ln.(interface{ AcceptTCP() (*net.TCPConn, error) }).AcceptTCP()

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -25,10 +27,7 @@ var otherwise = map[string]string{
 
 // Behaviour 9.8: connections and listeners have every method that those of package net have, with the same signature.
 func TestMethodsAreThoseOfPackageNet(t *testing.T) {
-	listening := func(network string) netpoll.Listener {
-		ln := netpollListener(t, network)
-		return ln.(netpoll.Listener)
-	}
+	listening := func(network string) netpoll.Listener { return testnet.Listen(t, network) }
 	for _, c := range []struct{ theirs, ours any }{
 		{(*net.TCPConn)(nil), (*netpoll.TCPConnection)(nil)},
 		{(*net.UnixConn)(nil), (*netpoll.UnixConnection)(nil)},
@@ -85,7 +84,7 @@ var tcpOptions = []struct {
 
 // Behaviour 9.8: an option of a closed connection is an error of the form that package net gives it.
 func TestOptionsOfClosedConnectionAreErrors(t *testing.T) {
-	conn, _ := rawPair(t, "tcp")
+	conn, _ := testnet.Dialed(t, "tcp")
 	own := conn.(*netpoll.TCPConnection)
 	for _, o := range tcpOptions {
 		require.NoError(t, o.set(own), o.name)
@@ -99,7 +98,7 @@ func TestOptionsOfClosedConnectionAreErrors(t *testing.T) {
 		require.Equal(t, "set", op.Op, o.name)
 		require.Equal(t, "tcp", op.Net, o.name)
 	}
-	unix, _ := rawPair(t, "unix")
+	unix, _ := testnet.Dialed(t, "unix")
 	require.NoError(t, unix.(*netpoll.UnixConnection).SetReadBuffer(32<<10))
 	require.NoError(t, unix.(*netpoll.UnixConnection).SetWriteBuffer(32<<10))
 	require.NoError(t, unix.Close())
@@ -109,7 +108,7 @@ func TestOptionsOfClosedConnectionAreErrors(t *testing.T) {
 
 // Behaviour 9.8: a reset is what SetLinger(0) makes of Close.
 func TestSetLingerMakesCloseAReset(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.(*netpoll.TCPConnection).SetLinger(0))
 	require.NoError(t, conn.Close())
 	_, err := peer.Read(make([]byte, 1))
@@ -119,15 +118,15 @@ func TestSetLingerMakesCloseAReset(t *testing.T) {
 // Behaviour 9.8: AcceptTCP and AcceptUnix return what package net returns.
 func TestListenersAcceptForPackageNet(t *testing.T) {
 	for _, converted := range []bool{false, true} {
-		overNetworks(t, func(t *testing.T, network string) {
-			ln := netpollListener(t, network)
+		testkit.OverNetworks(t, func(t *testing.T, network string) {
+			ln := testnet.Listen(t, network)
 			if converted {
 				var err error
-				ln, err = netpoll.ConvertListener(plainListener(t, network))
+				ln, err = netpoll.ConvertListener(testkit.Listen(t, network))
 				require.NoError(t, err)
 				t.Cleanup(func() { ln.Close() })
 			}
-			client := dial(t, ln.Addr())
+			client := testnet.Dial(t, ln.Addr())
 			var conn net.Conn
 			var err error
 			if network == "tcp" {
@@ -159,12 +158,12 @@ func TestListenersAcceptForPackageNet(t *testing.T) {
 
 // Behaviour 9.8: the descriptor of a listener can be asked for its options, and for nothing else.
 func TestListenersRawConnIsForControl(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		ln := netpollListener(t, network)
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		ln := testnet.Listen(t, network)
 		raw, err := ln.(syscall.Conn).SyscallConn()
 		require.NoError(t, err)
 		called := false
-		require.NoError(t, raw.Control(func(fd uintptr) { called = int(fd) == ln.(netpoll.Listener).Fd() }))
+		require.NoError(t, raw.Control(func(fd uintptr) { called = int(fd) == ln.Fd() }))
 		require.True(t, called)
 		never := func(uintptr) bool { t.Error("called"); return true }
 		require.ErrorIs(t, raw.Read(never), syscall.EINVAL)

@@ -14,17 +14,19 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // Behaviour 4.6: what cannot be done is an error.
 func TestWrongArgumentsAreErrors(t *testing.T) {
-	conn, _ := dialedTo(t, "tcp")
+	conn, _ := testnet.Dialed(t, "tcp")
 	w := conn.Writer()
 	file, err := os.Create(filepath.Join(t.TempDir(), "plain"))
 	require.NoError(t, err)
 	defer file.Close()
-	loop, err := netpoll.NewEventLoop(echo)
+	loop, err := netpoll.NewEventLoop(testnet.Echo)
 	require.NoError(t, err)
 	ctx, second := context.Background(), time.Second
 	discarded := func(_ any, err error) error { return err }
@@ -87,7 +89,7 @@ func dupOf(t *testing.T, file *os.File) int {
 
 // Behaviour 3.2: what asks for nothing does nothing.
 func TestOddArgumentsDoNothing(t *testing.T) {
-	conn, peer := dialedTo(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	r, w := conn.Reader(), conn.Writer()
 	discarded := func(_ any, err error) error { return err }
 	for _, n := range []int{0, -1, math.MinInt} {
@@ -127,11 +129,11 @@ func TestOddArgumentsDoNothing(t *testing.T) {
 
 // Behaviour 4.7: after Close every method of a connection answers, and none panics.
 func TestEveryMethodAnswersAfterClose(t *testing.T) {
-	conn, _ := dialedTo(t, "tcp")
+	conn, _ := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.Close())
 	for _, op := range dialedRaceOps {
 		t.Run(op.name, func(t *testing.T) {
-			within(t, eventTimeout, func() {
+			testkit.Within(t, testkit.Timeout, func() {
 				if err := op.run(conn); !expectedInRace(err) {
 					t.Errorf("%s after Close: %v", op.name, err)
 				}

@@ -18,13 +18,15 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // faceKinds makes a connection of each kind of value that programs are given, and its peer.
 var faceKinds = map[string]func(t testing.TB) (netpoll.Connection, net.Conn){
-	"tcp":  func(t testing.TB) (netpoll.Connection, net.Conn) { return rawPair(t, "tcp") },
-	"unix": func(t testing.TB) (netpoll.Connection, net.Conn) { return rawPair(t, "unix") },
+	"tcp":  func(t testing.TB) (netpoll.Connection, net.Conn) { return testnet.Dialed(t, "tcp") },
+	"unix": func(t testing.TB) (netpoll.Connection, net.Conn) { return testnet.Dialed(t, "unix") },
 	"any net.Conn": func(t testing.TB) (netpoll.Connection, net.Conn) {
 		below, peer := net.Pipe()
 		conn, err := netpoll.NewConnection(below)
@@ -45,8 +47,8 @@ func overFaces(t *testing.T, f func(t *testing.T, conn netpoll.Connection, peer 
 	for name, connect := range faceKinds {
 		t.Run(name, func(t *testing.T) {
 			conn, peer := connect(t)
-			require.NoError(t, conn.SetDeadline(time.Now().Add(eventTimeout)))
-			require.NoError(t, peer.SetDeadline(time.Now().Add(eventTimeout)))
+			require.NoError(t, conn.SetDeadline(time.Now().Add(testkit.Timeout)))
+			require.NoError(t, peer.SetDeadline(time.Now().Add(testkit.Timeout)))
 			f(t, conn, peer)
 		})
 	}
@@ -104,7 +106,7 @@ func TestStringAndByteWritersSend(t *testing.T) {
 			overFaces(t, func(t *testing.T, conn netpoll.Connection, peer net.Conn) {
 				sent := started(func() error { return c.write(conn) })
 				arrives(t, peer, c.want)
-				require.NoError(t, receive(t, sent))
+				require.NoError(t, testkit.Receive(t, sent))
 			})
 		})
 	}
@@ -129,7 +131,7 @@ func TestWriterViewOnlyQueues(t *testing.T) {
 			require.Equal(t, 3, w.MallocLen())
 			flushed := started(w.Flush)
 			arrives(t, peer, "abc")
-			require.NoError(t, receive(t, flushed))
+			require.NoError(t, testkit.Receive(t, flushed))
 		}
 	})
 }
@@ -139,7 +141,7 @@ func TestNewIOWriterOfAConnectionsWriterSendsStrings(t *testing.T) {
 	overFaces(t, func(t *testing.T, conn netpoll.Connection, peer net.Conn) {
 		sent := started(func() error { _, err := io.WriteString(netpoll.NewIOWriter(conn.Writer()), "hello"); return err })
 		arrives(t, peer, "hello")
-		require.NoError(t, receive(t, sent))
+		require.NoError(t, testkit.Receive(t, sent))
 		require.Same(t, conn, netpoll.NewIOReader(conn.Reader()))
 	})
 }
@@ -160,7 +162,7 @@ func TestOwnReadByteEndsWithIOEOF(t *testing.T) {
 		text := ""
 		require.NoError(t, xml.NewDecoder(conn).Decode(&text))
 		require.Equal(t, "text", text)
-		require.NoError(t, receive(t, sent))
+		require.NoError(t, testkit.Receive(t, sent))
 		_, err = conn.(io.ByteReader).ReadByte()
 		require.True(t, err == io.EOF, "ReadByte returned %#v", err)
 		_, err = conn.Reader().ReadByte()
@@ -171,7 +173,7 @@ func TestOwnReadByteEndsWithIOEOF(t *testing.T) {
 
 // Behaviour 9.5: a program that reads a connection byte by byte holds no more memory than one that reads it by Read.
 func TestOwnReadByteFreesWhatItHasRead(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	const total = 256 << 10
 	sent := started(func() error { _, err := peer.Write(make([]byte, total)); return err })
 	allocated := testing.AllocsPerRun(total-1, func() {
@@ -180,15 +182,15 @@ func TestOwnReadByteFreesWhatItHasRead(t *testing.T) {
 		}
 	})
 	require.Less(t, allocated, 0.5)
-	require.NoError(t, receive(t, sent))
+	require.NoError(t, testkit.Receive(t, sent))
 }
 
 // Behaviour 3.11: Read fails once its deadline has passed, although input is buffered; methods of Reader still succeed.
 func TestPassedDeadlineEndsReadOfBufferedInput(t *testing.T) {
 	overFaces(t, func(t *testing.T, conn netpoll.Connection, peer net.Conn) {
 		sent := started(func() error { _, err := peer.Write([]byte("0123456789")); return err })
-		buffered(t, conn, 10)
-		require.NoError(t, receive(t, sent))
+		testnet.Buffered(t, conn, 10)
+		require.NoError(t, testkit.Receive(t, sent))
 		require.NoError(t, conn.SetReadDeadline(time.Now().Add(-time.Second)))
 		n, err := conn.Read(make([]byte, 4))
 		require.Zero(t, n)
@@ -223,9 +225,9 @@ func TestDeadlineEndsACopyFromAFloodingPeer(t *testing.T) {
 			_, err := io.Copy(notifyingWriter(some), conn)
 			return err
 		})
-		receive(t, some)
+		testkit.Receive(t, some)
 		require.NoError(t, conn.SetReadDeadline(time.Now()))
-		require.ErrorIs(t, receive(t, copied), os.ErrDeadlineExceeded)
+		require.ErrorIs(t, testkit.Receive(t, copied), os.ErrDeadlineExceeded)
 		require.NoError(t, conn.Close())
 		require.NoError(t, peer.Close())
 		<-flooded
@@ -248,8 +250,8 @@ func TestHTTPReadTimeoutEndsABodyThatIsReadSlowly(t *testing.T) {
 	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ended := make(chan error, 1)
-	server := &http.Server{ReadTimeout: shortTimeout, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		ticker := time.NewTicker(shortTimeout / 4)
+	server := &http.Server{ReadTimeout: testkit.Short, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		ticker := time.NewTicker(testkit.Short / 4)
 		defer ticker.Stop()
 		for p := make([]byte, 16<<10); ; {
 			if _, err := r.Body.Read(p); err != nil {
@@ -263,14 +265,14 @@ func TestHTTPReadTimeoutEndsABodyThatIsReadSlowly(t *testing.T) {
 	go func() { served <- server.Serve(ln) }()
 	defer func() {
 		require.NoError(t, server.Close())
-		require.ErrorIs(t, receive(t, served), http.ErrServerClosed)
+		require.ErrorIs(t, testkit.Receive(t, served), http.ErrServerClosed)
 	}()
 	client, err := net.Dial("tcp", ln.Addr().String())
 	require.NoError(t, err)
 	defer client.Close()
-	require.NoError(t, client.SetDeadline(time.Now().Add(eventTimeout)))
+	require.NoError(t, client.SetDeadline(time.Now().Add(testkit.Timeout)))
 	_, err = io.WriteString(client, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 67108864\r\n\r\n")
 	require.NoError(t, err)
 	go io.Copy(client, bytes.NewReader(make([]byte, 64<<20))) // ends with the server
-	require.ErrorIs(t, receive(t, ended), os.ErrDeadlineExceeded)
+	require.ErrorIs(t, testkit.Receive(t, ended), os.ErrDeadlineExceeded)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -32,9 +33,9 @@ func TestDetachInAHandlerGivesTheNetConnBack(t *testing.T) {
 	}))
 	released := make(chan struct{})
 	require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { close(released); return nil }))
-	send(t, peer, "x")
-	require.NoError(t, receive(t, detached))
-	require.NoError(t, ours.SetReadDeadline(time.Now().Add(eventTimeout)))
+	testkit.Send(t, peer, "x")
+	require.NoError(t, testkit.Receive(t, detached))
+	require.NoError(t, ours.SetReadDeadline(time.Now().Add(testkit.Timeout)))
 	go func() { _, _ = io.WriteString(peer, "hello") }()
 	got := make([]byte, 5)
 	_, err = io.ReadFull(ours, got)
@@ -43,8 +44,8 @@ func TestDetachInAHandlerGivesTheNetConnBack(t *testing.T) {
 
 	require.NoError(t, ours.SetReadDeadline(time.Now().Add(-time.Second)))
 	close(goOn)
-	receive(t, released)
-	eventually(t, func() bool { return !conn.IsActive() })
+	testkit.Receive(t, released)
+	testkit.Eventually(t, func() bool { return !conn.IsActive() })
 	_, err = ours.Read(got)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "the new owner's deadline is gone")
 	require.NoError(t, ours.Close())
@@ -105,7 +106,7 @@ func TestNetConnWithoutWriteDeadlinesCanBeWrittenTo(t *testing.T) {
 	got := make([]byte, 5)
 	_, err := io.ReadFull(peer, got)
 	require.NoError(t, err)
-	require.NoError(t, receive(t, done))
+	require.NoError(t, testkit.Receive(t, done))
 }
 
 // largestWrite notes the longest Write.
@@ -135,7 +136,7 @@ func TestLongWritesToANetConnAreCutIntoPieces(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 4<<20, n)
 	require.NoError(t, conn.Close())
-	require.EqualValues(t, 4<<20, receive(t, got))
+	require.EqualValues(t, 4<<20, testkit.Receive(t, got))
 	require.LessOrEqual(t, below.most, 1<<20)
 }
 

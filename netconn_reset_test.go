@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -32,7 +33,7 @@ func writingUntil(t *testing.T) (conn netpoll.Connection, result chan<- error, w
 	conn = wrap(t, stub)
 	sent := make(chan error, 1)
 	go func() { _, err := conn.Write([]byte("x")); sent <- err }()
-	receive(t, begun)
+	testkit.Receive(t, begun)
 	return conn, results, sent
 }
 
@@ -45,10 +46,10 @@ func TestResetThatAWriteWasToldOfIsNoOrderlyEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn, result, written := writingUntil(t)
-			read := blocked(t, func() error { return wait(conn) })
+			read := testkit.Blocked(t, func() error { return wait(conn) })
 			result <- resetTold
-			require.ErrorIs(t, receive(t, written), syscall.ECONNRESET)
-			err := receive(t, read)
+			require.ErrorIs(t, testkit.Receive(t, written), syscall.ECONNRESET)
+			err := testkit.Receive(t, read)
 			require.ErrorIs(t, err, syscall.ECONNRESET)
 			require.NotErrorIs(t, err, io.EOF)
 		})
@@ -61,7 +62,7 @@ func TestEndIsToldThoughAWriteBlocks(t *testing.T) {
 	_, err := conn.Reader().Next(1)
 	require.ErrorIs(t, err, netpoll.ErrEOF)
 	result <- resetTold
-	require.ErrorIs(t, receive(t, written), syscall.ECONNRESET)
+	require.ErrorIs(t, testkit.Receive(t, written), syscall.ECONNRESET)
 	_, err = conn.Reader().Next(1)
 	require.ErrorIs(t, err, netpoll.ErrEOF, "it was told in time")
 }

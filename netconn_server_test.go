@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -69,32 +71,12 @@ func (l *memoryListener) dial(t testing.TB) net.Conn {
 	client, server := net.Pipe()
 	select {
 	case l.conns <- server:
-	case <-time.After(eventTimeout):
+	case <-time.After(testkit.Timeout):
 		t.Fatal("nobody accepts")
 	}
 	t.Cleanup(func() { client.Close() })
-	require.NoError(t, client.SetDeadline(time.Now().Add(eventTimeout)))
+	require.NoError(t, client.SetDeadline(time.Now().Add(testkit.Timeout)))
 	return client
-}
-
-// serveAny serves ln; the error of Serve comes on the channel.
-func serveAny(t testing.TB, ln net.Listener, on netpoll.OnRequest, opts ...netpoll.Option) (
-	loop netpoll.EventLoop, served chan error,
-) {
-	t.Helper()
-	loop, err := netpoll.NewEventLoop(on, opts...)
-	require.NoError(t, err)
-	served = make(chan error, 1)
-	go func() { served <- loop.Serve(ln) }()
-	return loop, served
-}
-
-// end shuts down in time.
-func end(t testing.TB, loop netpoll.EventLoop) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
-	defer cancel()
-	require.NoError(t, loop.Shutdown(ctx))
 }
 
 // requireEchoOf sends a word and expects it back.
@@ -105,7 +87,7 @@ func requireEchoOf(t testing.TB, c net.Conn, word string) {
 	got := make([]byte, len(word))
 	_, err := io.ReadFull(c, got)
 	require.NoError(t, err)
-	require.NoError(t, receive(t, sent))
+	require.NoError(t, testkit.Receive(t, sent))
 	require.Equal(t, word, string(got))
 }
 
@@ -120,12 +102,12 @@ func TestAnyListenerIsServedUntilShutdown(t *testing.T) {
 				require.Equal(t, -1, converted.Fd())
 				ln = converted
 			}
-			loop, served := serveAny(t, ln, echo)
+			s := testnet.ServeOn(t, ln, testnet.Echo)
 			a, b := memory.dial(t), memory.dial(t)
 			requireEchoOf(t, a, "hello")
 			requireEchoOf(t, b, "hello too")
-			end(t, loop)
-			require.NoError(t, receive(t, served))
+			testnet.Shutdown(t, s.Loop)
+			require.NoError(t, testkit.Receive(t, s.Served))
 			_, err := a.Read(make([]byte, 1))
 			require.Equal(t, io.EOF, err, "Shutdown closes idle connections")
 			select {
@@ -140,7 +122,7 @@ func TestAnyListenerIsServedUntilShutdown(t *testing.T) {
 func TestConnectionOfAnyListenerSendsBeforeItIsStarted(t *testing.T) {
 	sent := make(chan error, 1)
 	memory := newMemoryListener()
-	loop, served := serveAny(t, memory, echo, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
+	s := testnet.ServeOn(t, memory, testnet.Echo, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 		_, err := conn.Write([]byte("welcome")) // a greeting before anything is read
 		sent <- err
 		return nil
@@ -149,30 +131,30 @@ func TestConnectionOfAnyListenerSendsBeforeItIsStarted(t *testing.T) {
 	got := make([]byte, len("welcome"))
 	_, err := io.ReadFull(c, got)
 	require.NoError(t, err)
-	require.NoError(t, receive(t, sent))
+	require.NoError(t, testkit.Receive(t, sent))
 	requireEchoOf(t, c, "and then as ever")
-	end(t, loop)
-	require.NoError(t, receive(t, served))
+	testnet.Shutdown(t, s.Loop)
+	require.NoError(t, testkit.Receive(t, s.Served))
 }
 
 func TestShutdownWaitsForBusyConnectionOfAnyListener(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	memory := newMemoryListener()
-	loop, served := serveAny(t, memory, func(ctx context.Context, conn netpoll.Connection) error {
+	s := testnet.ServeOn(t, memory, func(ctx context.Context, conn netpoll.Connection) error {
 		close(entered)
 		<-leave
-		return echo(ctx, conn)
+		return testnet.Echo(ctx, conn)
 	})
 	c := memory.dial(t)
-	send(t, c, "x")
-	receive(t, entered)
-	ctx, cancel := context.WithTimeout(context.Background(), shortTimeout)
+	testkit.Send(t, c, "x")
+	testkit.Receive(t, entered)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Short)
 	defer cancel()
-	err := loop.Shutdown(ctx)
+	err := s.Loop.Shutdown(ctx)
 	var busy *netpoll.ShutdownError
 	require.ErrorAs(t, err, &busy)
 	require.Len(t, busy.Busy, 1)
-	require.NoError(t, receive(t, served))
+	require.NoError(t, testkit.Receive(t, s.Served))
 	close(leave)
 	got, err := io.ReadAll(c)
 	require.NoError(t, err)
@@ -184,26 +166,26 @@ func TestListenerClosedUnderServe(t *testing.T) {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		type wrapper struct{ net.Listener }
-		_, served := serveAny(t, wrapper{ln}, echo)
+		s := testnet.ServeOn(t, wrapper{ln}, testnet.Echo)
 		c, err := net.Dial("tcp", ln.Addr().String())
 		require.NoError(t, err)
 		defer c.Close()
 		requireEchoOf(t, c, "before")
 		require.NoError(t, ln.Close())
-		require.ErrorIs(t, receive(t, served), net.ErrClosed)
+		require.ErrorIs(t, testkit.Receive(t, s.Served), net.ErrClosed)
 		requireEchoOf(t, c, "goes on") // what was accepted is not the listener's any more
 	})
 	t.Run("converted", func(t *testing.T) {
 		memory := newMemoryListener()
 		ln, err := netpoll.ConvertListener(memory)
 		require.NoError(t, err)
-		loop, served := serveAny(t, ln, echo)
+		s := testnet.ServeOn(t, ln, testnet.Echo)
 		requireEchoOf(t, memory.dial(t), "before")
 		require.NoError(t, ln.Close())
 		require.ErrorIs(t, ln.Close(), net.ErrClosed)
-		silent2(t, served)
-		end(t, loop)
-		require.NoError(t, receive(t, served))
+		testkit.Silent(t, 2*testkit.Short, s.Served, "the end")
+		testnet.Shutdown(t, s.Loop)
+		require.NoError(t, testkit.Receive(t, s.Served))
 	})
 }
 
@@ -216,13 +198,13 @@ func TestConvertedListenerAcceptsForItsUser(t *testing.T) {
 	require.Same(t, ln, again)
 	go func() {
 		if c, err := ln.Accept(); err == nil {
-			_ = c.(netpoll.Connection).SetOnRequest(echo)
+			_ = c.(netpoll.Connection).SetOnRequest(testnet.Echo)
 		}
 	}()
 	requireEchoOf(t, memory.dial(t), "hello")
-	accepted := blocked(t, func() error { _, err := ln.Accept(); return err })
+	accepted := testkit.Blocked(t, func() error { _, err := ln.Accept(); return err })
 	require.NoError(t, ln.Close())
-	require.ErrorIs(t, receive(t, accepted), net.ErrClosed)
+	require.ErrorIs(t, testkit.Receive(t, accepted), net.ErrClosed)
 }
 
 // temporaryError says of itself that waiting helps.
@@ -242,26 +224,26 @@ func TestAcceptErrorsBackOffOrEndServe(t *testing.T) {
 			return nil
 		}
 		start := time.Now()
-		loop, served := serveAny(t, memory, echo)
+		s := testnet.ServeOn(t, memory, testnet.Echo)
 		requireEchoOf(t, memory.dial(t), "at last")
 		require.GreaterOrEqual(t, time.Since(start), 5*time.Millisecond*(1+2+4+8), "it waits longer each time")
-		end(t, loop)
-		require.NoError(t, receive(t, served))
+		testnet.Shutdown(t, s.Loop)
+		require.NoError(t, testkit.Receive(t, s.Served))
 	})
 	t.Run("while it waits", func(t *testing.T) {
 		memory := newMemoryListener()
 		memory.fail = func() error { return temporaryError{} }
-		loop, served := serveAny(t, memory, echo)
-		time.Sleep(calmTime)
-		end(t, loop)
-		require.NoError(t, receive(t, served))
+		s := testnet.ServeOn(t, memory, testnet.Echo)
+		time.Sleep(testkit.Calm)
+		testnet.Shutdown(t, s.Loop)
+		require.NoError(t, testkit.Receive(t, s.Served))
 	})
 	t.Run("lasting", func(t *testing.T) {
 		odd := errors.New("the door is walled up")
 		memory := newMemoryListener()
 		memory.fail = func() error { return odd }
-		_, served := serveAny(t, memory, echo)
-		require.ErrorIs(t, receive(t, served), odd)
+		s := testnet.ServeOn(t, memory, testnet.Echo)
+		require.ErrorIs(t, testkit.Receive(t, s.Served), odd)
 		select {
 		case <-memory.done:
 		default:
@@ -273,7 +255,7 @@ func TestAcceptErrorsBackOffOrEndServe(t *testing.T) {
 func TestMaxConnectionsHoldsOverSeveralListenersOfAnyKind(t *testing.T) {
 	const most = 2
 	var open, peak atomic.Int64
-	loop, err := netpoll.NewEventLoop(echo, netpoll.WithMaxConnections(most),
+	loop, err := netpoll.NewEventLoop(testnet.Echo, netpoll.WithMaxConnections(most),
 		netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {
 			n := open.Add(1)
 			peak.Store(max(peak.Load(), n))
@@ -292,16 +274,16 @@ func TestMaxConnectionsHoldsOverSeveralListenersOfAnyKind(t *testing.T) {
 			c, s := net.Pipe()
 			defer c.Close()
 			listeners[i%len(listeners)].conns <- s
-			if err := errors.Join(c.SetDeadline(time.Now().Add(eventTimeout)), pingPong(c)); err != nil {
+			if err := errors.Join(c.SetDeadline(time.Now().Add(testkit.Timeout)), pingPong(c)); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	clients.Wait()
 	require.LessOrEqual(t, peak.Load(), int64(most))
-	end(t, loop)
+	testnet.Shutdown(t, loop)
 	for range listeners {
-		require.NoError(t, receive(t, served))
+		require.NoError(t, testkit.Receive(t, served))
 	}
 }
 
@@ -319,10 +301,10 @@ func tlsLoop(t *testing.T, on netpoll.OnRequest, opts ...netpoll.Option) (addr s
 	server, client := newTLSConfigs(t)
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", server)
 	require.NoError(t, err)
-	loop, served := serveAny(t, ln, on, opts...)
+	s := testnet.ServeOn(t, ln, on, opts...)
 	t.Cleanup(func() {
-		end(t, loop)
-		require.NoError(t, receive(t, served))
+		testnet.Shutdown(t, s.Loop)
+		require.NoError(t, testkit.Receive(t, s.Served))
 	})
 	return ln.Addr().String(), client
 }
@@ -340,7 +322,7 @@ func TestEventLoopServesTLS(t *testing.T) {
 	closed := make(chan struct{})
 	addr, config := tlsLoop(t, func(ctx context.Context, conn netpoll.Connection) error {
 		note("request")
-		return echo(ctx, conn)
+		return testnet.Echo(ctx, conn)
 	}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 		note("prepare")
 		_ = conn.AddCloseCallback(func(netpoll.Connection) error { note("closed"); close(closed); return nil })
@@ -356,22 +338,22 @@ func TestEventLoopServesTLS(t *testing.T) {
 	c, err := tls.Dial("tcp", addr, config)
 	require.NoError(t, err)
 	defer c.Close()
-	exchange(t, c, pattern(3<<20))
-	receive(t, closed)
+	exchange(t, c, testkit.Pattern(3<<20))
+	testkit.Receive(t, closed)
 	mu.Lock()
 	defer mu.Unlock()
 	require.Equal(t, []string{"prepare", "connect", "request", "disconnect", "closed"}, order)
 }
 
 func TestSlowHandshakeHoldsUpNobodyElse(t *testing.T) {
-	addr, config := tlsLoop(t, echo)
+	addr, config := tlsLoop(t, testnet.Echo)
 	slow, err := net.Dial("tcp", addr) // says nothing
 	require.NoError(t, err)
 	defer slow.Close()
 	c, err := tls.Dial("tcp", addr, config)
 	require.NoError(t, err)
 	defer c.Close()
-	require.NoError(t, c.SetDeadline(time.Now().Add(eventTimeout)))
+	require.NoError(t, c.SetDeadline(time.Now().Add(testkit.Timeout)))
 	requireEchoOf(t, c, "served at once")
 }
 
@@ -408,9 +390,9 @@ func TestTLSConnectionsAtBothEndsCarryEverything(t *testing.T) {
 		accepted, err := ln.Accept()
 		require.NoError(t, err)
 		require.NoError(t, accepted.(*tls.Conn).Handshake())
-		s, c := wrap(t, accepted), wrap(t, receive(t, raw))
-		require.NoError(t, s.SetOnRequest(echo))
-		data := pattern(1 << 20)
+		s, c := wrap(t, accepted), wrap(t, testkit.Receive(t, raw))
+		require.NoError(t, s.SetOnRequest(testnet.Echo))
+		data := testkit.Pattern(1 << 20)
 		sent := make(chan error, 1)
 		go func() {
 			_, err := c.Write(data)
@@ -418,7 +400,7 @@ func TestTLSConnectionsAtBothEndsCarryEverything(t *testing.T) {
 		}()
 		got, err := io.ReadAll(c)
 		require.NoError(t, err)
-		require.NoError(t, receive(t, sent))
+		require.NoError(t, testkit.Receive(t, sent))
 		require.Equal(t, data, got)
 		_, err = c.Write([]byte("x"))
 		require.ErrorIs(t, err, netpoll.ErrConnClosed)
@@ -453,5 +435,5 @@ func TestHTTPOverConvertedTLSListener(t *testing.T) {
 		require.True(t, body == string(got), "%d bytes of %d came back, or others", len(got), len(body))
 	}
 	require.NoError(t, site.Close())
-	require.ErrorIs(t, receive(t, served), http.ErrServerClosed)
+	require.ErrorIs(t, testkit.Receive(t, served), http.ErrServerClosed)
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -99,10 +101,10 @@ func overSlowConns(t *testing.T, f func(t *testing.T, ln net.Listener, gate *slo
 			})
 			ln, client := wrap(t, slowListener{plain, gate})
 			f(t, ln, gate, func() net.Conn {
-				c, err := net.DialTimeout("tcp", plain.Addr().String(), eventTimeout)
+				c, err := net.DialTimeout("tcp", plain.Addr().String(), testkit.Timeout)
 				require.NoError(t, err)
 				t.Cleanup(func() { c.Close() })
-				require.NoError(t, c.SetDeadline(time.Now().Add(eventTimeout)))
+				require.NoError(t, c.SetDeadline(time.Now().Add(testkit.Timeout)))
 				return client(c)
 			})
 		})
@@ -113,11 +115,11 @@ func overSlowConns(t *testing.T, f func(t *testing.T, ln net.Listener, gate *slo
 // connection; the one who asks gets it.
 func TestServingAsksNoNetConnForItsAddress(t *testing.T) {
 	overSlowConns(t, func(t *testing.T, ln net.Listener, gate *slowGate, dial func() net.Conn) {
-		log := newLines()
+		log := new(testkit.Log)
 		netpoll.SetLoggerOutput(log)
 		defer netpoll.SetLoggerOutput(os.Stderr)
 		conns := make(chan netpoll.Connection, 8)
-		loop, served := serveAny(t, ln, func(ctx context.Context, conn netpoll.Connection) error {
+		s := testnet.ServeOn(t, ln, func(ctx context.Context, conn netpoll.Connection) error {
 			word, err := conn.Reader().ReadString(5)
 			switch {
 			case err != nil:
@@ -141,15 +143,15 @@ func TestServingAsksNoNetConnForItsAddress(t *testing.T) {
 
 		silent := dial()
 		defer silent.Close()
-		first := receive(t, conns)
+		first := testkit.Receive(t, conns)
 		for range 2 {
 			c := dial()
 			requireEchoOf(t, c, "hello")
 			requireEchoOf(t, c, "late!")
-			conn := receive(t, conns)
+			conn := testkit.Receive(t, conns)
 			require.NoError(t, c.Close())
 			ctx := conn.(interface{ Context() context.Context }).Context()
-			receive(t, ctx.Done())
+			testkit.Receive(t, ctx.Done())
 			require.ErrorIs(t, context.Cause(ctx), netpoll.ErrConnClosed)
 		}
 		c := dial()
@@ -157,19 +159,19 @@ func TestServingAsksNoNetConnForItsAddress(t *testing.T) {
 		require.NoError(t, err)
 		_, err = c.Read(make([]byte, 1))
 		require.Error(t, err, "a panic closes the connection")
-		eventually(t, func() bool { return log.count() > 0 })
+		testkit.Eventually(t, func() bool { return log.Lines() > 0 })
 		require.Empty(t, gate.asked, "nobody has asked for an address")
 
 		address := make(chan net.Addr, 2)
 		go func() { address <- first.RemoteAddr() }()
 		go func() { address <- first.LocalAddr() }()
-		receive(t, gate.asked)
-		receive(t, gate.asked)
+		testkit.Receive(t, gate.asked)
+		testkit.Receive(t, gate.asked)
 		close(gate.open)
 		require.ElementsMatch(t, []string{silent.LocalAddr().String(), silent.RemoteAddr().String()},
-			[]string{receive(t, address).String(), receive(t, address).String()})
-		end(t, loop)
-		require.NoError(t, receive(t, served))
+			[]string{testkit.Receive(t, address).String(), testkit.Receive(t, address).String()})
+		testnet.Shutdown(t, s.Loop)
+		require.NoError(t, testkit.Receive(t, s.Served))
 	})
 }
 
@@ -178,7 +180,7 @@ func TestAcceptingWaitsForNoNetConnToClose(t *testing.T) {
 	overSlowConns(t, func(t *testing.T, ln net.Listener, gate *slowGate, dial func() net.Conn) {
 		gate.close = true
 		turnAway := true
-		loop, served := serveAny(t, ln, echo, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
+		s := testnet.ServeOn(t, ln, testnet.Echo, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
 			if turnAway {
 				_ = conn.Close()
 			}
@@ -187,15 +189,15 @@ func TestAcceptingWaitsForNoNetConnToClose(t *testing.T) {
 		}))
 		turnedAway := dial()
 		defer turnedAway.Close()
-		require.Equal(t, "Close", receive(t, gate.asked))
+		require.Equal(t, "Close", testkit.Receive(t, gate.asked))
 		c := dial()
 		requireEchoOf(t, c, "hello")
 		require.NoError(t, c.Close())
-		require.Equal(t, "Close", receive(t, gate.asked))
+		require.Equal(t, "Close", testkit.Receive(t, gate.asked))
 		requireEchoOf(t, dial(), "hello again")
 		close(gate.open)
-		end(t, loop)
-		require.NoError(t, receive(t, served))
+		testnet.Shutdown(t, s.Loop)
+		require.NoError(t, testkit.Receive(t, s.Served))
 	})
 }
 

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/nettest"
 )
@@ -98,9 +100,9 @@ func TestNewConnectionTakesWhatItIsGiven(t *testing.T) {
 
 func TestHandlerServesWrappedConnection(t *testing.T) {
 	conn, peer := pipePair(t)
-	require.NoError(t, conn.SetOnRequest(echo))
+	require.NoError(t, conn.SetOnRequest(testnet.Echo))
 	for range 3 {
-		send(t, peer, "hello")
+		testkit.Send(t, peer, "hello")
 		got := make([]byte, 5)
 		_, err := io.ReadFull(peer, got)
 		require.NoError(t, err)
@@ -109,7 +111,7 @@ func TestHandlerServesWrappedConnection(t *testing.T) {
 	closed := make(chan struct{})
 	require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil }))
 	require.NoError(t, peer.Close())
-	receive(t, closed) // it belongs to its handler
+	testkit.Receive(t, closed) // it belongs to its handler
 }
 
 func TestEndOfWrappedConnectionIsNoticedWhileNobodyReads(t *testing.T) {
@@ -119,9 +121,9 @@ func TestEndOfWrappedConnectionIsNoticedWhileNobodyReads(t *testing.T) {
 		SetOnDisconnect(netpoll.OnDisconnect) error
 	}).SetOnDisconnect(func(context.Context, netpoll.Connection) { close(gone) }))
 	require.True(t, conn.IsActive())
-	send(t, peer, "last words")
+	testkit.Send(t, peer, "last words")
 	require.NoError(t, peer.Close())
-	receive(t, gone)
+	testkit.Receive(t, gone)
 	require.False(t, conn.IsActive())
 	got, err := io.ReadAll(conn)
 	require.NoError(t, err)
@@ -132,12 +134,12 @@ func TestEndOfWrappedConnectionIsNoticedWhileNobodyReads(t *testing.T) {
 
 func TestLargeMessageOverWrappedConnectionArrivesWhole(t *testing.T) {
 	conn, peer := pipePair(t)
-	data := pattern(3 << 20)
+	data := testkit.Pattern(3 << 20)
 	sent := make(chan error, 1)
 	go func() { _, err := peer.Write(data); sent <- err }()
 	got, err := conn.Reader().Next(len(data)) // more than the bound
 	require.NoError(t, err)
-	require.NoError(t, receive(t, sent))
+	require.NoError(t, testkit.Receive(t, sent))
 	require.True(t, bytes.Equal(data, got))
 }
 
@@ -145,7 +147,7 @@ func TestManyPiecesAreSentInOrder(t *testing.T) {
 	conn, peer := pipePair(t)
 	var want []byte
 	for i := range 200 {
-		p := pattern(i * 97 % 9000)
+		p := testkit.Pattern(i * 97 % 9000)
 		want = append(want, p...)
 		_, err := conn.Writer().WriteBinary(p)
 		require.NoError(t, err)
@@ -155,7 +157,7 @@ func TestManyPiecesAreSentInOrder(t *testing.T) {
 	got := make([]byte, len(want))
 	_, err := io.ReadFull(peer, got)
 	require.NoError(t, err)
-	require.NoError(t, receive(t, flushed))
+	require.NoError(t, testkit.Receive(t, flushed))
 	require.True(t, bytes.Equal(want, got))
 }
 
@@ -163,7 +165,7 @@ func TestReadLimitPausesWrappedConnection(t *testing.T) {
 	const limit = 8 << 10
 	conn, peer := pipePair(t)
 	require.NoError(t, conn.(interface{ SetReadLimit(int) error }).SetReadLimit(limit))
-	data := pattern(4 * limit)
+	data := testkit.Pattern(4 * limit)
 	var accepted atomic.Int64
 	sent := make(chan error, 1)
 	go func() {
@@ -176,14 +178,14 @@ func TestReadLimitPausesWrappedConnection(t *testing.T) {
 		}
 		sent <- nil
 	}()
-	eventually(t, func() bool { return conn.Reader().Len() == limit })
-	time.Sleep(calmTime)
+	testkit.Eventually(t, func() bool { return conn.Reader().Len() == limit })
+	time.Sleep(testkit.Calm)
 	require.Equal(t, limit, conn.Reader().Len())
 	require.LessOrEqual(t, accepted.Load(), int64(limit), "the peer was not held back")
 	got := make([]byte, len(data))
 	_, err := io.ReadFull(conn, got)
 	require.NoError(t, err)
-	require.NoError(t, receive(t, sent))
+	require.NoError(t, testkit.Receive(t, sent))
 	require.True(t, bytes.Equal(data, got))
 }
 
@@ -193,18 +195,18 @@ func TestCloseReadDropsWhatArrives(t *testing.T) {
 	_, err := conn.Read(make([]byte, 1))
 	require.Equal(t, io.EOF, err)
 	for range 100 {
-		send(t, peer, "dropped")
+		testkit.Send(t, peer, "dropped")
 	}
 	require.Zero(t, conn.Reader().Len())
 	require.True(t, conn.IsActive())
 	require.NoError(t, peer.Close())
-	eventually(t, func() bool { return !conn.IsActive() })
+	testkit.Eventually(t, func() bool { return !conn.IsActive() })
 }
 
 func TestWriteTimeoutOverPipeKeepsTheRestForTheNextFlush(t *testing.T) {
 	conn, peer := pipePair(t)
-	require.NoError(t, conn.SetWriteTimeout(shortTimeout))
-	data := pattern(100_000)
+	require.NoError(t, conn.SetWriteTimeout(testkit.Short))
+	data := testkit.Pattern(100_000)
 	_, err := conn.Writer().WriteBinary(data)
 	require.NoError(t, err)
 	first := make([]byte, 1000)
@@ -213,7 +215,7 @@ func TestWriteTimeoutOverPipeKeepsTheRestForTheNextFlush(t *testing.T) {
 	err = conn.Writer().Flush()
 	require.ErrorIs(t, err, netpoll.ErrWriteTimeout)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	require.NoError(t, receive(t, read))
+	require.NoError(t, testkit.Receive(t, read))
 	require.True(t, conn.IsActive())
 
 	require.NoError(t, conn.SetWriteTimeout(0))
@@ -222,14 +224,14 @@ func TestWriteTimeoutOverPipeKeepsTheRestForTheNextFlush(t *testing.T) {
 	rest := make([]byte, len(data)-len(first))
 	_, err = io.ReadFull(peer, rest)
 	require.NoError(t, err)
-	require.NoError(t, receive(t, flushed))
+	require.NoError(t, testkit.Receive(t, flushed))
 	require.True(t, bytes.Equal(data, append(first, rest...)))
 }
 
 // inWrite returns when a Flush of some bytes over a pipe that nobody reads is blocked in Write.
 func inWrite(t *testing.T, conn netpoll.Connection) <-chan error {
 	t.Helper()
-	return blocked(t, func() error { _, err := conn.Write(pattern(100)); return err })
+	return testkit.Blocked(t, func() error { _, err := conn.Write(testkit.Pattern(100)); return err })
 }
 
 func TestBlockedWriteFollowsADeadlineThatIsMoved(t *testing.T) {
@@ -237,40 +239,30 @@ func TestBlockedWriteFollowsADeadlineThatIsMoved(t *testing.T) {
 		conn, _ := pipePair(t)
 		written := inWrite(t, conn)
 		require.NoError(t, conn.SetWriteDeadline(time.Now().Add(time.Millisecond)))
-		require.ErrorIs(t, receive(t, written), os.ErrDeadlineExceeded)
+		require.ErrorIs(t, testkit.Receive(t, written), os.ErrDeadlineExceeded)
 	})
 	t.Run("moved away", func(t *testing.T) {
 		conn, peer := pipePair(t)
-		require.NoError(t, conn.SetWriteDeadline(time.Now().Add(shortTimeout)))
+		require.NoError(t, conn.SetWriteDeadline(time.Now().Add(testkit.Short)))
 		written := inWrite(t, conn)
 		require.NoError(t, conn.SetWriteDeadline(time.Time{}))
-		silent2(t, written)
+		testkit.Silent(t, 2*testkit.Short, written, "the end")
 		_, err := io.ReadFull(peer, make([]byte, 100))
 		require.NoError(t, err)
-		require.NoError(t, receive(t, written))
+		require.NoError(t, testkit.Receive(t, written))
 	})
-}
-
-// silent2 sees to it that nothing comes for longer than shortTimeout.
-func silent2(t *testing.T, ch <-chan error) {
-	t.Helper()
-	select {
-	case err := <-ch:
-		t.Fatalf("too early: %v", err)
-	case <-time.After(2 * shortTimeout):
-	}
 }
 
 func TestCloseEndsBlockedReadAndWriteOfWrappedConnection(t *testing.T) {
 	conn, _ := pipePair(t)
 	written := inWrite(t, conn)
-	read := blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
+	read := testkit.Blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
 	closed := make(chan struct{})
 	require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil }))
 	require.NoError(t, conn.Close())
-	require.ErrorIs(t, receive(t, written), net.ErrClosed)
-	require.ErrorIs(t, receive(t, read), net.ErrClosed)
-	receive(t, closed)
+	require.ErrorIs(t, testkit.Receive(t, written), net.ErrClosed)
+	require.ErrorIs(t, testkit.Receive(t, read), net.ErrClosed)
+	testkit.Receive(t, closed)
 }
 
 func TestCloseOfQuietWrappedConnectionHasRunCallbacksWhenItReturns(t *testing.T) {
@@ -285,14 +277,14 @@ func TestCloseOfQuietWrappedConnectionHasRunCallbacksWhenItReturns(t *testing.T)
 
 func TestDetachGivesTheNetConnBack(t *testing.T) {
 	conn, peer := pipePair(t)
-	send(t, peer, "before")
-	buffered(t, conn, len("before"))
+	testkit.Send(t, peer, "before")
+	testnet.Buffered(t, conn, len("before"))
 	require.NoError(t, conn.(interface{ Detach() error }).Detach())
 	own := conn.(underlying).NetConn()
 	go func() { _, _ = peer.Write([]byte("after")) }()
 	got := make([]byte, 5)
 	var err error
-	within(t, eventTimeout, func() { _, err = io.ReadFull(own, got) }) // without a deadline: Detach has left none
+	testkit.Within(t, testkit.Timeout, func() { _, err = io.ReadFull(own, got) }) // without a deadline: Detach has left none
 	require.NoError(t, err)
 	require.Equal(t, "after", string(got))
 	before, err := conn.Reader().ReadString(len("before"))
@@ -360,13 +352,13 @@ func newStub(t *testing.T) *stubConn {
 func TestCloseEndsANetConnThatHeedsNoDeadline(t *testing.T) {
 	conn := wrap(t, newStub(t))
 	written := inWrite(t, conn)
-	read := blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
-	within(t, eventTimeout, func() { conn.Close() })
-	require.ErrorIs(t, receive(t, written), net.ErrClosed)
-	require.ErrorIs(t, receive(t, read), net.ErrClosed)
+	read := testkit.Blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
+	testkit.Within(t, testkit.Timeout, func() { conn.Close() })
+	require.ErrorIs(t, testkit.Receive(t, written), net.ErrClosed)
+	require.ErrorIs(t, testkit.Receive(t, read), net.ErrClosed)
 
 	conn = wrap(t, newStub(t))
-	eventually(t, func() bool { return readersOf("(*stubConn).Read") > 0 })
+	testkit.Eventually(t, func() bool { return readersOf("(*stubConn).Read") > 0 })
 	err := conn.(interface{ Detach() error }).Detach()
 	require.ErrorIs(t, err, netpoll.ErrUnsupported)
 	require.False(t, conn.IsActive())
@@ -374,7 +366,7 @@ func TestCloseEndsANetConnThatHeedsNoDeadline(t *testing.T) {
 
 // readersOf counts the goroutines inside a function.
 func readersOf(function string) int {
-	return bytes.Count([]byte(stacks()), []byte(function))
+	return bytes.Count([]byte(testkit.Stacks()), []byte(function))
 }
 
 func TestErrorsOfANetConnKeepTheirChain(t *testing.T) {
@@ -389,7 +381,7 @@ func TestErrorsOfANetConnKeepTheirChain(t *testing.T) {
 			return 0, odd
 		}
 		conn := wrap(t, stub)
-		eventually(t, func() bool { return !conn.IsActive() })
+		testkit.Eventually(t, func() bool { return !conn.IsActive() })
 		s, err := conn.Reader().ReadString(4)
 		require.NoError(t, err)
 		require.Equal(t, "last", s)
@@ -448,7 +440,7 @@ func TestNetConnThatBreaksItsPromisesIsNotTrusted(t *testing.T) {
 
 func TestTricklingNetConnDeliversEverything(t *testing.T) {
 	stub := newStub(t)
-	data := pattern(20_000)
+	data := testkit.Pattern(20_000)
 	var mu sync.Mutex
 	rest := data
 	stub.read = func(p []byte) (int, error) {
@@ -478,12 +470,12 @@ func TestCloseThatBlocksOrFailsConcernsNobodyElse(t *testing.T) {
 	conn := wrap(t, stub)
 	closed := make(chan error, 1)
 	go func() { closed <- conn.Close() }()
-	eventually(t, func() bool { return closes.Load() == 1 })
+	testkit.Eventually(t, func() bool { return closes.Load() == 1 })
 	require.False(t, conn.IsActive())
 	_, err := conn.Write([]byte("x"))
 	require.ErrorIs(t, err, net.ErrClosed)
 	close(proceed)
-	require.NoError(t, receive(t, closed))
+	require.NoError(t, testkit.Receive(t, closed))
 	require.EqualValues(t, 1, closes.Load())
 }
 
@@ -498,7 +490,7 @@ func TestIdleWrappedConnectionIsSmall(t *testing.T) {
 	before := inUse()
 	for i := range n {
 		conns[i] = wrap(t, own[i])
-		send(t, peers[i], "x")
+		testkit.Send(t, peers[i], "x")
 		require.NoError(t, conns[i].Reader().Skip(1))
 		require.NoError(t, conns[i].Reader().Release())
 	}

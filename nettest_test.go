@@ -9,21 +9,22 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
-	"github.com/stretchr/testify/require"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"golang.org/x/net/nettest"
 )
 
 // Behaviour 1.2 and 2.4: every connection is a whole net.Conn, as its conformance suite defines it.
 func TestConnectionsConformToNetConn(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		t.Run("dialed to plain", func(t *testing.T) {
-			nettest.TestConn(t, pipeMaker(plainListener(t, network), dialNetpoll))
+			nettest.TestConn(t, pipeMaker(testkit.Listen(t, network), dialNetpoll))
 		})
 		t.Run("dialed to accepted", func(t *testing.T) {
-			nettest.TestConn(t, pipeMaker(netpollListener(t, network), dialNetpoll))
+			nettest.TestConn(t, pipeMaker(testnet.Listen(t, network), dialNetpoll))
 		})
 		t.Run("accepted from plain", func(t *testing.T) {
-			nettest.TestConn(t, swapped(pipeMaker(netpollListener(t, network), net.Dial)))
+			nettest.TestConn(t, swapped(pipeMaker(testnet.Listen(t, network), net.Dial)))
 		})
 		t.Run("served from plain", func(t *testing.T) {
 			nettest.TestConn(t, swapped(servedPipeMaker(t, network, net.Dial)))
@@ -39,21 +40,7 @@ type dialFunc func(network, address string) (net.Conn, error)
 
 // dialNetpoll is a dialFunc.
 func dialNetpoll(network, address string) (net.Conn, error) {
-	return netpoll.NewDialer().DialTimeout(network, address, eventTimeout)
-}
-
-func plainListener(t *testing.T, network string) net.Listener {
-	ln, err := net.Listen(network, localAddress(t, network))
-	require.NoError(t, err)
-	t.Cleanup(func() { ln.Close() })
-	return ln
-}
-
-func netpollListener(t *testing.T, network string) net.Listener {
-	ln, err := netpoll.CreateListener(network, localAddress(t, network))
-	require.NoError(t, err)
-	t.Cleanup(func() { ln.Close() })
-	return ln
+	return netpoll.NewDialer().DialTimeout(network, address, testkit.Timeout)
 }
 
 // pipeMaker connects by dialing and accepting.
@@ -72,16 +59,16 @@ func pipeMaker(ln net.Listener, dial dialFunc) nettest.MakePipe {
 // servedPipeMaker connects by dialing to an EventLoop whose connections have no handler for requests.
 func servedPipeMaker(t *testing.T, network string, dial dialFunc) nettest.MakePipe {
 	accepted := make(chan net.Conn, 1)
-	addr := serve(t, network, nil, netpoll.WithOnConnect(
+	addr := testnet.NewServer(t, network, nil, netpoll.WithOnConnect(
 		func(ctx context.Context, conn netpoll.Connection) context.Context {
 			accepted <- conn
 			return ctx
-		}))
+		})).Addr()
 	return func() (c1, c2 net.Conn, stop func(), err error) {
 		if c1, err = dial(addr.Network(), addr.String()); err != nil {
 			return nil, nil, nil, err
 		}
-		c2 = receive(t, accepted)
+		c2 = testkit.Receive(t, accepted)
 		return c1, c2, func() { c1.Close(); c2.Close() }, nil
 	}
 }

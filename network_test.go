@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 // withoutStreams are such networks, with an address of each.
@@ -62,13 +64,13 @@ func TestListeningOnANetworkWithoutStreamsIsUnsupported(t *testing.T) {
 func TestListenersWithoutStreamsStayTheirOwners(t *testing.T) {
 	for _, network := range []string{"unixgram", "unixpacket"} {
 		t.Run(network, func(t *testing.T) {
-			ln, err := net.Listen(network, localAddress(t, "unix"))
+			ln, err := net.Listen(network, testkit.LocalAddress(t, "unix"))
 			require.NoError(t, err)
 			defer ln.Close()
 			converted, err := netpoll.ConvertListener(ln)
 			requireUnsupported(t, err, "listen", network)
 			require.True(t, converted == nil, "must be a nil interface")
-			loop, err := netpoll.NewEventLoop(echo)
+			loop, err := netpoll.NewEventLoop(testnet.Echo)
 			require.NoError(t, err)
 			requireUnsupported(t, loop.Serve(ln), "listen", network)
 			require.NoError(t, loop.Shutdown(context.Background()))

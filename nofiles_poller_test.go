@@ -10,30 +10,32 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // Behaviour 6.8: a server that cannot open its first poller says so, and a later Serve works.
 func TestServeSurvivesRunningOutOfDescriptors(t *testing.T) {
-	if !inOwnProcess(t) {
+	if !testkit.InOwnProcess(t) {
 		return
 	}
 	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	loop, err := netpoll.NewEventLoop(echo)
+	loop, err := netpoll.NewEventLoop(testnet.Echo)
 	require.NoError(t, err)
 	files := exhaust(t)
 	served := make(chan error, 1)
 	go func() { served <- loop.Serve(ln) }()
-	require.ErrorIs(t, receive(t, served), syscall.EMFILE)
+	require.ErrorIs(t, testkit.Receive(t, served), syscall.EMFILE)
 	files.free(t, len(files))
-	require.NoError(t, roundTrip(newLifeServer(t, "tcp", echo).dial(), "hello"))
+	require.NoError(t, testkit.RoundTrip(testnet.NewServer(t, "tcp", testnet.Echo).Dial(), "hello"))
 	ln.Close()
 }
 
 // Behaviour 5.13: NewFDConnection without a descriptor for its poller is an error, and later ones work.
 func TestFDConnectionSurvivesRunningOutOfDescriptors(t *testing.T) {
-	if !inOwnProcess(t) {
+	if !testkit.InOwnProcess(t) {
 		return
 	}
 	r, w := netpoll.GetSysFdPairs()
@@ -59,11 +61,11 @@ func TestFDConnectionSurvivesRunningOutOfDescriptors(t *testing.T) {
 // Behaviour 5.13: a NewConnection that fails, because there is a descriptor for its duplicate and none for a poller,
 // leaves its caller's connection alone.
 func TestNewConnectionThatFailsLeavesTheOriginalToItsCaller(t *testing.T) {
-	if !inOwnProcess(t) {
+	if !testkit.InOwnProcess(t) {
 		return
 	}
-	ln := plainListenOn(t, "tcp")
-	original := plainDial(t, ln.Addr())
+	ln := testkit.Listen(t, "tcp")
+	original := testkit.Dial(t, ln.Addr())
 	peer, err := ln.Accept()
 	require.NoError(t, err)
 	defer peer.Close()
@@ -85,11 +87,11 @@ func TestNewConnectionThatFailsLeavesTheOriginalToItsCaller(t *testing.T) {
 
 // Behaviour 6.1: Serve owns its listener, and closes it also if there is no descriptor to watch it with.
 func TestServeThatCannotConvertClosesItsListener(t *testing.T) {
-	if !inOwnProcess(t) {
+	if !testkit.InOwnProcess(t) {
 		return
 	}
-	ln := plainListenOn(t, "tcp")
-	loop, err := netpoll.NewEventLoop(echo)
+	ln := testkit.Listen(t, "tcp")
+	loop, err := netpoll.NewEventLoop(testnet.Echo)
 	require.NoError(t, err)
 	files := exhaust(t)
 	require.ErrorIs(t, loop.Serve(ln), syscall.EMFILE)

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -65,7 +67,7 @@ func (f fillers) free(t *testing.T, n int) fillers {
 // unconnected returns sockets that can connect without a further descriptor.
 func unconnected(t *testing.T, n int) []int {
 	t.Helper()
-	timeout := unix.NsecToTimeval(int64(eventTimeout))
+	timeout := unix.NsecToTimeval(int64(testkit.Timeout))
 	fds := make([]int, n)
 	for i := range fds {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -99,14 +101,14 @@ func requireHello(t *testing.T, fd int) {
 // Behaviour 6.8: running out of descriptors while accepting backs off without spinning or flooding the log, as often
 // as it happens, leaves established connections unharmed, and goes on when there are some again.
 func TestAcceptSurvivesRunningOutOfDescriptors(t *testing.T) {
-	if !inOwnProcess(t) {
+	if !testkit.InOwnProcess(t) {
 		return
 	}
 	const episodes, waiting = 3, 4
-	log := captureLog(t)
-	s := newLifeServer(t, "tcp", echo)
-	established := s.dial()
-	require.NoError(t, roundTrip(established, "before"))
+	log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+	s := testnet.NewServer(t, "tcp", testnet.Echo)
+	established := s.Dial()
+	require.NoError(t, testkit.RoundTrip(established, "before"))
 	sockets := unconnected(t, episodes*waiting)
 	files := exhaust(t)
 	for range episodes {
@@ -115,11 +117,11 @@ func TestAcceptSurvivesRunningOutOfDescriptors(t *testing.T) {
 		batch := sockets[:waiting]
 		sockets = sockets[waiting:]
 		for _, fd := range batch {
-			connectTo(t, fd, s.ln.Addr())
+			connectTo(t, fd, s.Listener.Addr())
 		}
-		idles(t)
+		testkit.Idles(t)
 		for range 20 {
-			require.NoError(t, roundTrip(established, "meanwhile"))
+			require.NoError(t, testkit.RoundTrip(established, "meanwhile"))
 		}
 		require.LessOrEqual(t, strings.Count(log.String(), "\n")-lines, 3, "log lines of one episode:\n%s", log)
 		files = files.free(t, waiting)
@@ -128,26 +130,26 @@ func TestAcceptSurvivesRunningOutOfDescriptors(t *testing.T) {
 		}
 		// The accepted ones keep their descriptors: the next episode begins with none.
 	}
-	require.NoError(t, roundTrip(established, "after"))
+	require.NoError(t, testkit.RoundTrip(established, "after"))
 	files.free(t, len(files))
 }
 
 // Behaviour 6.8: a Shutdown while accepting is paused ends everything.
 func TestShutdownWhileOutOfDescriptors(t *testing.T) {
-	if !inOwnProcess(t) {
+	if !testkit.InOwnProcess(t) {
 		return
 	}
-	captureLog(t)
-	s := newLifeServer(t, "tcp", echo)
+	testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+	s := testnet.NewServer(t, "tcp", testnet.Echo)
 	sockets := unconnected(t, 1)
-	established := s.dial()
-	require.NoError(t, roundTrip(established, "before"))
+	established := s.Dial()
+	require.NoError(t, testkit.RoundTrip(established, "before"))
 	files := exhaust(t)
-	connectTo(t, sockets[0], s.ln.Addr())
-	require.NoError(t, roundTrip(established, "meanwhile"))
-	require.NoError(t, receive(t, shutdownIn(s.loop)))
-	require.NoError(t, receive(t, s.served))
-	s.served <- nil
+	connectTo(t, sockets[0], s.Listener.Addr())
+	require.NoError(t, testkit.RoundTrip(established, "meanwhile"))
+	require.NoError(t, testkit.Receive(t, shutdownIn(s.Loop)))
+	require.NoError(t, testkit.Receive(t, s.Served))
+	s.Served <- nil
 	_, err := established.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 	files.free(t, len(files))
@@ -155,7 +157,7 @@ func TestShutdownWhileOutOfDescriptors(t *testing.T) {
 
 // Behaviour 6.5: running out of descriptors is an error of the dial, and later dials work.
 func TestDialSurvivesRunningOutOfDescriptors(t *testing.T) {
-	if !inOwnProcess(t) {
+	if !testkit.InOwnProcess(t) {
 		return
 	}
 	dialWithFewDescriptors(t, true)
@@ -163,7 +165,7 @@ func TestDialSurvivesRunningOutOfDescriptors(t *testing.T) {
 
 // Behaviour 6.5: … also when not even the first poller could be opened.
 func TestFirstDialSurvivesRunningOutOfDescriptors(t *testing.T) {
-	if !inOwnProcess(t) {
+	if !testkit.InOwnProcess(t) {
 		return
 	}
 	dialWithFewDescriptors(t, false)
@@ -183,7 +185,7 @@ func dialWithFewDescriptors(t *testing.T, pollersFirst bool) {
 	total, failures := len(files), 0
 	for free := range 12 {
 		files = files.free(t, free)
-		conn, err := netpoll.DialConnection("tcp", ln.Addr().String(), eventTimeout)
+		conn, err := netpoll.DialConnection("tcp", ln.Addr().String(), testkit.Timeout)
 		if err != nil {
 			failures++
 			require.ErrorIs(t, err, syscall.EMFILE, "with %d descriptors free", free)
@@ -198,7 +200,7 @@ func dialWithFewDescriptors(t *testing.T, pollersFirst bool) {
 	}
 	require.Positive(t, failures)
 	files.free(t, len(files))
-	conn, err := netpoll.DialConnection("tcp", ln.Addr().String(), eventTimeout)
+	conn, err := netpoll.DialConnection("tcp", ln.Addr().String(), testkit.Timeout)
 	require.NoError(t, err)
 	require.NoError(t, conn.Close())
 }

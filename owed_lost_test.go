@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // The connection is alive, but what its peer waits for is lost. Both sides learn of it, and a handler's connection is
@@ -20,7 +22,7 @@ import (
 func TestPeerLearnsThatOwedOutputIsLost(t *testing.T) {
 	for _, errno := range []syscall.Errno{unix.ENOBUFS, unix.ENOMEM} {
 		t.Run(errno.Error(), func(t *testing.T) {
-			quietLog(t)
+			testkit.CaptureLog(t, SetLoggerOutput)
 			h := newHelmsman(t)
 			r := &fakeRing{size: 64}
 			fl := newFleet(t, h, 8, "tcp")

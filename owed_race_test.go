@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // dripping is a transport that takes as many bytes as it is allowed to, and runs a function at each rearm.
@@ -54,7 +56,7 @@ func dripped(t *testing.T) (c *connection, d *dripping, read func(want string)) 
 	putOwed(t, c, debt)
 	c.sendOwed()
 	require.True(t, c.wantWrite.Load())
-	return c, d, func(want string) { t.Helper(); get(t, peer, want) }
+	return c, d, func(want string) { t.Helper(); testkit.Expect(t, peer, want) }
 }
 
 // roomBetween makes the poller report room for everything while the caller makes ready to leave with the debt unpaid,
@@ -136,9 +138,9 @@ func TestQueuedConnectionThatHasPaidIsLeftAlone(t *testing.T) {
 	require.NoError(t, err)
 	release()
 	h.settle()
-	get(t, peer, "queued sent ")
+	testkit.Expect(t, peer, "queued sent ")
 	require.NoError(t, c.Close())
-	getEnd(t, peer, "")
+	testkit.ExpectEnd(t, peer, "")
 }
 
 // A Flush that may not be left to the poller after all is no debt: when it fails nobody sends its bytes later.
@@ -171,19 +173,19 @@ func TestLingerGivesUpThoughSomebodyIsSending(t *testing.T) {
 func TestFailedPollerForgetsWhatItOwes(t *testing.T) {
 	for _, flushing := range []bool{false, true} {
 		t.Run(map[bool]string{false: "alone", true: "with a Flush that waits"}[flushing], func(t *testing.T) {
-			quietLog(t)
+			testkit.CaptureLog(t, SetLoggerOutput)
 			h, c, _, _ := owing(t)
 			result := make(chan error, 1)
 			if flushing {
 				_, err := c.WriteBinary([]byte(strings.Repeat("x", BinaryInplaceThreshold+1)))
 				require.NoError(t, err)
 				go func() { result <- c.Flush() }()
-				soon(t, "Flush waits", func() bool { return c.writing.waiting.Load() != nil })
+				testkit.Eventually(t, func() bool { return c.writing.waiting.Load() != nil }, "Flush waits")
 			}
 			h.fail()
 			released(t, c)
 			if flushing {
-				require.ErrorIs(t, await(t, result, "Flush"), ErrConnClosed)
+				require.ErrorIs(t, testkit.Receive(t, result, "Flush"), ErrConnClosed)
 			}
 			require.ErrorIs(t, c.Flush(), ErrConnClosed)
 		})
@@ -192,7 +194,7 @@ func TestFailedPollerForgetsWhatItOwes(t *testing.T) {
 
 // What is queued when the poller fails is sent if there is room, and the ring that may be used for it is closed.
 func TestFailingPollerSendsItsQueue(t *testing.T) {
-	quietLog(t)
+	testkit.CaptureLog(t, SetLoggerOutput)
 	h := newHelmsman(t)
 	var made []*fakeRing
 	h.rings("always", func() (ring, error) {
@@ -205,8 +207,8 @@ func TestFailingPollerSendsItsQueue(t *testing.T) {
 	putOwed(t, c, debt)
 	h.spoil()
 	release()
-	waitClosed(t, h.done, "the poller's failure")
-	getEnd(t, peer, debt)
+	testkit.Receive(t, h.done, "the poller's failure")
+	testkit.ExpectEnd(t, peer, debt)
 	released(t, c)
 	for i, r := range made {
 		require.EqualValues(t, 1, r.closed.Load(), "ring %d of %d", i, len(made))
@@ -219,7 +221,7 @@ func TestEndedPollerTakesNoSends(t *testing.T) {
 	require.NoError(t, err)
 	p.sends.setOpen()
 	p.retire()
-	waitClosed(t, p.done, "the end of the poller")
+	testkit.Receive(t, p.done, "the end of the poller")
 	p.sends.mu.Lock()
 	defer p.sends.mu.Unlock()
 	require.False(t, p.sends.open)
@@ -230,7 +232,7 @@ func (h *helmsman) fail() {
 	h.t.Helper()
 	h.spoil()
 	h.sel.interrupt()
-	waitClosed(h.t, h.done, "the poller's failure")
+	testkit.Receive(h.t, h.done, "the poller's failure")
 }
 
 // spoil puts another file in the place of the poller's queue: the next look fails.

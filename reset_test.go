@@ -14,12 +14,14 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // watchedServer serves one client after the other and notes its callbacks.
 type watchedServer struct {
-	*lifeServer
+	*testnet.Server
 	journal
 	ids chan uint64 // identities of the sockets, from OnPrepare
 }
@@ -27,7 +29,7 @@ type watchedServer struct {
 // newWatchedServer calls prepare and connect inside OnPrepare and OnConnect; both may be nil.
 func newWatchedServer(t testing.TB, prepare, connect func(netpoll.Connection), on netpoll.OnRequest) *watchedServer {
 	w := &watchedServer{ids: make(chan uint64, 100)}
-	w.lifeServer = newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+	w.Server = testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 		w.add("request")
 		return on(ctx, conn)
 	}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
@@ -51,9 +53,9 @@ func newWatchedServer(t testing.TB, prepare, connect func(netpoll.Connection), o
 
 // requireEnded checks that the connection has gone, its callbacks ran as expected, and the server still serves.
 func (w *watchedServer) requireEnded(want ...string) {
-	w.t.Helper()
-	socket := receive(w.t, w.ids)
-	eventually(w.t, func() bool { return !socketIsOpen(socket) })
+	w.T.Helper()
+	socket := testkit.Receive(w.T, w.ids)
+	testkit.Eventually(w.T, func() bool { return !socketIsOpen(socket) })
 	got := w.list()
 	if !slices.Equal(want, got) { // OnDisconnect and OnRequest may run side by side
 		swapped := slices.Clone(got)
@@ -62,12 +64,12 @@ func (w *watchedServer) requireEnded(want ...string) {
 				swapped[i], swapped[i+1] = swapped[i+1], swapped[i]
 			}
 		}
-		require.Equal(w.t, want, swapped)
+		require.Equal(w.T, want, swapped)
 	}
-	c := w.dial() // somebody new
-	require.NoError(w.t, c.Close())
-	next := receive(w.t, w.ids)
-	eventually(w.t, func() bool { return !socketIsOpen(next) })
+	c := w.Dial() // somebody new
+	require.NoError(w.T, c.Close())
+	next := testkit.Receive(w.T, w.ids)
+	testkit.Eventually(w.T, func() bool { return !socketIsOpen(next) })
 }
 
 // Behaviour 5.1, 5.4: reset while OnPrepare runs: the connection still has its whole, short life, and its one request.
@@ -76,10 +78,10 @@ func TestResetWhileOpening(t *testing.T) {
 	w := newWatchedServer(t, func(netpoll.Connection) {
 		preparing <- struct{}{}
 		<-release
-	}, nil, discard)
-	c := w.dial()
-	receive(t, preparing)
-	reset(t, c)
+	}, nil, testnet.Discard)
+	c := w.Dial()
+	testkit.Receive(t, preparing)
+	testkit.Reset(t, c)
 	release <- struct{}{}
 	release <- struct{}{}
 	w.requireEnded("connect", "request", "disconnect", "closed")
@@ -91,11 +93,11 @@ func TestResetDuringOnConnect(t *testing.T) {
 	w := newWatchedServer(t, nil, func(conn netpoll.Connection) {
 		connecting <- conn
 		<-release
-	}, discard)
-	c := w.dial()
-	conn := receive(t, connecting)
-	reset(t, c)
-	eventually(t, func() bool { return !conn.IsActive() })
+	}, testnet.Discard)
+	c := w.Dial()
+	conn := testkit.Receive(t, connecting)
+	testkit.Reset(t, c)
+	testkit.Eventually(t, func() bool { return !conn.IsActive() })
 	release <- struct{}{}
 	release <- struct{}{}
 	w.requireEnded("connect", "request", "disconnect", "closed")
@@ -103,10 +105,10 @@ func TestResetDuringOnConnect(t *testing.T) {
 
 // Behaviour 5.1: reset of an idle served connection.
 func TestResetWhileIdle(t *testing.T) {
-	w := newWatchedServer(t, nil, nil, echo)
-	c := w.dial()
-	require.NoError(t, roundTrip(c, "x"))
-	reset(t, c)
+	w := newWatchedServer(t, nil, nil, testnet.Echo)
+	c := w.Dial()
+	require.NoError(t, testkit.RoundTrip(c, "x"))
+	testkit.Reset(t, c)
 	w.requireEnded("connect", "request", "disconnect", "closed")
 }
 
@@ -119,50 +121,44 @@ func TestResetInsideRequest(t *testing.T) {
 		_, err := conn.Reader().Next(100)
 		left <- conn.Reader().Len()
 		result <- err
-		return discard(context.Background(), conn)
+		return testnet.Discard(context.Background(), conn)
 	})
-	c := w.dial()
+	c := w.Dial()
 	_, err := io.WriteString(c, "begin")
 	require.NoError(t, err)
-	receive(t, waiting)
-	reset(t, c)
-	err = receive(t, result)
+	testkit.Receive(t, waiting)
+	testkit.Reset(t, c)
+	err = testkit.Receive(t, result)
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 	require.ErrorIs(t, err, netpoll.ErrConnClosed)
-	require.Equal(t, len("begin"), receive(t, left))
+	require.Equal(t, len("begin"), testkit.Receive(t, left))
 	w.requireEnded("connect", "request", "disconnect", "closed")
 }
 
 // Behaviour 4.7: reset while Flush waits for room: it ends with the reason.
 func TestResetWhileFlushing(t *testing.T) {
-	conn, peer := dialedTo(t, "tcp")
-	result := blocked(t, func() error { return flushAll(conn, make([]byte, 64<<20)) })
-	reset(t, peer)
-	err := receive(t, result)
-	require.True(t, isReset(err), "%v", err)
+	conn, peer := testnet.Dialed(t, "tcp")
+	result := testkit.Blocked(t, func() error { return flushAll(conn, make([]byte, 64<<20)) })
+	testkit.Reset(t, peer)
+	err := testkit.Receive(t, result)
+	require.True(t, testkit.IsReset(err), "%v", err)
 	require.Contains(t, err.Error(), "when flush")
 	require.False(t, conn.IsActive())
 	_, err = conn.Write([]byte("x"))
-	require.True(t, isReset(err), "%v", err)
+	require.True(t, testkit.IsReset(err), "%v", err)
 	require.NoError(t, conn.Close())
-}
-
-// isReset reports whether err is what a write to a connection gives that its peer has reset.
-func isReset(err error) bool {
-	no, ok := errno(err)
-	return ok && (no == syscall.ECONNRESET || no == syscall.EPIPE)
 }
 
 // Behaviour 2.3: a dialed connection gives what was buffered, then ECONNRESET, from each way of reading.
 func TestResetOfDialedConnectionIsReadAfterTheBufferedBytes(t *testing.T) {
-	conn, peer := dialedTo(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	gone := make(chan struct{})
 	require.NoError(t, conn.(lifeSetter).SetOnDisconnect(func(context.Context, netpoll.Connection) { close(gone) }))
 	_, err := io.WriteString(peer, "last words")
 	require.NoError(t, err)
-	buffered(t, conn, len("last words"))
-	reset(t, peer)
-	receive(t, gone)
+	testnet.Buffered(t, conn, len("last words"))
+	testkit.Reset(t, peer)
+	testkit.Receive(t, gone)
 	require.False(t, conn.IsActive())
 	p, err := conn.Reader().Next(4)
 	require.NoError(t, err)
@@ -178,52 +174,52 @@ func TestResetOfDialedConnectionIsReadAfterTheBufferedBytes(t *testing.T) {
 
 // Behaviour 5.10: reset after the peer's half-close: what it sent was read to the end, writes fail with the reason.
 func TestResetAfterPeersHalfClose(t *testing.T) {
-	conn, peer := dialedTo(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	_, err := io.WriteString(peer, "all of it")
 	require.NoError(t, err)
 	require.NoError(t, peer.(*net.TCPConn).CloseWrite())
 	got, err := io.ReadAll(conn)
 	require.NoError(t, err)
 	require.Equal(t, "all of it", string(got))
-	result := blocked(t, func() error { return flushAll(conn, make([]byte, 64<<20)) })
-	reset(t, peer)
-	require.True(t, isReset(receive(t, result)))
-	idles(t) // a socket with an error pending must not keep the poller busy
+	result := testkit.Blocked(t, func() error { return flushAll(conn, make([]byte, 64<<20)) })
+	testkit.Reset(t, peer)
+	require.True(t, testkit.IsReset(testkit.Receive(t, result)))
+	testkit.Idles(t) // a socket with an error pending must not keep the poller busy
 	require.NoError(t, conn.Close())
 }
 
 // Behaviour 5.10: reset after the own half-close ends a read that waits for the reply.
 func TestResetAfterOwnHalfClose(t *testing.T) {
-	conn, peer := dialedTo(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.(halfCloser).CloseWrite())
 	_, err := peer.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
-	result := blocked(t, func() error { return waitForMore(conn) })
-	reset(t, peer)
-	require.ErrorIs(t, receive(t, result), syscall.ECONNRESET)
+	result := testkit.Blocked(t, func() error { return waitForMore(conn) })
+	testkit.Reset(t, peer)
+	require.ErrorIs(t, testkit.Receive(t, result), syscall.ECONNRESET)
 	require.False(t, conn.IsActive())
-	idles(t)
+	testkit.Idles(t)
 }
 
 // Behaviour 5.7: a storm of clients that reset in the middle of things leaves nothing, and logs nothing.
 func TestResetStormLeavesNothing(t *testing.T) {
 	noLeak(t)
-	log := captureLog(t)
-	s := newLifeServer(t, "tcp", echo)
-	good := s.dial()
+	log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+	s := testnet.NewServer(t, "tcp", testnet.Echo)
+	good := s.Dial()
 	for i := range rounds(2000, 500) {
-		c, err := net.Dial("tcp", s.ln.Addr().String())
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
 		require.NoError(t, err)
 		if i%2 == 0 {
 			_, err = io.WriteString(c, "half a request")
 			require.NoError(t, err)
 		}
-		reset(t, c)
+		testkit.Reset(t, c)
 		if i%50 == 0 {
-			require.NoError(t, roundTrip(good, "still served"))
+			require.NoError(t, testkit.RoundTrip(good, "still served"))
 		}
 	}
 	require.NoError(t, good.Close())
-	s.stop()
+	s.Stop()
 	require.Empty(t, log.String())
 }

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 // madeBlocking returns a connection whose descriptor somebody has made blocking, with a write timeout, and its peer.
@@ -27,14 +29,14 @@ func madeBlocking(t *testing.T) (conn netpoll.Connection, peer int) {
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	require.NoError(t, unix.SetNonblock(fd, false))
-	require.NoError(t, conn.SetWriteTimeout(shortTimeout))
+	require.NoError(t, conn.SetWriteTimeout(testkit.Short))
 	return conn, peer
 }
 
 // The mode of a descriptor is shared with all its duplicates, also in child processes. One that makes it blocking must
 // not stop this process.
 func TestSocketMadeBlockingByAnotherStopsNothing(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
+	testkit.OwnProcess(t, func(t *testing.T) {
 		conn, peer := madeBlocking(t)
 		var err error
 		for err == nil {
@@ -42,18 +44,18 @@ func TestSocketMadeBlockingByAnotherStopsNothing(t *testing.T) {
 		}
 		require.ErrorIs(t, err, netpoll.ErrWriteTimeout)
 
-		_, err = unix.Write(peer, pattern(4096)) // fills the first receive, so that a second one finds nothing
+		_, err = unix.Write(peer, testkit.Pattern(4096)) // fills the first receive, so that a second one finds nothing
 		require.NoError(t, err)
-		buffered(t, conn, 4096)
+		testnet.Buffered(t, conn, 4096)
 		_, err = unix.Write(peer, []byte("x"))
 		require.NoError(t, err)
-		buffered(t, conn, 4097)
+		testnet.Buffered(t, conn, 4097)
 	})
 }
 
 // The same for output in several pieces, which goes out by another call.
 func TestGatheredOutputOnABlockingSocketDoesNotWait(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
+	testkit.OwnProcess(t, func(t *testing.T) {
 		conn, _ := madeBlocking(t)
 		var err error
 		for err == nil {
@@ -70,22 +72,22 @@ func TestGatheredOutputOnABlockingSocketDoesNotWait(t *testing.T) {
 // A program that is given the listening socket, as for a restart, makes it blocking: package os does so for a file of
 // package net. The poller must not wait in an accept, newcomers are served on, and Shutdown ends in time.
 func TestListenerMadeBlockingByAnotherStopsNothing(t *testing.T) {
-	inSubprocess(t, func(t *testing.T) {
+	testkit.OwnProcess(t, func(t *testing.T) {
 		require.NoError(t, netpoll.Configure(netpoll.Config{PollerNum: 1}))
-		ln := plainListenOn(t, "tcp")
-		r := serveOn(t, ln, echo)
-		old := plainDial(t, ln.Addr())
-		requireEcho(t, old, "before")
+		ln := testkit.Listen(t, "tcp")
+		r := testnet.ServeOn(t, ln, testnet.Echo)
+		old := testkit.Dial(t, ln.Addr())
+		testkit.ExpectEcho(t, old, "before")
 		f, err := ln.(*net.TCPListener).File()
 		require.NoError(t, err)
 		defer f.Close()
 		program := exec.Command("true")
 		program.ExtraFiles = []*os.File{f}
 		require.NoError(t, program.Run())
-		requireEcho(t, plainDial(t, ln.Addr()), "a newcomer")
-		requireEcho(t, old, "after")
-		ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
+		testkit.ExpectEcho(t, testkit.Dial(t, ln.Addr()), "a newcomer")
+		testkit.ExpectEcho(t, old, "after")
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
 		defer cancel()
-		within(t, eventTimeout+5*time.Second, func() { require.NoError(t, r.loop.Shutdown(ctx)) })
+		testkit.Within(t, testkit.Timeout+5*time.Second, func() { require.NoError(t, r.Loop.Shutdown(ctx)) })
 	})
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // withOwnPoller makes a fresh poller the only one of the process until the test ends.
@@ -25,7 +27,7 @@ func withOwnPoller(t *testing.T) *poller {
 	t.Cleanup(func() {
 		pollers.current.Store(old)
 		p.retire()
-		await(t, p.done, "the poller's end")
+		testkit.Receive(t, p.done, "the poller's end")
 	})
 	return p
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // pipeConnection returns a connection of one end of a pipe, and the descriptor of the other.
@@ -68,7 +70,7 @@ func TestFlushInOnPrepareDoesNotWaitForItsOwnPoller(t *testing.T) {
 	newcomer, err := net.Dial("tcp", addr.String())
 	require.NoError(t, err)
 	defer newcomer.Close()
-	require.NoError(t, await(t, flushed, "the Flush in OnPrepare"))
+	require.NoError(t, testkit.Receive(t, flushed, "the Flush in OnPrepare"))
 	require.NoError(t, conn.Close())
 	var got []byte
 	for len(got) < len("first second") {
@@ -104,7 +106,7 @@ func TestEndedPollerLeavesNothingToSend(t *testing.T) {
 				require.NoError(t, p.sel.file.Close())
 			}
 			p.sel.interrupt()
-			await(t, p.done, "the poller's end")
+			testkit.Receive(t, p.done, "the poller's end")
 			require.Equal(t, 1, queued.sent)
 			require.False(t, p.sends.add(new(fakeSender)))
 			require.True(t, p.exec.ring == nil, "a ring was left open")
@@ -141,12 +143,12 @@ func TestTakenHelmForgetsTheOtherTasks(t *testing.T) {
 	tasks := []task{slow, next}
 	p := stoppedPoller(t, tasks...)
 	go func() { ended <- p.runReady() }()
-	await(t, running, "the first task")
-	await(t, next.dispatched, "the second task in the runner")
-	await(t, p.done, "the end of the goroutine that has taken the helm")
+	testkit.Receive(t, running, "the first task")
+	testkit.Receive(t, next.dispatched, "the second task in the runner")
+	testkit.Receive(t, p.done, "the end of the goroutine that has taken the helm")
 	require.True(t, tasks[1] == nil)
 	close(release)
-	require.False(t, await(t, ended, "the end of runReady"))
+	require.False(t, testkit.Receive(t, ended, "the end of runReady"))
 }
 
 // withRingAlways makes pollers use a ring, where there is one, for the smallest batch until the test ends.

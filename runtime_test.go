@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -26,9 +28,9 @@ func startPingers(t *testing.T, address string, n int, stop <-chan struct{}) (
 	t.Helper()
 	done, pings = new(sync.WaitGroup), new(atomic.Int64)
 	for i := range n {
-		conn, err := netpoll.DialConnection("tcp", address, eventTimeout)
+		conn, err := netpoll.DialConnection("tcp", address, testkit.Timeout)
 		require.NoError(t, err)
-		require.NoError(t, conn.SetReadTimeout(eventTimeout))
+		require.NoError(t, conn.SetReadTimeout(testkit.Timeout))
 		done.Go(func() {
 			defer conn.Close()
 			for {
@@ -68,32 +70,32 @@ func ping(conn netpoll.Connection, msg string) error {
 
 // Behaviour 6.6: shrinking the number of pollers strands no connection, idle or busy, dialed or accepted.
 func TestShrinkingPollersStrandsNoConnection(t *testing.T) {
-	if !inOwnProcess(t) {
+	if !testkit.InOwnProcess(t) {
 		return
 	}
 	require.NoError(t, netpoll.Configure(netpoll.Config{PollerNum: 6}))
-	s := newLifeServer(t, "tcp", echo)
+	s := testnet.NewServer(t, "tcp", testnet.Echo)
 	var idle []netpoll.Connection
 	for range 24 {
-		conn, err := netpoll.DialConnection("tcp", s.ln.Addr().String(), eventTimeout)
+		conn, err := netpoll.DialConnection("tcp", s.Listener.Addr().String(), testkit.Timeout)
 		require.NoError(t, err)
 		defer conn.Close()
-		require.NoError(t, conn.SetReadTimeout(eventTimeout))
+		require.NoError(t, conn.SetReadTimeout(testkit.Timeout))
 		require.NoError(t, ping(conn, "before"))
 		idle = append(idle, conn)
 	}
 	stop := make(chan struct{})
-	busy, pings := startPingers(t, s.ln.Addr().String(), 8, stop)
+	busy, pings := startPingers(t, s.Listener.Addr().String(), 8, stop)
 	for i, n := range []int{1, 6, 2, 3, 1} {
 		require.NoError(t, netpoll.SetNumLoops(n))
 		for _, conn := range idle {
 			require.NoError(t, ping(conn, "after"), "with %d pollers", n)
 		}
-		c, err := net.Dial("tcp", s.ln.Addr().String())
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
 		require.NoError(t, err)
-		require.NoError(t, roundTrip(c, "new"), "a new connection with %d pollers", n)
+		require.NoError(t, testkit.RoundTrip(c, "new"), "a new connection with %d pollers", n)
 		require.NoError(t, c.Close())
-		eventually(t, func() bool { return pings.Load() > int64(200*(i+1)) })
+		testkit.Eventually(t, func() bool { return pings.Load() > int64(200*(i+1)) })
 	}
 	close(stop)
 	busy.Wait()
@@ -101,12 +103,12 @@ func TestShrinkingPollersStrandsNoConnection(t *testing.T) {
 
 // Behaviour 6.6: every setting may change at any time, from any goroutine, under load.
 func TestSettingsMayChangeUnderLoad(t *testing.T) {
-	if !inOwnProcess(t) {
+	if !testkit.InOwnProcess(t) {
 		return
 	}
-	s := newLifeServer(t, "tcp", echo)
+	s := testnet.NewServer(t, "tcp", testnet.Echo)
 	stop := make(chan struct{})
-	clients, pings := startPingers(t, s.ln.Addr().String(), 8, stop)
+	clients, pings := startPingers(t, s.Listener.Addr().String(), 8, stop)
 	var ran atomic.Int64
 	plain := func(_ context.Context, f func()) { ran.Add(1); go f() }
 	changes := []func(i int) error{
@@ -135,7 +137,7 @@ func TestSettingsMayChangeUnderLoad(t *testing.T) {
 	changers.Wait()
 	netpoll.SetRunner(plain)
 	reached, used := pings.Load(), ran.Load()
-	eventually(t, func() bool { return pings.Load() > reached+200 && ran.Load() > used })
+	testkit.Eventually(t, func() bool { return pings.Load() > reached+200 && ran.Load() > used })
 	close(stop)
 	clients.Wait()
 }

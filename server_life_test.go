@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,7 +25,7 @@ import (
 func shutdownIn(loop netpoll.EventLoop) <-chan error {
 	result := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
 		defer cancel()
 		result <- loop.Shutdown(ctx)
 	}()
@@ -32,27 +34,27 @@ func shutdownIn(loop netpoll.EventLoop) <-chan error {
 
 // holdingServer has a handler that holds each request until told to answer it.
 type holdingServer struct {
-	*lifeServer
+	*testnet.Server
 	handling chan netpoll.Connection
 	release  chan struct{}
 }
 
 func newHoldingServer(t testing.TB, ops ...netpoll.Option) *holdingServer {
 	h := &holdingServer{handling: make(chan netpoll.Connection, 100), release: make(chan struct{}, 100)}
-	h.lifeServer = newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+	h.Server = testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
 		h.handling <- conn
 		<-h.release
-		return echo(ctx, conn)
+		return testnet.Echo(ctx, conn)
 	}, ops...)
 	return h
 }
 
 // hold sends a request and returns when the handler has it.
 func (h *holdingServer) hold(request string) net.Conn {
-	c := h.dial()
+	c := h.Dial()
 	_, err := io.WriteString(c, request)
-	require.NoError(h.t, err)
-	receive(h.t, h.handling)
+	require.NoError(h.T, err)
+	testkit.Receive(h.T, h.handling)
 	return c
 }
 
@@ -65,24 +67,24 @@ func TestShutdownClosesIdleAndWaitsForBusy(t *testing.T) {
 	require.NoError(t, err)
 	busy := h.hold("second")
 
-	done := shutdownIn(h.loop)
+	done := shutdownIn(h.Loop)
 	_, err = idle.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
-	require.NoError(t, receive(t, h.served))
-	h.served <- nil
-	silent(t, done, "Shutdown with a busy connection")
+	require.NoError(t, testkit.Receive(t, h.Served))
+	h.Served <- nil
+	testkit.Silent(t, testkit.Calm, done, "Shutdown with a busy connection")
 	h.release <- struct{}{}
 	reply, err := io.ReadAll(busy)
 	require.NoError(t, err)
 	require.Equal(t, "second", string(reply))
-	require.NoError(t, receive(t, done))
-	require.NoError(t, h.loop.Shutdown(context.Background()), "second Shutdown")
+	require.NoError(t, testkit.Receive(t, done))
+	require.NoError(t, h.Loop.Shutdown(context.Background()), "second Shutdown")
 }
 
 // Behaviour 6.1: a connection whose OnConnect still runs is busy.
 func TestShutdownWaitsForOnConnect(t *testing.T) {
 	connecting, release := make(chan struct{}), make(chan struct{})
-	s := newLifeServer(t, "tcp", echo,
+	s := testnet.NewServer(t, "tcp", testnet.Echo,
 		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 			close(connecting)
 			<-release
@@ -91,30 +93,30 @@ func TestShutdownWaitsForOnConnect(t *testing.T) {
 			}
 			return ctx
 		}))
-	c := s.dial()
-	receive(t, connecting)
-	done := shutdownIn(s.loop)
-	silent(t, done, "Shutdown while OnConnect runs")
+	c := s.Dial()
+	testkit.Receive(t, connecting)
+	done := shutdownIn(s.Loop)
+	testkit.Silent(t, testkit.Calm, done, "Shutdown while OnConnect runs")
 	close(release)
 	got, err := io.ReadAll(c)
 	require.NoError(t, err)
 	require.Equal(t, "welcome", string(got))
-	require.NoError(t, receive(t, done))
+	require.NoError(t, testkit.Receive(t, done))
 }
 
 // Behaviour 6.1: a connection that a goroutine outside the handlers waits to read from is idle.
 func TestShutdownClosesConnectionWithWaitingReader(t *testing.T) {
 	conns := make(chan netpoll.Connection, 1)
-	s := newLifeServer(t, "tcp", nil,
+	s := testnet.NewServer(t, "tcp", nil,
 		netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 			conns <- conn
 			return ctx
 		}))
-	c := s.dial()
-	conn := receive(t, conns)
-	result := blocked(t, func() error { return waitForMore(conn) })
-	require.NoError(t, receive(t, shutdownIn(s.loop)))
-	require.ErrorIs(t, receive(t, result), netpoll.ErrConnClosed)
+	c := s.Dial()
+	conn := testkit.Receive(t, conns)
+	result := testkit.Blocked(t, func() error { return waitForMore(conn) })
+	require.NoError(t, testkit.Receive(t, shutdownIn(s.Loop)))
+	require.ErrorIs(t, testkit.Receive(t, result), netpoll.ErrConnClosed)
 	_, err := c.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 }
@@ -122,11 +124,11 @@ func TestShutdownClosesConnectionWithWaitingReader(t *testing.T) {
 // Behaviour 6.1: Shutdown closes a connection that has just answered, whatever its goroutines still have to finish.
 func TestShutdownRightAfterAnAnswerDoesNotWait(t *testing.T) {
 	for range rounds(2000, 500) {
-		s := newLifeServer(t, "tcp", echo)
-		c, err := net.Dial("tcp", s.ln.Addr().String())
+		s := testnet.NewServer(t, "tcp", testnet.Echo)
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
 		require.NoError(t, err)
-		require.NoError(t, roundTrip(c, "hello"))
-		require.NoError(t, receive(t, shutdownIn(s.loop)))
+		require.NoError(t, testkit.RoundTrip(c, "hello"))
+		require.NoError(t, testkit.Receive(t, shutdownIn(s.Loop)))
 		require.NoError(t, c.Close())
 	}
 }
@@ -138,11 +140,11 @@ func TestShutdownReturnsContextErrorAndLeavesBusyConnection(t *testing.T) {
 	c := h.hold("request")
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
-	go func() { result <- h.loop.Shutdown(ctx) }()
-	silent(t, result, "Shutdown with a busy connection")
+	go func() { result <- h.Loop.Shutdown(ctx) }()
+	testkit.Silent(t, testkit.Calm, result, "Shutdown with a busy connection")
 	cancel()
-	require.ErrorIs(t, receive(t, result), context.Canceled)
-	require.NoError(t, h.loop.Shutdown(context.Background()), "second Shutdown")
+	require.ErrorIs(t, testkit.Receive(t, result), context.Canceled)
+	require.NoError(t, h.Loop.Shutdown(context.Background()), "second Shutdown")
 	h.release <- struct{}{}
 	reply, err := io.ReadAll(c)
 	require.NoError(t, err)
@@ -153,20 +155,20 @@ func TestShutdownReturnsContextErrorAndLeavesBusyConnection(t *testing.T) {
 func TestShutdownFreesThePortAtOnce(t *testing.T) {
 	h := newHoldingServer(t)
 	h.hold("request")
-	address := h.ln.Addr().String()
-	done := shutdownIn(h.loop)
-	require.NoError(t, receive(t, h.served))
-	h.served <- nil
+	address := h.Listener.Addr().String()
+	done := shutdownIn(h.Loop)
+	require.NoError(t, testkit.Receive(t, h.Served))
+	h.Served <- nil
 	var next netpoll.Listener
-	eventually(t, func() (ok bool) {
+	testkit.Eventually(t, func() (ok bool) {
 		var err error
 		next, err = netpoll.CreateListener("tcp", address)
 		return err == nil
 	})
 	require.NoError(t, next.Close())
-	silent(t, done, "Shutdown")
+	testkit.Silent(t, testkit.Calm, done, "Shutdown")
 	h.release <- struct{}{}
-	require.NoError(t, receive(t, done))
+	require.NoError(t, testkit.Receive(t, done))
 }
 
 // Behaviour 6.1: a waiting Shutdown is woken by the end of the last connection, not by polling.
@@ -176,13 +178,13 @@ func TestShutdownIsWokenByTheLastConnection(t *testing.T) {
 	for range runs {
 		h := newHoldingServer(t)
 		c := h.hold("request")
-		done := shutdownIn(h.loop)
-		require.NoError(t, receive(t, h.served))
-		h.served <- nil
-		silent(t, done, "Shutdown")
+		done := shutdownIn(h.Loop)
+		require.NoError(t, testkit.Receive(t, h.Served))
+		h.Served <- nil
+		testkit.Silent(t, testkit.Calm, done, "Shutdown")
 		start := time.Now()
 		h.release <- struct{}{} // the handler returns, and with it the connection ends
-		require.NoError(t, receive(t, done))
+		require.NoError(t, testkit.Receive(t, done))
 		delays = append(delays, time.Since(start))
 		_, err := io.ReadAll(c)
 		require.NoError(t, err)
@@ -195,12 +197,12 @@ func TestShutdownIsWokenByTheLastConnection(t *testing.T) {
 func TestShutdownBeforeServeEndsServeAtOnce(t *testing.T) {
 	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	loop, err := netpoll.NewEventLoop(echo)
+	loop, err := netpoll.NewEventLoop(testnet.Echo)
 	require.NoError(t, err)
 	require.NoError(t, loop.Shutdown(context.Background()))
 	served := make(chan error, 1)
 	go func() { served <- loop.Serve(ln) }()
-	require.NoError(t, receive(t, served))
+	require.NoError(t, testkit.Receive(t, served))
 	again, err := netpoll.CreateListener("tcp", ln.Addr().String())
 	require.NoError(t, err)
 	require.NoError(t, again.Close())
@@ -208,7 +210,7 @@ func TestShutdownBeforeServeEndsServeAtOnce(t *testing.T) {
 
 // Behaviour 6.1: the same when the listener has been closed too, as hertz does: it takes anything but nil for a failure.
 func TestServeAfterShutdownOfAClosedListenerReturnsNil(t *testing.T) {
-	loop, err := netpoll.NewEventLoop(echo)
+	loop, err := netpoll.NewEventLoop(testnet.Echo)
 	require.NoError(t, err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -223,7 +225,7 @@ func TestServeRacingWithShutdownAlwaysReturns(t *testing.T) {
 	for range rounds(300, 100) {
 		ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		loop, err := netpoll.NewEventLoop(echo)
+		loop, err := netpoll.NewEventLoop(testnet.Echo)
 		require.NoError(t, err)
 		served := make(chan error, 1)
 		go func() { served <- loop.Serve(ln) }()
@@ -235,14 +237,14 @@ func TestServeRacingWithShutdownAlwaysReturns(t *testing.T) {
 				return
 			}
 			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(eventTimeout))
+			_ = c.SetDeadline(time.Now().Add(testkit.Timeout))
 			if _, err = io.ReadAll(c); errors.Is(err, context.DeadlineExceeded) {
 				t.Error("a connection was neither served nor closed")
 			}
 		}()
-		require.NoError(t, receive(t, shutdownIn(loop)))
-		require.NoError(t, receive(t, served))
-		receive(t, client)
+		require.NoError(t, testkit.Receive(t, shutdownIn(loop)))
+		require.NoError(t, testkit.Receive(t, served))
+		testkit.Receive(t, client)
 	}
 }
 
@@ -250,41 +252,41 @@ func TestServeRacingWithShutdownAlwaysReturns(t *testing.T) {
 func TestServeEndsWithItsListenerAndConnectionsGoOn(t *testing.T) {
 	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	loop, err := netpoll.NewEventLoop(echo)
+	loop, err := netpoll.NewEventLoop(testnet.Echo)
 	require.NoError(t, err)
 	served := make(chan error, 1)
 	go func() { served <- loop.Serve(ln) }()
 	c, err := net.Dial("tcp", ln.Addr().String())
 	require.NoError(t, err)
 	defer c.Close()
-	require.NoError(t, roundTrip(c, "before"))
+	require.NoError(t, testkit.RoundTrip(c, "before"))
 	require.NoError(t, ln.Close())
-	require.ErrorIs(t, receive(t, served), net.ErrClosed)
-	require.NoError(t, roundTrip(c, "after"))
-	require.NoError(t, receive(t, shutdownIn(loop)))
+	require.ErrorIs(t, testkit.Receive(t, served), net.ErrClosed)
+	require.NoError(t, testkit.RoundTrip(c, "after"))
+	require.NoError(t, testkit.Receive(t, shutdownIn(loop)))
 	_, err = c.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 }
 
 // Behaviour 6.1: one EventLoop serves several listeners and Shutdown ends all.
 func TestOneEventLoopServesSeveralListeners(t *testing.T) {
-	loop, err := netpoll.NewEventLoop(echo)
+	loop, err := netpoll.NewEventLoop(testnet.Echo)
 	require.NoError(t, err)
 	served := make(chan error, 3)
 	var clients []net.Conn
 	for _, network := range []string{"tcp", "unix", "tcp"} {
-		ln, err := netpoll.CreateListener(network, localAddress(t, network))
+		ln, err := netpoll.CreateListener(network, testkit.LocalAddress(t, network))
 		require.NoError(t, err)
 		go func() { served <- loop.Serve(ln) }()
 		c, err := net.Dial(network, ln.Addr().String())
 		require.NoError(t, err)
 		defer c.Close()
-		require.NoError(t, roundTrip(c, network))
+		require.NoError(t, testkit.RoundTrip(c, network))
 		clients = append(clients, c)
 	}
-	require.NoError(t, receive(t, shutdownIn(loop)))
+	require.NoError(t, testkit.Receive(t, shutdownIn(loop)))
 	for _, c := range clients {
-		require.NoError(t, receive(t, served))
+		require.NoError(t, testkit.Receive(t, served))
 		_, err = c.Read(make([]byte, 1))
 		require.ErrorIs(t, err, io.EOF)
 	}
@@ -295,18 +297,18 @@ func TestShutdownInAConnectionStormLeavesNobodyHanging(t *testing.T) {
 	const clients = 8
 	noLeak(t)
 	for range rounds(20, 5) {
-		s := newLifeServer(t, "tcp", echo)
+		s := testnet.NewServer(t, "tcp", testnet.Echo)
 		var wg sync.WaitGroup
 		var served atomic.Int64
 		for range clients {
 			wg.Go(func() {
 				for {
-					c, err := net.Dial("tcp", s.ln.Addr().String())
+					c, err := net.Dial("tcp", s.Listener.Addr().String())
 					if err != nil {
 						return // refused: the listener is gone
 					}
-					_ = c.SetDeadline(time.Now().Add(eventTimeout))
-					err = roundTrip(c, "hello")
+					_ = c.SetDeadline(time.Now().Add(testkit.Timeout))
+					err = testkit.RoundTrip(c, "hello")
 					c.Close()
 					var timeout net.Error
 					if errors.As(err, &timeout) && timeout.Timeout() {
@@ -319,8 +321,8 @@ func TestShutdownInAConnectionStormLeavesNobodyHanging(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, func() bool { return served.Load() > 50 })
-		require.NoError(t, receive(t, shutdownIn(s.loop)))
+		testkit.Eventually(t, func() bool { return served.Load() > 50 })
+		require.NoError(t, testkit.Receive(t, shutdownIn(s.Loop)))
 		wg.Wait()
 	}
 }
@@ -335,24 +337,24 @@ func TestConvertedListenerMayBeClosedBeforeShutdown(t *testing.T) {
 	}
 	for name, closeIt := range cases {
 		t.Run(name, func(t *testing.T) {
-			overNetworks(t, func(t *testing.T, network string) {
-				plain, err := net.Listen(network, localAddress(t, network))
+			testkit.OverNetworks(t, func(t *testing.T, network string) {
+				plain, err := net.Listen(network, testkit.LocalAddress(t, network))
 				require.NoError(t, err)
 				converted, err := netpoll.ConvertListener(plain)
 				require.NoError(t, err)
-				loop, err := netpoll.NewEventLoop(echo)
+				loop, err := netpoll.NewEventLoop(testnet.Echo)
 				require.NoError(t, err)
 				served := make(chan error, 1)
 				go func() { served <- loop.Serve(converted) }()
 				c, err := net.Dial(network, converted.Addr().String())
 				require.NoError(t, err)
 				defer c.Close()
-				require.NoError(t, roundTrip(c, "before"))
+				require.NoError(t, testkit.RoundTrip(c, "before"))
 				closeIt(plain, converted)
-				require.NoError(t, roundTrip(c, "after"))
-				silent(t, served, "end of Serve")
-				require.NoError(t, receive(t, shutdownIn(loop)))
-				require.NoError(t, receive(t, served))
+				require.NoError(t, testkit.RoundTrip(c, "after"))
+				testkit.Silent(t, testkit.Calm, served, "end of Serve")
+				require.NoError(t, testkit.Receive(t, shutdownIn(loop)))
+				require.NoError(t, testkit.Receive(t, served))
 				plain.Close()
 				_, err = net.Dial(network, converted.Addr().String())
 				require.Error(t, err, "somebody still listens")
@@ -365,25 +367,25 @@ func TestConvertedListenerMayBeClosedBeforeShutdown(t *testing.T) {
 func TestPlainListenerMayBeClosedUnderServe(t *testing.T) {
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	loop, err := netpoll.NewEventLoop(echo)
+	loop, err := netpoll.NewEventLoop(testnet.Echo)
 	require.NoError(t, err)
 	served := make(chan error, 1)
 	go func() { served <- loop.Serve(plain) }()
 	c, err := net.Dial("tcp", plain.Addr().String())
 	require.NoError(t, err)
 	defer c.Close()
-	require.NoError(t, roundTrip(c, "before"))
+	require.NoError(t, testkit.RoundTrip(c, "before"))
 	require.NoError(t, plain.Close())
-	require.NoError(t, roundTrip(c, "after"))
-	silent(t, served, "end of Serve")
-	require.NoError(t, receive(t, shutdownIn(loop)))
-	require.NoError(t, receive(t, served))
+	require.NoError(t, testkit.RoundTrip(c, "after"))
+	testkit.Silent(t, testkit.Calm, served, "end of Serve")
+	require.NoError(t, testkit.Receive(t, shutdownIn(loop)))
+	require.NoError(t, testkit.Receive(t, served))
 }
 
 // Behaviour 6.5: a server that closes right after accept still is a successful dial whose bytes can be read.
 func TestDialToServerThatClosesAtOnceSucceeds(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
-		ln, err := net.Listen(network, localAddress(t, network))
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
+		ln, err := net.Listen(network, testkit.LocalAddress(t, network))
 		require.NoError(t, err)
 		defer ln.Close()
 		go func() {
@@ -397,7 +399,7 @@ func TestDialToServerThatClosesAtOnceSucceeds(t *testing.T) {
 			}
 		}()
 		for range rounds(1000, 300) {
-			conn, err := netpoll.DialConnection(network, ln.Addr().String(), eventTimeout)
+			conn, err := netpoll.DialConnection(network, ln.Addr().String(), testkit.Timeout)
 			require.NoError(t, err)
 			p, err := conn.Reader().Next(len("goodbye"))
 			require.NoError(t, err)
@@ -425,7 +427,7 @@ func TestDialThatWasGivenUpLeavesNothing(t *testing.T) {
 	}
 	require.NoError(t, ln.Close())
 	for range 50 {
-		_, err := netpoll.DialConnection("tcp", ln.Addr().String(), eventTimeout)
+		_, err := netpoll.DialConnection("tcp", ln.Addr().String(), testkit.Timeout)
 		require.Error(t, err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -55,7 +57,7 @@ func TestShutdownIsBoundedThoughClosingBlocks(t *testing.T) {
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ln := &stubborn{plain, make(chan struct{}, clients+2), make(chan struct{})}
-	loop, err := netpoll.NewEventLoop(echo)
+	loop, err := netpoll.NewEventLoop(testnet.Echo)
 	require.NoError(t, err)
 	served := make(chan error, 1)
 	go func() { served <- loop.Serve(ln) }()
@@ -63,20 +65,20 @@ func TestShutdownIsBoundedThoughClosingBlocks(t *testing.T) {
 		c, err := net.Dial("tcp", plain.Addr().String())
 		require.NoError(t, err)
 		defer c.Close()
-		requireEcho(t, c, "hello")
+		testkit.ExpectEcho(t, c, "hello")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- loop.Shutdown(ctx) }()
 	for range clients + 1 {
-		receive(t, ln.closing)
+		testkit.Receive(t, ln.closing)
 	}
 	cancel()
-	err = receive(t, ended)
+	err = testkit.Receive(t, ended)
 	var shutdown *netpoll.ShutdownError
 	require.ErrorAs(t, err, &shutdown)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Empty(t, shutdown.Busy, "connections that are closed but for their net.Conn")
 	close(ln.let)
-	require.NoError(t, receive(t, served))
+	require.NoError(t, testkit.Receive(t, served))
 }

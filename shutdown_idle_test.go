@@ -11,25 +11,27 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // Behaviour 6.1: a connection becomes idle, too, when a goroutine outside the handlers takes the last of its input.
 func TestShutdownEndsWhenAGoroutineHasTakenTheLastInput(t *testing.T) {
 	handed := make(chan netpoll.Connection, 10)
-	s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		handed <- conn
 		return nil
 	})
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "one-way")
 	require.NoError(t, err)
-	conn := receive(t, handed)
-	done := shutdownIn(s.loop)
-	silent(t, done, "Shutdown with unread input")
+	conn := testkit.Receive(t, handed)
+	done := shutdownIn(s.Loop)
+	testkit.Silent(t, testkit.Calm, done, "Shutdown with unread input")
 	require.NoError(t, conn.Reader().Skip(len("one-way")))
 	_ = conn.Reader().Release() // the connection may be closed by now
-	require.NoError(t, receive(t, done))
+	require.NoError(t, testkit.Receive(t, done))
 	_, err = c.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 }
@@ -43,16 +45,16 @@ func TestShutdownEndsEveryKindOfWaitingRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			conns := make(chan netpoll.Connection, 1)
-			s := newLifeServer(t, "tcp", nil,
+			s := testnet.NewServer(t, "tcp", nil,
 				netpoll.WithOnConnect(func(ctx context.Context, conn netpoll.Connection) context.Context {
 					conns <- conn
 					return ctx
 				}))
-			s.dial()
-			conn := receive(t, conns)
-			result := blocked(t, func() error { return read(conn) })
-			require.NoError(t, receive(t, shutdownIn(s.loop)))
-			require.ErrorIs(t, receive(t, result), netpoll.ErrConnClosed)
+			s.Dial()
+			conn := testkit.Receive(t, conns)
+			result := testkit.Blocked(t, func() error { return read(conn) })
+			require.NoError(t, testkit.Receive(t, shutdownIn(s.Loop)))
+			require.ErrorIs(t, testkit.Receive(t, result), netpoll.ErrConnClosed)
 		})
 	}
 }
@@ -60,8 +62,8 @@ func TestShutdownEndsEveryKindOfWaitingRead(t *testing.T) {
 // Behaviour 6.1: output that was written after CloseWrite can never be sent: it makes no connection busy.
 func TestShutdownDoesNotWaitForOutputAfterCloseWrite(t *testing.T) {
 	flushed := make(chan error, 1)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
-		_ = discard(ctx, conn)
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		_ = testnet.Discard(ctx, conn)
 		if err := conn.(halfCloser).CloseWrite(); err != nil {
 			t.Errorf("CloseWrite: %v", err)
 		}
@@ -69,17 +71,17 @@ func TestShutdownDoesNotWaitForOutputAfterCloseWrite(t *testing.T) {
 		flushed <- conn.Writer().Flush()
 		return nil
 	})
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "x")
 	require.NoError(t, err)
-	require.Error(t, receive(t, flushed))
-	require.NoError(t, receive(t, shutdownIn(s.loop)))
+	require.Error(t, testkit.Receive(t, flushed))
+	require.NoError(t, testkit.Receive(t, shutdownIn(s.Loop)))
 }
 
 // Behaviour 6.1: what a Flush that timed out has left to send keeps nobody: nobody is going to send it.
 func TestShutdownDoesNotWaitForWhatAFlushHasLeft(t *testing.T) {
 	handled := make(chan error, 1)
-	s := newLifeServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		err := conn.Reader().Skip(conn.Reader().Len())
 		if err == nil {
 			_, err = conn.Writer().WriteBinary(make([]byte, 16<<20))
@@ -89,10 +91,10 @@ func TestShutdownDoesNotWaitForWhatAFlushHasLeft(t *testing.T) {
 		}
 		handled <- err
 		return nil
-	}, netpoll.WithWriteTimeout(shortTimeout))
-	client := s.dial()
+	}, netpoll.WithWriteTimeout(testkit.Short))
+	client := s.Dial()
 	_, err := io.WriteString(client, "x")
 	require.NoError(t, err)
-	require.ErrorIs(t, receive(t, handled), netpoll.ErrWriteTimeout)
-	require.NoError(t, receive(t, shutdownIn(s.loop)))
+	require.ErrorIs(t, testkit.Receive(t, handled), netpoll.ErrWriteTimeout)
+	require.NoError(t, testkit.Receive(t, shutdownIn(s.Loop)))
 }

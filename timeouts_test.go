@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -35,7 +37,7 @@ func TestTimeoutsOfConcurrentCallsDoNotAddUp(t *testing.T) {
 		}, netpoll.ErrWriteTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, _ := rawPair(t, "tcp")
+			conn, _ := testnet.Dialed(t, "tcp")
 			require.NoError(t, conn.SetReadTimeout(timeout))
 			require.NoError(t, conn.SetWriteTimeout(timeout))
 			var all sync.WaitGroup
@@ -47,7 +49,7 @@ func TestTimeoutsOfConcurrentCallsDoNotAddUp(t *testing.T) {
 			all.Wait()
 			require.Less(t, time.Since(start), calls*timeout/2)
 			for range calls {
-				require.ErrorIs(t, receive(t, failures), c.want)
+				require.ErrorIs(t, testkit.Receive(t, failures), c.want)
 			}
 		})
 	}
@@ -55,25 +57,25 @@ func TestTimeoutsOfConcurrentCallsDoNotAddUp(t *testing.T) {
 
 // Behaviour 3.8, 3.9: a deadline reaches both the Read that waits for input and those that wait behind it.
 func TestReadDeadlineReachesReadsThatWaitForTheirTurn(t *testing.T) {
-	conn, _ := rawPair(t, "tcp")
-	first := blocked(t, func() error { _, err := conn.Read(make([]byte, 1)); return err })
+	conn, _ := testnet.Dialed(t, "tcp")
+	first := testkit.Blocked(t, func() error { _, err := conn.Read(make([]byte, 1)); return err })
 	second := make(chan error, 1)
 	go func() { _, err := conn.Read(make([]byte, 1)); second <- err }()
-	silent(t, second, "the end of the second Read")
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(shortTimeout)))
-	require.ErrorIs(t, receive(t, first), netpoll.ErrReadTimeout)
-	require.ErrorIs(t, receive(t, second), netpoll.ErrReadTimeout)
+	testkit.Silent(t, testkit.Calm, second, "the end of the second Read")
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(testkit.Short)))
+	require.ErrorIs(t, testkit.Receive(t, first), netpoll.ErrReadTimeout)
+	require.ErrorIs(t, testkit.Receive(t, second), netpoll.ErrReadTimeout)
 }
 
 // Behaviour 3.7: a negative timeout is ignored: it does not clear a deadline either.
 func TestNegativeTimeoutKeepsTheDeadline(t *testing.T) {
-	conn, _ := rawPair(t, "tcp")
+	conn, _ := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.SetDeadline(time.Now().Add(-time.Second)))
 	require.NoError(t, conn.SetReadTimeout(-1))
 	require.NoError(t, conn.SetWriteTimeout(-1))
 	result := make(chan error, 1)
 	go func() { _, err := conn.Reader().Next(1); result <- err }()
-	require.ErrorIs(t, receive(t, result), netpoll.ErrReadTimeout)
+	require.ErrorIs(t, testkit.Receive(t, result), netpoll.ErrReadTimeout)
 	_, err := conn.Write([]byte("x"))
 	require.ErrorIs(t, err, netpoll.ErrWriteTimeout)
 }
@@ -82,8 +84,8 @@ func TestNegativeTimeoutKeepsTheDeadline(t *testing.T) {
 func TestIdleLimitBeginsWhenTheHandlerReturns(t *testing.T) {
 	const limit = 200 * time.Millisecond
 	ended, closed := make(chan time.Time, 1), make(chan time.Time, 1)
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
-		_ = discard(ctx, conn)
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		_ = testnet.Discard(ctx, conn)
 		<-time.After(2*limit - limit/10) // just short of the second time that the limit may be looked at
 		ended <- time.Now()
 		return nil
@@ -91,10 +93,10 @@ func TestIdleLimitBeginsWhenTheHandlerReturns(t *testing.T) {
 		_ = conn.AddCloseCallback(func(netpoll.Connection) error { closed <- time.Now(); return nil })
 		return context.Background()
 	}))
-	c := s.dial()
+	c := s.Dial()
 	_, err := io.WriteString(c, "x")
 	require.NoError(t, err)
-	handled := receive(t, ended)
-	idle := receive(t, closed).Sub(handled)
+	handled := testkit.Receive(t, ended)
+	idle := testkit.Receive(t, closed).Sub(handled)
 	require.Greater(t, idle, limit*3/4, fmt.Sprintf("closed %v after the handler's end", idle))
 }

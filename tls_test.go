@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -54,7 +56,7 @@ func echoToEnd(conn net.Conn) error {
 // exchange sends data through a TLS client and expects it back, then the end.
 func exchange(t *testing.T, conn *tls.Conn, data []byte) {
 	t.Helper()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(eventTimeout)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(testkit.Timeout)))
 	sent := make(chan error, 1)
 	go func() {
 		if _, err := conn.Write(data); err != nil {
@@ -65,22 +67,23 @@ func exchange(t *testing.T, conn *tls.Conn, data []byte) {
 	}()
 	got, err := io.ReadAll(conn)
 	require.NoError(t, err)
-	require.NoError(t, receive(t, sent))
+	require.NoError(t, testkit.Receive(t, sent))
 	require.True(t, bytes.Equal(data, got), "%d of %d bytes came back, or others", len(got), len(data))
 }
 
 // Behaviour 6.3: tls.NewListener works on the listener, and tls.Client on a dialed connection.
 func TestTLSOverListenerAndDialedConnection(t *testing.T) {
 	serverConfig, clientConfig := newTLSConfigs(t)
-	overNetworks(t, func(t *testing.T, network string) {
+	ours := func(t testing.TB, network string) net.Listener { return testnet.Listen(t, network) }
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		for _, c := range []struct {
 			name   string
-			listen func(t *testing.T, network string) net.Listener
+			listen func(t testing.TB, network string) net.Listener
 			dial   dialFunc
 		}{
-			{"our server", netpollListener, net.Dial},
-			{"our client", plainListener, dialNetpoll},
-			{"both", netpollListener, dialNetpoll},
+			{"our server", ours, net.Dial},
+			{"our client", testkit.Listen, dialNetpoll},
+			{"both", ours, dialNetpoll},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				ln := tls.NewListener(c.listen(t, network), serverConfig)
@@ -96,8 +99,8 @@ func TestTLSOverListenerAndDialedConnection(t *testing.T) {
 				require.NoError(t, err)
 				conn := tls.Client(raw, clientConfig)
 				defer conn.Close()
-				exchange(t, conn, pattern(2<<20))
-				require.NoError(t, receive(t, served))
+				exchange(t, conn, testkit.Pattern(2<<20))
+				require.NoError(t, testkit.Receive(t, served))
 			})
 		}
 	})
@@ -107,24 +110,24 @@ func TestTLSOverListenerAndDialedConnection(t *testing.T) {
 func TestTLSInsideOnRequest(t *testing.T) {
 	serverConfig, clientConfig := newTLSConfigs(t)
 	served := make(chan error, 1)
-	addr := startServer(t, func(_ context.Context, conn netpoll.Connection) error {
+	addr := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		err := echoToEnd(tls.Server(conn, serverConfig))
 		served <- err
 		return err
-	})
+	}).Addr().String()
 	raw, err := dialNetpoll("tcp", addr)
 	require.NoError(t, err)
 	conn := tls.Client(raw, clientConfig)
 	defer conn.Close()
-	exchange(t, conn, pattern(1<<20))
-	require.NoError(t, receive(t, served))
+	exchange(t, conn, testkit.Pattern(1<<20))
+	require.NoError(t, testkit.Receive(t, served))
 }
 
 // Behaviour 3.8: a handshake that gets no answer ends with its context, which sets a deadline on a blocked Read.
 func TestTLSHandshakeEndsWithContext(t *testing.T) {
 	_, clientConfig := newTLSConfigs(t)
-	conn, _ := rawPair(t, "tcp")
-	ctx, cancel := context.WithTimeout(context.Background(), shortTimeout)
+	conn, _ := testnet.Dialed(t, "tcp")
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Short)
 	defer cancel()
 	session := tls.Client(conn, clientConfig)
 	require.ErrorIs(t, session.HandshakeContext(ctx), context.DeadlineExceeded)

@@ -18,11 +18,13 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/cloudwego/netpoll/mux"
 )
 
 func playMux(s *stage) error {
-	conn, err := s.connect(orClose(echo))
+	conn, err := s.connect(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -75,7 +77,7 @@ func playHTTP(s *stage) error {
 	if err != nil {
 		return err
 	}
-	page := pattern(20_000)
+	page := testkit.Pattern(20_000)
 	server := &http.Server{
 		Handler:  http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(page) }),
 		ErrorLog: nullLog,
@@ -118,7 +120,7 @@ func (s *stage) get(client *http.Client, page []byte) error {
 }
 
 func playDetach(s *stage) error {
-	conn, err := s.connect(orClose(echo))
+	conn, err := s.connect(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -148,7 +150,7 @@ func playDetach(s *stage) error {
 }
 
 func playFile(s *stage) error {
-	conn, err := s.connect(orClose(echo))
+	conn, err := s.connect(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -281,7 +283,7 @@ func playConverted(s *stage) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.serveOn(ln, orClose(echo)); err != nil {
+	if _, err := s.serveOn(ln, orClose(testnet.Echo)); err != nil {
 		return err
 	}
 	conn, err := s.dial(original.Addr())

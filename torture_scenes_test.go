@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 // scene is one of them. Where accepts is set it calls Accept itself, which returns errors that a server survives.
@@ -46,7 +48,7 @@ var scenes = []scene{
 }
 
 func playEcho(s *stage) error {
-	conn, err := s.connect(orClose(echo))
+	conn, err := s.connect(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -59,11 +61,11 @@ func playEcho(s *stage) error {
 }
 
 func playLarge(s *stage) error {
-	conn, err := s.connect(orClose(echo))
+	conn, err := s.connect(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
-	data := pattern(150 << 10)
+	data := testkit.Pattern(150 << 10)
 	return allOf(2, func(i int) error {
 		if i == 0 {
 			return orEnd(conn, sendInParts(conn, data, 50<<10))
@@ -127,7 +129,7 @@ func playPipelined(s *stage) error {
 	if err != nil {
 		return err
 	}
-	text := string(pattern(12 * frameSize))
+	text := string(testkit.Pattern(12 * frameSize))
 	if err := sendInParts(conn, []byte(text), frameSize); err != nil {
 		return err
 	}
@@ -167,7 +169,7 @@ func playHalfClose(s *stage) error {
 
 // playReset leaves input unread, so that the end is a reset over Unix sockets too.
 func playReset(s *stage) error {
-	addr, err := s.serve(orClose(echo))
+	addr, err := s.serve(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -198,7 +200,7 @@ func playShutdown(s *stage) error {
 	if err != nil {
 		return err
 	}
-	loop, err := s.serveOn(ln, orClose(echo))
+	loop, err := s.serveOn(ln, orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -252,7 +254,7 @@ func playRefused(s *stage) error {
 }
 
 func playMany(s *stage) error {
-	addr, err := s.serve(orClose(echo))
+	addr, err := s.serve(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -266,7 +268,7 @@ func playMany(s *stage) error {
 }
 
 func playReadTimeout(s *stage) error {
-	conn, err := s.connect(orClose(echo))
+	conn, err := s.connect(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -307,7 +309,7 @@ func playWriteTimeout(s *stage) error {
 		return err
 	}
 	defer peer.Close()
-	data := pattern(300 << 10)
+	data := testkit.Pattern(300 << 10)
 	_ = conn.SetWriteTimeout(3 * time.Millisecond)
 	if _, err := conn.Writer().WriteBinary(data); err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // endTime is how long a scene may take to end, and what it leaves to vanish. It takes a thousandth of that.
@@ -251,12 +252,12 @@ func (b belongings) String() string {
 }
 
 func belongingsNow() belongings {
-	return belongings{openSockets(), busyGoroutines(), netpoll.BlocksOut()}
+	return belongings{testkit.OpenSockets(), busyGoroutines(), netpoll.BlocksOut()}
 }
 
 // busyGoroutines counts goroutines, without those of the library's pool that wait for a task.
 func busyGoroutines() (n int) {
-	for trace := range strings.SplitSeq(stacks(), "\n\n") {
+	for trace := range strings.SplitSeq(testkit.Stacks(), "\n\n") {
 		_, frames, _ := strings.Cut(trace, "\n")
 		if !strings.HasPrefix(frames, "github.com/cloudwego/netpoll/internal/runner.(*worker).work") {
 			n++

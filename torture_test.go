@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -40,14 +42,14 @@ type theatre struct {
 	seed  uint64
 	all   bool
 	stuck bool // a scene has not ended
-	log   *lockedLog
+	log   *testkit.Log
 }
 
 // newTheatre prepares for playing scenes until the test ends.
 func newTheatre(t *testing.T) *theatre {
-	poisonMemory(t)
+	testnet.Poison(t)
 	th := &theatre{t: t, dir: t.TempDir(), seed: rand.Uint64(), all: os.Getenv("NETPOLL_TORTURE") == "all"}
-	th.log = captureLog(t)
+	th.log = testkit.CaptureLog(t, netpoll.SetLoggerOutput)
 	if s := os.Getenv("NETPOLL_FAULT_SEED"); s != "" {
 		var err error
 		th.seed, err = strconv.ParseUint(s, 0, 64)
@@ -97,7 +99,7 @@ func (th *theatre) play(t *testing.T, sc scene, network, what string, schedule *
 	case seen = <-ended:
 	case <-time.After(endTime):
 		th.stuck = true // what goes on now would disturb other scenes
-		t.Fatalf("has not ended: %s\n%s", what, stacks())
+		t.Fatalf("has not ended: %s\n%s", what, testkit.Stacks())
 	}
 	netpoll.SetFaults(nil)
 	if err := errors.Join(wrong, endPollers(endTime/2), before.back(s)); err != nil {

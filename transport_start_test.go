@@ -2,7 +2,11 @@
 
 package netpoll
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
+)
 
 // hastySink wants to send just after it was first asked what it wants, before there is a watch to tell: as a connection
 // does that OnPrepare has handed to another goroutine, which fills the socket.
@@ -36,6 +40,6 @@ func TestRoomAskedForWhileTheReportsBeginIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.stop(false)
-	for await(t, to.events, "room")&evWrite == 0 {
+	for testkit.Receive(t, to.events, "room")&evWrite == 0 {
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -33,12 +35,12 @@ type wholeConnection interface {
 
 // connectionKinds makes a connection of each kind there is.
 var connectionKinds = map[string]func(t *testing.T) netpoll.Connection{
-	"dialed tcp":    func(t *testing.T) netpoll.Connection { conn, _ := rawPair(t, "tcp"); return conn },
-	"dialed unix":   func(t *testing.T) netpoll.Connection { conn, _ := rawPair(t, "unix"); return conn },
-	"accepted tcp":  func(t *testing.T) netpoll.Connection { _, conn := pair(t, "tcp"); return conn },
-	"accepted unix": func(t *testing.T) netpoll.Connection { _, conn := pair(t, "unix"); return conn },
-	"served tcp":    func(t *testing.T) netpoll.Connection { conn, _ := servedPair(t, "tcp", nil); return conn },
-	"served unix":   func(t *testing.T) netpoll.Connection { conn, _ := servedPair(t, "unix", nil); return conn },
+	"dialed tcp":    func(t *testing.T) netpoll.Connection { conn, _ := testnet.Dialed(t, "tcp"); return conn },
+	"dialed unix":   func(t *testing.T) netpoll.Connection { conn, _ := testnet.Dialed(t, "unix"); return conn },
+	"accepted tcp":  func(t *testing.T) netpoll.Connection { _, conn := testnet.Pair(t, "tcp"); return conn },
+	"accepted unix": func(t *testing.T) netpoll.Connection { _, conn := testnet.Pair(t, "unix"); return conn },
+	"served tcp":    func(t *testing.T) netpoll.Connection { conn, _ := testnet.Served(t, "tcp", nil); return conn },
+	"served unix":   func(t *testing.T) netpoll.Connection { conn, _ := testnet.Served(t, "unix", nil); return conn },
 	"descriptor":    func(t *testing.T) netpoll.Connection { conn, _ := descriptorPair(t); return conn },
 }
 
@@ -76,7 +78,7 @@ func TestEveryConnectionHasReaderAndWriterMethodsItself(t *testing.T) {
 
 // Behaviour 1.2: the same value is what callbacks get.
 func TestCallbacksGetTheConnectionWithAllMethods(t *testing.T) {
-	overNetworks(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		type step struct {
 			name string
 			conn netpoll.Connection
@@ -85,7 +87,7 @@ func TestCallbacksGetTheConnectionWithAllMethods(t *testing.T) {
 		see := func(name string, conn netpoll.Connection) {
 			steps <- step{name, conn}
 		}
-		addr := serve(t, network, func(_ context.Context, conn netpoll.Connection) error {
+		addr := testnet.NewServer(t, network, func(_ context.Context, conn netpoll.Connection) error {
 			see("OnRequest", conn)
 			return conn.Reader().Skip(conn.Reader().Len())
 		}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
@@ -96,7 +98,7 @@ func TestCallbacksGetTheConnectionWithAllMethods(t *testing.T) {
 			return ctx
 		}), netpoll.WithOnDisconnect(func(_ context.Context, conn netpoll.Connection) {
 			see("OnDisconnect", conn)
-		}))
+		})).Addr()
 		peer, err := net.Dial(addr.Network(), addr.String())
 		require.NoError(t, err)
 		defer peer.Close()
@@ -104,11 +106,11 @@ func TestCallbacksGetTheConnectionWithAllMethods(t *testing.T) {
 		for _, want := range []string{"OnPrepare", "OnConnect", "OnRequest", "OnDisconnect"} {
 			switch want {
 			case "OnRequest":
-				send(t, peer, "x")
+				testkit.Send(t, peer, "x")
 			case "OnDisconnect":
 				require.NoError(t, peer.Close())
 			}
-			got := receive(t, steps)
+			got := testkit.Receive(t, steps)
 			require.Equal(t, want, got.name)
 			require.Implements(t, (*wholeConnection)(nil), got.conn)
 			if first == nil {
@@ -121,11 +123,11 @@ func TestCallbacksGetTheConnectionWithAllMethods(t *testing.T) {
 
 // Behaviour 1.3: dialed TCP connections are *TCPConnection, Unix ones *UnixConnection.
 func TestDialedConnectionHasTheTypeOfItsNetwork(t *testing.T) {
-	tcp, _ := rawPair(t, "tcp")
+	tcp, _ := testnet.Dialed(t, "tcp")
 	require.IsType(t, (*netpoll.TCPConnection)(nil), tcp)
 	require.IsType(t, (*net.TCPAddr)(nil), tcp.LocalAddr())
 	require.IsType(t, (*net.TCPAddr)(nil), tcp.RemoteAddr())
-	unix, _ := rawPair(t, "unix")
+	unix, _ := testnet.Dialed(t, "unix")
 	require.IsType(t, (*netpoll.UnixConnection)(nil), unix)
 	require.IsType(t, (*net.UnixAddr)(nil), unix.RemoteAddr())
 }
@@ -135,17 +137,17 @@ func TestAcceptedConnectionHasTheTypeOfItsNetwork(t *testing.T) {
 	for network, want := range map[string]any{
 		"tcp": (*netpoll.TCPConnection)(nil), "unix": (*netpoll.UnixConnection)(nil),
 	} {
-		_, accepted := pair(t, network)
+		_, accepted := testnet.Pair(t, network)
 		require.IsType(t, want, accepted)
-		served, _ := servedPair(t, network, nil)
+		served, _ := testnet.Served(t, network, nil)
 		require.IsType(t, want, served)
 	}
 }
 
 // Behaviour 1.4: Slice returns a Reader that is also an io.Closer.
 func TestSliceIsCloser(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
-	send(t, peer, "0123456789")
+	conn, peer := testnet.Dialed(t, "tcp")
+	testkit.Send(t, peer, "0123456789")
 	slice, err := conn.Reader().Slice(4)
 	require.NoError(t, err)
 	closer, ok := slice.(io.Closer)
@@ -199,19 +201,19 @@ func TestAdaptersCanBeNestedBothWays(t *testing.T) {
 func TestFailedDialReturnsNilInterface(t *testing.T) {
 	for _, c := range []struct{ name, network, address string }{
 		{"refused", "tcp", refusedAddress(t)},
-		{"no such socket", "unix", localAddress(t, "unix")},
+		{"no such socket", "unix", testkit.LocalAddress(t, "unix")},
 		{"unknown network", "carrier pigeon", "127.0.0.1:1"},
 		{"no port", "tcp", "127.0.0.1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// require.Nil would be content with a nil pointer in the interface.
-			conn, err := netpoll.DialConnection(c.network, c.address, eventTimeout)
+			conn, err := netpoll.DialConnection(c.network, c.address, testkit.Timeout)
 			require.Error(t, err)
 			require.True(t, conn == nil, "DialConnection returned a %T", conn)
-			conn, err = netpoll.NewDialer().DialConnection(c.network, c.address, eventTimeout)
+			conn, err = netpoll.NewDialer().DialConnection(c.network, c.address, testkit.Timeout)
 			require.Error(t, err)
 			require.True(t, conn == nil, "Dialer.DialConnection returned a %T", conn)
-			plain, err := netpoll.NewDialer().DialTimeout(c.network, c.address, eventTimeout)
+			plain, err := netpoll.NewDialer().DialTimeout(c.network, c.address, testkit.Timeout)
 			require.Error(t, err)
 			require.True(t, plain == nil, "Dialer.DialTimeout returned a %T", plain)
 		})
