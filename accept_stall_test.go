@@ -63,7 +63,7 @@ func TestSecondServeOfAListenerLeavesTheFirstAlone(t *testing.T) {
 			require.Error(t, testkit.Receive(t, again))
 			testkit.Silent(t, testkit.Calm, s.Served, "the end of the first Serve")
 			require.NoError(t, testkit.RoundTrip(established, "meanwhile"))
-			require.NoError(t, testkit.RoundTrip(s.Dial(), "a newcomer"))
+			require.NoError(t, testkit.RoundTrip(s.Dial(), "a new connection"))
 		}
 		testnet.Shutdown(t, other)
 		require.NoError(t, testkit.RoundTrip(s.Dial(), "after the other's shutdown"))

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// setBacklog changes the bound on newcomers of a listening socket.
+// setBacklog changes the bound on new connections of a listening socket.
 func setBacklog(fd uintptr, n int) error {
 	return os.NewSyscallError("listen", syscall.Listen(int(fd), n))
 }

@@ -90,9 +90,9 @@ func (f Fault) Harmless() bool { return harmless(f.op, f.errno) }
 // AtAccept reports whether it is an accept that fails: a server goes on, and a call of Accept returns.
 func (f Fault) AtAccept() bool { return f.op == opAccept }
 
-// HidesNewcomer reports whether it is an accept that finds nobody although somebody is there. The runtime's poller,
-// which wakes callers of Accept, tells of a newcomer once, and no kernel says that there is none.
-func (f Fault) HidesNewcomer() bool { return f.op == opAccept && f.errno == syscall.EAGAIN }
+// HidesNewConnection reports whether it is an accept that finds nobody although somebody is there. The runtime's poller,
+// which wakes callers of Accept, tells of a new connection once, and no kernel says that there is none.
+func (f Fault) HidesNewConnection() bool { return f.op == opAccept && f.errno == syscall.EAGAIN }
 
 // FaultCount counts calls by their kind.
 type FaultCount [sysOps]int64

@@ -38,8 +38,8 @@ func TestPollingGoesOnThoughOnPrepareCalledGoexit(t *testing.T) {
 	testkit.Eventually(t, func() bool { return seen.Load() == 2 })
 }
 
-// An OnPrepare that ends the poller's goroutine takes nothing from others of its batch: here the newcomers come all in
-// one, behind a handler that was about to run.
+// An OnPrepare that ends the poller's goroutine takes nothing from others of its batch: here the new connections come
+// all in one, behind a handler that was about to run.
 func TestOnPrepareThatEndsItsGoroutineTakesNothingFromOthers(t *testing.T) {
 	testkit.OwnProcess(t, func(t *testing.T) {
 		require.NoError(t, netpoll.Configure(netpoll.Config{PollerNum: 1}))
@@ -59,9 +59,9 @@ func TestOnPrepareThatEndsItsGoroutineTakesNothingFromOthers(t *testing.T) {
 		testkit.Receive(t, busy)
 		_, err := io.WriteString(old, "there?")
 		require.NoError(t, err)
-		var newcomers []net.Conn
+		var fresh []net.Conn
 		for range 3 {
-			newcomers = append(newcomers, leaving.Dial())
+			fresh = append(fresh, leaving.Dial())
 		}
 		close(goOn)
 		got := make([]byte, 6)
@@ -69,7 +69,7 @@ func TestOnPrepareThatEndsItsGoroutineTakesNothingFromOthers(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "there?", string(got))
 		require.NoError(t, testkit.RoundTrip(late, "hello"))
-		for _, c := range newcomers { // each was closed, for want of an OnPrepare that returned
+		for _, c := range fresh { // each was closed, for want of an OnPrepare that returned
 			_, err := c.Read(got)
 			require.Error(t, err)
 		}

@@ -138,7 +138,7 @@ func TestTortureNoFailingCallLeaksOrHangs(t *testing.T) {
 		list := calls.EachFault(th.seed, some)
 		plays, fired := 0, 0
 		for _, fault := range list {
-			if only != "" && fault.String() != only || sc.accepts && fault.HidesNewcomer() {
+			if only != "" && fault.String() != only || sc.accepts && fault.HidesNewConnection() {
 				continue
 			}
 			plays++
