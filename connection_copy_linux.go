@@ -14,6 +14,7 @@ import (
 	"math"
 	"syscall"
 
+	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 )
 
@@ -148,7 +149,7 @@ func (p *passage) putPipe() {
 func sendBytes(fd int, p []byte) (n int, err error) {
 	ioOrder.Add(1)
 	for {
-		part, errno := faultCut(opSend, fd, p)
+		part, errno := fault.Cut(fault.Send, fd, p)
 		if err = errno; errno == 0 {
 			n, err = writeNow(fd, part)
 		}

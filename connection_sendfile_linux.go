@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 // maxSendfile bounds one system call, so that a deadline and Close are heeded.
@@ -83,7 +85,7 @@ func (f *fileMover) move(fd int) (n int, done bool, err error) {
 	}
 	ioOrder.Add(1)
 	for {
-		part, errno := faultOfTransfer(opSendfile, fd, size)
+		part, errno := fault.Transfer(fault.Sendfile, fd, size)
 		if err = errno; errno == 0 {
 			n, err = unix.Sendfile(fd, f.fd, nil, part)
 		}

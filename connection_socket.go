@@ -10,6 +10,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 // commonTransport is part of every connection, which saves an allocation where it is used.
@@ -98,7 +100,7 @@ func (c *connection) File() (f *os.File, err error) {
 		return c.netFile()
 	}
 	err = c.withFd("when file", func(fd int) error {
-		if errno := fault(opDup); errno != 0 {
+		if errno := fault.Check(fault.Dup); errno != 0 {
 			return os.NewSyscallError("fcntl", errno)
 		}
 		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 func setNoDelayOption(fd int, noDelay bool) error {
@@ -26,7 +28,7 @@ func setWriteBufferOption(fd, bytes int) error {
 
 func setLingerOption(fd, sec int) error {
 	linger := unix.Linger{Onoff: int32(number(sec >= 0)), Linger: int32(max(sec, 0))}
-	if errno := fault(opSetsockopt); errno != 0 {
+	if errno := fault.Check(fault.Setsockopt); errno != 0 {
 		return os.NewSyscallError("setsockopt", errno)
 	}
 	return os.NewSyscallError("setsockopt", unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &linger))

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 )
 
@@ -64,7 +65,7 @@ func (s *unixSocket) receive(in *LinkBuffer, size int) (n int, more bool, err er
 	p = p[:min(len(p), maxMessage)] // the rest of the memory is for what comes next
 	var h *heldControl
 	for {
-		part, errno := faultCut(opRecv, s.sysfd, p)
+		part, errno := fault.Cut(fault.Recv, s.sysfd, p)
 		if errno != 0 {
 			err = errno
 		} else {
@@ -180,7 +181,7 @@ func (c *UnixConnection) takeMessage(in *LinkBuffer, b, oob []byte) (m message) 
 func (c *UnixConnection) sendMessage(b, oob []byte, _ int64) (n int, err error) {
 	ioOrder.Add(1)
 	for {
-		if errno := fault(opSend); errno != 0 {
+		if errno := fault.Check(fault.Send); errno != 0 {
 			err = errno
 		} else {
 			n, err = unix.SendmsgN(c.common.sysfd, b, oob, nil, messageFlags)

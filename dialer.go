@@ -10,6 +10,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 // Dialer makes connections to servers. The one of this package is [NetDialer].
@@ -138,7 +140,7 @@ var errMissingAddress = errors.New("missing address")
 
 // dialNet dials and starts the connection.
 func dialNet(ctx context.Context, d *net.Dialer, network, address string) (*connection, error) {
-	if errno := fault(opConnect); errno != 0 {
+	if errno := fault.Check(fault.Connect); errno != 0 {
 		return nil, nameErrno(dialError(network, nil, nil, os.NewSyscallError("connect", errno)))
 	}
 	conn, err := d.DialContext(ctx, network, address)

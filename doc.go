@@ -100,7 +100,8 @@
 //	linkbuffer*.go, block.go         the buffers and their memory
 //	readwriter.go                    Reader and Writer, and adapters from and to package io
 //	memdebug.go                      finding uses of memory after its Release
-//	fault*.go                        where tests make system calls fail
+//	export_faults.go                 what tests of failing system calls need
+//	internal/fault                   where tests make system calls fail
 //	internal/interleave              atomics and locks, which the tests of schedules replace
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
@@ -36,13 +37,13 @@ type refusal struct {
 // refuseAccept makes the next calls of accept fail, until the test ends at the latest.
 func refuseAccept(t *testing.T, errno syscall.Errno, times int) *refusal {
 	r := &refusal{errno: errno, times: int64(times), last: make(chan struct{})}
-	netpoll.SetFaultHook(func(op netpoll.SysOp, size int) (int, syscall.Errno) {
-		if op != netpoll.OpAccept {
+	fault.SetHook(func(op fault.Op, size int) (int, syscall.Errno) {
+		if op != fault.Accept {
 			return size, 0
 		}
 		return size, r.answer()
 	})
-	t.Cleanup(func() { netpoll.SetFaultHook(nil) })
+	t.Cleanup(func() { fault.SetHook(nil) })
 	return r
 }
 

@@ -14,22 +14,22 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
 )
 
 // hookFaults makes h decide on system calls until the test ends.
-func hookFaults(t *testing.T, h func(op netpoll.SysOp, size int) (limit int, errno syscall.Errno)) {
-	netpoll.SetFaultHook(h)
-	t.Cleanup(func() { netpoll.SetFaultHook(nil) })
+func hookFaults(t *testing.T, h func(op fault.Op, size int) (limit int, errno syscall.Errno)) {
+	fault.SetHook(h)
+	t.Cleanup(func() { fault.SetHook(nil) })
 }
 
 // countCalls counts the calls of op until the test ends.
-func countCalls(t *testing.T, op netpoll.SysOp) *atomic.Int64 {
+func countCalls(t *testing.T, op fault.Op) *atomic.Int64 {
 	n := new(atomic.Int64)
-	hookFaults(t, func(called netpoll.SysOp, size int) (int, syscall.Errno) {
+	hookFaults(t, func(called fault.Op, size int) (int, syscall.Errno) {
 		if called == op {
 			n.Add(1)
 		}
@@ -49,7 +49,7 @@ func TestCopyIsSplice(t *testing.T) {
 			const size = 8 << 20
 			src, dst := source(t, c[0], testkit.Pattern(size)), makeEnd(t, c[1])
 			got := collect(dst.peer)
-			splices := countCalls(t, netpoll.OpSpliceOut)
+			splices := countCalls(t, fault.SpliceOut)
 			_, err := io.Copy(dst.conn, src)
 			require.NoError(t, err)
 			require.Positive(t, splices.Load())
@@ -64,7 +64,7 @@ func TestSendingFilesIsSendfile(t *testing.T) {
 	const size = 3 << 20
 	dst := makeEnd(t, "netpoll tcp")
 	got := collect(dst.peer)
-	calls := countCalls(t, netpoll.OpSendfile)
+	calls := countCalls(t, fault.Sendfile)
 	for _, limit := range []int64{1 << 20, size - 1<<20} {
 		before := calls.Load()
 		file := tempFile(t, testkit.Pattern(size))
@@ -105,22 +105,22 @@ func TestSendingFilesIsSendfile(t *testing.T) {
 func TestCopyGoesOnWhereTheKernelCannot(t *testing.T) {
 	for _, refused := range []struct {
 		name  string
-		op    netpoll.SysOp
+		op    fault.Op
 		after int64
 		errno syscall.Errno
 	}{
-		{"no pipe", netpoll.OpPipe, 0, syscall.EMFILE},
-		{"no splice from a socket", netpoll.OpSpliceIn, 0, syscall.EINVAL},
-		{"no splice to a socket", netpoll.OpSpliceOut, 0, syscall.EINVAL},
-		{"no splice to a socket any more", netpoll.OpSpliceOut, 3, syscall.ENOSYS},
-		{"no splice from a socket any more", netpoll.OpSpliceIn, 3, syscall.EINVAL},
-		{"no sendfile", netpoll.OpSendfile, 0, syscall.EINVAL},
-		{"no sendfile any more", netpoll.OpSendfile, 1, syscall.ENOSYS},
-		{"nothing to splice at first", netpoll.OpSpliceIn, -5, syscall.EAGAIN},
-		{"little at a time from a socket", netpoll.OpSpliceIn, 0, 0},
-		{"little at a time to a socket", netpoll.OpSpliceOut, 0, 0},
-		{"little at a time from a file", netpoll.OpSendfile, 0, 0},
-		{"interrupted", netpoll.OpSpliceOut, -5, syscall.EINTR},
+		{"no pipe", fault.Pipe, 0, syscall.EMFILE},
+		{"no splice from a socket", fault.SpliceIn, 0, syscall.EINVAL},
+		{"no splice to a socket", fault.SpliceOut, 0, syscall.EINVAL},
+		{"no splice to a socket any more", fault.SpliceOut, 3, syscall.ENOSYS},
+		{"no splice from a socket any more", fault.SpliceIn, 3, syscall.EINVAL},
+		{"no sendfile", fault.Sendfile, 0, syscall.EINVAL},
+		{"no sendfile any more", fault.Sendfile, 1, syscall.ENOSYS},
+		{"nothing to splice at first", fault.SpliceIn, -5, syscall.EAGAIN},
+		{"little at a time from a socket", fault.SpliceIn, 0, 0},
+		{"little at a time to a socket", fault.SpliceOut, 0, 0},
+		{"little at a time from a file", fault.Sendfile, 0, 0},
+		{"interrupted", fault.SpliceOut, -5, syscall.EINTR},
 	} {
 		t.Run(refused.name, func(t *testing.T) {
 			for _, c := range [][2]string{
@@ -131,7 +131,7 @@ func TestCopyGoesOnWhereTheKernelCannot(t *testing.T) {
 					continue // the Go runtime is told of input once, and would wait for ever after a lie
 				}
 				var calls atomic.Int64
-				hookFaults(t, func(op netpoll.SysOp, size int) (int, syscall.Errno) {
+				hookFaults(t, func(op fault.Op, size int) (int, syscall.Errno) {
 					if op != refused.op {
 						return size, 0
 					}
@@ -153,15 +153,15 @@ func TestCopyGoesOnWhereTheKernelCannot(t *testing.T) {
 
 // Behaviour 2.3, 9.8: what the kernel says of a broken connection is the error of the copy, and of what comes later.
 func TestErrorOfSpliceIsThatOfTheConnection(t *testing.T) {
-	for _, op := range []netpoll.SysOp{netpoll.OpSpliceIn, netpoll.OpSpliceOut, netpoll.OpSendfile} {
+	for _, op := range []fault.Op{fault.SpliceIn, fault.SpliceOut, fault.Sendfile} {
 		t.Run(op.String(), func(t *testing.T) {
 			from := "netpoll tcp"
-			if op == netpoll.OpSendfile {
+			if op == fault.Sendfile {
 				from = "file"
 			}
 			src, dst := source(t, from, testkit.Pattern(8<<20)), makeEnd(t, "netpoll tcp")
 			countInput(dst.peer)
-			hookFaults(t, func(called netpoll.SysOp, size int) (int, syscall.Errno) {
+			hookFaults(t, func(called fault.Op, size int) (int, syscall.Errno) {
 				if called == op {
 					return size, syscall.ECONNRESET
 				}
@@ -169,8 +169,8 @@ func TestErrorOfSpliceIsThatOfTheConnection(t *testing.T) {
 			})
 			_, err := io.Copy(dst.conn, src)
 			require.ErrorIs(t, err, syscall.ECONNRESET)
-			netpoll.SetFaultHook(nil)
-			if op == netpoll.OpSpliceIn {
+			fault.SetHook(nil)
+			if op == fault.SpliceIn {
 				_, err = src.Read(make([]byte, 1))
 			} else {
 				_, err = dst.conn.Write(make([]byte, 1))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
@@ -21,17 +22,19 @@ func TestReaderDoesNotWaitForWhatIsNotWatched(t *testing.T) {
 	writeAll(t, peer, "four")
 	testkit.Eventually(t, func() bool { return inner(conn).paused.Load() }, "the input is at its bound")
 	var refused atomic.Int32
-	setFaults(func(op sysOp, size int) (int, syscall.Errno) {
-		if op == opEpollCtlMod && refused.Add(1) == 1 {
+	fault.SetHook(func(op fault.Op, size int) (int, syscall.Errno) {
+		if op == fault.EpollCtlMod && refused.Add(1) == 1 {
 			return size, syscall.ENOMEM
 		}
 		return size, 0
 	})
-	defer setFaults(nil)
+	defer fault.SetHook(nil)
 	got, err := conn.Reader().ReadString(4)
 	require.NoError(t, err)
 	require.Equal(t, "four", got)
-	writeAll(t, peer, "more")
+	if _, err = syscall.Write(peer, []byte("more")); err != nil {
+		require.ErrorIs(t, err, syscall.EPIPE, "the poller may have closed the connection by now")
+	}
 	_, err = conn.Reader().ReadString(4)
 	require.ErrorIs(t, err, ErrConnClosed)
 	require.NotErrorIs(t, err, ErrReadTimeout)

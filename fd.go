@@ -9,13 +9,15 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 // duplicate returns a new descriptor, close-on-exec, for what raw gives access to. It shares the mode of the original,
 // which for everything from package net is non-blocking.
 func duplicate(raw syscall.RawConn) (fd int, err error) {
 	controlErr := raw.Control(func(original uintptr) {
-		if errno := fault(opDup); errno != 0 {
+		if errno := fault.Check(fault.Dup); errno != 0 {
 			err = errno
 			return
 		}
@@ -55,7 +57,7 @@ func NewFDConnection(fd int) (Connection, error) {
 		return nil, err
 	}
 	unix.CloseOnExec(fd)
-	if errno := fault(opNonblock); errno != 0 {
+	if errno := fault.Check(fault.Nonblock); errno != 0 {
 		return nil, os.NewSyscallError("fcntl", errno)
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
@@ -71,7 +73,7 @@ func NewFDConnection(fd int) (Connection, error) {
 // GetSysFdPairs returns two connected Unix stream sockets, close-on-exec, which the caller has to close or to give to
 // [NewFDConnection]. Both are -1 if there are no descriptors left.
 func GetSysFdPairs() (r, w int) {
-	if fault(opSocket) != 0 {
+	if fault.Check(fault.Socket) != 0 {
 		return -1, -1
 	}
 	fds, err := newSocketPair()

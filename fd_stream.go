@@ -9,12 +9,14 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 // streamNetwork returns "tcp" or "unix" for a socket of that kind, "" for another byte stream, and an error for what is
 // none.
 func streamNetwork(fd int) (network string, err error) {
-	if errno := fault(opStat); errno != 0 {
+	if errno := fault.Check(fault.Stat); errno != 0 {
 		return "", os.NewSyscallError("fstat", errno)
 	}
 	var stat unix.Stat_t

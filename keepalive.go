@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 // setKeepAliveOption does nothing for a negative value, and where the system has no such option (OpenBSD).
@@ -35,7 +37,7 @@ func SetKeepAlive(fd, secs int) error {
 }
 
 func setOption(fd, level, option, value int) error {
-	if errno := fault(opSetsockopt); errno != 0 {
+	if errno := fault.Check(fault.Setsockopt); errno != 0 {
 		return errno
 	}
 	return unix.SetsockoptInt(fd, level, option, value)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 // takeOver replaces original, which it closes unless it returns an error.
@@ -38,7 +40,7 @@ func (lc *ListenConfig) takeOver(original net.Listener) (*listener, error) {
 
 // changeBacklog bounds the queue of a socket that is listening already.
 func changeBacklog(fd, n int) error {
-	if errno := fault(opListen); errno != 0 {
+	if errno := fault.Check(fault.Listen); errno != 0 {
 		return os.NewSyscallError("listen", errno)
 	}
 	return os.NewSyscallError("listen", unix.Listen(fd, n))

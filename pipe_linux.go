@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 const (
@@ -39,7 +41,7 @@ func getPipe() *pipe {
 	if p, ok := pipes.Get().(*pipe); ok {
 		return p
 	}
-	if fault(opPipe) != 0 {
+	if fault.Check(fault.Pipe) != 0 {
 		return nil
 	}
 	var fds [2]int
@@ -76,7 +78,7 @@ func (p *pipe) put() {
 
 // fill moves up to size bytes from a socket into p, which is empty. 0 and no error: the end of the stream.
 func (p *pipe) fill(fd, size int) (n int, err error) {
-	n, err = spliceNow(opSpliceIn, fd, fd, p.w, min(size, maxSplice))
+	n, err = spliceNow(fault.SpliceIn, fd, fd, p.w, min(size, maxSplice))
 	ioOrder.Load()
 	p.held += n
 	return n, err
@@ -85,7 +87,7 @@ func (p *pipe) fill(fd, size int) (n int, err error) {
 // drain moves what p holds, or its first part, to a socket.
 func (p *pipe) drain(fd int) (n int, err error) {
 	ioOrder.Add(1)
-	n, err = spliceNow(opSpliceOut, fd, p.r, fd, p.held)
+	n, err = spliceNow(fault.SpliceOut, fd, p.r, fd, p.held)
 	p.held -= n
 	return n, err
 }
@@ -106,12 +108,12 @@ func (p *pipe) read(b []byte) (n int, err error) {
 }
 
 // spliceNow is splice between a pipe and the socket fd, without waiting: in is one of them and out the other.
-func spliceNow(op sysOp, fd, in, out, size int) (int, error) {
+func spliceNow(op fault.Op, fd, in, out, size int) (int, error) {
 	if waits(fd) {
 		return 0, errCannotSplice
 	}
 	for {
-		part, errno := faultOfTransfer(op, fd, size)
+		part, errno := fault.Transfer(op, fd, size)
 		if errno == 0 {
 			n, err := unix.Splice(in, nil, out, nil, part, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
 			if err == nil {

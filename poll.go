@@ -33,6 +33,7 @@ package netpoll
 import (
 	"errors"
 
+	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
 	"github.com/cloudwego/netpoll/internal/runner"
@@ -54,7 +55,7 @@ type poller struct {
 	broken     failedWatches
 
 	// These belong to the leader.
-	seen         sightings
+	seen         fault.Events       // what tests make of the events of a look
 	turnFunc     func() (stop bool) // turn, made once
 	empty        bool               // nothing is watched any more, and nothing will be
 	inlinePolicy inlinePolicy
@@ -161,7 +162,9 @@ func (p *poller) turn() (stop bool) {
 			p.failure = err
 			return true
 		}
-		n = p.seen.note(p, n)
+		if fault.Enabled {
+			n = p.noteEvents(n)
+		}
 		if n == 0 {
 			p.sendAll(p.sends.shut())
 			p.inlinePolicy.parks()
@@ -172,6 +175,27 @@ func (p *poller) turn() (stop bool) {
 			return true
 		}
 	}
+}
+
+// event is the i-th event of the last look.
+func (p *poller) event(i int) (token uint64, ev pollEvent) {
+	if fault.Enabled {
+		e := p.seen.At(i)
+		return e.Token, pollEvent(e.Bits)
+	}
+	return p.sel.event(i)
+}
+
+// noteEvents lets tests change the n events of a look, and returns how many there are then.
+func (p *poller) noteEvents(n int) int {
+	at := func(i int) fault.Event {
+		token, ev := p.sel.event(i)
+		return fault.Event{Token: token, Bits: uint8(ev)}
+	}
+	return p.seen.Note(n, at, func(token uint64) bool {
+		w := p.slots.lookup(token)
+		return w != nil && w.token == token
+	})
 }
 
 // dispatch tells the handlers of one batch. A slot freed meanwhile is not given to a stranger before the batch ends.
@@ -208,7 +232,7 @@ func (p *poller) report(r *reports) {
 		if r.list != nil {
 			i = r.list[i]
 		}
-		token, ev := p.seen.event(p.sel, i)
+		token, ev := p.event(i)
 		if w := p.slots.lookup(token); w != nil {
 			w.handler.onPoll(ev, &p.batch)
 		}

@@ -9,6 +9,7 @@ package netpoll
 import (
 	"os"
 
+	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
@@ -120,14 +121,17 @@ func newRing() (ring, error) {
 	if err := uring.ProbeOnce(); err != nil {
 		return nil, err
 	}
-	if errno := fault(opRingSetup); errno != 0 {
+	if errno := fault.Check(fault.RingSetup); errno != 0 {
 		return nil, os.NewSyscallError("io_uring_setup", errno)
 	}
 	r, err := uring.New(ringSize)
 	if err != nil {
 		return nil, err
 	}
-	return faultyRing(r), nil
+	if fault.Enabled {
+		return fault.WrapRing(r), nil
+	}
+	return r, nil
 }
 
 func (e *ioBatch) close() {
@@ -176,7 +180,7 @@ func (p *poller) submitBatch(n int, sends []sender) {
 		e.send(s)
 	}
 	for i := range n {
-		token, ev := p.seen.event(p.sel, i)
+		token, ev := p.event(i)
 		w := p.slots.lookup(token)
 		if w == nil {
 			continue

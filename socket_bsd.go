@@ -12,13 +12,15 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 // acceptSocket takes a connection that waits at the listening socket fd. The new descriptor is non-blocking and
 // close-on-exec. The error is a bare errno.
 func acceptSocket(fd int, peer *sockaddr) (int, error) {
 	for {
-		if errno := fault(opAccept); errno == syscall.EINTR {
+		if errno := fault.Check(fault.Accept); errno == syscall.EINTR {
 			continue
 		} else if errno != 0 {
 			return -1, errno

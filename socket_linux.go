@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 // acceptSocket takes a connection that waits at the listening socket fd. The new descriptor is non-blocking and
@@ -15,7 +17,7 @@ import (
 func acceptSocket(fd int, peer *sockaddr) (int, error) {
 	for {
 		peer.size = unix.SizeofSockaddrAny
-		nfd, errno := uintptr(0), fault(opAccept)
+		nfd, errno := uintptr(0), fault.Check(fault.Accept)
 		if errno == 0 {
 			nfd, _, errno = unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&peer.raw)),
 				uintptr(unsafe.Pointer(&peer.size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)

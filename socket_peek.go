@@ -4,7 +4,11 @@ package netpoll
 
 // This file holds the look at a socket that takes nothing.
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
+)
 
 // canPeek: peekSocket tells something on this system.
 const canPeek = true
@@ -12,7 +16,7 @@ const canPeek = true
 // peekSocket reports whether fd has nothing to receive, and no end of its stream either. It does not wait. After an
 // error nothing is known.
 func peekSocket(fd int) (quiet bool, err error) {
-	if errno := fault(opRecv); errno != 0 {
+	if errno := fault.Check(fault.Recv); errno != 0 {
 		return false, errno
 	}
 	var p [1]byte

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/stretchr/testify/require"
@@ -80,13 +81,13 @@ func (th *theatre) each(f func(t *testing.T, sc scene, network string)) {
 
 // play plays a scene under a schedule. The test ends if anything went wrong that no fault excuses; what is returned is
 // what a user saw.
-func (th *theatre) play(t *testing.T, sc scene, network, what string, schedule *netpoll.FaultSchedule) (seen error) {
+func (th *theatre) play(t *testing.T, sc scene, network, what string, schedule *fault.Schedule) (seen error) {
 	t.Helper()
 	what = fmt.Sprintf("%s\n(NETPOLL_FAULT_SEED=%d)", what, th.seed)
 	s := &stage{network: network, dir: th.dir}
 	before := belongingsNow()
 	endPollers := netpoll.FreshPollers()
-	netpoll.SetFaults(schedule)
+	fault.Use(schedule)
 	ended := make(chan error, 1)
 	var wrong error
 	go func() {
@@ -101,7 +102,7 @@ func (th *theatre) play(t *testing.T, sc scene, network, what string, schedule *
 		th.stuck = true // what goes on now would disturb other scenes
 		t.Fatalf("has not ended: %s\n%s", what, testkit.Stacks())
 	}
-	netpoll.SetFaults(nil)
+	fault.Use(nil)
 	if err := errors.Join(wrong, endPollers(endTime/2), before.back(s)); err != nil {
 		t.Fatalf("%s: %v\nwhat the user saw: %v", what, err, seen)
 	}
@@ -112,10 +113,10 @@ func (th *theatre) play(t *testing.T, sc scene, network, what string, schedule *
 // count plays a scene without faults and returns its system calls. While one goroutine takes a connection off its
 // poller, another that polls may look again and again, for as long as the scheduler lets the first one wait; so a play
 // that made too many calls is repeated.
-func (th *theatre) count(t *testing.T, sc scene, network string) (calls netpoll.FaultCount) {
+func (th *theatre) count(t *testing.T, sc scene, network string) (calls fault.Calls) {
 	t.Helper()
 	for range 3 {
-		count := new(netpoll.FaultSchedule)
+		count := new(fault.Schedule)
 		require.NoError(t, th.play(t, sc, network, "no fault", count))
 		if calls = count.Calls(); calls.Sum() < mostCalls {
 			return calls
@@ -137,16 +138,16 @@ func TestTortureNoFailingCallLeaksOrHangs(t *testing.T) {
 		}
 		list := calls.EachFault(th.seed, some)
 		plays, fired := 0, 0
-		for _, fault := range list {
-			if only != "" && fault.String() != only || sc.accepts && fault.HidesNewConnection() {
+		for _, f := range list {
+			if only != "" && f.String() != only || sc.accepts && f.HidesNewConnection() {
 				continue
 			}
 			plays++
-			schedule := &netpoll.FaultSchedule{Seed: th.seed, Only: &fault}
-			seen := th.play(t, sc, network, fault.String(), schedule)
+			schedule := &fault.Schedule{Seed: th.seed, Only: &f}
+			seen := th.play(t, sc, network, f.String(), schedule)
 			fired += int(schedule.Fired())
-			if fault.Harmless() && !(sc.accepts && fault.AtAccept()) {
-				require.NoError(t, seen, "%v is to be dealt with by the library", fault)
+			if f.Harmless() && !(sc.accepts && f.AtAccept()) {
+				require.NoError(t, seen, "%v is to be dealt with by the library", f)
 			}
 		}
 		t.Logf("%d system calls, %d plays, %d faults", calls.Sum(), plays, fired)
@@ -159,7 +160,7 @@ func TestTortureNoOneSeesWhatTheLibraryCanDealWith(t *testing.T) {
 	th := newTheatre(t)
 	th.each(func(t *testing.T, sc scene, network string) {
 		for i := range th.times() {
-			schedule := &netpoll.FaultSchedule{Seed: th.seed + uint64(i), Rate: 0.3, Harmless: true, Scramble: true,
+			schedule := &fault.Schedule{Seed: th.seed + uint64(i), Rate: 0.3, Harmless: true, Scramble: netpoll.EventBits,
 				AcceptFails: !sc.accepts}
 			seen := th.play(t, sc, network, fmt.Sprintf("harmless faults, schedule %d", i), schedule)
 			require.NoError(t, seen, "schedule %d\n(NETPOLL_FAULT_SEED=%d)", i, th.seed)
@@ -172,7 +173,7 @@ func TestTortureManyFaultsLeakNothing(t *testing.T) {
 	th := newTheatre(t)
 	th.each(func(t *testing.T, sc scene, network string) {
 		for i := range th.times() {
-			schedule := &netpoll.FaultSchedule{Seed: th.seed + uint64(i), Rate: 0.1, Scramble: true,
+			schedule := &fault.Schedule{Seed: th.seed + uint64(i), Rate: 0.1, Scramble: netpoll.EventBits,
 				AcceptFails: !sc.accepts}
 			_ = th.play(t, sc, network, fmt.Sprintf("faults of all kinds, schedule %d", i), schedule)
 		}
@@ -190,5 +191,5 @@ func (th *theatre) times() int {
 
 // report tells what went wrong so far, by kind.
 func (th *theatre) report() {
-	th.t.Logf("seed %d; faults so far:\n%s", th.seed, strings.Join(netpoll.FaultTotals.Lines(), "\n"))
+	th.t.Logf("seed %d; faults so far:\n%s", th.seed, strings.Join(fault.Totals.Lines(), "\n"))
 }

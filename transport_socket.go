@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 // maxTransfer bounds one system call; some kernels refuse more than 2 GiB, and whole pages keep the rest aligned.
@@ -50,7 +52,7 @@ func (s *socket) fd() int { return s.sysfd }
 func (s *socket) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
 	p := in.book(min(size, maxTransfer))
 	for {
-		part, errno := faultCut(opRecv, s.sysfd, p)
+		part, errno := fault.Cut(fault.Recv, s.sysfd, p)
 		if errno != 0 {
 			err = errno
 		} else {
@@ -79,14 +81,16 @@ func (s *socket) send(v *vector) (n int, err error) {
 	for {
 		if v.n == 1 {
 			b := v.bufs[0]
-			part, errno := faultCut(opSend, s.sysfd, b[:min(len(b), maxTransfer)])
+			part, errno := fault.Cut(fault.Send, s.sysfd, b[:min(len(b), maxTransfer)])
 			if errno != 0 {
 				err = errno
 			} else {
 				n, err = writeNow(s.sysfd, part)
 			}
+		} else if errno := cutVector(s.sysfd, v); errno != 0 {
+			err = errno
 		} else {
-			n, err = faultyGather(s.sysfd, v)
+			n, err = gatherWrite(s.sysfd, v)
 		}
 		if err != syscall.EINTR {
 			break
@@ -101,6 +105,19 @@ func (s *socket) send(v *vector) (n int, err error) {
 	return n, nil
 }
 
+// cutVector leaves in v what the next gathering write is to send, which is all unless a test makes the call fail.
+func cutVector(fd int, v *vector) syscall.Errno {
+	if !fault.Enabled {
+		return 0
+	}
+	total := v.total()
+	n, errno := fault.Transfer(fault.Sendv, fd, total)
+	if errno == 0 && n < total {
+		v.limit(n)
+	}
+	return errno
+}
+
 func (s *socket) sendLater(from sender) bool {
 	p := s.watch.p.Load()
 	return p != nil && p.sends.add(from)
@@ -108,7 +125,7 @@ func (s *socket) sendLater(from sender) bool {
 
 func (s *socket) closeWrite() error {
 	err := syscall.Shutdown(s.sysfd, syscall.SHUT_WR)
-	if errno := fault(opShutdown); errno != 0 {
+	if errno := fault.Check(fault.Shutdown); errno != 0 {
 		err = errno
 	}
 	return os.NewSyscallError("shutdown", err)
@@ -128,7 +145,7 @@ func (s *socket) release(keep bool) error {
 	}
 	endLinger(s.sysfd)
 	err := syscall.Close(s.sysfd)
-	if errno := fault(opCloseFd); errno != 0 {
+	if errno := fault.Check(fault.Close); errno != 0 {
 		err = errno
 	}
 	return os.NewSyscallError("close", err)

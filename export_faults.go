@@ -2,13 +2,14 @@
 
 package netpoll
 
-// What the tests of failing system calls, which are outside of the package because they use package mux too, need of
-// its inside.
+// This file holds what the tests of failing system calls, which are outside of the package, need of its inside. It
+// exists with the build tag "faults" only.
 
 import (
 	"fmt"
-	"syscall"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 // FreshPollers makes the process start pollers anew, two of them, when they are next needed, and ends the memory of a
@@ -65,31 +66,6 @@ func AlwaysRing(on bool) (restore func(), possible bool) {
 	return func() { defaultRingPolicy.mode.Store(old) }, defaultRingPolicy.probe() == nil
 }
 
-// SetFaults makes every system call that the schedule picks fail; nil lets all be made.
-func SetFaults(s *FaultSchedule) {
-	if s == nil {
-		setFaults(nil)
-		setSightFaults(nil)
-		return
-	}
-	setFaults(s.decide)
-	if s.Scramble {
-		setSightFaults(s.scramble)
-	}
-}
-
-// SysOp names a system call for tests with a hook of their own.
-type SysOp = sysOp
-
-// These are the ones that such tests need.
-const (
-	OpAccept    = opAccept
-	OpPipe      = opPipe
-	OpRecv      = opRecv
-	OpSpliceIn  = opSpliceIn
-	OpSpliceOut = opSpliceOut
-	OpSendfile  = opSendfile
-)
-
-// SetFaultHook is setFaults.
-func SetFaultHook(h func(op SysOp, size int) (limit int, errno syscall.Errno)) { setFaults(h) }
+// EventBits are those of events that are not true: a connection bears being told that it can read and write, and what
+// has been closed is gone.
+var EventBits = fault.Bits{Untrue: uint8(evRead | evWrite), Stale: uint8(evRead | evWrite | evHup | evErr)}
