@@ -40,13 +40,13 @@ func bare200ms() time.Time { return time.Now().UTC().Round(0).Add(200 * time.Mil
 func TestDeadlineWithoutMonotonicReadingIsADuration(t *testing.T) {
 	calls := map[string]func(conn netpoll.Connection) error{
 		"SetReadDeadline, Read": func(conn netpoll.Connection) error {
-			return errors.Join(conn.SetReadDeadline(bare200ms()), second(conn.Read(make([]byte, 1))))
+			return errors.Join(conn.SetReadDeadline(bare200ms()), testkit.ErrorOf(conn.Read(make([]byte, 1))))
 		},
 		"SetDeadline, Next": func(conn netpoll.Connection) error {
-			return errors.Join(conn.SetDeadline(bare200ms()), second(conn.Reader().Next(1)))
+			return errors.Join(conn.SetDeadline(bare200ms()), testkit.ErrorOf(conn.Reader().Next(1)))
 		},
 		"SetWriteDeadline, Write": func(conn netpoll.Connection) error {
-			return errors.Join(conn.SetWriteDeadline(bare200ms()), second(conn.Write(make([]byte, 64<<20))))
+			return errors.Join(conn.SetWriteDeadline(bare200ms()), testkit.ErrorOf(conn.Write(make([]byte, 64<<20))))
 		},
 	}
 	inShiftedProcess(t, func(t *testing.T) {
@@ -66,8 +66,6 @@ func TestDeadlineWithoutMonotonicReadingIsADuration(t *testing.T) {
 		}
 	})
 }
-
-func second[T any](_ T, err error) error { return err }
 
 // requireAfter100ms fails unless f ends for a deadline, and not at once.
 func requireAfter100ms(t *testing.T, f func() error) {
@@ -104,7 +102,7 @@ func TestNetConnBelowIsToldTheDeadlineByTheWallClock(t *testing.T) {
 		defer conn.Close()
 		want := time.Now().UTC().Round(0).Add(testkit.Timeout)
 		require.NoError(t, conn.SetWriteDeadline(want))
-		written := testkit.Blocked(t, func() error { return second(conn.Write([]byte("x"))) })
+		written := testkit.Blocked(t, func() error { return testkit.ErrorOf(conn.Write([]byte("x"))) })
 		told := testkit.Receive(t, below.deadlines)
 		require.WithinDuration(t, want, told.Round(0), testkit.Timeout/2, "by the wall clock")
 		require.InDelta(t, time.Until(want), time.Until(told), float64(testkit.Timeout/2), "by the monotonic clock")
@@ -120,13 +118,13 @@ func TestExtremeDeadlines(t *testing.T) {
 	for _, never := range []time.Time{time.Unix(1<<40, 0), time.Unix(1<<40, 0).UTC(), time.Now().Add(1<<63 - 1)} {
 		require.NoError(t, conn.SetReadDeadline(never))
 		testkit.Send(t, peer, "x")
-		require.NoError(t, second(conn.Read(make([]byte, 1))))
+		require.NoError(t, testkit.ErrorOf(conn.Read(make([]byte, 1))))
 	}
 	for _, passed := range []time.Time{{}, time.Unix(-1<<40, 0), time.Unix(0, 0), time.Now().Add(-1 << 62)} {
 		if passed.IsZero() {
 			passed = passed.Add(1)
 		}
 		require.NoError(t, conn.SetReadDeadline(passed))
-		require.ErrorIs(t, second(conn.Read(make([]byte, 1))), os.ErrDeadlineExceeded)
+		require.ErrorIs(t, testkit.ErrorOf(conn.Read(make([]byte, 1))), os.ErrDeadlineExceeded)
 	}
 }

@@ -56,6 +56,10 @@ func isWaiting(id int) bool {
 
 // Stacks returns the stack traces of all goroutines.
 func Stacks() string {
-	buf := make([]byte, 4<<20)
-	return string(buf[:runtime.Stack(buf, true)])
+	for size := 64 << 10; ; size *= 4 { // mostly there are few
+		buf := make([]byte, size)
+		if n := runtime.Stack(buf, true); n < size || size >= 4<<20 {
+			return string(buf[:n])
+		}
+	}
 }

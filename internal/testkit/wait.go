@@ -75,6 +75,9 @@ func Within(t testing.TB, d time.Duration, f func()) {
 	}
 }
 
+// ErrorOf is the error of a call that returns another value, too.
+func ErrorOf[T any](_ T, err error) error { return err }
+
 // fail ends the test, which has waited for d, with what all goroutines do.
 func fail(t testing.TB, d time.Duration, what []any) {
 	t.Helper()

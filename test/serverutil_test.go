@@ -1,0 +1,80 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
+package test
+
+// This file holds what the tests of listeners, servers and dialers share.
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// descriptorHog takes descriptors until the process has none left.
+type descriptorHog struct{ files []*os.File }
+
+// takeAll leaves the process without a free descriptor.
+func (h *descriptorHog) takeAll(t *testing.T) {
+	t.Helper()
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			require.ErrorIs(t, err, unix.EMFILE)
+			return
+		}
+		h.files = append(h.files, f)
+	}
+}
+
+// free gives n descriptors back.
+func (h *descriptorHog) free(n int) {
+	for _, f := range h.files[:n] {
+		f.Close()
+	}
+	h.files = h.files[n:]
+}
+
+// limitDescriptors bounds the descriptors of this process, which must be a subprocess.
+func limitDescriptors(t *testing.T, n uint64) *descriptorHog {
+	t.Helper()
+	var limit unix.Rlimit
+	setNumber(&limit.Cur, n)
+	setNumber(&limit.Max, n)
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	return new(descriptorHog)
+}
+
+// setNumber sets a field whose type differs between systems.
+func setNumber[T int64 | uint64](field *T, n uint64) { *field = T(n) }
+
+// socketOption reads an integer option.
+func socketOption(t *testing.T, fd, level, option int) int {
+	t.Helper()
+	if option == noOption {
+		return 0
+	}
+	v, err := unix.GetsockoptInt(fd, level, option)
+	require.NoError(t, err)
+	return v
+}
+
+// noOption is an option that the system does not have.
+const noOption = -1
+
+// requireKeepAlive checks one of the keepalive times, on systems that have them for each socket.
+func requireKeepAlive(t *testing.T, want, fd, option int) {
+	t.Helper()
+	if option != noOption {
+		require.Equal(t, want, socketOption(t, fd, unix.IPPROTO_TCP, option))
+	}
+}
+
+// requireCloseOnExec proves that fd does not reach child processes.
+func requireCloseOnExec(t *testing.T, fd int) {
+	t.Helper()
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	require.NoError(t, err)
+	require.NotZero(t, flags&unix.FD_CLOEXEC, "not close-on-exec")
+}
