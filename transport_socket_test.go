@@ -10,6 +10,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -37,4 +38,40 @@ func TestEchoRequestCostsOneReceiveAndOneSend(t *testing.T) {
 	require.EqualValues(t, requests, counting.receives.Load())
 	require.EqualValues(t, requests, counting.sends.Load())
 	require.Zero(t, counting.rearms.Load(), "nothing to change at the poller while all goes well")
+}
+
+// hastySink wants to send just after it was first asked what it wants, before there is a watch to tell: as a connection
+// does that OnPrepare has handed to another goroutine, which fills the socket.
+type hastySink struct {
+	socket *socket
+	asked  bool
+	events chan pollEvent
+}
+
+func (s *hastySink) interest() pollEvent {
+	if !s.asked {
+		s.asked = true
+		_ = s.socket.updateInterest()
+		return evRead | evHup
+	}
+	return evRead | evHup | evWrite
+}
+
+func (s *hastySink) onPoll(ev pollEvent, _ *batch) {
+	select {
+	case s.events <- ev:
+	default:
+	}
+}
+
+func TestRoomAskedForWhileTheReportsBeginIsReported(t *testing.T) {
+	a, _ := socketPair(t)
+	s := &socket{sysfd: a}
+	to := &hastySink{socket: s, events: make(chan pollEvent, 1)}
+	if err := s.start(to); err != nil {
+		t.Fatal(err)
+	}
+	defer s.stop(false)
+	for testkit.Receive(t, to.events, "room")&evWrite == 0 {
+	}
 }

@@ -351,3 +351,24 @@ func TestOnPrepareRefusesSilently(t *testing.T) {
 		})
 	}
 }
+
+// Behaviour 5.8: SetOnConnect inside a handler is called before any further OnRequest.
+func TestOnConnectSetInsideRequestComesBeforeTheNextRequest(t *testing.T) {
+	var j journal
+	first := true // one handler at a time
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+		j.add("request")
+		if err := conn.Reader().Skip(1); err != nil || !first {
+			return err
+		}
+		first = false
+		return conn.(lifeSetter).SetOnConnect(func(ctx context.Context, _ netpoll.Connection) context.Context {
+			j.add("connect")
+			return ctx
+		})
+	})
+	_, err := io.WriteString(s.Dial(), "xxx")
+	require.NoError(t, err)
+	testkit.Eventually(t, func() bool { return j.count("request") == 3 })
+	require.Equal(t, []string{"request", "connect", "request", "request"}, j.list())
+}

@@ -170,3 +170,25 @@ func TestConnContextEndsThoughOnPrepareAskedForContext(t *testing.T) {
 		})
 	}
 }
+
+// Behaviour 5.2: an OnPrepare that asks for the connection's context does not fix it: what it returns still is the
+// context of the later callbacks, and still ends with the connection.
+func TestConnContextKeepsTheValuesOfAnOnPrepareThatAskedForIt(t *testing.T) {
+	type key struct{}
+	values, ended := make(chan any, 1), make(chan error, 1)
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		_ = testnet.Discard(ctx, conn)
+		values <- ctx.Value(key{})
+		<-ctx.Done()
+		ended <- context.Cause(ctx)
+		return nil
+	}, netpoll.WithConnContext(), netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
+		return context.WithValue(conn.(contexter).Context(), key{}, "of OnPrepare")
+	}))
+	c := s.Dial()
+	_, err := io.WriteString(c, "x")
+	require.NoError(t, err)
+	require.Equal(t, "of OnPrepare", testkit.Receive(t, values))
+	require.NoError(t, c.Close())
+	require.ErrorIs(t, testkit.Receive(t, ended), netpoll.ErrEOF)
+}

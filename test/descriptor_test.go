@@ -8,9 +8,11 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -199,4 +201,40 @@ func TestFDConnectionTimesOut(t *testing.T) {
 	err = a.Writer().Flush()
 	require.ErrorIs(t, err, netpoll.ErrWriteTimeout)
 	require.Contains(t, err.Error(), "when flush")
+}
+
+// Behaviour 5.13: a descriptor that looks like a stream but cannot be watched is refused, and still belongs to the
+// caller.
+func TestRefusedDescriptorStillBelongsToTheCaller(t *testing.T) {
+	fd, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	before, err := socketID(fd)
+	require.NoError(t, err)
+	conn, err := netpoll.NewFDConnection(fd)
+	require.Error(t, err)
+	require.True(t, conn == nil, "a failed NewFDConnection returned %#v", conn)
+	after, err := socketID(fd)
+	require.NoError(t, err, "the descriptor was closed")
+	require.Equal(t, before, after)
+	require.NoError(t, closeFd(fd))
+}
+
+// Behaviour 2.2: the errno of a pipe that nobody reads any more stays visible: it is EPIPE, before the poller has
+// noticed and after.
+func TestWriteToPipeWithoutReaderSaysEPIPE(t *testing.T) {
+	for name, noticed := range map[string]bool{"at once": false, "when the connection knows": true} {
+		t.Run(name, func(t *testing.T) {
+			var ends [2]int
+			require.NoError(t, unix.Pipe2(ends[:], unix.O_CLOEXEC))
+			conn, err := netpoll.NewFDConnection(ends[1])
+			require.NoError(t, err)
+			defer conn.Close()
+			require.NoError(t, closeFd(ends[0]))
+			if noticed {
+				testkit.Eventually(t, func() bool { return !conn.IsActive() })
+			}
+			_, err = conn.Write([]byte("x"))
+			require.ErrorIs(t, err, syscall.EPIPE)
+		})
+	}
 }

@@ -91,3 +91,23 @@ func TestListenerIsClosedWhenTheGoroutineOfServeEnds(t *testing.T) {
 	testkit.Receive(t, ln.done)
 	testnet.Shutdown(t, s.Loop)
 }
+
+// Behaviour 5.7: a handler that ends its goroutine, as t.FailNow does, is no reason to keep the connection for ever.
+func TestConnectionEndsThoughItsHandlerCalledGoexit(t *testing.T) {
+	handled, closed := make(chan struct{}), make(chan struct{})
+	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+		_ = testnet.Discard(ctx, conn)
+		close(handled)
+		runtime.Goexit()
+		return nil
+	}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
+		_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
+		return context.Background()
+	}))
+	c := s.Dial()
+	_, err := io.WriteString(c, "x")
+	require.NoError(t, err)
+	testkit.Receive(t, handled)
+	require.NoError(t, c.Close())
+	testkit.Receive(t, closed)
+}

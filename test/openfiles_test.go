@@ -2,18 +2,15 @@
 
 package test
 
-// Helpers of the tests about the life of connections and servers: a server with raw clients, a journal of callbacks,
-// what descriptors are open, and tests that need a process of their own.
+// Which descriptors the process has open, and what for.
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -21,50 +18,6 @@ import (
 	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/stretchr/testify/require"
 )
-
-// halfCloser is what connections offer beyond net.Conn; those of package net do too.
-type halfCloser interface {
-	CloseRead() error
-	CloseWrite() error
-}
-
-// journal is what happened, in order. It may be used from any goroutine.
-type journal struct {
-	mu      sync.Mutex
-	entries []string
-}
-
-func (j *journal) add(format string, args ...any) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.entries = append(j.entries, fmt.Sprintf(format, args...))
-}
-
-func (j *journal) list() []string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return slices.Clone(j.entries)
-}
-
-func (j *journal) count(entry string) (n int) {
-	for _, e := range j.list() {
-		if e == entry {
-			n++
-		}
-	}
-	return n
-}
-
-// until waits for an entry.
-func (j *journal) until(t testing.TB, entry string) {
-	t.Helper()
-	testkit.Eventually(t, func() bool { return j.count(entry) > 0 })
-}
-
-// noting returns a close callback that leaves an entry.
-func (j *journal) noting(entry string) netpoll.CloseCallback {
-	return func(netpoll.Connection) error { j.add("%s", entry); return nil }
-}
 
 // socketID identifies the open file behind a descriptor for as long as the file lives.
 func socketID(fd int) (id uint64, err error) {
@@ -98,11 +51,6 @@ func mapValues(m map[int]string) (list []string) {
 
 // closeFd closes a descriptor that is the caller's own.
 func closeFd(fd int) error { return os.NewSyscallError("close", syscall.Close(fd)) }
-
-// isConnClosed reports whether err is that of a use after Close on this side.
-func isConnClosed(err error) bool {
-	return errors.Is(err, netpoll.ErrConnClosed) && !errors.Is(err, netpoll.ErrEOF)
-}
 
 // openFiles returns what each descriptor of the process stands for.
 func openFiles() map[int]string {
