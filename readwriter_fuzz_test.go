@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // FuzzAdapters runs a program on a ReadWriter over such a stream.
@@ -80,7 +82,7 @@ func (s *fuzzedStream) read(p []byte) (n int, err error) {
 		return 0, io.EOF
 	}
 	n = min(s.size(), len(p))
-	copy(p, tape{}.piece(s.given, n))
+	copy(p, testkit.Stream{}.Piece(s.given, n))
 	return n, err
 }
 
@@ -208,7 +210,7 @@ func (v *adapterRun) got(p []byte) {
 }
 
 func (v *adapterRun) same(p []byte) {
-	if at := (tape{}).differs(v.pos, p); at >= 0 {
+	if at := (testkit.Stream{}).Differs(v.pos, p); at >= 0 {
 		v.t.Fatalf("input differs at %d", at)
 	}
 }
