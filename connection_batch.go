@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/cloudwego/netpoll/internal/sock"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
@@ -22,7 +23,7 @@ func (c *connection) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
 		c.leave(bitPolled)
 		return 0, nil, false
 	}
-	return fd, c.in.book(min(c.receiveSize(), maxTransfer)), true
+	return fd, c.in.book(min(c.receiveSize(), sock.MaxTransfer)), true
 }
 
 // endReceive implements receiver.

@@ -13,12 +13,6 @@ import (
 // commonTransport is part of every connection, which saves an allocation.
 type commonTransport = netConn
 
-// sysVector is the list that package net sends with one system call, if it can.
-type sysVector = net.Buffers
-
-// buffers returns the list to use for v.
-func (v *vector) buffers() *net.Buffers { return &v.sys }
-
 // plainSocket returns false: it is package net that has the descriptors.
 func (c *connection) plainSocket(bool) (fd int, ok bool) { return -1, false }
 

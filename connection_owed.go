@@ -76,7 +76,7 @@ func (c *connection) sendRest() {
 	defer v.put()
 	for c.owes() && !c.life.load().has(bitLost) {
 		v.fill(&c.out, nil)
-		v.limit(c.unpaid())
+		v.Limit(c.unpaid())
 		n, err := c.call(v)
 		if !c.sentOwed(n, err) {
 			return

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 const (
@@ -113,10 +115,10 @@ func (c *connection) onReadable(hup bool, b *batch) {
 		}
 		n, more, err := c.receive(b)
 		if err != nil {
-			if err == errHeldBack && c.holdBack(hup, b) {
+			if err == sock.ErrHeldBack && c.holdBack(hup, b) {
 				continue
 			}
-			if err != errHeldBack {
+			if err != sock.ErrHeldBack {
 				c.receiveFailed(err)
 			}
 			return

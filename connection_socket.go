@@ -9,9 +9,7 @@ import (
 	"net/netip"
 	"os"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/cloudwego/netpoll/internal/fault"
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // commonTransport is part of every connection, which saves an allocation where it is used.
@@ -77,12 +75,9 @@ func (c *connection) replaces(conn net.Conn) {
 // disown frees the duplicate of a connection that was made by connectionOf and then detached.
 func (c *connection) disown() {
 	if c.NetConn() == nil {
-		_ = unix.Close(c.common.sysfd)
+		_ = sock.Close(c.common.sysfd)
 	}
 }
-
-// buffers returns a list for v. It is rarely needed: what package net can send as a list is a socket in most cases.
-func (v *vector) buffers() *net.Buffers { return new(net.Buffers) }
 
 // carry makes conn what carries the connection.
 func (c *connection) carry(conn net.Conn) {
@@ -100,12 +95,9 @@ func (c *connection) File() (f *os.File, err error) {
 		return c.netFile()
 	}
 	err = c.withFd("when file", func(fd int) error {
-		if errno := fault.Check(fault.Dup); errno != 0 {
-			return os.NewSyscallError("fcntl", errno)
-		}
-		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		dup, err := sock.Duplicate(fd)
 		if err != nil {
-			return os.NewSyscallError("fcntl", err)
+			return err
 		}
 		f = os.NewFile(uintptr(dup), c.network+":"+c.peerName())
 		return nil

@@ -41,7 +41,7 @@ func (e *endsDuringSend) send(v *vector) (n int, err error) {
 	if e.told != nil {
 		return 0, e.told
 	}
-	return v.total(), nil
+	return v.Total(), nil
 }
 
 // A socket tells one call only of a reset. Whether the end that a receive finds is in order, the send beside it knows.

@@ -28,7 +28,7 @@ func (d *dripping) send(v *vector) (int, error) {
 	if allowed == 0 {
 		return 0, errWouldBlock
 	}
-	v.limit(allowed)
+	v.Limit(allowed)
 	n, err := d.transport.send(v)
 	d.allowed.Add(-int64(n))
 	return n, err

@@ -49,10 +49,10 @@ func (s *stuckTransport) send(v *vector) (n int, err error) {
 	case s.full:
 		return 0, errWouldBlock
 	}
-	for _, b := range v.bufs[:v.n] {
+	for _, b := range v.Bufs[:v.N] {
 		s.sent = append(s.sent, b...)
 	}
-	return v.total(), nil
+	return v.Total(), nil
 }
 
 func (s *stuckTransport) rearm() error {

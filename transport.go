@@ -4,19 +4,13 @@ package netpoll
 // interface; a socket is its first implementation, any net.Conn the second.
 
 import (
-	"errors"
 	"sync"
-	"sync/atomic"
-	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
-// ioOrder lets the memory model, and so the race detector, know what the kernel guarantees anyway: what a goroutine
-// did before it sent bytes happens before what another does after receiving them. The system calls of this package do
-// not say it by themselves.
-var ioOrder atomic.Uint32
-
 // errWouldBlock: the transport can take no more at the moment.
-var errWouldBlock = errors.New("netpoll: transport would block")
+var errWouldBlock = sock.ErrWouldBlock
 
 // sink is what a transport reports to.
 type sink interface {
@@ -64,16 +58,10 @@ type transport interface {
 	fd() int
 }
 
-// maxVector is how many pieces one send takes. More than that need another system call, which is cheap beside copying
-// so much.
-const maxVector = 64
-
-// vector is a list of byte slices to send, with room for what the system call needs.
+// vector is what a transport is given to send.
 type vector struct {
-	bufs  [maxVector][]byte
-	n     int
+	sock.Vector
 	start int64 // when the call began that sends, as now counts; 0 if nobody has asked yet
-	sys   sysVector
 }
 
 var vectorPool = sync.Pool{New: func() any { return new(vector) }}
@@ -82,48 +70,19 @@ func getVector() *vector { return vectorPool.Get().(*vector) }
 
 // put gives v back and forgets the memory it pointed to.
 func (v *vector) put() {
-	clear(v.bufs[:v.n])
-	v.n, v.start = 0, 0
+	v.Clear()
+	v.start = 0
 	vectorPool.Put(v)
 }
 
 // fill collects what is ready in out, and extra behind it.
 func (v *vector) fill(out *LinkBuffer, extra []byte) {
-	clear(v.bufs[:v.n])
-	v.n = 0
+	v.Clear()
 	if out.Len() > 0 {
-		v.n = len(out.GetBytes(v.bufs[:]))
+		v.N = len(out.GetBytes(v.Bufs[:]))
 	}
-	if len(extra) > 0 && v.n < maxVector && v.total() == out.Len() {
-		v.bufs[v.n] = extra
-		v.n++
+	if len(extra) > 0 && v.N < sock.MaxVector && v.Total() == out.Len() {
+		v.Bufs[v.N] = extra
+		v.N++
 	}
-}
-
-// limit cuts v down to n bytes.
-func (v *vector) limit(n int) {
-	for i, b := range v.bufs[:v.n] {
-		v.bufs[i] = b[:min(n, len(b))]
-		if n -= len(b); n <= 0 {
-			clear(v.bufs[i+1 : v.n])
-			v.n = i + 1
-			return
-		}
-	}
-}
-
-func (v *vector) total() (n int) {
-	for _, b := range v.bufs[:v.n] {
-		n += len(b)
-	}
-	return n
-}
-
-// asErrno finds the errno in err; 0 if there is none.
-func asErrno(err error) syscall.Errno {
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		return commonErrno(no)
-	}
-	return 0
 }
