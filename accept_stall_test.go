@@ -61,7 +61,7 @@ func TestSecondServeOfAListenerLeavesTheFirstAlone(t *testing.T) {
 			require.Error(t, receive(t, again))
 			silent(t, s.served, "the end of the first Serve")
 			require.NoError(t, roundTrip(established, "meanwhile"))
-			require.NoError(t, roundTrip(s.dial(), "a newcomer"))
+			require.NoError(t, roundTrip(s.dial(), "a new connection"))
 		}
 		shutdown(t, other)
 		require.NoError(t, roundTrip(s.dial(), "after the other's shutdown"))

@@ -1,9 +1,9 @@
 package netpoll
 
-// This file holds the acceptor: what accepts from one listener for one server. It accepts as long as there are
-// newcomers, a place and a descriptor for each. When one of the latter is missing it stalls until there is reason to try
-// again. Where the newcomers come from is in acceptor_socket.go, for listeners that a poller watches, and in
-// acceptor_netconn.go for all others.
+// This file holds the acceptor: what accepts from one listener for one server. It accepts until no connection waits any
+// more. At the connection limit, or without descriptors, it stops watching the listener, and resumes when a connection
+// closes or a back-off of 5 ms to 1 s has passed. How it accepts is in acceptor_socket.go for listeners that a poller
+// watches, and in acceptor_netconn.go for all others.
 
 import (
 	"errors"
@@ -26,9 +26,9 @@ const (
 
 // acceptor is one running Serve. Its state is guarded by the server's mu.
 type acceptor struct {
-	srv  *server
-	ln   servable
-	door acceptDoor
+	srv    *server
+	ln     serverListener
+	source acceptSource
 
 	// stalled is written under the server's mu; the door reads it to know whether it is to be open.
 	stalled atomic.Bool
@@ -36,37 +36,37 @@ type acceptor struct {
 	ended    bool
 	backOff  time.Duration // the last time waited; 0 after a success
 	retry    *lateCall     // ends the stall for want of descriptors
-	short    bool          // some newcomer could not be accepted since the backlog was last seen empty
+	short    bool          // some new connection could not be accepted since the backlog was last seen empty
 	reported time.Time     // when that was last logged
 
 	err  error         // why it ended; written before done is closed
 	done chan struct{} // closed when it has ended
 }
 
-// acceptDoor is where the newcomers of a listener come in. Its methods may be called from any goroutine.
-type acceptDoor interface {
+// acceptSource is where the new connections of a listener come in. Its methods may be called from any goroutine.
+type acceptSource interface {
 	// open begins to let them in, by calls of takePlace and admit. It may block until close, if it does so itself.
 	open() error
 	// follow is called when a.stalled has changed, under the server's mu.
-	follow()
+	updateInterest()
 	// close lets nobody in any more, except for one who is coming in at that moment. It is idempotent.
 	close()
 }
 
-// servable is a listener that a server can accept from.
-type servable interface {
+// serverListener is a listener that a server can accept from.
+type serverListener interface {
 	Listener
 	attach(a *acceptor) error
 	attached(a *acceptor) bool
 	detach(a *acceptor)
-	newDoor(a *acceptor) acceptDoor
+	newSource(a *acceptor) acceptSource
 	closesSlowly() bool // it is not of this package, and its Close may take its time
 	opError(op string, err error) error
 	closedError(op string) error
 }
 
-// serving is the part of a listener that knows who accepts from it.
-type serving struct {
+// listenerState is the part of a listener that knows who accepts from it.
+type listenerState struct {
 	// mu guards what follows. It is not held during calls of the acceptor.
 	mu       sync.Mutex
 	closed   bool
@@ -77,7 +77,7 @@ type serving struct {
 var errServedAlready = errors.New("netpoll: serve: listener is being served already")
 
 // attach makes a the one that is told of Close.
-func (s *serving) attach(a *acceptor) error {
+func (s *listenerState) attach(a *acceptor) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -91,13 +91,13 @@ func (s *serving) attach(a *acceptor) error {
 }
 
 // attached reports whether a is told of Close.
-func (s *serving) attached(a *acceptor) bool {
+func (s *listenerState) attached(a *acceptor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.acceptor == a
 }
 
-func (s *serving) detach(a *acceptor) {
+func (s *listenerState) detach(a *acceptor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.acceptor == a {
@@ -105,14 +105,14 @@ func (s *serving) detach(a *acceptor) {
 	}
 }
 
-func (s *serving) isClosed() bool {
+func (s *listenerState) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closed
 }
 
 // shut marks the listener as closed and returns whom to tell of it, the first time.
-func (s *serving) shut() (a *acceptor, first bool) {
+func (s *listenerState) shut() (a *acceptor, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -122,9 +122,9 @@ func (s *serving) shut() (a *acceptor, first bool) {
 	return s.acceptor, true
 }
 
-func newAcceptor(s *server, ln servable) *acceptor {
+func newAcceptor(s *server, ln serverListener) *acceptor {
 	a := &acceptor{srv: s, ln: ln, done: make(chan struct{})}
-	a.door = ln.newDoor(a)
+	a.source = ln.newSource(a)
 	return a
 }
 
@@ -132,7 +132,7 @@ func newAcceptor(s *server, ln servable) *acceptor {
 func (a *acceptor) run() {
 	err := a.ln.attach(a)
 	if err == nil {
-		err = a.door.open()
+		err = a.source.open()
 	}
 	if err != nil && !a.closedByUser(err) {
 		a.finish(err)
@@ -152,7 +152,7 @@ func (a *acceptor) finish(err error) {
 	if !a.end(err) {
 		return
 	}
-	a.door.close()
+	a.source.close()
 	a.ln.detach(a)
 	close(a.done)
 }
@@ -161,7 +161,7 @@ func (a *acceptor) finish(err error) {
 // user long before the server is shut down; one of this package ends Serve.
 func (a *acceptor) listenerClosed(converted bool) {
 	if converted {
-		a.door.close()
+		a.source.close()
 		return
 	}
 	a.finish(a.ln.closedError("accept"))
@@ -216,18 +216,19 @@ func (a *acceptor) succeeded() {
 
 // wait stalls the acceptor for a while, because the system had no room for one more connection.
 func (a *acceptor) wait(err error) {
-	if a.stallForAWhile() {
-		logger().Printf("netpoll: accept on %v: %v; newcomers have to wait", a.ln.Addr(), err)
+	if backOff, report := a.stallForAWhile(); report {
+		logger().Printf("netpoll: Accept error on %v: %v; retrying in %v", a.ln.Addr(), err, backOff)
 	}
 }
 
-// stallForAWhile reports whether it is time for a message: one for each time that newcomers have to wait.
-func (a *acceptor) stallForAWhile() (report bool) {
+// stallForAWhile returns how long, and whether it is time for a message: one for each time that new connections have to
+// wait.
+func (a *acceptor) stallForAWhile() (backOff time.Duration, report bool) {
 	s := a.srv
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a.ended {
-		return false
+		return 0, false
 	}
 	a.backOff = min(max(2*a.backOff, minBackOff), maxBackOff)
 	s.stall(a)
@@ -237,7 +238,7 @@ func (a *acceptor) stallForAWhile() (report bool) {
 	if report {
 		a.reported = time.Now()
 	}
-	return report
+	return a.backOff, report
 }
 
 func (a *acceptor) tryAgain() {
@@ -250,7 +251,7 @@ func (a *acceptor) tryAgain() {
 func (s *server) stall(a *acceptor) {
 	a.stalled.Store(true)
 	s.stalled = append(s.stalled, a)
-	a.door.follow()
+	a.source.updateInterest()
 }
 
 // unstall undoes stall. The caller holds mu.
@@ -263,7 +264,7 @@ func (s *server) unstall(a *acceptor) {
 		a.retry.Stop() // if it is too late for that, a later stall ends a little early
 		a.retry = nil
 	}
-	a.door.follow()
+	a.source.updateInterest()
 }
 
 // without returns list with a removed.

@@ -14,15 +14,15 @@ type acceptLoop struct {
 	again chan struct{} // holds one wake-up: the acceptor has been unstalled, or has ended
 }
 
-// newDoor implements servable.
-func (ln *netListener) newDoor(a *acceptor) acceptDoor {
+// newSource implements serverListener.
+func (ln *netListener) newSource(a *acceptor) acceptSource {
 	return &acceptLoop{a: a, ln: ln, again: make(chan struct{}, 1)}
 }
 
-// follow implements acceptDoor.
-func (l *acceptLoop) follow() { l.wake() }
+// follow implements acceptSource.
+func (l *acceptLoop) updateInterest() { l.wake() }
 
-// close implements acceptDoor. A blocked Accept is ended by closing the listener, which whoever ends the acceptor does.
+// close implements acceptSource. A blocked Accept is ended by closing the listener, which whoever ends the acceptor does.
 func (l *acceptLoop) close() { l.wake() }
 
 func (l *acceptLoop) wake() {
@@ -32,8 +32,8 @@ func (l *acceptLoop) wake() {
 	}
 }
 
-// open implements acceptDoor. At the bound of connections it asks for no newcomer, so that they wait where the listener
-// keeps them; one that came while the last place was taken by another listener's waits here.
+// open implements acceptSource. At the bound of connections it asks for no new connection, so that they wait where the
+// listener keeps them; one that came while the last place was taken by another listener's waits here.
 func (l *acceptLoop) open() error {
 	for l.waitFor(l.a.srv.hasPlace) {
 		c, err := l.ln.accept()
@@ -65,7 +65,7 @@ func (l *acceptLoop) waitFor(get func(*acceptor) bool) bool {
 	return true
 }
 
-// goOnAfter reports whether to ask for another newcomer after err, and does what it calls for.
+// goOnAfter reports whether to ask for another new connection after err, and does what it calls for.
 func (l *acceptLoop) goOnAfter(err error) bool {
 	switch {
 	case l.ln.outlives(err):

@@ -19,18 +19,18 @@ type acceptWatch struct {
 	watch watch
 }
 
-// newDoor implements servable.
-func (ln *listener) newDoor(a *acceptor) acceptDoor { return &acceptWatch{a: a, ln: ln} }
+// newSource implements serverListener.
+func (ln *listener) newSource(a *acceptor) acceptSource { return &acceptWatch{a: a, ln: ln} }
 
-// open implements acceptDoor.
+// open implements acceptSource.
 func (d *acceptWatch) open() error {
 	return d.ln.hold(func(fd int) error { return d.watch.openAny(fd, d, d.interest()) })
 }
 
-// follow implements acceptDoor.
-func (d *acceptWatch) follow() { _ = d.watch.follow() }
+// follow implements acceptSource.
+func (d *acceptWatch) updateInterest() { _ = d.watch.updateInterest() }
 
-// close implements acceptDoor.
+// close implements acceptSource.
 func (d *acceptWatch) close() { d.watch.close() }
 
 // interest implements interestSource.
@@ -43,7 +43,7 @@ func (d *acceptWatch) interest() pollEvent {
 
 // onPoll implements pollHandler.
 func (d *acceptWatch) onPoll(ev pollEvent, _ *batch) {
-	if ev&evLost != 0 {
+	if ev&evDetached != 0 {
 		d.a.finish(errors.New("netpoll: accept: the poller failed"))
 		return
 	}
@@ -86,7 +86,7 @@ func (d *acceptWatch) goOnAfter(err error) bool {
 		a.drained()
 		return false
 	case syscall.EINTR, syscall.ECONNABORTED, syscall.EPROTO:
-		return true // this newcomer is gone already
+		return true // this new connection is gone already
 	case 0, syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP:
 		a.finish(d.ln.opError("accept", err)) // waiting would not help
 		return false

@@ -6,31 +6,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// countingDoor counts how often it was told to look at its acceptor's state.
-type countingDoor struct{ follows int }
+// countingSource counts how often it was told to look at its acceptor's state.
+type countingSource struct{ updates int }
 
-func (d *countingDoor) open() error { return nil }
-func (d *countingDoor) follow()     { d.follows++ }
-func (d *countingDoor) close()      {}
+func (d *countingSource) open() error     { return nil }
+func (d *countingSource) updateInterest() { d.updates++ }
+func (d *countingSource) close()          {}
 
 // Behaviour 6.8: for want of descriptors an acceptor stops looking at its listener, which stays readable all the while,
 // waits longer from one time to the next, reports it once, and goes on when the time has passed.
-func TestAcceptorWithoutDescriptorsLooksAway(t *testing.T) {
+func TestAcceptorWithoutDescriptorsDropsItsInterest(t *testing.T) {
 	s := newServer(newOptions(nil, nil))
-	door := new(countingDoor)
-	a := &acceptor{srv: s, door: door}
-	require.True(t, a.stallForAWhile(), "the first time is reported")
+	source := new(countingSource)
+	a := &acceptor{srv: s, source: source}
+	first, report := a.stallForAWhile()
+	require.True(t, report, "the first time is reported")
 	require.True(t, a.stalled.Load(), "it must not be asked again at once")
-	require.Equal(t, 1, door.follows)
+	require.Equal(t, 1, source.updates)
 	require.False(t, s.takePlace(a), "nor accept")
-	first := a.backOff
 	require.Equal(t, minBackOff, first)
 
 	a.tryAgain()
 	require.False(t, a.stalled.Load(), "it goes on")
-	require.Equal(t, 2, door.follows)
-	require.False(t, a.stallForAWhile(), "the second time is not reported")
-	require.Equal(t, 2*first, a.backOff)
+	require.Equal(t, 2, source.updates)
+	second, report := a.stallForAWhile()
+	require.False(t, report, "the second time is not reported")
+	require.Equal(t, 2*first, second)
 	a.tryAgain() // which stops the timer, too
 	require.Empty(t, s.stalled)
 }

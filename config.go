@@ -113,7 +113,7 @@ func Configure(config Config) (err error) {
 	case config.IOUring < IOUringAuto || config.IOUring > IOUringAlways:
 		return fmt.Errorf("netpoll: configure: unknown io_uring mode %d", int(config.IOUring))
 	}
-	if err := ringRules.possible(config.IOUring); err != nil {
+	if err := defaultRingPolicy.possible(config.IOUring); err != nil {
 		return fmt.Errorf("netpoll: configure io_uring: %w", err)
 	}
 	if config.PollerNum > 0 { // first, because it is the one that can fail
@@ -133,7 +133,7 @@ func Configure(config Config) (err error) {
 		readLimit.Store(int64(config.ReadLimit))
 	}
 	if config.IOUring != IOUringAuto {
-		ringRules.set(config.IOUring)
+		defaultRingPolicy.set(config.IOUring)
 	}
 	if config.DirectFlush {
 		directFlush.Store(true)

@@ -119,15 +119,15 @@ type connection struct {
 	disarmed bool         // the end of the input was seen and is not watched for any more; the same
 	direct   bool         // every Flush sends by itself; constant after prepare
 
-	readLimit atomic.Int64  // bound on unread input; stored by SetReadLimit
-	once      oneShot       // input is reported once; see connection_copy_linux.go
-	paused    atomic.Bool   // input is at its bound; set by the reporting goroutine, cleared by whoever resumes it
-	hungUp    atomic.Bool   // the peer has ended its side, says the poller: the kernel has all there is. Set by it
-	halfOpen  atomic.Bool   // the end of the peer's side does not close it; stored by SetAllowHalfOpen
-	wantWrite atomic.Bool   // somebody waits for room to send; set by it, cleared by the reporting goroutine
-	owedEnd   atomic.Uint64 // position in out up to which the poller has to send; see connection_owed.go
-	readers   sync.Mutex    // held by a call of Read for as long as it takes: callers have their turn
-	writers   sync.Mutex    // the same for Write
+	readLimit  atomic.Int64  // bound on unread input; stored by SetReadLimit
+	once       oneShot       // input is reported once; see connection_copy_linux.go
+	paused     atomic.Bool   // input is at its bound; set by the reporting goroutine, cleared by whoever resumes it
+	hungUp     atomic.Bool   // the peer has ended its side, says the poller: the kernel has all there is. Set by it
+	halfOpen   atomic.Bool   // the end of the peer's side does not close it; stored by SetAllowHalfOpen
+	wantWrite  atomic.Bool   // somebody waits for room to send; set by it, cleared by the reporting goroutine
+	pendingEnd atomic.Uint64 // position in out up to which the poller has to send; see connection_pending.go
+	readers    sync.Mutex    // held by a call of Read for as long as it takes: callers have their turn
+	writers    sync.Mutex    // the same for Write
 
 	calls callbacks
 	owner connOwner // set, if at all, before prepare and start
@@ -174,7 +174,7 @@ func (c *connection) prepare(o *options) {
 	c.dropsControl()
 	c.calls.take(o)
 	if o.onConnect != nil {
-		c.life.yield(bitConnected)
+		c.life.clear(bitConnected)
 	}
 	c.reading.setTimeout(o.readTimeout)
 	c.writing.setTimeout(o.writeTimeout)
@@ -243,7 +243,7 @@ func (c *connection) IsActive() bool { return c.life.load().phase() <= phaseOpen
 
 // Fd returns the descriptor, or -1 if there is none; see [Conn].
 func (c *connection) Fd() (fd int) {
-	c.sendOwed() // so that whatever is done to the descriptor comes after it
+	c.sendPending() // so that whatever is done to the descriptor comes after it
 	if c.NetConn() != nil {
 		return c.netFd()
 	}
@@ -296,7 +296,7 @@ func (c *connection) SetReadTimeout(timeout time.Duration) error {
 // SetWriteTimeout implements Connection.
 func (c *connection) SetWriteTimeout(timeout time.Duration) error {
 	c.writing.setTimeout(timeout)
-	c.transport.moved()
+	c.transport.deadlineChanged()
 	return nil
 }
 
@@ -308,7 +308,7 @@ func (c *connection) SetDeadline(t time.Time) error {
 	}
 	c.reading.setDeadline(t)
 	c.writing.setDeadline(t)
-	c.transport.moved()
+	c.transport.deadlineChanged()
 	return nil
 }
 
@@ -328,7 +328,7 @@ func (c *connection) SetWriteDeadline(t time.Time) error {
 		return err
 	}
 	c.writing.setDeadline(t)
-	c.transport.moved()
+	c.transport.deadlineChanged()
 	return nil
 }
 

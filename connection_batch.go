@@ -15,12 +15,12 @@ import (
 
 // beginReceive implements receiver, for a connection that may receive and has nothing else to do.
 func (c *connection) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
-	if ev != evRead || c.life.enter(bitPolled, phasePeerDone) != entered {
+	if ev != evRead || c.life.enter(bitInPoll, phasePeerDone) != entered {
 		return 0, nil, false
 	}
 	fd, ok = c.plainSocket(true)
-	if !ok || c.life.load().has(bitEnded|bitEnding|bitRaw|bitReadShut) || c.full() {
-		c.leave(bitPolled)
+	if !ok || c.life.load().has(bitEnded|bitEOFHeld|bitRaw|bitReadShut) || c.full() {
+		c.leave(bitInPoll)
 		return 0, nil, false
 	}
 	return fd, c.in.book(min(c.receiveSize(), sock.MaxTransfer)), true
@@ -28,9 +28,9 @@ func (c *connection) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
 
 // endReceive implements receiver.
 func (c *connection) endReceive(res int32, full bool, b *batch) {
-	defer c.leave(bitPolled)
-	if res == uring.Lost { // the kernel may still write into the block, so nobody else may ever have it
-		c.in.forsake()
+	defer c.leave(bitInPoll)
+	if res == uring.InDoubt { // the kernel may still write into the block, so nobody else may ever have it
+		c.in.leakTail()
 		c.inputEnded(syscall.EIO)
 		return
 	}
@@ -50,8 +50,8 @@ func (c *connection) endReceive(res int32, full bool, b *batch) {
 	}
 }
 
-// forsake is bookAck(0) for memory that something outside may write to for ever: the block is never used again.
-func (b *LinkBuffer) forsake() {
+// leakTail is bookAck(0) for memory that something outside may write to for ever: the block is never used again.
+func (b *LinkBuffer) leakTail() {
 	b.last.blk.refs.Or(keptForUser)
 	b.bookAck(0)
 }

@@ -2,8 +2,8 @@ package netpoll
 
 // This file holds the user's callbacks of a connection and who runs them when.
 //
-// OnConnect and OnRequest are run by the task: at most one is under way, claimed with bitTask, and whoever has news
-// for it while it runs leaves bitKick. OnDisconnect runs beside it. The close callbacks run at the very end, when
+// OnConnect and OnRequest are run by the task: at most one is under way, claimed with bitRunning, and whoever has news
+// for it while it runs leaves bitNotified. OnDisconnect runs beside it. The close callbacks run at the very end, when
 // nobody is inside any more.
 
 import (
@@ -28,11 +28,11 @@ type callbacks struct {
 	// runs OnConnect; everybody else who reads it has seen bitConnected.
 	ctx context.Context
 	// task is the method value connection.runTask, made once so that starting a task allocates nothing. Written by
-	// the first owner of bitTask, read by later ones.
+	// the first owner of bitRunning, read by later ones.
 	task func()
-	// cut says that the last run ended its goroutine and had consumed nothing. The owner of bitTask uses it.
+	// cut says that the last run ended its goroutine and had consumed nothing. The owner of bitRunning uses it.
 	cut bool
-	// endSeen says that OnRequest has been called since the input ended. Stored by the owner of bitTask.
+	// endSeen says that OnRequest has been called since the input ended. Stored by the owner of bitRunning.
 	endSeen atomic.Bool
 
 	// mu guards what follows.
@@ -88,10 +88,10 @@ func (c *connection) SetOnRequest(on OnRequest) error {
 		c.resumeInput() // with a handler, the input has no bound once the peer has ended its side
 		ended := c.life.load().has(bitEnded)
 		c.triggerRequest(nil)
-		if ended { // that was the last call; if the end came later, peerGone makes it and says so
-			c.life.set(bitTold)
+		if ended { // that was the last call; if the end came later, peerClosed makes it and says so
+			c.life.set(bitLastCall)
 		}
-		c.settle()
+		c.closeIfDone()
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func (c *connection) triggerRequest(b *batch) {
 // inactive connection without input for one that has no more to come. So where the peer's end was noticed before there
 // was a handler, and part of the input is still in the kernel, that has to be received first.
 func (c *connection) requestDue(b lifeBits) bool {
-	if b.phase() == phasePeerDone && !b.has(bitEnded|bitLost) && c.hungUp.Load() {
+	if b.phase() == phasePeerDone && !b.has(bitEnded|bitSendFailed) && c.hungUp.Load() {
 		return false // the poller receives the rest, and calls when it has the end
 	}
 	return c.in.Len() > 0 || c.lastCallDue(b)
@@ -190,15 +190,15 @@ func (c *connection) runTask() {
 	before := c.in.consumed()
 	defer func() { c.taskDone(cut, c.in.consumed() == before) }()
 	for cut {
-		c.life.clearKick()
+		c.life.clearNotified()
 		c.runHandlers()
 		c.calls.cut = false
 		cut = !c.life.endTask()
 	}
 }
 
-// taskDone leaves for a task. One that ended in order has given bitTask back already, and it may be the next one's. One
-// that was cut is repeated; but if it consumes nothing a second time it has to wait for news, as one that returns.
+// taskDone leaves for a task. One that ended in order has given bitRunning back already, and it may be the next one's.
+// One that was cut is repeated; but if it consumes nothing a second time it has to wait for news, as one that returns.
 func (c *connection) taskDone(cut, fruitless bool) {
 	if cut {
 		again := !fruitless || !c.calls.cut
@@ -206,13 +206,13 @@ func (c *connection) taskDone(cut, fruitless bool) {
 		if !again {
 			c.grantMore()
 		}
-		if kicked := c.life.yield(bitTask | bitKick).has(bitKick); kicked || again {
+		if kicked := c.life.clear(bitRunning | bitNotified).has(bitNotified); kicked || again {
 			c.triggerRequest(nil)
 		}
 	}
 	c.touch() // the time with a handler does not count as idle
 	c.leaveHere(0)
-	c.settle()
+	c.closeIfDone()
 }
 
 // runHandlers runs OnConnect if it is due, and OnRequest as long as that consumes input, or is to see its end.
@@ -280,7 +280,7 @@ func (c *connection) startDisconnect() {
 // long, nor another connection waits for it.
 func (c *connection) runDisconnect() {
 	runner.Run(c.context(), func() {
-		defer c.settle()
+		defer c.closeIfDone()
 		defer c.leaveHere(bitDisconnecting) // also if it ends its goroutine
 		c.guard("OnDisconnect", func() { (*c.calls.onDisconnect.Load())(c.context(), c.self) })
 	})

@@ -23,7 +23,7 @@ func (c *connection) Close() error {
 		return nil
 	}
 	_ = c.closing(old)
-	lost := c.life.load().has(bitLost)
+	lost := c.life.load().has(bitSendFailed)
 	c.leaveHere(0)
 	if lost {
 		return Exception(c.brokenBy(syscall.EPIPE), "when close")
@@ -47,7 +47,7 @@ func (c *connection) Detach() error {
 		return c.closedError("when detach")
 	}
 	err := c.closing(old)
-	for c.life.load().has(bitPolled | bitFlushing | bitOwed | bitSending) {
+	for c.life.load().has(bitInPoll | bitFlushing | bitPending | bitSending) {
 		w.wait(noDeadline)
 	}
 	c.leaveHere(0)
@@ -77,7 +77,7 @@ func (c *connection) closeFrom(old lifeBits) {
 // closing is what the winner of the move to closing does before it gives back the connection's own reference. old is
 // what was before the move. Its error concerns Detach only.
 func (c *connection) closing(old lifeBits) (err error) {
-	if old.has(bitOwed) {
+	if old.has(bitPending) {
 		c.linger()
 	} else {
 		err = c.transport.stop(c.life.load().cause() == causeDetach)
@@ -119,20 +119,20 @@ func (c *connection) nothingToRead() bool {
 
 // idle holds if no callback and no Writer is at work. A reader that waits, and the poller, are no reason to stay open.
 func idle(b lifeBits) bool {
-	const busy = bitTask | bitDisconnecting | bitFlushing | bitProducing | bitOwed | bitSending
+	const busy = bitRunning | bitDisconnecting | bitFlushing | bitProducing | bitPending | bitSending
 	return !b.has(busy) && b.has(bitConnected) && b.phase() != phaseOpening
 }
 
-// peerGone notes that the peer ended its side. ended says that everything it sent has been received. If not, a connection
-// with an OnRequest stays active until then, because such a handler takes one that is not, and has no input, for one that
-// it has read to the end. OnDisconnect comes first: whoever is woken may close the connection.
-func (c *connection) peerGone(errno syscall.Errno, ended bool) {
-	if !ended && c.calls.onRequest.Load() != nil && !c.life.load().has(bitLost) {
+// peerClosed notes that the peer ended its side. ended says that everything it sent has been received. If not, a
+// connection with an OnRequest stays active until then, because such a handler takes one that is not, and has no input,
+// for one that it has read to the end. OnDisconnect comes first: whoever is woken may close the connection.
+func (c *connection) peerClosed(errno syscall.Errno, ended bool) {
+	if !ended && c.calls.onRequest.Load() != nil && !c.life.load().has(bitSendFailed) {
 		c.life.noteError(errno)
 		c.writing.wake()
 		return
 	}
-	if c.life.peerGone(errno, ended, c.calls.onDisconnect.Load() != nil) {
+	if c.life.peerClosed(errno, ended, c.calls.onDisconnect.Load() != nil) {
 		c.runDisconnect()
 	}
 	c.reading.wake()
@@ -144,22 +144,22 @@ func (c *connection) peerGone(errno syscall.Errno, ended bool) {
 	c.triggerRequest(nil)
 	if ended {
 		if handled { // that was the last call, for what is left
-			c.life.set(bitTold)
+			c.life.set(bitLastCall)
 		}
-		c.settle()
+		c.closeIfDone()
 	}
 }
 
-// settle does what has become due when somebody has left: a connection that its handler owns closes when the peer is
+// closeIfDone does what has become due when somebody has left: a connection that its handler owns closes when the peer is
 // done and the handler has seen everything, and an idle one when its server shuts down.
-func (c *connection) settle() {
-	const busy = bitTask | bitFlushing | bitDisconnecting
+func (c *connection) closeIfDone() {
+	const busy = bitRunning | bitFlushing | bitDisconnecting
 	b := c.life.load()
 	if b.has(busy) {
 		return // they settle when they end
 	}
 	halfOpen := c.halfOpen.Load() && b.errno() == 0 // after a reset neither side is open
-	if b.phase() == phasePeerDone && b.has(bitTold) && c.calls.onRequest.Load() != nil && !halfOpen {
+	if b.phase() == phasePeerDone && b.has(bitLastCall) && c.calls.onRequest.Load() != nil && !halfOpen {
 		c.closeIf(causePeer, func(b lifeBits) bool { return !b.has(busy) && b.has(bitConnected) })
 		return
 	}
@@ -184,7 +184,7 @@ func (c *connection) leave(own lifeBits) {
 	if w := c.detaching.Load(); w != nil {
 		w.wake()
 	}
-	if own == bitPolled && c.life.load().has(bitRaw) {
+	if own == bitInPoll && c.life.load().has(bitRaw) {
 		c.reading.wake() // holdInput waits for this
 	}
 }
@@ -209,8 +209,8 @@ func (c *connection) release(callbacks []CloseCallback) {
 		c.in.abandon()
 	}
 	c.out.abandon()
-	if c.life.load().has(bitLost) {
-		c.transport.breakOff() // an orderly end would make the peer take what it has for everything
+	if c.life.load().has(bitSendFailed) {
+		c.transport.abort() // an orderly end would make the peer take what it has for everything
 	}
 	_ = c.transport.release(c.life.load().cause() == causeDetach) // a stream socket has no news to give at its close
 	if c.owner != nil {

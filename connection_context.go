@@ -70,7 +70,7 @@ func (c *connection) endReason() error {
 	switch b := c.life.load(); {
 	case b.errno() != 0:
 		return c.endError(b.errno(), "")
-	case b.has(bitGone): // that came first, whatever OnDisconnect has done since
+	case b.has(bitPeerClosed): // that came first, whatever OnDisconnect has done since
 		return Exception(ErrEOF, "")
 	}
 	return c.closedError("")

@@ -161,7 +161,7 @@ func (c *connection) moveAll(m mover, what string, own *lifeBits) (n int64, err 
 		switch b := c.life.load(); {
 		case b.phase() >= phaseClosing:
 			return n, c.closedError(what)
-		case b.has(bitLost):
+		case b.has(bitSendFailed):
 			return n, Exception(c.brokenBy(syscall.EPIPE), what)
 		case c.writing.expired():
 			return n, Exception(ErrWriteTimeout, what+" "+c.peerName())
@@ -176,7 +176,7 @@ func (c *connection) moveAll(m mover, what string, own *lifeBits) (n int64, err 
 		case nil:
 		case errWouldBlock:
 			if *own != bitFlushing {
-				c.life.yield(bitProducing)
+				c.life.clear(bitProducing)
 				*own = bitFlushing
 			}
 			m.pausing()
@@ -194,7 +194,7 @@ func (c *connection) moveAll(m mover, what string, own *lifeBits) (n int64, err 
 
 // callMover is call for a mover.
 func (c *connection) callMover(m mover) (n int, done bool, err error) {
-	c.life.set(bitCalling)
+	c.life.set(bitSendInFlight)
 	n, done, err = m.move(c.transport.fd())
 	if err == nil || err == errWouldBlock || err == sock.ErrCannotSplice {
 		c.called()
@@ -342,7 +342,7 @@ func (k *connectionCopy) pass() error {
 func (k *connectionCopy) pausing() {
 	if !k.watched && k.src.paused.Load() && k.src.once.Load() {
 		k.watched = true
-		_ = k.src.transport.rearm()
+		_ = k.src.transport.updateInterest()
 	}
 }
 
@@ -353,7 +353,7 @@ func (c *connection) waitArrival() error {
 	start := now()
 	c.once.Store(true)
 	c.paused.Store(false)
-	if err := c.transport.rearm(); err != nil {
+	if err := c.transport.updateInterest(); err != nil {
 		return Exception(err, "when read")
 	}
 	return c.waitReport(w, start)
@@ -382,17 +382,17 @@ func (k *connectionCopy) end() {
 	c := k.src
 	k.putPipe()
 	if !k.holding && c.life.enter(bitReading, phasePeerDone) != entered {
-		c.life.yield(bitRaw) // it is closed
+		c.life.clear(bitRaw) // it is closed
 		return
 	}
-	c.life.yield(bitRaw)
+	c.life.clear(bitRaw)
 	once := c.once.Swap(false)
 	if c.paused.Swap(false) || once {
-		_ = c.transport.rearm()
+		_ = c.transport.updateInterest()
 	}
 	c.leave(bitReading)
 	c.triggerRequest(nil) // for what was received and not copied
-	c.settle()
+	c.closeIfDone()
 }
 
 // copyFromNet copies what arrives at a connection of package net to c.

@@ -21,8 +21,8 @@ import (
 // to the caller. A value that is a Connection of this package already is returned as it is.
 //
 // conn must keep the promises of net.Conn: above all Close and a deadline must end a Read or Write that is blocked. One
-// that heeds no deadlines works too, except that write timeouts are its own business and that Detach fails.
-// A TLS connection may be given before its handshake, which then takes place with the first input or output. The addresses
+// that heeds no deadlines works too, except that write timeouts are its own business and that Detach fails. A TLS
+// connection may be given before its handshake, which then takes place with the first input or output. The addresses
 // are conn's: it is asked for them when somebody asks for them, and may wait then for a header of the PROXY protocol.
 func NewConnection(conn net.Conn) (Connection, error) {
 	if isNil(conn) {
@@ -36,10 +36,10 @@ func NewConnection(conn net.Conn) (Connection, error) {
 		return nil, err
 	}
 	if err := c.start(causeDetach); err != nil {
-		c.disown()
+		c.closeDuplicate()
 		return nil, err
 	}
-	c.replaces(conn)
+	c.closeOriginal(conn)
 	return c.self, nil
 }
 
@@ -56,7 +56,7 @@ func isNil(v any) bool {
 // calls it, so it asks conn nothing: the peer may have to say something before there is an answer.
 func newNetConnection(conn net.Conn) *connection {
 	c := newConnection(networkOf(conn))
-	c.carry(conn)
+	c.setTransport(conn)
 	return c
 }
 
@@ -119,10 +119,10 @@ func (c *connection) dropsInput() bool { return c.life.load().has(bitReadShut) }
 
 // inputFed implements feedSink.
 func (c *connection) inputFed(n int, full bool, err error) {
-	if c.life.enter(bitPolled, phasePeerDone) != entered {
+	if c.life.enter(bitInPoll, phasePeerDone) != entered {
 		return
 	}
-	defer c.leave(bitPolled)
+	defer c.leave(bitInPoll)
 	if n > 0 && !c.dropsInput() {
 		c.received(n, full, nil)
 	}

@@ -82,7 +82,7 @@ func (l *idleLimit) again(busy bool) (over bool) {
 // checkIdle runs on the timer's goroutine.
 func (c *connection) checkIdle() {
 	l := c.idle.Load()
-	const busy = bitTask | bitDisconnecting
+	const busy = bitRunning | bitDisconnecting
 	if !l.again(c.life.load().has(busy)) {
 		return
 	}

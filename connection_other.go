@@ -19,14 +19,14 @@ func (c *connection) plainSocket(bool) (fd int, ok bool) { return -1, false }
 // connectionOf makes a connection of conn. It must then be prepared and started, or closed, and replace conn.
 func connectionOf(conn net.Conn) (*connection, error) { return newNetConnection(conn), nil }
 
-// replaces has nothing to do: conn carries the connection.
-func (c *connection) replaces(net.Conn) {}
+// closeOriginal has nothing to do: conn carries the connection.
+func (c *connection) closeOriginal(net.Conn) {}
 
-// disown has nothing to do either.
-func (c *connection) disown() {}
+// closeDuplicate has nothing to do either.
+func (c *connection) closeDuplicate() {}
 
-// carry makes conn what carries the connection.
-func (c *connection) carry(conn net.Conn) {
+// setTransport makes conn what carries the connection.
+func (c *connection) setTransport(conn net.Conn) {
 	c.common.init(conn, c)
 	c.transport = &c.common
 }

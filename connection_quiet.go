@@ -44,7 +44,7 @@ func (c *connection) IsHealthyForReuse(wait time.Duration) bool {
 	healthy := c.isQuiet(until)
 	c.endRaw()
 	c.leave(own)
-	c.settle()
+	c.closeIfDone()
 	return healthy
 }
 
@@ -63,7 +63,7 @@ func (c *connection) isQuiet(until int64) bool {
 // nothingPending is what this side knows.
 func (c *connection) nothingPending() bool {
 	b := c.life.load()
-	const spoilt = bitTask | bitEnded | bitEnding | bitReadShut | bitWriteShut | bitOwed | bitSending | bitLost
+	const spoilt = bitRunning | bitEnded | bitEOFHeld | bitReadShut | bitWriteShut | bitPending | bitSending | bitSendFailed
 	return b.phase() == phaseOpen && !b.has(spoilt) && b.errno() == 0 &&
 		c.in.Len() == 0 && c.out.Len() == 0 && c.out.MallocLen() == 0
 }
@@ -107,7 +107,7 @@ func (c *connection) holdInput(until func() int64) error {
 	}
 	w := c.reading.startWaiting()
 	defer c.reading.stopWaiting(w)
-	for c.life.load().has(bitPolled) {
+	for c.life.load().has(bitInPoll) {
 		deadline := until()
 		if deadline <= now() {
 			return Exception(ErrReadTimeout, c.peerName())
@@ -126,9 +126,9 @@ func (c *connection) letInput() {
 
 // endRaw gives the descriptor's input back to the connection.
 func (c *connection) endRaw() {
-	c.life.yield(bitRaw)
+	c.life.clear(bitRaw)
 	if c.paused.CompareAndSwap(true, false) {
-		_ = c.transport.rearm()
+		_ = c.transport.updateInterest()
 	}
 }
 

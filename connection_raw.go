@@ -67,7 +67,7 @@ func (c *connection) callRaw(f func(fd uintptr) (done bool)) (done bool) {
 // give up.
 func (c *connection) waitReadable(w *waiter, start int64) error {
 	if c.paused.CompareAndSwap(true, false) {
-		if err := c.transport.rearm(); err != nil {
+		if err := c.transport.updateInterest(); err != nil {
 			return Exception(err, "when raw read")
 		}
 	}
@@ -98,12 +98,12 @@ func (r rawConn) Write(f func(fd uintptr) (done bool)) error {
 	case entryShut:
 		return c.closedError("when raw write")
 	}
-	defer c.settle()
-	defer c.resumeOwed()
+	defer c.closeIfDone()
+	defer c.resumePending()
 	defer c.leave(bitFlushing)
-	defer c.settleOwed()
+	defer c.finishPending()
 	c.awaitPoller()
-	if c.owes() {
+	if c.hasPending() {
 		own := bitFlushing
 		if _, err := c.send(nil, "when raw write", 0, &own); err != nil {
 			return err

@@ -26,10 +26,10 @@ const (
 func (c *connection) interest() (ev pollEvent) {
 	b := c.life.load()
 	switch {
-	case b.phase() >= phaseClosing && !b.has(bitOwed):
+	case b.phase() >= phaseClosing && !b.has(bitPending):
 		return 0 // nobody waits for room, and nothing is looked at any more
-	case b.has(bitEnded | bitEnding): // nothing more to learn but errors, which always are reported
-	case b.phase() >= phaseClosing: // the same: it only sends what it owes
+	case b.has(bitEnded | bitEOFHeld): // nothing more to learn but errors, which always are reported
+	case b.phase() >= phaseClosing: // the same: it only sends its pending output
 	case c.paused.Load() && b.phase() >= phasePeerDone: // the same, until there is room again
 	case c.paused.Load():
 		ev = evHup
@@ -47,26 +47,26 @@ func (c *connection) interest() (ev pollEvent) {
 // onPoll implements pollHandler.
 func (c *connection) onPoll(ev pollEvent, b *batch) {
 	last := phasePeerDone
-	if c.life.load().has(bitOwed) {
+	if c.life.load().has(bitPending) {
 		last = phaseClosing
 	}
-	if c.life.enter(bitPolled, last) != entered {
-		c.lookAway(ev)
+	if c.life.enter(bitInPoll, last) != entered {
+		c.dropInterest(ev)
 		return
 	}
-	defer c.leave(bitPolled)
-	if ev&evLost != 0 {
+	defer c.leave(bitInPoll)
+	if ev&evDetached != 0 {
 		c.close(causePoller)
-		c.forgetOwed()
+		c.dropPending()
 	}
 	if ev&(evWrite|evErr) != 0 {
 		if c.wantWrite.CompareAndSwap(true, false) {
-			_ = c.transport.rearm()
+			_ = c.transport.updateInterest()
 			c.writing.wake()
 		} else {
-			c.lookAway(ev &^ evRead)
+			c.dropInterest(ev &^ evRead)
 		}
-		c.sendOwed()
+		c.sendPending()
 	}
 	if ev&evHup != 0 {
 		c.hungUp.Store(true)
@@ -79,11 +79,11 @@ func (c *connection) onPoll(ev pollEvent, b *batch) {
 	}
 }
 
-// lookAway ends reports that nobody wants. Whoever stopped wanting them will say so, when it has a processor; until then
-// the same would be reported again and again. An end, without anything else, is reported once anyway.
-func (c *connection) lookAway(ev pollEvent) {
+// dropInterest ends reports that nobody wants. Whoever stopped wanting them will say so, when it has a processor; until
+// then the same would be reported again and again. An end, without anything else, is reported once anyway.
+func (c *connection) dropInterest(ev pollEvent) {
 	if ev&(evRead|evWrite) != 0 {
-		_ = c.transport.rearm()
+		_ = c.transport.updateInterest()
 	}
 }
 
@@ -94,14 +94,14 @@ func (c *connection) onReadable(hup bool, b *batch) {
 	case bits.has(bitEnded) || bits.phase() >= phaseClosing:
 		if !c.disarmed {
 			c.disarmed = true
-			_ = c.transport.rearm()
+			_ = c.transport.updateInterest()
 		}
 		return
-	case bits.has(bitEnding):
+	case bits.has(bitEOFHeld):
 		return
 	case bits.has(bitRaw):
 		if hup {
-			c.peerGone(0, false)
+			c.peerClosed(0, false)
 		}
 		c.reportRaw()
 		return
@@ -109,7 +109,7 @@ func (c *connection) onReadable(hup bool, b *batch) {
 	for {
 		if c.pauseInput() {
 			if hup {
-				c.peerGone(0, false)
+				c.peerClosed(0, false)
 			}
 			return
 		}
@@ -209,8 +209,8 @@ func (c *connection) inputArrived(b *batch) {
 // receiveFailed is inputEnded for what a receive from a socket has returned. A socket tells of a reset only once. If it
 // told a send, the receive finds the end of the stream, and only who sends knows that it is not in order.
 func (c *connection) receiveFailed(err error) {
-	if err == io.EOF && c.life.deferEnd() {
-		_ = c.transport.rearm() // else it would be reported again and again
+	if err == io.EOF && c.life.holdEOF() {
+		_ = c.transport.updateInterest() // else it would be reported again and again
 		return
 	}
 	c.inputEnded(err)
@@ -225,7 +225,7 @@ func (c *connection) inputEnded(err error) {
 	case errno == 0 && err != io.EOF:
 		errno = syscall.EIO
 	}
-	c.peerGone(errno, true)
+	c.peerClosed(errno, true)
 }
 
 // pauseInput stops reading from the transport if the input is at its bound.
@@ -239,7 +239,7 @@ func (c *connection) pauseInput() bool {
 	if !c.full() && c.paused.CompareAndSwap(true, false) {
 		return false // a reader made room before it could see the flag
 	}
-	_ = c.transport.rearm()
+	_ = c.transport.updateInterest()
 	return true
 }
 
@@ -259,7 +259,7 @@ func (c *connection) resumeInput() {
 		return
 	}
 	if c.paused.CompareAndSwap(true, false) {
-		_ = c.transport.rearm()
+		_ = c.transport.updateInterest()
 	}
 }
 
@@ -284,7 +284,7 @@ func (c *connection) endRead() {
 		c.triggerRequest(nil) // for what this reader, which had the first claim, has left
 	}
 	if c.owner != nil {
-		c.settle()
+		c.closeIfDone()
 	}
 }
 

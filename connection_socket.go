@@ -65,22 +65,22 @@ func connectionOf(conn net.Conn) (*connection, error) {
 	return c, nil
 }
 
-// replaces closes conn, of which c was made, unless c needs it: a duplicate keeps the socket open.
-func (c *connection) replaces(conn net.Conn) {
+// closeOriginal closes conn, of which c was made, unless c needs it: a duplicate keeps the socket open.
+func (c *connection) closeOriginal(conn net.Conn) {
 	if c.NetConn() == nil {
 		_ = conn.Close()
 	}
 }
 
-// disown frees the duplicate of a connection that was made by connectionOf and then detached.
-func (c *connection) disown() {
+// closeDuplicate frees the duplicate of a connection that was made by connectionOf and then detached.
+func (c *connection) closeDuplicate() {
 	if c.NetConn() == nil {
 		_ = sock.Close(c.common.sysfd)
 	}
 }
 
-// carry makes conn what carries the connection.
-func (c *connection) carry(conn net.Conn) {
+// setTransport makes conn what carries the connection.
+func (c *connection) setTransport(conn net.Conn) {
 	t := new(netConn)
 	t.init(conn, c)
 	c.transport = t
@@ -88,8 +88,8 @@ func (c *connection) carry(conn net.Conn) {
 
 // File returns a duplicate of the descriptor as a file, as the connections of package net do, except that it stays
 // non-blocking, also after its Fd. The two are closed each by itself; both act on the same socket, so reading from the
-// file takes bytes away from the connection. If SO_LINGER is set with a time, closing the connection switches that off for
-// both.
+// file takes bytes away from the connection. If SO_LINGER is set with a time, closing the connection switches that off
+// for both.
 func (c *connection) File() (f *os.File, err error) {
 	if c.NetConn() != nil {
 		return c.netFile()

@@ -19,23 +19,24 @@ package netpoll
 //	bit   6     reading: one goroutine is in a Reader method or in Read
 //	bit   7     producing: one goroutine is in a Writer method that fills the output
 //	bit   8     flushing: one goroutine sends the output
-//	bit   9     task: a run of the handlers is queued or going on
-//	bit  10     kick: something new happened for that run to look at
+//	bit   9     running: a run of the handlers is queued or going on
+//	bit  10     notified: something new happened for that run to look at
 //	bit  11     connected: OnConnect has returned, or there is none
 //	bit  12     disconnected: OnDisconnect has been started
 //	bit  13     ended: everything the peer sent before its end is in the input
 //	bit  14     readShut: CloseRead was called
 //	bit  15     writeShut: CloseWrite was called
 //	bit  16     kept: released, with input that can still be read
-//	bit   17    told: the handlers were called for the last time, for the peer's end
-//	bit   18    gone: the peer ended its side while this one was open
-//	bit   19    polled: the transport's report is being handled
+//	bit   17    lastCall: OnRequest was called for the last time, for the end of the peer's side
+//	bit   18    peerClosed: the peer ended its side while this one was open
+//	bit   19    inPoll: an event of the transport is being handled
 //	bit   20    raw: a function of RawConn.Read takes the bytes from the descriptor
-//	bit   21    owed: the poller has to send output that was flushed; see connection_owed.go
-//	bit   22    sending: one goroutine sends what is owed
-//	bit   23    lost: owed output could not be sent
-//	bit   24    calling: the one that sends is in a call of the transport, or has not noted yet what came of it
-//	bit   25    ending: the input has ended, and what came of that call tells whether in order
+//	bit   21    pending: the poller has to send output that was flushed; see connection_pending.go
+//	bit   22    sending: one goroutine sends pending output
+//	bit   23    sendFailed: pending output could not be sent
+//	bit   24    sendInFlight: the goroutine that sends is in a call of the transport, or has not noted its result yet
+//	bit   25    eofHeld: EOF was received while a send was in flight. The kernel reports a reset to one call only, so the
+//	            result of the send decides whether the input ended with EOF or with ECONNRESET
 //	bit  26     disconnecting: OnDisconnect is running
 //	bits 27–42  errno that ended the connection, 0 for an orderly end
 //	bits 43–63  references: parties inside, plus one for the connection not being closed
@@ -124,25 +125,25 @@ const (
 	bitReading      lifeBits = 1 << 6
 	bitProducing    lifeBits = 1 << 7
 	bitFlushing     lifeBits = 1 << 8
-	bitTask         lifeBits = 1 << 9
-	bitKick         lifeBits = 1 << 10
+	bitRunning      lifeBits = 1 << 9
+	bitNotified     lifeBits = 1 << 10
 	bitConnected    lifeBits = 1 << 11
 	bitDisconnected lifeBits = 1 << 12
 	bitEnded        lifeBits = 1 << 13
 	bitReadShut     lifeBits = 1 << 14
 	bitWriteShut    lifeBits = 1 << 15
 
-	bitKept   lifeBits = 1 << 16
-	bitTold   lifeBits = 1 << 17
-	bitGone   lifeBits = 1 << 18
-	bitPolled lifeBits = 1 << 19
-	bitRaw    lifeBits = 1 << 20
+	bitKept       lifeBits = 1 << 16
+	bitLastCall   lifeBits = 1 << 17
+	bitPeerClosed lifeBits = 1 << 18
+	bitInPoll     lifeBits = 1 << 19
+	bitRaw        lifeBits = 1 << 20
 
-	bitOwed    lifeBits = 1 << 21
-	bitSending lifeBits = 1 << 22
-	bitLost    lifeBits = 1 << 23
-	bitCalling lifeBits = 1 << 24
-	bitEnding  lifeBits = 1 << 25
+	bitPending      lifeBits = 1 << 21
+	bitSending      lifeBits = 1 << 22
+	bitSendFailed   lifeBits = 1 << 23
+	bitSendInFlight lifeBits = 1 << 24
+	bitEOFHeld      lifeBits = 1 << 25
 
 	bitDisconnecting lifeBits = 1 << 26
 
@@ -175,9 +176,9 @@ func (b lifeBits) String() string {
 	if b.errno() != 0 {
 		fmt.Fprintf(&s, " errno=%v", b.errno())
 	}
-	for i, name := range [...]string{"reading", "producing", "flushing", "task", "kick", "connected", "disconnected",
-		"ended", "readShut", "writeShut", "kept", "told", "gone", "polled", "raw", "owed", "sending", "lost", "calling",
-		"ending", "disconnecting"} {
+	for i, name := range [...]string{"reading", "producing", "flushing", "running", "notified", "connected", "disconnected",
+		"ended", "readShut", "writeShut", "kept", "lastCall", "peerClosed", "inPoll", "raw", "pending", "sending", "sendFailed", "sendInFlight",
+		"eofHeld", "disconnecting"} {
 		if b.has(bitReading << i) {
 			s.WriteString(" " + name)
 		}
@@ -192,7 +193,8 @@ func (l *lifeWord) load() lifeBits { return lifeBits(l.v.Load()) }
 
 func (l *lifeWord) swap(old, new lifeBits) bool { return l.v.CompareAndSwap(uint64(old), uint64(new)) }
 
-// change applies f until it takes effect or f refuses. It is the only way the word changes.
+// change applies f until it takes effect or f refuses. It is for changes whose speed does not matter; enter and leave,
+// which are on the path of every call, have loops of their own.
 func (l *lifeWord) change(f func(old lifeBits) (new lifeBits, ok bool)) (old lifeBits, ok bool) {
 	for {
 		old = l.load()
@@ -264,8 +266,8 @@ func (l *lifeWord) dropKept() bool {
 	return ok
 }
 
-// yield gives a side back without leaving, and returns what was before.
-func (l *lifeWord) yield(own lifeBits) (old lifeBits) {
+// clear gives a side back without leaving, and returns what was before.
+func (l *lifeWord) clear(own lifeBits) (old lifeBits) {
 	old, _ = l.change(func(old lifeBits) (lifeBits, bool) { return old &^ own, old.has(own) })
 	return old
 }
@@ -278,9 +280,9 @@ func (l *lifeWord) open() bool {
 	return ok
 }
 
-// peerGone records that the peer's side is over, and ended that its input is complete. With disconnect it claims, in
+// peerClosed records that the peer's side is over, and ended that its input is complete. With disconnect it claims, in
 // the same step, the run of OnDisconnect as claimDisconnect does.
-func (l *lifeWord) peerGone(errno syscall.Errno, ended, disconnect bool) (claimed bool) {
+func (l *lifeWord) peerClosed(errno syscall.Errno, ended, disconnect bool) (claimed bool) {
 	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
 		next := old
 		if !old.has(bitEnded) { // after an orderly end a failing write does not make reading fail
@@ -290,7 +292,7 @@ func (l *lifeWord) peerGone(errno syscall.Errno, ended, disconnect bool) (claime
 			next |= bitEnded
 		}
 		if old.phase().mayBecome(phasePeerDone) {
-			next = next.with(phasePeerDone) | bitGone
+			next = next.with(phasePeerDone) | bitPeerClosed
 		}
 		claimed = disconnect && next.disconnectDue()
 		if claimed {
@@ -310,7 +312,7 @@ func (l *lifeWord) noteError(errno syscall.Errno) {
 
 // disconnectDue holds if OnDisconnect may run now and has not been started.
 func (b lifeBits) disconnectDue() bool {
-	return b.has(bitGone) && b.has(bitConnected) && !b.has(bitDisconnected)
+	return b.has(bitPeerClosed) && b.has(bitConnected) && !b.has(bitDisconnected)
 }
 
 // close moves to closing, unless that has happened, and returns what was before. The winner must then leave for the
@@ -326,65 +328,65 @@ func (l *lifeWord) closeIf(why cause, cond func(lifeBits) bool) (old lifeBits, o
 	})
 }
 
-// owe turns what a Flush entered with, own, into a debt of the poller. It refuses where the peer or this side has
-// ended the direction: then the caller needs to see what sending says.
-func (l *lifeWord) owe(own lifeBits) bool {
+// addPending turns what a Flush entered with, own, into pending output, which the poller sends. It refuses where the
+// peer or this side has ended the direction: then the caller needs to see what sending says.
+func (l *lifeWord) addPending(own lifeBits) bool {
 	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
-		next := old&^own | bitOwed
-		if old.has(bitOwed) { // which has a reference already
+		next := old&^own | bitPending
+		if old.has(bitPending) { // which has a reference already
 			next -= oneRef
 		}
-		return next, old.phase() == phaseOpen && !old.has(bitWriteShut|bitLost)
+		return next, old.phase() == phaseOpen && !old.has(bitWriteShut|bitSendFailed)
 	})
 	return ok
 }
 
-// enterSending claims the sending of what is owed, with a reference.
+// enterSending claims the sending of what is pending, with a reference.
 func (l *lifeWord) enterSending() bool {
 	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
-		return old + oneRef | bitSending, old.has(bitOwed) && !old.has(bitFlushing|bitSending)
+		return old + oneRef | bitSending, old.has(bitPending) && !old.has(bitFlushing|bitSending)
 	})
 	return ok
 }
 
-// deferEnd leaves the end of the input to the one that is in a call to send. It returns false if there is none.
-func (l *lifeWord) deferEnd() bool {
-	_, ok := l.change(func(old lifeBits) (lifeBits, bool) { return old | bitEnding, old.has(bitCalling) })
+// holdEOF leaves the end of the input to the one that is in a call to send. It returns false if there is none.
+func (l *lifeWord) holdEOF() bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) { return old | bitEOFHeld, old.has(bitSendInFlight) })
 	return ok
 }
 
-// called ends the call to send that began with setting bitCalling. It returns true if the end of the input was left to
-// the caller, who then has to note it.
-func (l *lifeWord) called() (ending bool) {
-	old, _ := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ (bitCalling | bitEnding), true })
-	return old.has(bitEnding)
+// sendReturned ends the call to send that began with setting bitSendInFlight. It returns true if the end of the input
+// was left to the caller, who then has to note it.
+func (l *lifeWord) sendReturned() (ending bool) {
+	old, _ := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ (bitSendInFlight | bitEOFHeld), true })
+	return old.has(bitEOFHeld)
 }
 
-// paid ends the debt if cond holds at that very moment. The caller has a reference of its own.
-func (l *lifeWord) paid(cond func() bool) (old lifeBits, ok bool) {
+// pendingDone ends the pending output if cond holds at that very moment. The caller has a reference of its own.
+func (l *lifeWord) pendingDone(cond func() bool) (old lifeBits, ok bool) {
 	return l.change(func(old lifeBits) (lifeBits, bool) {
-		return old&^bitOwed - oneRef, old.has(bitOwed) && cond()
+		return old&^bitPending - oneRef, old.has(bitPending) && cond()
 	})
 }
 
 // startTask claims the run of the handlers, with a reference. If one is going on already it is kicked instead.
 func (l *lifeWord) startTask() bool {
 	old, ok := l.change(func(old lifeBits) (lifeBits, bool) {
-		if old.has(bitTask) {
-			return old | bitKick, true
+		if old.has(bitRunning) {
+			return old | bitNotified, true
 		}
-		return old + oneRef | bitTask, old.phase() < phaseClosing
+		return old + oneRef | bitRunning, old.phase() < phaseClosing
 	})
-	return ok && !old.has(bitTask)
+	return ok && !old.has(bitRunning)
 }
 
-// endTask ends the run unless it was kicked since the last call of clearKick; the reference stays with the caller.
+// endTask ends the run unless it was kicked since the last call of clearNotified; the reference stays with the caller.
 func (l *lifeWord) endTask() bool {
-	_, ok := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ bitTask, !old.has(bitKick) })
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ bitRunning, !old.has(bitNotified) })
 	return ok
 }
 
-func (l *lifeWord) clearKick() { l.yield(bitKick) }
+func (l *lifeWord) clearNotified() { l.clear(bitNotified) }
 
 // clearConnected makes the next run call OnConnect. It returns false where that would come after OnDisconnect.
 func (l *lifeWord) clearConnected() bool {

@@ -31,8 +31,8 @@ func TestConnectionStateAgreesWithModel(t *testing.T) {
 }
 
 // lifeFlags are the names of the flags, in the order of the table in connection_state.go.
-var lifeFlags = strings.Fields("reading producing flushing task kick connected disconnected ended readShut writeShut " +
-	"kept told gone polled raw owed sending lost calling ending disconnecting")
+var lifeFlags = strings.Fields("reading producing flushing running notified connected disconnected ended readShut writeShut " +
+	"kept lastCall peerClosed inPoll raw pending sending sendFailed sendInFlight eofHeld disconnecting")
 
 // lifeFlag returns the bits that go by these names.
 func lifeFlag(names string) (b lifeBits) {
@@ -49,7 +49,7 @@ type lifeModel struct {
 	errno   syscall.Errno
 	flags   map[string]bool
 	inside  []string // the parties: what each of them owns
-	unpaid  bool     // the debt is a party too
+	pending bool     // output is, which is a party too
 	alive   bool     // and so is the connection, until it is closed and has left for itself
 	toLeave bool     // it is closed, and has to leave
 	ends    int      // how often somebody was the last one
@@ -77,7 +77,7 @@ func (m *lifeModel) parties() (n int) {
 	if m.alive {
 		n++
 	}
-	if m.unpaid {
+	if m.pending {
 		n++
 	}
 	return n
@@ -133,14 +133,14 @@ type lifeRule struct {
 
 var lifeRules = []lifeRule{
 	{name: "open", move: (*lifeWord).open, phases: "opening", to: "open"},
-	{name: "enterSending", move: (*lifeWord).enterSending, phases: untilClosed, need: "owed",
+	{name: "enterSending", move: (*lifeWord).enterSending, phases: untilClosed, need: "pending",
 		lack: "flushing sending", set: "sending", enters: "sending"},
 	{name: "clearConnected", move: (*lifeWord).clearConnected, phases: untilPeerDone, need: "connected",
 		lack: "disconnected", clear: "connected"},
-	{name: "claimDisconnect", move: (*lifeWord).claimDisconnect, phases: untilClosing, need: "gone connected",
+	{name: "claimDisconnect", move: (*lifeWord).claimDisconnect, phases: untilClosing, need: "peerClosed connected",
 		lack: "disconnected", set: "disconnected disconnecting", enters: "disconnecting"},
-	{name: "deferEnd", move: (*lifeWord).deferEnd, phases: untilClosed, need: "calling", set: "ending"},
-	{name: "endTask", move: (*lifeWord).endTask, phases: untilClosed, lack: "kick", clear: "task"},
+	{name: "holdEOF", move: (*lifeWord).holdEOF, phases: untilClosed, need: "sendInFlight", set: "eofHeld"},
+	{name: "endTask", move: (*lifeWord).endTask, phases: untilClosed, lack: "notified", clear: "running"},
 }
 
 // lifeRun is a program with the word and the model.
@@ -164,7 +164,7 @@ func runLife(t *testing.T, program []byte) {
 	if v.model.toLeave {
 		v.leaveSelf()
 	}
-	if v.model.unpaid {
+	if v.model.pending {
 		v.model.inside = append(v.model.inside, "") // who pays is inside
 		v.word.enter(0, phaseClosed)
 		v.pay(true)
@@ -211,7 +211,7 @@ var lifeMoves = []func(*lifeRun){
 			v.leave(v.arg() % n)
 		}
 	},
-	func(v *lifeRun) { v.peerGone(v.arg()) },
+	func(v *lifeRun) { v.peerClosed(v.arg()) },
 	func(v *lifeRun) {
 		if v.arg()%8 == 0 { // seldom, or all lives are short
 			v.close([...]string{"user", "peer", "detach", "server", "idle", "panic", "poller"}[v.arg()%7], v.arg()%4 > 0)
@@ -222,7 +222,7 @@ var lifeMoves = []func(*lifeRun){
 			v.leaveSelf()
 		}
 	},
-	func(v *lifeRun) { v.owe() },
+	func(v *lifeRun) { v.addPending() },
 	func(v *lifeRun) {
 		if len(v.model.inside) > 0 {
 			v.pay(v.arg()%3 > 0)
@@ -230,17 +230,17 @@ var lifeMoves = []func(*lifeRun){
 	},
 	func(v *lifeRun) { v.startTask() },
 	func(v *lifeRun) {
-		if i := slices.Index(v.model.inside, "task"); i >= 0 && v.apply(lifeRules[len(lifeRules)-1]) {
+		if i := slices.Index(v.model.inside, "running"); i >= 0 && v.apply(lifeRules[len(lifeRules)-1]) {
 			v.model.inside[i] = "" // it still has to leave
 		}
 	},
 	func(v *lifeRun) {
-		v.word.clearKick()
-		v.model.set("kick", false)
-		v.trace = append(v.trace, "clearKick")
+		v.word.clearNotified()
+		v.model.set("notified", false)
+		v.trace = append(v.trace, "clearNotified")
 	},
 	func(v *lifeRun) {
-		flag := [...]string{"connected", "told", "readShut", "writeShut", "lost", "raw", "calling"}[v.arg()%7]
+		flag := [...]string{"connected", "lastCall", "readShut", "writeShut", "sendFailed", "raw", "sendInFlight"}[v.arg()%7]
 		v.word.set(lifeFlag(flag))
 		v.model.set(flag, true)
 		v.trace = append(v.trace, "set "+flag)
@@ -251,10 +251,10 @@ var lifeMoves = []func(*lifeRun){
 			v.model.set("kept", v.model.is("kept reading"))
 		}
 	},
-	func(v *lifeRun) { v.yield() },
+	func(v *lifeRun) { v.clear() },
 	func(v *lifeRun) {
-		v.answers("called", v.word.called(), v.model.is("ending"))
-		v.model.set("calling ending", false)
+		v.answers("sendReturned", v.word.sendReturned(), v.model.is("eofHeld"))
+		v.model.set("sendInFlight eofHeld", false)
 	},
 	func(v *lifeRun) { v.noteError([...]syscall.Errno{0, syscall.ECONNRESET, syscall.EPIPE}[v.arg()%3]) },
 }
@@ -280,7 +280,7 @@ func (v *lifeRun) apply(r lifeRule) (ok bool) {
 
 // enter asks for some sides, up to some phase.
 func (v *lifeRun) enter(sides, last int) {
-	own := [...]string{"", "reading", "producing", "flushing", "producing flushing", "polled", "raw reading"}[sides%7]
+	own := [...]string{"", "reading", "producing", "flushing", "producing flushing", "inPoll", "raw reading"}[sides%7]
 	phases := []string{"opening", "open", "peer done", "closing", "closed"}
 	m := &v.model
 	want := entered
@@ -326,11 +326,11 @@ func (v *lifeRun) wasLast() bool {
 	return true
 }
 
-// yield gives up what one party owns, in part.
-func (v *lifeRun) yield() {
+// clear gives up what one party owns, in part.
+func (v *lifeRun) clear() {
 	for i, own := range v.model.inside {
 		if first, rest, ok := strings.Cut(own, " "); ok {
-			v.word.yield(lifeFlag(first))
+			v.word.clear(lifeFlag(first))
 			v.model.set(first, false)
 			v.model.inside[i] = rest
 			v.trace = append(v.trace, "yield "+first)
@@ -339,7 +339,7 @@ func (v *lifeRun) yield() {
 	}
 }
 
-func (v *lifeRun) peerGone(arg int) {
+func (v *lifeRun) peerClosed(arg int) {
 	m := &v.model
 	errno := [...]syscall.Errno{0, 0, syscall.ECONNRESET, syscall.EPIPE}[arg&3]
 	ended, disconnect := arg&4 != 0, arg&8 != 0
@@ -353,15 +353,15 @@ func (v *lifeRun) peerGone(arg int) {
 		}
 		if m.phase == "open" {
 			m.phase = "peer done"
-			m.set("gone", true)
+			m.set("peerClosed", true)
 		}
-		if claims = disconnect && m.is("gone connected") && !m.is("disconnected"); claims {
+		if claims = disconnect && m.is("peerClosed connected") && !m.is("disconnected"); claims {
 			m.set("disconnected disconnecting", true)
 			m.inside = append(m.inside, "disconnecting")
 		}
 	}
-	claimed := v.word.peerGone(errno, ended, disconnect)
-	v.answers(fmt.Sprintf("peerGone(%d, %t, %t)", errno, ended, disconnect), claimed, claims)
+	claimed := v.word.peerClosed(errno, ended, disconnect)
+	v.answers(fmt.Sprintf("peerClosed(%d, %t, %t)", errno, ended, disconnect), claimed, claims)
 }
 
 func (v *lifeRun) noteError(errno syscall.Errno) {
@@ -385,44 +385,44 @@ func (v *lifeRun) close(why string, cond bool) {
 	}
 }
 
-// owe turns a Flush into a debt.
-func (v *lifeRun) owe() {
+// addPending turns a Flush into a pending output.
+func (v *lifeRun) addPending() {
 	m := &v.model
 	i := slices.Index(m.inside, "producing flushing")
 	if i < 0 {
 		return
 	}
-	want := m.phase == "open" && !m.any("writeShut lost")
-	v.answers("owe", v.word.owe(lifeFlag("producing flushing")), want)
+	want := m.phase == "open" && !m.any("writeShut sendFailed")
+	v.answers("addPending", v.word.addPending(lifeFlag("producing flushing")), want)
 	if want {
 		m.inside = slices.Delete(m.inside, i, i+1)
 		m.set("producing flushing", false)
-		m.set("owed", true)
-		m.unpaid = true
+		m.set("pending", true)
+		m.pending = true
 	}
 }
 
-// pay ends the debt. Who does so is inside.
+// pay ends the pending output. Who does so is inside.
 func (v *lifeRun) pay(cond bool) {
 	m := &v.model
-	want := m.unpaid && cond
-	_, ok := v.word.paid(func() bool { return cond })
+	want := m.pending && cond
+	_, ok := v.word.pendingDone(func() bool { return cond })
 	v.answers("paid", ok, want)
 	if want {
-		m.set("owed", false)
-		m.unpaid = false
+		m.set("pending", false)
+		m.pending = false
 	}
 }
 
 func (v *lifeRun) startTask() {
 	m := &v.model
-	want := !m.is("task") && m.phaseIn(untilPeerDone)
+	want := !m.is("running") && m.phaseIn(untilPeerDone)
 	v.answers("startTask", v.word.startTask(), want)
 	switch {
-	case m.is("task"):
-		m.set("kick", true)
+	case m.is("running"):
+		m.set("notified", true)
 	case want:
-		m.set("task", true)
-		m.inside = append(m.inside, "task")
+		m.set("running", true)
+		m.inside = append(m.inside, "running")
 	}
 }

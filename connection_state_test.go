@@ -12,7 +12,7 @@ import (
 func TestLifeMovesOnlyAlongTheTable(t *testing.T) {
 	moves := map[phase]func(l *lifeWord){
 		phaseOpen:     func(l *lifeWord) { l.open() },
-		phasePeerDone: func(l *lifeWord) { l.peerGone(0, true, false) },
+		phasePeerDone: func(l *lifeWord) { l.peerClosed(0, true, false) },
 		phaseClosing:  func(l *lifeWord) { l.close(causeUser) },
 		phaseClosed: func(l *lifeWord) {
 			if l.load().phase() == phaseClosing {
@@ -88,20 +88,20 @@ func TestLifeFirstErrnoStays(t *testing.T) {
 	var l lifeWord
 	l.begin(true)
 	l.open()
-	l.peerGone(syscall.ECONNRESET, false, false)
-	l.peerGone(syscall.EPIPE, true, false)
+	l.peerClosed(syscall.ECONNRESET, false, false)
+	l.peerClosed(syscall.EPIPE, true, false)
 	require.Equal(t, syscall.ECONNRESET, l.load().errno())
 	require.True(t, l.load().has(bitEnded))
 }
 
-func TestLifeKickKeepsTheTaskGoing(t *testing.T) {
+func TestLifeNotificationKeepsTheTaskGoing(t *testing.T) {
 	var l lifeWord
 	l.begin(true)
 	l.open()
 	require.True(t, l.startTask())
 	require.False(t, l.startTask(), "one task at a time")
 	require.False(t, l.endTask(), "the second start was a kick")
-	l.clearKick()
+	l.clearNotified()
 	require.True(t, l.endTask())
 	l.leave(0)
 	require.Equal(t, 1, l.load().refs())
@@ -113,7 +113,7 @@ func TestLifeDisconnectIsClaimedOnceAndAfterConnect(t *testing.T) {
 	var l lifeWord
 	l.begin(false)
 	l.open()
-	require.False(t, l.peerGone(0, true, true), "OnConnect has not returned")
+	require.False(t, l.peerClosed(0, true, true), "OnConnect has not returned")
 	require.False(t, l.claimDisconnect(), "OnConnect has not returned")
 	l.set(bitConnected)
 	require.True(t, l.claimDisconnect())
@@ -161,8 +161,8 @@ func TestLifeNamesItself(t *testing.T) {
 	l.begin(true)
 	l.open()
 	l.enter(bitReading, phaseOpen)
-	l.peerGone(syscall.ECONNRESET, true, false)
-	require.Equal(t, "peer done refs=2 errno=connection reset by peer reading connected ended gone", l.load().String())
+	l.peerClosed(syscall.ECONNRESET, true, false)
+	require.Equal(t, "peer done refs=2 errno=connection reset by peer reading connected ended peerClosed", l.load().String())
 	require.Equal(t, "phase(7)", phase(7).String())
 	require.Equal(t, "cause(8)", cause(8).String())
 }

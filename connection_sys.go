@@ -18,7 +18,7 @@ func (c *connection) CloseRead() error {
 	c.life.set(bitReadShut)
 	c.reading.wake()
 	if c.paused.CompareAndSwap(true, false) {
-		_ = c.transport.rearm()
+		_ = c.transport.updateInterest()
 	}
 	return nil
 }
@@ -31,26 +31,27 @@ func (c *connection) CloseWrite() error {
 		return c.closedError("when close write")
 	}
 	defer c.leave(0)
-	if !c.transport.halfCloses() {
+	if !c.transport.canCloseWrite() {
 		return Exception(ErrUnsupported, "when close write")
 	}
 	old := c.life.set(bitWriteShut)
 	c.writing.wake()
-	if old.has(bitOwed) {
-		c.sendOwed()
-		return nil // whoever sends the last of what is owed ends the direction
+	if old.has(bitPending) {
+		c.sendPending()
+		return nil // whoever sends the last of what is pending ends the direction
 	}
 	if err := c.transport.closeWrite(); err != nil {
 		if c.NetConn() != nil && !old.has(bitWriteShut) {
-			c.life.yield(bitWriteShut) // nothing has ended, and the peer was told nothing
+			c.life.clear(bitWriteShut) // nothing has ended, and the peer was told nothing
 		}
 		return err
 	}
 	return nil
 }
 
-// SetAllowHalfOpen says what the end of the peer's side does to a connection with an [OnRequest]; see [WithAllowHalfOpen],
-// which does the same for all connections of a server. Others are always left to the one who reads them.
+// SetAllowHalfOpen says what the end of the peer's side does to a connection with an [OnRequest]; see
+// [WithAllowHalfOpen], which does the same for all connections of a server. Others are always left to the one who reads
+// them.
 func (c *connection) SetAllowHalfOpen(allow bool) error {
 	if err := c.settable("when set allow half open"); err != nil {
 		return err
@@ -58,7 +59,7 @@ func (c *connection) SetAllowHalfOpen(allow bool) error {
 	c.halfOpen.Store(allow)
 	if c.life.load().phase() > phaseOpening {
 		c.triggerRequest(nil)
-		c.settle()
+		c.closeIfDone()
 	}
 	return nil
 }
@@ -73,7 +74,7 @@ func (c *connection) withFd(what string, f func(fd int) error) error {
 	if fd < 0 {
 		return Exception(ErrUnsupported, what)
 	}
-	c.sendOwed()
+	c.sendPending()
 	return f(fd)
 }
 
@@ -107,7 +108,7 @@ func SetKeepAlive(fd, secs int) error { return asUnsupported(sock.SetKeepAlive(f
 func (c *connection) reportRaw() {
 	if !c.paused.Swap(true) {
 		if !c.once.Load() {
-			_ = c.transport.rearm()
+			_ = c.transport.updateInterest()
 		}
 		c.reading.wake()
 	}

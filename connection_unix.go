@@ -130,7 +130,7 @@ func (c *UnixConnection) writeMessage(b, oob []byte) (n, oobn int, err error) {
 // sendWith sends one message, when there is room. The caller is the one that sends; nothing is queued before it.
 func (c *UnixConnection) sendWith(b, oob []byte, what string, start int64, own *lifeBits) (n, oobn int, err error) {
 	for {
-		c.life.set(bitCalling)
+		c.life.set(bitSendInFlight)
 		n, err = c.sendMessage(b, oob, start)
 		switch {
 		case err == nil:
@@ -145,7 +145,7 @@ func (c *UnixConnection) sendWith(b, oob []byte, what string, start int64, own *
 			start = now()
 		}
 		if *own != bitFlushing {
-			c.life.yield(bitProducing)
+			c.life.clear(bitProducing)
 			*own = bitFlushing
 		}
 		if err := c.waitRoom(start, what); err != nil {

@@ -2,8 +2,8 @@ package netpoll
 
 // This file holds the output of a connection: the methods of Writer, and sending with its waiting for room.
 //
-// The goroutine that flushes sends, from its own call, or leaves all it has to the poller: see connection_owed.go. After
-// a timeout nothing is sent behind its back, and nothing of one call can be mixed with another's.
+// The goroutine that flushes sends, from its own call, or leaves all it has to the poller: see connection_pending.go.
+// After a timeout nothing is sent behind its back, and nothing of one call can be mixed with another's.
 
 import (
 	"errors"
@@ -131,10 +131,10 @@ func (c *connection) submit(extra []byte, what string, start int64) (n int, err 
 		}
 		n, err = c.send(extra, what, start, &own)
 	}
-	c.settleOwed()
+	c.finishPending()
 	c.leave(own)
-	c.resumeOwed()
-	c.settle()
+	c.resumePending()
+	c.closeIfDone()
 	return n, err
 }
 
@@ -158,17 +158,17 @@ func (c *connection) sendBehind(what string, more func(start int64, own *lifeBit
 			err = more(start, &own)
 		}
 	}
-	c.settleOwed()
+	c.finishPending()
 	c.leave(own)
-	c.resumeOwed()
-	c.settle()
+	c.resumePending()
+	c.closeIfDone()
 	return err
 }
 
 // send works through the queued output and extra. It owns what own says; while it waits others may fill the output.
 func (c *connection) send(extra []byte, what string, start int64, own *lifeBits) (n int, err error) {
 	switch b := c.life.load(); {
-	case b.has(bitLost):
+	case b.has(bitSendFailed):
 		c.dropOutput()
 		return 0, Exception(c.brokenBy(syscall.EPIPE), what)
 	case b.has(bitWriteShut):
@@ -196,7 +196,7 @@ func (c *connection) send(extra []byte, what string, start int64, own *lifeBits)
 				start = now()
 			}
 			if *own != bitFlushing {
-				c.life.yield(bitProducing)
+				c.life.clear(bitProducing)
 				*own = bitFlushing
 			}
 			if err := c.waitRoom(start, what); err != nil {
@@ -211,7 +211,7 @@ func (c *connection) send(extra []byte, what string, start int64, own *lifeBits)
 
 // call makes the transport send. After an error other than errWouldBlock, sendFailed must follow.
 func (c *connection) call(v *vector) (n int, err error) {
-	c.life.set(bitCalling)
+	c.life.set(bitSendInFlight)
 	n, err = c.transport.send(v)
 	if err == nil || err == errWouldBlock {
 		c.called()
@@ -221,7 +221,7 @@ func (c *connection) call(v *vector) (n int, err error) {
 
 // called ends a call.
 func (c *connection) called() {
-	if c.life.called() {
+	if c.life.sendReturned() {
 		c.inputEnded(io.EOF)
 	}
 }
@@ -242,7 +242,7 @@ func (c *connection) waitRoom(start int64, what string) error {
 	w := c.writing.startWaiting()
 	defer c.writing.stopWaiting(w)
 	c.wantWrite.Store(true)
-	if err := c.transport.rearm(); err != nil {
+	if err := c.transport.updateInterest(); err != nil {
 		return Exception(err, what)
 	}
 	for c.wantWrite.Load() {
@@ -257,7 +257,7 @@ func (c *connection) waitRoom(start int64, what string) error {
 			if !c.wantWrite.CompareAndSwap(true, false) {
 				return nil // there is room after all
 			}
-			_ = c.transport.rearm()
+			_ = c.transport.updateInterest()
 			return Exception(ErrWriteTimeout, what+" "+c.peerName())
 		}
 		w.wait(deadline)
@@ -275,7 +275,7 @@ func (c *connection) sendFailed(err error, what string) error {
 	if no == 0 {
 		if errors.Is(err, ErrConnClosed) { // that of a net.Conn
 			c.dropOutput()
-			c.peerGone(syscall.EIO, false)
+			c.peerClosed(syscall.EIO, false)
 		}
 		return Exception(err, what)
 	}
@@ -285,10 +285,10 @@ func (c *connection) sendFailed(err error, what string) error {
 	switch {
 	case no == syscall.EPIPE && c.life.load().has(bitWriteShut): // this side asked for it
 	case no == syscall.EPIPE: // why it is broken, the reading side will know, or knows
-		c.peerGone(0, false)
+		c.peerClosed(0, false)
 		no = c.brokenBy(no)
 	case endsConnection(no):
-		c.peerGone(no, false)
+		c.peerClosed(no, false)
 	}
 	return Exception(no, what)
 }
@@ -301,9 +301,9 @@ func (c *connection) brokenBy(no syscall.Errno) syscall.Errno {
 	return no
 }
 
-// afterCloseWrite drops what was written too late. What is still owed was not.
+// afterCloseWrite drops what was written too late. What is still pending was not.
 func (c *connection) afterCloseWrite(what string) error {
-	if !c.owes() {
+	if !c.hasPending() {
 		c.dropOutput()
 	}
 	return Exception(syscall.EPIPE, what)

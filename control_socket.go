@@ -168,10 +168,10 @@ func (c *connection) holdBack(hup bool, b *batch) (goOn bool) {
 		return true
 	}
 	if !paused { // else the end, which is true for ever, would be reported again and again
-		_ = c.transport.rearm()
+		_ = c.transport.updateInterest()
 	}
 	if hup {
-		c.peerGone(0, false)
+		c.peerClosed(0, false)
 	}
 	c.triggerRequest(b) // a handler that waits by returning has to say so again
 	return false

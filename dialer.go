@@ -152,7 +152,7 @@ func dialNet(ctx context.Context, d *net.Dialer, network, address string) (*conn
 	if err != nil {
 		_ = conn.Close()
 	} else {
-		c.replaces(conn)
+		c.closeOriginal(conn)
 		if err = c.start(causePoller); err == nil {
 			return c, nil
 		}

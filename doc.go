@@ -71,7 +71,7 @@
 //	connection.go, _stream.go        what a connection is, its addresses and settings; its face as a net.Conn
 //	connection_state.go              its life: one word, and who may change it
 //	connection_read.go, _write.go    its two directions
-//	connection_owed.go, _batch.go    output left to the poller, input received with that of others
+//	connection_pending.go, _batch.go    output left to the poller, input received with that of others
 //	connection_callbacks.go          who calls the user's functions, when
 //	connection_close.go              its end
 //	connection_tcp.go                options of sockets, as package net has them
@@ -91,7 +91,7 @@
 //	waiter.go                        how a goroutine waits, timeouts and deadlines
 //	poll.go, poll_event.go, poll_set.go
 //	                                 a poller, and the set of them
-//	poll_helm.go, _watchdog.go, _alarm_linux.go
+//	poll_leader.go, _watchdog.go, _alarm_linux.go
 //	                                 handlers on the poll goroutine, and who polls meanwhile
 //	poll_batch.go, poll_ring.go      one system call for a batch of receives and sends
 //	poll_slot.go                     how an event finds what it is for

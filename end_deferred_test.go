@@ -20,7 +20,7 @@ func (e *endsDuringSend) start(sink) error   { return nil }
 func (e *endsDuringSend) stop(bool) error    { return nil }
 func (e *endsDuringSend) release(bool) error { return nil }
 
-func (e *endsDuringSend) rearm() error {
+func (e *endsDuringSend) updateInterest() error {
 	e.rearms++
 	return nil
 }
@@ -66,7 +66,7 @@ func TestEndOfInputWaitsForTheSendBesideIt(t *testing.T) {
 			require.LessOrEqual(t, e.rearms, 1)
 			bits := c.life.load()
 			require.True(t, bits.has(bitEnded))
-			require.False(t, bits.has(bitCalling|bitEnding))
+			require.False(t, bits.has(bitSendInFlight|bitEOFHeld))
 			require.Equal(t, test.errno, bits.errno())
 			require.NoError(t, c.Close())
 		})

@@ -18,23 +18,24 @@ import (
 //	OnDisconnect     the peer is gone; beside an OnRequest that is still running
 //	CloseCallbacks   the connection is closed and no OnRequest runs any more; the last one added comes first
 //
-// Then the descriptor is closed. A connection is closed by Close, and by itself when the peer is gone, OnRequest has had
-// the chance to read what came before, and OnDisconnect has returned; see [WithAllowHalfOpen]. Without an OnRequest it
-// belongs to whoever reads it, who must close it. OnDisconnect does not run for a connection that was closed on this side first. A panic in a callback is logged and
-// closes that connection; the server goes on.
+// Then the descriptor is closed. A connection is closed by Close, and by itself when the peer is gone, OnRequest has
+// had the chance to read what came before, and OnDisconnect has returned; see [WithAllowHalfOpen]. Without an OnRequest
+// it belongs to whoever reads it, who must close it. OnDisconnect does not run for a connection that was closed on this
+// side first. A panic in a callback is logged and closes that connection; the server goes on.
 type EventLoop interface {
-	// Serve accepts connections from ln, which it owns from then on, and blocks. It returns nil when Shutdown begins, or at
-	// once if that was called before: connections may still be busy then, so a program that is to end in order waits for
-	// Shutdown, not for Serve. It returns an error when ln can accept no more; if that is because somebody else closed
-	// it, the error Is [net.ErrClosed]. When Serve returns ln is closed, except for an error that Is [ErrUnsupported]: then
-	// ln is of a kind that cannot be served, such as sockets of packets. A second Serve of a listener that is being served
-	// is an error and leaves it as it is, too.
+	// Serve accepts connections from ln, which it owns from then on, and blocks. It returns nil when Shutdown begins,
+	// or at once if that was called before: connections may still be busy then, so a program that is to end in order
+	// waits for Shutdown, not for Serve. It returns an error when ln can accept no more; if that is because somebody
+	// else closed it, the error Is [net.ErrClosed]. When Serve returns ln is closed, except for an error that Is
+	// [ErrUnsupported]: then ln is of a kind that cannot be served, such as sockets of packets. A second Serve of a
+	// listener that is being served is an error and leaves it as it is, too.
 	//
 	// Serve may be called several times at once, with a listener each.
 	//
 	// A *net.TCPListener or *net.UnixListener goes through [ConvertListener] first: Serve goes on until Shutdown when
-	// somebody closes it. Any other listener that is not of this package, of TLS or in memory, is asked for newcomers by
-	// its Accept, in the goroutine of Serve. Connections over what it returns are made as by [NewConnection].
+	// somebody closes it. Any other listener that is not of this package, of TLS or in memory, is asked for new
+	// connections by its Accept, in the goroutine of Serve. Connections over what it returns are made as by
+	// [NewConnection].
 	Serve(ln net.Listener) error
 
 	// Shutdown ends the server. It closes the listeners and makes every Serve return, closes the connections that are
@@ -49,7 +50,8 @@ type EventLoop interface {
 // callbacks, or close the connection to turn the peer away: then neither OnConnect nor OnRequest is called for it. What
 // it returns is the context of the later callbacks; nil stands for the background context.
 //
-// It runs where the newcomer was accepted, and accepting waits for it: it must be quick, and must not use Reader or Writer.
+// It runs where the new connection was accepted, and accepting waits for it: it must be quick, and must not use Reader
+// or Writer.
 type OnPrepare func(connection Connection) context.Context
 
 // OnConnect is called when the connection is open, in the runner. It may read, write, block, and close. OnRequest is
@@ -58,8 +60,8 @@ type OnConnect func(ctx context.Context, connection Connection) context.Context
 
 // OnDisconnect is called once when the peer is gone, in the runner, with the context that OnConnect returned and not
 // before it has returned. OnRequest may be running at that moment, and reads what the peer sent before it went. It may
-// read, write and flush: a peer that has only ended its side gets the answer. A connection with an OnRequest is not closed
-// before OnDisconnect has returned.
+// read, write and flush: a peer that has only ended its side gets the answer. A connection with an OnRequest is not
+// closed before OnDisconnect has returned.
 type OnDisconnect func(ctx context.Context, connection Connection)
 
 // OnRequest is called when there is input, never twice at once for one connection:

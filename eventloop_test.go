@@ -269,8 +269,8 @@ func TestListenerThatFailsEndsServe(t *testing.T) {
 	require.Equal(t, -1, ln.Fd(), "Serve closes the listener it gave up")
 }
 
-// At the limit newcomers wait in the backlog, and get in when others leave.
-func TestMaxConnectionsMakesNewcomersWait(t *testing.T) {
+// At the limit new connections wait in the backlog, and get in when others leave.
+func TestMaxConnectionsMakesNewConnectionsWait(t *testing.T) {
 	const limit, clients = 3, 10
 	var now, most atomic.Int64
 	ln := listenOn(t, "tcp")
@@ -302,7 +302,7 @@ func TestMaxConnectionsMakesNewcomersWait(t *testing.T) {
 	require.NoError(t, receive(t, served))
 }
 
-// At the limit a newcomer is connected by the system but gets no answer until somebody leaves.
+// At the limit a new connection is connected by the system but gets no answer until somebody leaves.
 func TestMaxConnectionsHoldsBackTheNextOne(t *testing.T) {
 	prepared := make(chan string, 4)
 	ln := listenOn(t, "tcp")

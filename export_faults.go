@@ -18,11 +18,11 @@ import (
 func FreshPollers() (end func(patience time.Duration) error) {
 	size := pollers.setSize(2)
 	old := pollers.current.Swap(nil)
-	ringRules.broken.Store(nil)
+	defaultRingPolicy.broken.Store(nil)
 	return func(patience time.Duration) error {
 		pollers.setSize(size)
 		list := pollers.current.Swap(old)
-		ringRules.broken.Store(nil)
+		defaultRingPolicy.broken.Store(nil)
 		if list == nil {
 			return nil
 		}
@@ -62,8 +62,8 @@ func AlwaysRing(on bool) (restore func(), possible bool) {
 	if on {
 		mode = IOUringAlways
 	}
-	old := ringRules.mode.Swap(int32(mode))
-	return func() { ringRules.mode.Store(old) }, ringRules.probe() == nil
+	old := defaultRingPolicy.mode.Swap(int32(mode))
+	return func() { defaultRingPolicy.mode.Store(old) }, defaultRingPolicy.probe() == nil
 }
 
 // EventBits are those of events that are not true: a connection bears being told that it can read and write, and what

@@ -99,15 +99,15 @@ func TestListenerWaitsBetweenAcceptsThatFail(t *testing.T) {
 				for _, peer := range peers {
 					requireEcho(t, peer, "hello")
 				}
-				// Each refusal, each newcomer, and for each look at the listener one call that finds nobody.
+				// Each refusal, each new connection, and for each look at the listener one call that finds nobody.
 				require.LessOrEqual(t, r.calls.Load(), int64(refusals+2*waiting+1))
 			})
 		})
 	}
 }
 
-// Behaviour 6.8: a newcomer that is gone before it was accepted is no reason to wait for the next one.
-func TestListenerGoesOnAtOnceAfterANewcomerThatIsGone(t *testing.T) {
+// Behaviour 6.8: a new connection that is gone before it was accepted is no reason to wait for the next one.
+func TestListenerGoesOnAtOnceAfterANewConnectionThatIsGone(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ECONNABORTED, syscall.EPROTO, syscall.EINTR} {
 		t.Run(errno.Error(), func(t *testing.T) {
 			log := captureLog(t)
@@ -143,8 +143,8 @@ func TestAcceptOfACallerFailsOnceAndGoesOn(t *testing.T) {
 	}
 }
 
-// A caller of Accept does not learn of newcomers that are gone.
-func TestAcceptOfACallerIsNotToldOfNewcomersThatAreGone(t *testing.T) {
+// A caller of Accept does not learn of new connections that are gone.
+func TestAcceptOfACallerIsNotToldOfNewConnectionsThatAreGone(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ECONNABORTED, syscall.EINTR} {
 		t.Run(errno.Error(), func(t *testing.T) {
 			ln := listenOn(t, "tcp")

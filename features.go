@@ -50,24 +50,24 @@ type FeatureReport struct {
 // Features tells which features of the system the library uses in this process, and why it does not use the others. The
 // first call may try them out, which takes less than a millisecond. It may be called from any goroutine.
 func Features() FeatureReport {
-	err := ringRules.refusal()
+	err := defaultRingPolicy.refusal()
 	return FeatureReport{IOUring: err == nil, IOUringError: err}
 }
 
-// ringRules are those of the process.
-var ringRules = newRingUse(os.Getenv(iouringVariable), uring.ProbeOnce)
+// defaultRingPolicy are those of the process.
+var defaultRingPolicy = newRingPolicy(os.Getenv(iouringVariable), uring.ProbeOnce)
 
-// ringUse says whether pollers may use a ring.
-type ringUse struct {
+// ringPolicy says whether pollers may use a ring.
+type ringPolicy struct {
 	mode   atomic.Int32 // an IOUringMode; stored by set
 	fixed  bool         // the mode is the operator's, and stays
 	probe  func() error
 	broken atomic.Pointer[error] // why a ring failed that had worked; stored once, by the poller that saw it
 }
 
-// newRingUse begins with what an operator has set. A value that is not known is reported at once.
-func newRingUse(operator string, probe func() error) *ringUse {
-	u := &ringUse{probe: probe}
+// newRingPolicy begins with what an operator has set. A value that is not known is reported at once.
+func newRingPolicy(operator string, probe func() error) *ringPolicy {
+	u := &ringPolicy{probe: probe}
 	if operator == "" {
 		return u
 	}
@@ -82,7 +82,7 @@ func newRingUse(operator string, probe func() error) *ringUse {
 }
 
 // possible returns why a mode that demands a ring cannot be had.
-func (u *ringUse) possible(mode IOUringMode) error {
+func (u *ringPolicy) possible(mode IOUringMode) error {
 	switch {
 	case mode != IOUringOn && mode != IOUringAlways:
 		return nil
@@ -93,7 +93,7 @@ func (u *ringUse) possible(mode IOUringMode) error {
 }
 
 // unusable returns why a ring cannot work, or nil.
-func (u *ringUse) unusable() error {
+func (u *ringPolicy) unusable() error {
 	if err := u.broken.Load(); err != nil {
 		return *err
 	}
@@ -101,14 +101,14 @@ func (u *ringUse) unusable() error {
 }
 
 // set sets the mode, unless the operator has.
-func (u *ringUse) set(mode IOUringMode) {
+func (u *ringPolicy) set(mode IOUringMode) {
 	if !u.fixed {
 		u.mode.Store(int32(mode))
 	}
 }
 
 // refusal returns why no ring may be used, or nil.
-func (u *ringUse) refusal() error {
+func (u *ringPolicy) refusal() error {
 	if u.broken.Load() == nil && IOUringMode(u.mode.Load()) == IOUringOff {
 		return ErrIOUringOff
 	}

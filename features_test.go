@@ -25,19 +25,19 @@ func TestModesOfTheRing(t *testing.T) {
 		least    int
 		refusal  error // with a system that refuses
 	}{
-		{"", IOUringAuto, leastGathered, refusal},
-		{"", IOUringOn, leastGathered, refusal},
+		{"", IOUringAuto, leastBatch, refusal},
+		{"", IOUringOn, leastBatch, refusal},
 		{"", IOUringOff, 0, ErrIOUringOff},
 		{"", IOUringAlways, 1, refusal},
-		{"auto", IOUringOff, leastGathered, refusal},
-		{"on", IOUringOff, leastGathered, refusal},
+		{"auto", IOUringOff, leastBatch, refusal},
+		{"on", IOUringOff, leastBatch, refusal},
 		{"off", IOUringAlways, 0, ErrIOUringOff},
 		{"always", IOUringOff, 1, refusal},
 	} {
 		t.Run(fmt.Sprintf("%q/%d", tc.operator, tc.config), func(t *testing.T) {
 			for _, possible := range []bool{true, false} {
 				var probed atomic.Int32
-				u := newRingUse(tc.operator, func() error {
+				u := newRingPolicy(tc.operator, func() error {
 					probed.Add(1)
 					if possible {
 						return nil
@@ -62,8 +62,8 @@ func TestModesOfTheRing(t *testing.T) {
 
 func TestUnknownModeOfTheOperatorIsReportedOnceAndIgnored(t *testing.T) {
 	log := quietLog(t)
-	u := newRingUse("sometimes", func() error { return nil })
-	require.Equal(t, leastGathered, u.least(), "as without it")
+	u := newRingPolicy("sometimes", func() error { return nil })
+	require.Equal(t, leastBatch, u.least(), "as without it")
 	require.NoError(t, u.refusal())
 	require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
 	require.Contains(t, log.String(), `NETPOLL_IOURING is "sometimes"`)
@@ -72,7 +72,7 @@ func TestUnknownModeOfTheOperatorIsReportedOnceAndIgnored(t *testing.T) {
 }
 
 func TestModeThatIsDemandedMustBePossible(t *testing.T) {
-	u := newRingUse("", func() error { return syscall.ENOSYS })
+	u := newRingPolicy("", func() error { return syscall.ENOSYS })
 	require.NoError(t, u.possible(IOUringAuto))
 	require.NoError(t, u.possible(IOUringOff))
 	require.ErrorIs(t, u.possible(IOUringOn), syscall.ENOSYS)
@@ -80,7 +80,7 @@ func TestModeThatIsDemandedMustBePossible(t *testing.T) {
 }
 
 func TestConfigureRefusesARingThatCannotBeHadAndChangesNothing(t *testing.T) {
-	useRules(t, newRingUse("", func() error { return syscall.ENOSYS }))
+	usePolicy(t, newRingPolicy("", func() error { return syscall.ENOSYS }))
 	before := bufferSize.Load()
 	for _, mode := range []IOUringMode{IOUringOn, IOUringAlways} {
 		err := Configure(Config{IOUring: mode, BufferSize: 12345})
@@ -91,7 +91,7 @@ func TestConfigureRefusesARingThatCannotBeHadAndChangesNothing(t *testing.T) {
 		require.Error(t, Configure(Config{IOUring: mode, BufferSize: 12345}))
 	}
 	require.Equal(t, before, bufferSize.Load())
-	require.Equal(t, leastGathered, ringRules.least())
+	require.Equal(t, leastBatch, defaultRingPolicy.least())
 	require.Equal(t, FeatureReport{IOUringError: syscall.ENOSYS}, Features())
 
 	require.NoError(t, Configure(Config{IOUring: IOUringOff}))
@@ -103,7 +103,7 @@ func TestConfigureRefusesARingThatCannotBeHadAndChangesNothing(t *testing.T) {
 // A ring that has failed stays out of use whatever is configured afterwards.
 func TestBrokenRingStaysOutOfUse(t *testing.T) {
 	quietLog(t)
-	u := newRingUse("", func() error { return nil })
+	u := newRingPolicy("", func() error { return nil })
 	u.failed(uring.ErrMisbehaves)
 	u.failed(errors.New("another"))
 	for _, mode := range []IOUringMode{IOUringAuto, IOUringOn, IOUringAlways} {
@@ -116,13 +116,13 @@ func TestBrokenRingStaysOutOfUse(t *testing.T) {
 
 func TestConfiguredDirectFlushHoldsForLaterConnections(t *testing.T) {
 	defer directFlush.Store(directFlush.Load())
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	before, _ := h.connect("unix")
 	require.NoError(t, Configure(Config{DirectFlush: true}))
 	c, peer := h.connect("unix")
 	_ = h.hold()
-	putOwed(t, before, "earlier connections are as they were")
+	putPending(t, before, "earlier connections are as they were")
 	put(t, c, "direct")
-	require.False(t, c.life.load().has(bitOwed))
+	require.False(t, c.life.load().has(bitPending))
 	get(t, peer, "direct")
 }

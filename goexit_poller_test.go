@@ -36,8 +36,8 @@ func TestPollingGoesOnThoughOnPrepareCalledGoexit(t *testing.T) {
 	eventually(t, func() bool { return seen.Load() == 2 })
 }
 
-// An OnPrepare that ends the poller's goroutine takes nothing from others of its batch: here the newcomers come all in
-// one, behind a handler that was about to run.
+// An OnPrepare that ends the poller's goroutine takes nothing from others of its batch: here the new connections come
+// all in one, behind a handler that was about to run.
 func TestOnPrepareThatEndsItsGoroutineTakesNothingFromOthers(t *testing.T) {
 	inSubprocess(t, func(t *testing.T) {
 		require.NoError(t, netpoll.Configure(netpoll.Config{PollerNum: 1}))
@@ -57,9 +57,9 @@ func TestOnPrepareThatEndsItsGoroutineTakesNothingFromOthers(t *testing.T) {
 		receive(t, busy)
 		_, err := io.WriteString(old, "there?")
 		require.NoError(t, err)
-		var newcomers []net.Conn
+		var fresh []net.Conn
 		for range 3 {
-			newcomers = append(newcomers, leaving.dial())
+			fresh = append(fresh, leaving.dial())
 		}
 		close(goOn)
 		got := make([]byte, 6)
@@ -67,7 +67,7 @@ func TestOnPrepareThatEndsItsGoroutineTakesNothingFromOthers(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "there?", string(got))
 		require.NoError(t, roundTrip(late, "hello"))
-		for _, c := range newcomers { // each was closed, for want of an OnPrepare that returned
+		for _, c := range fresh { // each was closed, for want of an OnPrepare that returned
 			_, err := c.Read(got)
 			require.Error(t, err)
 		}

@@ -343,8 +343,8 @@ func TestIdleLimitOfDialedConnection(t *testing.T) {
 	require.ErrorIs(t, limiter(conn).SetIdleLimit(time.Second), net.ErrClosed)
 }
 
-// Behaviour 6.8: at WithMaxConnections accepting pauses, newcomers wait, and are served when somebody has left.
-func TestMaxConnectionsLetsNewcomersWait(t *testing.T) {
+// Behaviour 6.8: at WithMaxConnections accepting pauses, new connections wait, and are served when somebody has left.
+func TestMaxConnectionsLetsNewConnectionsWait(t *testing.T) {
 	const most = 3
 	var now, peak atomic.Int64
 	s := newLifeServer(t, "tcp", echo, netpoll.WithMaxConnections(most),

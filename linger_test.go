@@ -209,7 +209,7 @@ func (c slowToClose) Close() error {
 	return c.Conn.Close()
 }
 
-// slowToCloseListener wraps its first newcomer.
+// slowToCloseListener wraps its first new connection.
 type slowToCloseListener struct {
 	net.Listener
 	hold chan struct{}
@@ -229,8 +229,8 @@ func (l *slowToCloseListener) Accept() (net.Conn, error) {
 }
 
 // Behaviour 9.4, 5.3: a net.Conn that takes its time to close, and is closed or panics in OnPrepare, holds up no
-// newcomer.
-func TestSlowCloseInOnPrepareHoldsUpNoNewcomer(t *testing.T) {
+// new connection.
+func TestSlowCloseInOnPrepareHoldsUpNoNewConnection(t *testing.T) {
 	for name, end := range map[string]func(conn netpoll.Connection){
 		"closed": func(conn netpoll.Connection) { conn.Close() },
 		"panic":  func(netpoll.Connection) { panic("of OnPrepare") },

@@ -342,7 +342,7 @@ func (b *LinkBuffer) sweep(mode sweepMode) {
 		return
 	}
 	have := b.Len()
-	b.settle(have)
+	b.skipRead(have)
 	nd := b.head
 	b.head = b.read
 	var kept *node
@@ -371,7 +371,7 @@ func (b *LinkBuffer) sweep(mode sweepMode) {
 }
 
 // settle moves read past fully read nodes, as far as the chain is known to be published.
-func (b *LinkBuffer) settle(have int) {
+func (b *LinkBuffer) skipRead(have int) {
 	for nd := b.read; have > 0 || nd.followed; b.read = nd {
 		next := nd.loadNext()
 		if next == nil || nd.off < nd.end {
@@ -412,9 +412,9 @@ func (b *LinkBuffer) GetBytes(p [][]byte) (vs [][]byte) {
 	return vs
 }
 
-// forsakeFirst is for memory that something outside may read for ever: the block with the first readable bytes, which is
+// leakHead is for memory that something outside may read for ever: the block with the first readable bytes, which is
 // one of this package, is never used again.
-func (b *LinkBuffer) forsakeFirst() { b.first().blk.refs.Or(keptForUser) }
+func (b *LinkBuffer) leakHead() { b.first().blk.refs.Or(keptForUser) }
 
 // ownsAll reports whether every readable byte is in memory of this package, none in memory that the user passed to
 // WriteBinary, WriteString or WriteDirect.

@@ -14,10 +14,10 @@ import (
 
 // Listener is a [net.Listener] that shows its descriptor. Those made by this package are real listeners beside that:
 // Accept blocks and returns a [Connection], so that they can be given to anything that serves a net.Listener. They also
-// have the other methods of *net.TCPListener or *net.UnixListener, with the meaning they have in package net: SetDeadline,
-// SyscallConn, AcceptTCP or AcceptUnix, which return a connection of package net, SetUnlinkOnClose, and File, except that
-// the file stays non-blocking, also after its Fd. Around a listener of another package there are SetDeadline, SyscallConn
-// and File, which work if that one has them.
+// have the other methods of *net.TCPListener or *net.UnixListener, with the meaning they have in package net:
+// SetDeadline, SyscallConn, AcceptTCP or AcceptUnix, which return a connection of package net, SetUnlinkOnClose, and
+// File, except that the file stays non-blocking, also after its Fd. Around a listener of another package there are
+// SetDeadline, SyscallConn and File, which work if that one has them.
 type Listener interface {
 	net.Listener
 
@@ -31,11 +31,11 @@ type ListenConfig struct {
 	// returns what package net returns.
 	net.ListenConfig
 
-	// ReusePort lets several listeners, of this process or others, share the address: the system spreads newcomers
+	// ReusePort lets several listeners, of this process or others, share the address: the system spreads new connections
 	// over them. All of them must set it.
 	ReusePort bool
 
-	// Backlog bounds how many newcomers the system keeps waiting; it may have a lower bound of its own. 0 or less
+	// Backlog bounds how many new connections the system keeps waiting; it may have a lower bound of its own. 0 or less
 	// means as many as the system allows.
 	Backlog int
 }
@@ -85,10 +85,11 @@ func reusePort(next controlFunc) controlFunc {
 // ConvertListener makes a Listener of any net.Listener. Its Accept returns a [Connection], made as [NewConnection] does.
 // Closing the result closes l too. What is a Listener already is returned as it is, one that is not of this package, too.
 //
-// Where this system has a poller a *net.TCPListener or *net.UnixListener is converted by duplicating its descriptor, and
-// closing l alone leaves the result as it is. What its owner has set holds for accepted connections as it does in package
-// net: the KeepAlive and KeepAliveConfig of a [net.ListenConfig], and what its Control did. Other types, above all those that wrap a listener in order to change what
-// Accept does, TLS listeners among them, are asked for connections by their Accept.
+// Where this system has a poller a *net.TCPListener or *net.UnixListener is converted by duplicating its descriptor,
+// and closing l alone leaves the result as it is. What its owner has set holds for accepted connections as it does in
+// package net: the KeepAlive and KeepAliveConfig of a [net.ListenConfig], and what its Control did. Other types, above
+// all those that wrap a listener in order to change what Accept does, TLS listeners among them, are asked for
+// connections by their Accept.
 //
 // A converted listener that is closed while an [EventLoop] serves it stops accepting, and Serve goes on until Shutdown.
 func ConvertListener(l net.Listener) (nl Listener, err error) {
@@ -107,8 +108,8 @@ func ConvertListener(l net.Listener) (nl Listener, err error) {
 
 // listenerToServe is ConvertListener for what a server can accept from. One that is not of package net and was not
 // converted before ends Serve when it is closed.
-func listenerToServe(l net.Listener) (servable, error) {
-	if ln, ok := l.(servable); ok {
+func listenerToServe(l net.Listener) (serverListener, error) {
+	if ln, ok := l.(serverListener); ok {
 		return ln, nil
 	}
 	if ofPackageNet(l) {

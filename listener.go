@@ -46,7 +46,7 @@ func pathToUnlink(addr net.Addr) string {
 }
 
 // convert makes a listener of l, with a descriptor of its own if l is of package net.
-func convert(l net.Listener) (servable, error) {
+func convert(l net.Listener) (serverListener, error) {
 	if !ofPackageNet(l) {
 		ln := newNetListener(l)
 		ln.converted = true
@@ -77,12 +77,12 @@ type listener struct {
 	path      string              // of a Unix socket whose file is ours
 	keepPath  bool                // Close is not to remove it; guarded by the mu of serving
 
-	serving
+	listenerState
 }
 
 var (
-	_ Listener = (*listener)(nil)
-	_ servable = (*listener)(nil)
+	_ Listener       = (*listener)(nil)
+	_ serverListener = (*listener)(nil)
 )
 
 // duplicateListener makes a listener with a descriptor of its own for the socket of l.

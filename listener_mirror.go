@@ -11,7 +11,7 @@ import (
 
 // socketListener is what a listener for a socket has below its public type.
 type socketListener interface {
-	servable
+	serverListener
 	SetDeadline(t time.Time) error
 	File() (f *os.File, err error)
 	SyscallConn() (syscall.RawConn, error)
@@ -28,7 +28,7 @@ type tcpListener struct{ socketListener }
 type unixListener struct{ socketListener }
 
 // asOfPackageNet gives ln the type for its network.
-func asOfPackageNet(ln socketListener) servable {
+func asOfPackageNet(ln socketListener) serverListener {
 	if ln.Addr().Network() == "unix" {
 		return &unixListener{ln}
 	}

@@ -16,12 +16,12 @@ type netListener struct {
 	net.Listener
 	converted bool // its Close does not end Serve
 
-	serving
+	listenerState
 }
 
 var (
-	_ Listener = (*netListener)(nil)
-	_ servable = (*netListener)(nil)
+	_ Listener       = (*netListener)(nil)
+	_ serverListener = (*netListener)(nil)
 )
 
 func newNetListener(l net.Listener) *netListener { return &netListener{Listener: l} }
@@ -52,7 +52,7 @@ func (ln *netListener) accept() (*connection, error) {
 		_ = conn.Close()
 		return nil, ln.opError("accept", err)
 	}
-	c.replaces(conn)
+	c.closeOriginal(conn)
 	return c, nil
 }
 
@@ -73,7 +73,7 @@ func (ln *netListener) Close() error {
 	return err
 }
 
-// closesSlowly implements servable.
+// closesSlowly implements serverListener.
 func (ln *netListener) closesSlowly() bool { return true }
 
 func (ln *netListener) opError(op string, err error) error { return opError(op, ln.Addr(), err) }

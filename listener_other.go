@@ -32,7 +32,7 @@ func (lc *ListenConfig) takeOver(original net.Listener) (*netListener, error) {
 }
 
 // convert makes a listener of l.
-func convert(l net.Listener) (servable, error) {
+func convert(l net.Listener) (serverListener, error) {
 	if ofPackageNet(l) {
 		if network := l.Addr().Network(); network != "tcp" && network != "unix" {
 			return nil, opError("listen", l.Addr(), unsupportedNetwork(network))

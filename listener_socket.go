@@ -14,7 +14,7 @@ import (
 
 var _ socketListener = (*listener)(nil)
 
-// closesSlowly implements servable.
+// closesSlowly implements serverListener.
 func (ln *listener) closesSlowly() bool { return false }
 
 // SyscallConn gives access to the descriptor, for Control; there is nothing to read or write.

@@ -53,7 +53,7 @@ func TestInputDoesNotWaitForWhatItsEndMeans(t *testing.T) {
 	conn.init(lastWords{}, to)
 	_, err := conn.beginSend(now())
 	require.NoError(t, err)
-	require.NoError(t, conn.rearm())
+	require.NoError(t, conn.updateInterest())
 	require.Equal(t, "3 <nil>", <-to.brings)
 	require.EqualError(t, conn.endSend(0, syscall.ECONNRESET, 0), syscall.ECONNRESET.Error())
 	require.Equal(t, "0 "+syscall.ECONNRESET.Error(), <-to.brings)

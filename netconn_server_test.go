@@ -30,7 +30,7 @@ type memoryListener struct {
 	conns chan net.Conn
 	done  chan struct{}
 	once  sync.Once
-	fail  func() error // asked before each newcomer, if set
+	fail  func() error // asked before each new connection, if set
 }
 
 func newMemoryListener() *memoryListener {

@@ -109,7 +109,7 @@ func overSlowConns(t *testing.T, f func(t *testing.T, ln net.Listener, gate *slo
 	}
 }
 
-// Behaviour 9.6: accepting and serving asks no newcomer for its address, nor does any error, panic or end of a
+// Behaviour 9.6: accepting and serving asks no new connection for its address, nor does any error, panic or end of a
 // connection; the one who asks gets it.
 func TestServingAsksNoNetConnForItsAddress(t *testing.T) {
 	overSlowConns(t, func(t *testing.T, ln net.Listener, gate *slowGate, dial func() net.Conn) {

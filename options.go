@@ -87,8 +87,8 @@ func WithIdleLimit(d time.Duration) Option {
 }
 
 // WithMaxConnections bounds how many connections an event loop has at a time, over all its listeners. At the bound it
-// stops accepting until one of them has ended; newcomers wait in the backlog of the listener, which the system keeps.
-// 0 or less means no bound, which is the default.
+// stops accepting until one of them has ended; new connections wait in the backlog of the listener, which the system
+// keeps. 0 or less means no bound, which is the default.
 func WithMaxConnections(n int) Option {
 	return Option{func(o *options) { o.maxConns = n }}
 }
@@ -107,8 +107,8 @@ func WithDirectFlush() Option {
 	return Option{func(o *options) { o.directFlush = true }}
 }
 
-// WithAllowHalfOpen leaves a connection open when its peer has ended its side (net.TCPConn's CloseWrite, a FIN), until the
-// program closes it: what Node.js calls allowHalfOpen and netty ALLOW_HALF_CLOSURE. A proxy needs it, and a server
+// WithAllowHalfOpen leaves a connection open when its peer has ended its side (net.TCPConn's CloseWrite, a FIN), until
+// the program closes it: what Node.js calls allowHalfOpen and netty ALLOW_HALF_CLOSURE. A proxy needs it, and a server
 // whose answers come after OnRequest has returned, from another goroutine.
 //
 // Otherwise a connection with an [OnRequest] is closed when that has seen everything and, like OnDisconnect, has

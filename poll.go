@@ -17,7 +17,7 @@ package netpoll
 //	func (s *selector) modify(fd int, token uint64, was, interest pollEvent) error
 //	func (s *selector) remove(fd int, was pollEvent)
 //		Register, change and forget a descriptor. The kernel keeps the token, never a pointer. was is the interest of
-//		the last change, with evLost in it if that failed.
+//		the last change, with evDetached in it if that failed.
 //	func (s *selector) look() (n int, err error)
 //		Without blocking, fetch the events that are there.
 //	func (s *selector) event(i int) (token uint64, ev pollEvent)
@@ -49,18 +49,18 @@ type poller struct {
 	failure error         // why it ended early; written before done is closed
 	failed  func(*poller) // called then, before it takes no more descriptors; may be nil
 
-	helm     helm
-	watchdog watchdog
-	sends    sendQueue
-	lost     lostQueue
+	leadership leadership
+	watchdog   watchdog
+	sends      sendQueue
+	broken     failedWatches
 
-	// These belong to whoever has the helm.
-	seen     fault.Events       // what tests make of the events of a look
-	turnFunc func() (stop bool) // turn, made once
-	empty    bool               // nothing is watched any more, and nothing will be
-	pace     pace
-	batch    batch
-	exec     executor
+	// These belong to the leader.
+	seen         fault.Events       // what tests make of the events of a look
+	turnFunc     func() (stop bool) // turn, made once
+	empty        bool               // nothing is watched any more, and nothing will be
+	inlinePolicy inlinePolicy
+	batch        batch
+	io           ioBatch
 }
 
 func newPoller(failed func(*poller)) (*poller, error) {
@@ -77,13 +77,13 @@ func newPoller(failed func(*poller)) (*poller, error) {
 func makePoller(sel *selector, failed func(*poller)) *poller {
 	p := &poller{sel: sel, done: make(chan struct{}), failed: failed}
 	p.turnFunc = p.turn
-	p.exec.init()
-	p.watchdog.alarm = newAlarm(p.checkHelm)
+	p.io.init()
+	p.watchdog.alarm = newAlarm(p.checkLeader)
 	return p
 }
 
 // run is the poll goroutine, which may change. It ends when the poller has been retired and nothing is watched any
-// more, when the system's queue fails, or when another goroutine has taken the helm.
+// more, when the system's queue fails, or when another goroutine has taken the leadership.
 func (p *poller) run() {
 	cut := true // short by user code that ends its goroutine with runtime.Goexit
 	polling := false
@@ -97,7 +97,7 @@ func (p *poller) run() {
 				p.run()
 			})
 		case cut:
-			p.takeHelm(false)
+			p.handOff(false)
 		}
 	}()
 	for {
@@ -113,7 +113,7 @@ func (p *poller) run() {
 		if !p.runReady() {
 			break
 		}
-		p.pace.makeWay()
+		p.inlinePolicy.yieldIfBusy()
 	}
 	cut = false
 }
@@ -135,14 +135,14 @@ func (p *poller) end() {
 	p.endSends()
 	// The queue's descriptor is left to the garbage collector: watches that are being closed still name it.
 	for _, w := range p.slots.closeAll() {
-		w.handler.onPoll(evLost|evErr, nil)
+		w.handler.onPoll(evDetached|evErr, nil)
 	}
 }
 
 // endSends sends what is queued and takes no more.
 func (p *poller) endSends() {
 	p.sendAll(p.sends.shut())
-	p.exec.close()
+	p.io.close()
 }
 
 // turn handles events until there are handlers to run or a look finds nothing. That last look is what makes parking
@@ -150,8 +150,8 @@ func (p *poller) endSends() {
 // finds it drained.
 func (p *poller) turn() (stop bool) {
 	for {
-		if p.lost.any.Load() {
-			p.endLost()
+		if p.broken.any.Load() {
+			p.endFailedWatches()
 		}
 		if p.closing.Load() && p.slots.shutIfEmpty() {
 			p.empty = true
@@ -167,7 +167,7 @@ func (p *poller) turn() (stop bool) {
 		}
 		if n == 0 {
 			p.sendAll(p.sends.shut())
-			p.pace.parks()
+			p.inlinePolicy.parks()
 			return false
 		}
 		p.dispatch(n)
@@ -202,10 +202,10 @@ func (p *poller) noteEvents(n int) int {
 func (p *poller) dispatch(n int) {
 	p.slots.beginBatch()
 	defer p.slots.endBatch()
-	p.batch.inline = p.pace.allows() && runner.IsDefault()
+	p.batch.inline = p.inlinePolicy.allowed() && runner.IsDefault()
 	p.batch.received = 0
-	if sends := p.sends.take(); p.exec.worth(n + len(sends)) {
-		p.gather(n, sends)
+	if sends := p.sends.take(); p.io.worth(n + len(sends)) {
+		p.submitBatch(n, sends)
 	} else {
 		p.sendAll(sends)
 		p.report(&reports{n: n})
@@ -239,21 +239,21 @@ func (p *poller) report(r *reports) {
 	}
 }
 
-// lostQueue holds watches whose interest could not be changed. What they wait for may never be reported, so they end.
-type lostQueue struct {
+// failedWatches holds watches whose interest could not be changed. What they wait for may never be reported, so they end.
+type failedWatches struct {
 	any  atomic.Bool // the list is not empty; stored under mu
 	mu   sync.Mutex
 	list []*watch // guarded by mu
 }
 
-func (q *lostQueue) add(w *watch) {
+func (q *failedWatches) add(w *watch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.list = append(q.list, w)
 	q.any.Store(true)
 }
 
-func (q *lostQueue) take() (list []*watch) {
+func (q *failedWatches) take() (list []*watch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	list, q.list = q.list, nil
@@ -261,12 +261,12 @@ func (q *lostQueue) take() (list []*watch) {
 	return list
 }
 
-// endLost tells the handlers of lost watches that nothing will be reported again. It is the poll goroutine that does,
-// because handlers are told by one goroutine at a time.
-func (p *poller) endLost() {
-	for _, w := range p.lost.take() {
+// endFailedWatches tells the handlers of lost watches that nothing will be reported again. It is the poll goroutine
+// that does, because handlers are told by one goroutine at a time.
+func (p *poller) endFailedWatches() {
+	for _, w := range p.broken.take() {
 		if p.slots.lookup(w.token) == w {
-			w.handler.onPoll(evLost|evErr, nil)
+			w.handler.onPoll(evDetached|evErr, nil)
 		}
 	}
 }
@@ -277,9 +277,9 @@ func (p *poller) retire() {
 	p.sel.interrupt()
 }
 
-// errPollerGone: the poller ended between being picked and being asked to watch. It has left its set before, so the next
+// errPollerEnded: the poller ended between being picked and being asked to watch. It has left its set before, so the next
 // pick finds another.
-var errPollerGone = errors.New("netpoll: poller has ended")
+var errPollerEnded = errors.New("netpoll: poller has ended")
 
 // watch ties one descriptor to one slot of a poller. It is embedded in what is watched and used once; the zero value
 // is ready. Its methods may be called from any goroutine.
@@ -289,7 +289,7 @@ type watch struct {
 	fd     int32
 	opened bool
 	closed bool
-	asked  pollEvent // what the descriptor was last watched for; with evLost in it if that failed
+	asked  pollEvent // what the descriptor was last watched for; with evDetached in it if that failed
 
 	// Written by open before the watch is published in its slot, constant afterwards.
 	token   uint64
@@ -308,7 +308,7 @@ func (w *watch) open(p *poller, fd int, h pollHandler, interest pollEvent) error
 	w.fd, w.handler = int32(fd), h
 	w.p.Store(p)
 	if !p.slots.put(w) {
-		return errPollerGone
+		return errPollerEnded
 	}
 	if err := p.sel.add(fd, w.token, interest); err != nil {
 		p.slots.drop(w.token)
@@ -325,7 +325,7 @@ func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
 		if err != nil {
 			return err
 		}
-		if err := w.open(p, fd, h, interest); err != errPollerGone {
+		if err := w.open(p, fd, h, interest); err != errPollerEnded {
 			return err
 		}
 	}
@@ -334,7 +334,7 @@ func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
 // follow asks for what the handler, which must be an interestSource, wants at the moment it is applied: of several
 // concurrent calls the last one applied is never an outdated one. It does nothing before open and after close. After an
 // error, which it returns, the handler is told that the watch is lost.
-func (w *watch) follow() error {
+func (w *watch) updateInterest() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := w.p.Load()
@@ -345,8 +345,8 @@ func (w *watch) follow() error {
 	err := p.sel.modify(int(w.fd), w.token, w.asked, want)
 	w.asked = want
 	if err != nil {
-		w.asked |= evLost
-		p.lost.add(w)
+		w.asked |= evDetached
+		p.broken.add(w)
 		p.sel.interrupt()
 	}
 	return err

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// This file holds the batch: what one look at the system's queue leads to, and the executor that does the receives and
+// This file holds the batch: what one look at the system's queue leads to, and the I/O batch that does the receives and
 // sends of a large one in a single system call. Every operation completes inside that call, or fails because the socket
 // is not ready, so between two batches the kernel holds nothing of ours.
 
@@ -33,14 +33,14 @@ type sendQueue struct {
 	mu    sync.Mutex
 	open  bool
 	list  []sender
-	spare []sender // the other array, while one is worked on by whoever has the helm
+	spare []sender // the other array, while one is worked on by the leader
 }
 
 // add queues s, or returns false if s has to send by itself.
 func (q *sendQueue) add(s sender) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.open || len(q.list) == maxSends || !s.owe() {
+	if !q.open || len(q.list) == maxSends || !s.addPending() {
 		return false
 	}
 	q.list = append(q.list, s)
@@ -86,9 +86,9 @@ type ring interface {
 	Close() error
 }
 
-// executor does the operations of a batch in one system call, if it has a ring.
-type executor struct {
-	rules   *ringUse
+// ioBatch does the operations of a batch in one system call, if it has a ring.
+type ioBatch struct {
+	policy  *ringPolicy
 	make    func() (ring, error)
 	ring    ring // made when first needed
 	refused bool // it could not be made
@@ -111,9 +111,9 @@ const (
 	sendTag = 1 << 32
 )
 
-func (e *executor) init() {
+func (e *ioBatch) init() {
 	e.done = e.deliver
-	e.rules = ringRules
+	e.policy = defaultRingPolicy
 	e.make = newRing
 }
 
@@ -134,7 +134,7 @@ func newRing() (ring, error) {
 	return r, nil
 }
 
-func (e *executor) close() {
+func (e *ioBatch) close() {
 	if e.ring != nil {
 		_ = e.ring.Close()
 		e.ring = nil
@@ -142,8 +142,8 @@ func (e *executor) close() {
 }
 
 // worth reports whether n operations should be done by the ring, and sees to it that there is one.
-func (e *executor) worth(n int) bool {
-	least := e.rules.least()
+func (e *ioBatch) worth(n int) bool {
+	least := e.policy.least()
 	if least == 0 || n < least || e.refused {
 		return false
 	}
@@ -151,7 +151,7 @@ func (e *executor) worth(n int) bool {
 		ring, err := e.make()
 		if err != nil {
 			e.refused = true
-			e.rules.refused(err)
+			e.policy.refused(err)
 			return false
 		}
 		e.ring = ring
@@ -161,19 +161,19 @@ func (e *executor) worth(n int) bool {
 
 // sendAll makes each of list send by itself.
 func (p *poller) sendAll(list []sender) {
-	if p.exec.worth(len(list)) {
-		p.gather(0, list)
+	if p.io.worth(len(list)) {
+		p.submitBatch(0, list)
 		return
 	}
 	for _, s := range list {
-		s.sendOwed()
+		s.sendPending()
 	}
 }
 
-// gather does a batch of n events and the queued sends in one system call, as far as that is possible. Whatever else
+// submitBatch does a batch of n events and the queued sends in one system call, as far as that is possible. Whatever else
 // the events call for comes after it: OnPrepare may wait for a Flush, which may wait for a send of this batch.
-func (p *poller) gather(n int, sends []sender) {
-	e := &p.exec
+func (p *poller) submitBatch(n int, sends []sender) {
+	e := &p.io
 	e.batch = &p.batch
 	e.others = e.others[:0]
 	for _, s := range sends {
@@ -193,7 +193,7 @@ func (p *poller) gather(n int, sends []sender) {
 	p.report(&reports{n: len(e.others), list: e.others})
 }
 
-func (e *executor) send(s sender) {
+func (e *ioBatch) send(s sender) {
 	fd, p, ok := s.beginSend()
 	if !ok {
 		return
@@ -206,7 +206,7 @@ func (e *executor) send(s sender) {
 	e.sending = append(e.sending, s)
 }
 
-func (e *executor) receive(r receiver, ev pollEvent) bool {
+func (e *ioBatch) receive(r receiver, ev pollEvent) bool {
 	fd, p, ok := r.beginReceive(ev)
 	if !ok {
 		return false
@@ -221,19 +221,19 @@ func (e *executor) receive(r receiver, ev pollEvent) bool {
 }
 
 // makeRoom makes room in the ring for one more operation.
-func (e *executor) makeRoom() {
+func (e *ioBatch) makeRoom() {
 	if e.ring != nil && e.ring.Len() == e.ring.Cap() {
 		e.submit()
 	}
 }
 
 // submit does what was gathered. A ring that fails is given up; all it did not do is done otherwise.
-func (e *executor) submit() {
+func (e *ioBatch) submit() {
 	if e.ring == nil {
 		return
 	}
 	if err := e.ring.Submit(e.done); err != nil {
-		e.rules.failed(err)
+		e.policy.failed(err)
 		e.close()
 	}
 	clear(e.recvs)
@@ -242,7 +242,7 @@ func (e *executor) submit() {
 }
 
 // deliver passes a result on to where it belongs.
-func (e *executor) deliver(tag uint64, res int32) {
+func (e *ioBatch) deliver(tag uint64, res int32) {
 	if tag&sendTag != 0 {
 		e.sending[tag&^sendTag].endSend(res)
 		return

@@ -100,7 +100,7 @@ func (s *selector) add(fd int, token uint64, interest pollEvent) error {
 }
 
 // evUnsure stands for a change that failed half way: what is watched is not known.
-const evUnsure = evLost
+const evUnsure = evDetached
 
 // modify asks for what differs. Whether a filter is level-triggered is decided when it is added, so one that is to be
 // so no more is deleted first. Adding looks at the condition again: nothing is lost in between.

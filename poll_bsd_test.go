@@ -19,7 +19,7 @@ type queueBreaker struct {
 }
 
 func (b *queueBreaker) onPoll(ev pollEvent, _ *batch) {
-	if ev&evLost == 0 {
+	if ev&evDetached == 0 {
 		b.err <- unix.Dup2(b.other, b.kq)
 	}
 }

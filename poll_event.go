@@ -7,12 +7,12 @@ package netpoll
 type pollEvent uint8
 
 const (
-	evRead  pollEvent = 1 << iota // there is something to receive
-	evWrite                       // there is room to send
-	evHup                         // the peer has ended its side
-	evErr                         // both sides are over, or there is an error; always reported
-	evLost                        // the poller failed, or watching did; nothing will be reported again
-	evOnce                        // asked for only: what is asked for is reported once, and then nothing, where epoll is used
+	evRead     pollEvent = 1 << iota // there is something to receive
+	evWrite                          // there is room to send
+	evHup                            // the peer has ended its side
+	evErr                            // both sides are over, or there is an error; always reported
+	evDetached                       // the poller failed, or watching did; nothing will be reported again
+	evOnce                           // asked for only: what is asked for is reported once, and then nothing, where epoll is used
 )
 
 // pollHandler is told what happened to a watched descriptor.
@@ -34,7 +34,7 @@ type task interface {
 	dispatch() // in the runner
 }
 
-// batch collects what is to run when all events of a look have been handled. It belongs to whoever has the helm.
+// batch collects what is to run when all events of a look have been handled. It belongs to the leader.
 type batch struct {
 	inline   bool   // tasks may run on the poll goroutine
 	ready    []task // in the order in which they became ready
@@ -61,10 +61,10 @@ func (b *batch) add(t task) bool {
 
 // sender is one with output for the poller to send.
 type sender interface {
-	// owe is called once the sender can be sure of the next three. It returns false if it does not need them.
-	owe() bool
-	// sendOwed sends what it can, now.
-	sendOwed()
+	// addPending is called once the sender can be sure of the next three. It returns false if it does not need them.
+	addPending() bool
+	// sendPending sends what it can, now.
+	sendPending()
 	// beginSend returns what to send, and endSend takes what came of it, as a receiver does. If ok is false there is
 	// nothing to send.
 	beginSend() (fd int, p []byte, ok bool)

@@ -20,7 +20,7 @@ func breakQueue(_ *testing.T, p *poller) { kqueue.Break(p.sel.kq) }
 // A filter for room that is never deleted, a wake-up that is never taken, or an end that is reported for ever, shows as
 // a poller that asks again and again.
 func TestIdlePollerAsksForNothing(t *testing.T) {
-	p := testPoller(t)
+	p := freshPoller(t)
 	a, b := socketPair(t)
 	r := newRecorder(a)
 	require.NoError(t, r.watch.open(p, a, r, evRead|evHup|evWrite))

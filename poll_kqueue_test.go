@@ -197,7 +197,7 @@ func (a *asker) onPoll(ev pollEvent, _ *batch) {
 
 // A connection that does not read is told of the end and of nothing else; one that reads again is told of both.
 func TestWatchForTheEndAloneDropsWhatIsReported(t *testing.T) {
-	p := testPoller(t)
+	p := freshPoller(t)
 	a, b := socketPair(t)
 	w := &asker{events: make(chan pollEvent, 1)}
 	require.NoError(t, w.watch.open(p, a, w, evHup))
@@ -215,15 +215,15 @@ func TestWatchForTheEndAloneDropsWhatIsReported(t *testing.T) {
 	require.NoError(t, unix.Shutdown(b, unix.SHUT_WR))
 	require.NotZero(t, await(t, w.events, "the end")&evHup)
 	w.wants.Store(uint32(evRead | evHup))
-	require.NoError(t, w.watch.follow())
+	require.NoError(t, w.watch.updateInterest())
 	require.NotZero(t, await(t, w.events, "data and the end")&evRead)
 	w.wants.Store(0)
-	require.NoError(t, w.watch.follow())
+	require.NoError(t, w.watch.updateInterest())
 }
 
 // What a change that failed has left behind is not known. The next one starts from nothing.
 func TestChangeAfterAFailedOneAsksForEverythingAnew(t *testing.T) {
-	p := testPoller(t)
+	p := freshPoller(t)
 	a, b := socketPair(t)
 	r := newRecorder(a)
 	require.NoError(t, r.watch.open(p, a, r, evHup))
@@ -231,7 +231,7 @@ func TestChangeAfterAFailedOneAsksForEverythingAnew(t *testing.T) {
 
 	r.watch.fd = -1 // stands for any reason that a change may fail for
 	require.Error(t, r.set(evRead|evHup))
-	r.until(t, evLost, evErr) // what a connection would end for
+	r.until(t, evDetached, evErr) // what a connection would end for
 	r.watch.fd = int32(a)
 	require.NoError(t, r.set(evRead|evHup))
 	_, err := unix.Write(b, []byte("x"))
@@ -240,7 +240,7 @@ func TestChangeAfterAFailedOneAsksForEverythingAnew(t *testing.T) {
 }
 
 func TestDescriptorThatCannotBeWatchedIsAnError(t *testing.T) {
-	p := testPoller(t)
+	p := freshPoller(t)
 	r := newRecorder(-1)
 	require.ErrorIs(t, r.watch.open(p, 1<<20, r, evRead|evWrite), unix.EBADF)
 	r.watch.close()

@@ -12,8 +12,8 @@ var pollers pollerSet
 
 type pollerSet struct{}
 
-// helmWanted does nothing: no goroutine that waits is one that polls.
-func helmWanted() {}
+// beforeBlock does nothing: no goroutine that waits is one that polls.
+func beforeBlock() {}
 
 func (pollerSet) init() error { return nil }
 

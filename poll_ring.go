@@ -6,11 +6,11 @@ package netpoll
 
 import "fmt"
 
-// leastGathered is how many operations a batch needs for the ring to cost less than plain system calls.
-const leastGathered = 4
+// leastBatch is how many operations a batch needs for the ring to cost less than plain system calls.
+const leastBatch = 4
 
 // least returns the number of operations from which on a batch is worth a ring; 0 if no ring is to be used.
-func (u *ringUse) least() int {
+func (u *ringPolicy) least() int {
 	if u.broken.Load() != nil {
 		return 0
 	}
@@ -20,18 +20,18 @@ func (u *ringUse) least() int {
 	case IOUringAlways:
 		return 1
 	}
-	return leastGathered
+	return leastBatch
 }
 
 // refused notes that no ring could be made. Where the probe could make one, that is news.
-func (u *ringUse) refused(err error) {
+func (u *ringPolicy) refused(err error) {
 	if u.probe() == nil {
 		u.failed(err)
 	}
 }
 
 // failed ends the use of rings in the process. The first to report it is the one that logs it.
-func (u *ringUse) failed(err error) {
+func (u *ringPolicy) failed(err error) {
 	err = fmt.Errorf("netpoll: io_uring failed: %w", err)
 	if u.broken.CompareAndSwap(nil, &err) {
 		logger().Printf("%v; plain system calls are used from now on", err)

@@ -47,7 +47,7 @@ func (r *recorder) interest() pollEvent { return r.wants }
 // set changes what is watched for.
 func (r *recorder) set(ev pollEvent) error {
 	r.wants = ev
-	return r.watch.follow()
+	return r.watch.updateInterest()
 }
 
 func (r *recorder) next(t *testing.T) pollEvent {
@@ -84,7 +84,7 @@ func socketPair(t *testing.T) (a, b int) {
 	return fds[0], fds[1]
 }
 
-func testPoller(t *testing.T) *poller {
+func freshPoller(t *testing.T) *poller {
 	t.Helper()
 	p, err := newPoller(nil)
 	require.NoError(t, err)
@@ -96,7 +96,7 @@ func testPoller(t *testing.T) *poller {
 }
 
 func TestPollerReportsReadinessAndHangup(t *testing.T) {
-	p := testPoller(t)
+	p := freshPoller(t)
 	a, b := socketPair(t)
 	r := newRecorder(a)
 	require.NoError(t, r.watch.open(p, a, r, evRead|evHup))
@@ -170,7 +170,7 @@ func TestSlotTableGrowsUnderLookups(t *testing.T) {
 // A duplicate keeps the socket, and what it is registered for, alive past close. Its events must reach nobody, and must
 // not be reported for ever.
 func TestClosedWatchIsSilentThoughADuplicateLives(t *testing.T) {
-	p := testPoller(t)
+	p := freshPoller(t)
 	a, b := socketPair(t)
 	dup, err := unix.Dup(a)
 	require.NoError(t, err)
@@ -205,7 +205,7 @@ func TestRetiredPollerServesWhatItHasAndEndsWithIt(t *testing.T) {
 	r.watch.close()
 	<-p.done
 	require.NoError(t, p.failure)
-	require.ErrorIs(t, newRecorder(a).watch.open(p, a, r, evRead), errPollerGone)
+	require.ErrorIs(t, newRecorder(a).watch.open(p, a, r, evRead), errPollerEnded)
 }
 
 // The poller's queue is closed under it: everything it watches is told, and nothing hangs.
@@ -222,14 +222,14 @@ func TestFailedPollerTellsAllItWatches(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, evRead, r.next(t))
 	breakQueue(t, p)
-	r.until(t, evLost, evRead|evErr)
+	r.until(t, evDetached, evRead|evErr)
 	<-p.done
 	require.Error(t, p.failure)
 	require.Contains(t, log.String(), "poller failed")
 }
 
 func TestWatchIsUsedOnce(t *testing.T) {
-	p := testPoller(t)
+	p := freshPoller(t)
 	a, _ := socketPair(t)
 	r := newRecorder(a)
 	r.watch.close()

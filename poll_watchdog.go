@@ -2,7 +2,7 @@
 
 package netpoll
 
-// This file holds the watchdog, which takes the helm from a goroutine whose handler does not return.
+// This file holds the watchdog, which takes the leadership from a goroutine whose handler does not return.
 //
 // Most batches end in microseconds, so it must cost next to nothing to watch one. Starting a timer for each and stopping
 // it again costs more than it seems: a goroutine that parks with a timer pending waits in the kernel for a time, not just
@@ -15,7 +15,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 )
 
-// watchdogPeriod is how often the watchdog looks. It takes the helm if a batch has been running for half of it.
+// watchdogPeriod is how often the watchdog looks. It takes the leadership if a batch has been running for half of it.
 const watchdogPeriod = 2 * time.Millisecond
 
 // alarm calls a function, ring, on a goroutine of its own. It returns when it wants to be called again, or 0 for when it
@@ -54,11 +54,11 @@ func (t *timer) close() { t.t.Stop() }
 type watchdog struct {
 	alarm   alarm
 	set     atomic.Bool  // the alarm is set, or about to look whether it has to be
-	started atomic.Int64 // when the helm became free, as now counts; stored by whoever has it
-	seen    uint64       // the helm when ring last looked; belongs to ring
+	started atomic.Int64 // when the leadership became free, as now counts; stored by whoever has it
+	seen    uint64       // the leadership when ring last looked; belongs to ring
 }
 
-// watch makes sure that the batch which has made the helm free is looked at.
+// watch makes sure that the batch which has made the leadership free is looked at.
 func (w *watchdog) watch() {
 	if !w.set.Load() {
 		w.set.Store(true)
@@ -66,19 +66,19 @@ func (w *watchdog) watch() {
 	}
 }
 
-// checkHelm is what the alarm calls.
-func (p *poller) checkHelm() (again time.Duration) {
+// checkLeader is what the alarm calls.
+func (p *poller) checkLeader() (again time.Duration) {
 	w := &p.watchdog
-	v := p.helm.v.Load()
-	if v&helmFree != 0 && now()-w.started.Load() >= int64(watchdogPeriod)/2 {
+	v := p.leadership.v.Load()
+	if v&leaderFree != 0 && now()-w.started.Load() >= int64(watchdogPeriod)/2 {
 		w.set.Store(false)
-		p.takeHelm(true)
+		p.handOff(true)
 		return 0
 	}
 	if v == w.seen {
 		// A batch that begins now either finds that it has to set the alarm, or is found here.
 		w.set.Store(false)
-		if p.helm.v.Load()&helmFree == 0 || !w.set.CompareAndSwap(false, true) {
+		if p.leadership.v.Load()&leaderFree == 0 || !w.set.CompareAndSwap(false, true) {
 			return 0
 		}
 	}

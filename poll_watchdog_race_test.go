@@ -31,18 +31,18 @@ func TestBatchThatBeginsDuringTheLastLookIsWatched(t *testing.T) {
 			if round.Load() < 0 {
 				return
 			}
-			again.Store(p.checkHelm() != 0)
+			again.Store(p.checkLeader() != 0)
 			done.Store(i)
 		}
 	})
 	missed := 0
 	for i, start := int64(1), time.Now(); time.Since(start) < 300*time.Millisecond; i++ {
 		p.watchdog.set.Store(true)
-		p.watchdog.seen = p.helm.v.Load() // nothing has happened since the look before
+		p.watchdog.seen = p.leadership.v.Load() // nothing has happened since the look before
 		sets := alarm.sets
 		round.Store(i)
 		for range i % 128 { // begin at another moment each time
-			p.helm.v.Load()
+			p.leadership.v.Load()
 		}
 		mark := beginBatchAt(p, -time.Hour) // and so takes no time at all
 		for done.Load() < i {

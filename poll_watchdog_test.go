@@ -40,15 +40,15 @@ func watchedPoller(t *testing.T) (*poller, *countingAlarm) {
 // beginBatchAt begins a batch, as runReady does, that seems to have begun some time ago.
 func beginBatchAt(p *poller, ago time.Duration) (mark uint64) {
 	p.watchdog.started.Store(now() - int64(ago))
-	freeHelms.Add(1)
-	mark = p.helm.free()
+	freeLeaderships.Add(1)
+	mark = p.leadership.free()
 	p.watchdog.watch()
 	return mark
 }
 
 func endBatchAt(t *testing.T, p *poller, mark uint64) {
-	require.True(t, p.helm.reclaim(mark))
-	freeHelms.Add(-1)
+	require.True(t, p.leadership.reclaim(mark))
+	freeLeaderships.Add(-1)
 }
 
 func TestWatchdogSetsOneAlarmForManyBatches(t *testing.T) {
@@ -57,10 +57,10 @@ func TestWatchdogSetsOneAlarmForManyBatches(t *testing.T) {
 		for range 100 {
 			endBatchAt(t, p, beginBatchAt(p, 0))
 		}
-		require.Equal(t, watchdogPeriod, p.checkHelm(), "there have been batches")
+		require.Equal(t, watchdogPeriod, p.checkLeader(), "there have been batches")
 	}
 	require.Equal(t, 1, alarm.sets)
-	require.Zero(t, p.checkHelm(), "there were none since")
+	require.Zero(t, p.checkLeader(), "there were none since")
 	endBatchAt(t, p, beginBatchAt(p, 0))
 	require.Equal(t, 2, alarm.sets, "the first one after silence")
 }
@@ -69,26 +69,26 @@ func TestWatchdogSetsOneAlarmForManyBatches(t *testing.T) {
 func TestWatchdogMissesNoBatchThatBeginsAsItLooks(t *testing.T) {
 	p, alarm := watchedPoller(t)
 	endBatchAt(t, p, beginBatchAt(p, 0))
-	require.NotZero(t, p.checkHelm())
+	require.NotZero(t, p.checkLeader())
 	p.watchdog.started.Store(now())
-	freeHelms.Add(1)
-	mark := p.helm.free() // the alarm looks before the batch does
-	require.NotZero(t, p.checkHelm(), "it finds the batch")
+	freeLeaderships.Add(1)
+	mark := p.leadership.free() // the alarm looks before the batch does
+	require.NotZero(t, p.checkLeader(), "it finds the batch")
 	p.watchdog.watch()
 	require.Equal(t, 1, alarm.sets, "set by the alarm itself")
 	endBatchAt(t, p, mark)
 }
 
-func TestWatchdogTakesTheHelmFromALongBatchOnly(t *testing.T) {
+func TestWatchdogTakesTheLeadershipFromALongBatchOnly(t *testing.T) {
 	p, alarm := watchedPoller(t)
 	mark := beginBatchAt(p, watchdogPeriod/4)
-	require.NotZero(t, p.checkHelm())
+	require.NotZero(t, p.checkLeader())
 	endBatchAt(t, p, mark)
 
 	p.batch.ready = []task{nil} // the one that runs
 	mark = beginBatchAt(p, 2*watchdogPeriod)
-	require.Zero(t, p.checkHelm(), "the next batch sets it")
-	require.False(t, p.helm.reclaim(mark), "the helm is another's")
+	require.Zero(t, p.checkLeader(), "the next batch sets it")
+	require.False(t, p.leadership.reclaim(mark), "the leadership is another's")
 	require.False(t, p.watchdog.set.Load())
 	require.Equal(t, 1, alarm.sets)
 	p.retire() // ends the goroutine that polls now

@@ -19,7 +19,7 @@ func (e *endless) receive(in *LinkBuffer, size int) (n int, more bool, err error
 	return size, true, nil
 }
 
-func (e *endless) rearm() error { return nil }
+func (e *endless) updateInterest() error { return nil }
 
 // Peers that send without end delay others by one budget and one receive each, however many they are.
 func TestPeersThatSendWithoutEndShareOneBudget(t *testing.T) {

@@ -68,7 +68,7 @@ func TestGatheredOutputOnABlockingSocketDoesNotWait(t *testing.T) {
 }
 
 // A program that is given the listening socket, as for a restart, makes it blocking: package os does so for a file of
-// package net. The poller must not wait in an accept, newcomers are served on, and Shutdown ends in time.
+// package net. The poller must not wait in an accept, new connections are served on, and Shutdown ends in time.
 func TestListenerMadeBlockingByAnotherStopsNothing(t *testing.T) {
 	inSubprocess(t, func(t *testing.T) {
 		require.NoError(t, netpoll.Configure(netpoll.Config{PollerNum: 1}))
@@ -82,7 +82,7 @@ func TestListenerMadeBlockingByAnotherStopsNothing(t *testing.T) {
 		program := exec.Command("true")
 		program.ExtraFiles = []*os.File{f}
 		require.NoError(t, program.Run())
-		requireEcho(t, plainDial(t, ln.Addr()), "a newcomer")
+		requireEcho(t, plainDial(t, ln.Addr()), "a new connection")
 		requireEcho(t, old, "after")
 		ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
 		defer cancel()

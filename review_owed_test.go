@@ -40,7 +40,7 @@ type stuckTransport struct {
 	onRearm []func() // called in the next rearms, one in each
 }
 
-func (s *stuckTransport) sendLater(from sender) bool { return from.owe() }
+func (s *stuckTransport) sendLater(from sender) bool { return from.addPending() }
 
 func (s *stuckTransport) send(v *vector) (n int, err error) {
 	switch {
@@ -55,7 +55,7 @@ func (s *stuckTransport) send(v *vector) (n int, err error) {
 	return v.Total(), nil
 }
 
-func (s *stuckTransport) rearm() error {
+func (s *stuckTransport) updateInterest() error {
 	if len(s.onRearm) > 0 {
 		f := s.onRearm[0]
 		s.onRearm = s.onRearm[1:]
@@ -64,15 +64,15 @@ func (s *stuckTransport) rearm() error {
 	return nil
 }
 
-// owingPeer returns a connection that owes "owed", and its transport, which is full.
+// owingPeer returns a connection that has pending "pending", and its transport, which is full.
 func owingPeer(t *testing.T) (*connection, *stuckTransport) {
 	t.Helper()
 	conn, _ := fdConnection(t)
 	c := inner(conn)
 	stuck := &stuckTransport{transport: c.transport, full: true}
 	c.transport = stuck
-	flush(t, c, "owed")
-	require.True(t, c.life.load().has(bitOwed))
+	flush(t, c, "pending")
+	require.True(t, c.life.load().has(bitPending))
 	return c, stuck
 }
 
@@ -117,16 +117,16 @@ func TestRoomReportedWhileAnotherSendsIsNotMissed(t *testing.T) {
 			})
 			require.NoError(t, c.call(conn))
 			require.True(t, reported)
-			require.Equal(t, "owed", string(stuck.sent))
-			require.False(t, conn.life.load().has(bitOwed), conn.life.load())
+			require.Equal(t, "pending", string(stuck.sent))
+			require.False(t, conn.life.load().has(bitPending), conn.life.load())
 		})
 	}
 }
 
-// What a Flush could not send in time stays where it is, also when the poller still owed what came before.
+// What a Flush could not send in time stays where it is, also when the poller still pending what came before.
 func TestPollerSendsNothingOfAFlushThatTimedOut(t *testing.T) {
 	c, stuck := owingPeer(t)
-	c.peerGone(0, true) // so that the poller may be left nothing more
+	c.peerClosed(0, true) // so that the poller may be left nothing more
 	_, err := c.WriteString("mine")
 	require.NoError(t, err)
 	require.NoError(t, c.SetWriteTimeout(time.Millisecond))
@@ -134,9 +134,9 @@ func TestPollerSendsNothingOfAFlushThatTimedOut(t *testing.T) {
 
 	stuck.full = false
 	c.onPoll(evWrite, nil)
-	require.Equal(t, "owed", string(stuck.sent))
+	require.Equal(t, "pending", string(stuck.sent))
 	require.NoError(t, c.Flush())
-	require.Equal(t, "owedmine", string(stuck.sent))
+	require.Equal(t, "pendingmine", string(stuck.sent))
 }
 
 func TestPassedWriteDeadlineLeavesNothingToThePoller(t *testing.T) {
@@ -155,19 +155,19 @@ func TestPassedWriteDeadlineDropsNothingThatWasFlushed(t *testing.T) {
 	require.NoError(t, c.SetWriteDeadline(time.Unix(1, 0)))
 	require.NoError(t, c.Close())
 	<-time.After(50 * time.Millisecond) // to see that nothing happens
-	require.True(t, c.life.load().has(bitOwed), c.life.load())
+	require.True(t, c.life.load().has(bitPending), c.life.load())
 	stuck.full = false
 	c.onPoll(evWrite, nil)
-	require.Equal(t, "owed", string(stuck.sent))
+	require.Equal(t, "pending", string(stuck.sent))
 }
 
-// Owed output that was lost is an error of every later call, which keeps nothing, and of the Close.
+// Pending output that was lost is an error of every later call, which keeps nothing, and of the Close.
 func TestLostOutputIsReportedAndLeavesNoMemory(t *testing.T) {
 	for _, want := range []syscall.Errno{syscall.EPIPE, syscall.ECONNRESET, syscall.EIO} {
 		c, stuck := owingPeer(t)
 		stuck.failure = want
-		c.sendOwed()
-		require.False(t, c.life.load().has(bitOwed))
+		c.sendPending()
+		require.False(t, c.life.load().has(bitPending))
 		for range 3 {
 			_, err := c.WriteString("more")
 			require.NoError(t, err)

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// Pollers and their executor, in the moments that only the inside can hold still.
+// Pollers and their I/O batch, in the moments that only the inside can hold still.
 
 import (
 	"context"
@@ -65,9 +65,9 @@ func TestFlushInOnPrepareDoesNotWaitForItsOwnPoller(t *testing.T) {
 	}))
 	p.sends.setOpen()
 	flush(t, inner(conn), "first ")
-	newcomer, err := net.Dial("tcp", addr.String())
+	fresh, err := net.Dial("tcp", addr.String())
 	require.NoError(t, err)
-	defer newcomer.Close()
+	defer fresh.Close()
 	require.NoError(t, await(t, flushed, "the Flush in OnPrepare"))
 	require.NoError(t, conn.Close())
 	var got []byte
@@ -84,8 +84,8 @@ func TestFlushInOnPrepareDoesNotWaitForItsOwnPoller(t *testing.T) {
 // fakeSender counts how often it is asked to send.
 type fakeSender struct{ sent int }
 
-func (s *fakeSender) owe() bool                      { return true }
-func (s *fakeSender) sendOwed()                      { s.sent++ }
+func (s *fakeSender) addPending() bool               { return true }
+func (s *fakeSender) sendPending()                   { s.sent++ }
 func (s *fakeSender) beginSend() (int, []byte, bool) { s.sent++; return 0, nil, false }
 func (s *fakeSender) endSend(int32)                  {}
 
@@ -107,7 +107,7 @@ func TestEndedPollerLeavesNothingToSend(t *testing.T) {
 			await(t, p.done, "the poller's end")
 			require.Equal(t, 1, queued.sent)
 			require.False(t, p.sends.add(new(fakeSender)))
-			require.True(t, p.exec.ring == nil, "a ring was left open")
+			require.True(t, p.io.ring == nil, "a ring was left open")
 		})
 	}
 }
@@ -121,8 +121,8 @@ type fakeTask struct {
 func (f *fakeTask) runTask()  { f.run() }
 func (f *fakeTask) dispatch() { close(f.dispatched) }
 
-// stoppedPoller returns a poller that has no goroutine: the test has its helm. Whoever takes that finds that the poller
-// has been retired, and ends it.
+// stoppedPoller returns a poller that has no goroutine: the test has its leadership. Whoever takes that finds that the
+// poller has been retired, and ends it.
 func stoppedPoller(t *testing.T, tasks ...task) *poller {
 	t.Helper()
 	sel, err := newSelector()
@@ -134,7 +134,7 @@ func stoppedPoller(t *testing.T, tasks ...task) *poller {
 }
 
 // A handler may run for as long as its connection lives. It must not keep the others of its batch in memory.
-func TestTakenHelmForgetsTheOtherTasks(t *testing.T) {
+func TestTakenLeadershipForgetsTheOtherTasks(t *testing.T) {
 	release, running, ended := make(chan struct{}), make(chan struct{}), make(chan bool)
 	slow := &fakeTask{run: func() { close(running); <-release }}
 	next := &fakeTask{dispatched: make(chan struct{})}
@@ -143,7 +143,7 @@ func TestTakenHelmForgetsTheOtherTasks(t *testing.T) {
 	go func() { ended <- p.runReady() }()
 	await(t, running, "the first task")
 	await(t, next.dispatched, "the second task in the runner")
-	await(t, p.done, "the end of the goroutine that has taken the helm")
+	await(t, p.done, "the end of the goroutine that has taken the leadership")
 	require.True(t, tasks[1] == nil)
 	close(release)
 	require.False(t, await(t, ended, "the end of runReady"))
@@ -151,6 +151,6 @@ func TestTakenHelmForgetsTheOtherTasks(t *testing.T) {
 
 // withRingAlways makes pollers use a ring, where there is one, for the smallest batch until the test ends.
 func withRingAlways(t *testing.T) {
-	old := ringRules.mode.Swap(int32(IOUringAlways))
-	t.Cleanup(func() { ringRules.mode.Store(old) })
+	old := defaultRingPolicy.mode.Swap(int32(IOUringAlways))
+	t.Cleanup(func() { defaultRingPolicy.mode.Store(old) })
 }

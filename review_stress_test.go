@@ -47,8 +47,8 @@ func replyThenEnd(_ context.Context, conn Connection) error {
 func TestFlushedRepliesOfABatchArriveBeforeEachKindOfEnd(t *testing.T) {
 	for name, mode := range map[string]IOUringMode{"auto": IOUringAuto, "always": IOUringAlways, "off": IOUringOff} {
 		t.Run(name, func(t *testing.T) {
-			old := ringRules.mode.Swap(int32(mode))
-			defer ringRules.mode.Store(old)
+			old := defaultRingPolicy.mode.Swap(int32(mode))
+			defer defaultRingPolicy.mode.Store(old)
 			addr := serveOn(t, replyThenEnd)
 			var clients sync.WaitGroup
 			for i := range 48 {

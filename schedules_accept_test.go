@@ -18,12 +18,12 @@ import (
 // gate is a listener made of memory, with the poller that watches it.
 type gate struct {
 	Listener
-	serving
+	listenerState
 	r   *interleave.Run
 	a   *acceptor
 	srv *server
 
-	backlog  int // newcomers
+	backlog  int // new connections
 	noFiles  int // so many cannot be accepted for want of descriptors
 	accepted int
 	linger   bool // what is accepted is not closed by its user
@@ -51,20 +51,20 @@ func newGate(r *interleave.Run, backlog, maxConns int) *gate {
 	return g
 }
 
-func (g *gate) newDoor(*acceptor) acceptDoor      { return g }
+func (g *gate) newSource(*acceptor) acceptSource  { return g }
 func (g *gate) opError(_ string, err error) error { return err }
 func (g *gate) closedError(string) error          { return net.ErrClosed }
 
 func (g *gate) closesSlowly() bool { return false }
 
-// open implements acceptDoor.
+// open implements acceptSource.
 func (g *gate) open() error {
-	g.follow()
+	g.updateInterest()
 	return nil
 }
 
 // follow is what a watch does.
-func (g *gate) follow() {
+func (g *gate) updateInterest() {
 	g.watch.Lock()
 	defer g.watch.Unlock()
 	g.asked = !g.a.stalled.Load()

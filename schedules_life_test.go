@@ -140,7 +140,7 @@ func TestSchedulePeersEndIsSeenAndClosesOnce(t *testing.T) {
 }
 
 // Whatever arrives while the handlers are ending is seen by them.
-func TestScheduleNoKickIsLost(t *testing.T) {
+func TestScheduleNoNotificationIsLost(t *testing.T) {
 	explored.Explore(t, 3, func(r *interleave.Run) {
 		l := newLine(r, 100)
 		n := countCalls(l).handlerStays()
@@ -163,7 +163,7 @@ func TestScheduleConnectComesBeforeRequestsAndDisconnect(t *testing.T) {
 	explored.Explore(t, 1, func(r *interleave.Run) {
 		l := newLine(r, 100)
 		n := countCalls(l).handlerStays()
-		l.c.life.yield(bitConnected) // as prepare does for a server's OnConnect
+		l.c.life.clear(bitConnected) // as prepare does for a server's OnConnect
 		onConnect := OnConnect(n.onConnect)
 		l.c.calls.onConnect.Store(&onConnect)
 		l.poll()

@@ -2,8 +2,8 @@
 
 package netpoll
 
-// The poller under every schedule: slots against stale events, the helm against those that want it, and the watchdog
-// against batches that begin and end beside its look.
+// The poller under every schedule: slots against stale events, the leadership against those that want it, and the
+// watchdog against batches that begin and end beside its look.
 
 import (
 	"testing"
@@ -103,7 +103,7 @@ func TestScheduleRetiredTableIsEmptyAndShut(t *testing.T) {
 	})
 }
 
-// madeUpPoller is a poller whose batches are made up. It counts who has the helm.
+// madeUpPoller is a poller whose batches are made up. It counts who leads.
 type madeUpPoller struct {
 	r       *interleave.Run
 	p       *poller
@@ -157,7 +157,7 @@ func (b *bell) serve() {
 			interleave.Await("ring", b, due)
 			b.due = false
 			b.r.Advance(watchdogPeriod)
-			if again := b.p.checkHelm(); again > 0 {
+			if again := b.p.checkLeader(); again > 0 {
 				b.set(again)
 			}
 		}
@@ -169,8 +169,8 @@ func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeU
 	sel, err := newSelector()
 	require.NoError(t, err)
 	p := &poller{sel: sel, done: make(chan struct{})}
-	p.exec.init()
-	p.exec.refused = true
+	p.io.init()
+	p.io.refused = true
 	c := &madeUpPoller{r: r, p: p}
 	for _, hands := range batches {
 		var tasks []task
@@ -184,7 +184,7 @@ func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeU
 	p.watchdog.alarm = b
 	p.turnFunc = c.turn
 	pollers.current.Store(&[]*poller{p})
-	freeHelms.Store(0)
+	freeLeaderships.Store(0)
 	b.serve()
 	r.Go("poll", p.run)
 	r.Check(func() {
@@ -195,8 +195,8 @@ func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeU
 				}
 			}
 		}
-		if n := freeHelms.Load(); n != 0 || !c.done || p.helm.v.Load()&helmFree != 0 {
-			r.Failf("free helms: %d, ended: %v", n, c.done)
+		if n := freeLeaderships.Load(); n != 0 || !c.done || p.leadership.v.Load()&leaderFree != 0 {
+			r.Failf("free leaderships: %d, ended: %v", n, c.done)
 		}
 	})
 	return c
@@ -223,12 +223,12 @@ func keepPollers(t *testing.T) {
 	t.Cleanup(func() { pollers.current.Store(list) })
 }
 
-// Each task is run or handed on, once, and one goroutine polls at a time, while others want the helm.
-func TestScheduleHelmHasOneHolder(t *testing.T) {
+// Each task is run or handed on, once, and one goroutine polls at a time, while others want the leadership.
+func TestScheduleLeadershipHasOneHolder(t *testing.T) {
 	keepPollers(t)
 	explored.Explore(t, 2, func(r *interleave.Run) {
 		newMadeUpPoller(t, r, []*hand{{}, {}}, []*hand{{}})
-		r.Go("wants", helmWanted)
+		r.Go("wants", beforeBlock)
 	})
 }
 
@@ -238,11 +238,11 @@ func TestScheduleHandlerThatWaitsLetsAnotherPoll(t *testing.T) {
 	explored.Explore(t, 1, func(r *interleave.Run) {
 		came := false
 		waits := &hand{work: func() {
-			helmWanted()
+			beforeBlock()
 			interleave.Await("wait", &came, func() bool { return came })
 		}}
 		newMadeUpPoller(t, r, []*hand{{}, waits, {}}, []*hand{{work: func() { came = true }}})
-		r.Go("wants", helmWanted)
+		r.Go("wants", beforeBlock)
 	})
 }
 

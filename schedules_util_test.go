@@ -142,17 +142,17 @@ func (l *line) check() {
 		l.r.Failf("released %d times", l.released)
 	case l.released == 1 != (b.phase() == phaseClosed):
 		l.r.Failf("released %d times: %v", l.released, b)
-	case b.phase() == phaseClosed && b.refs() != 0, b.phase() < phaseClosing && b.refs() != 1+owedRef(b):
+	case b.phase() == phaseClosed && b.refs() != 0, b.phase() < phaseClosing && b.refs() != 1+pendingRef(b):
 		l.r.Failf("references: %v", b)
-	case b.has(bitReading | bitProducing | bitFlushing | bitTask | bitPolled | bitSending | bitCalling | bitEnding):
+	case b.has(bitReading | bitProducing | bitFlushing | bitRunning | bitInPoll | bitSending | bitSendInFlight | bitEOFHeld):
 		l.r.Failf("somebody is still inside: %v", b)
 	case l.c.paused.Load() && b.phase() < phaseClosing && int64(l.c.in.Len()) <= l.c.readLimit.Load()/2:
 		l.r.Failf("nothing is received, with %d bytes buffered", l.c.in.Len())
 	}
 }
 
-func owedRef(b lifeBits) int {
-	if b.has(bitOwed) {
+func pendingRef(b lifeBits) int {
+	if b.has(bitPending) {
 		return 1
 	}
 	return 0
@@ -165,10 +165,10 @@ func (l *line) alive(what string) {
 	}
 }
 
-func (l *line) start(sink) error { return l.rearm() }
+func (l *line) start(sink) error { return l.updateInterest() }
 
-// rearm is what a watch does.
-func (l *line) rearm() error {
+// updateInterest is what a watch does.
+func (l *line) updateInterest() error {
 	l.watch.Lock()
 	defer l.watch.Unlock()
 	l.asked = l.c.interest()
@@ -230,7 +230,7 @@ func (l *line) send(v *vector) (n int, err error) {
 	return n, nil
 }
 
-func (l *line) moved() {}
+func (l *line) deadlineChanged() {}
 
 func (l *line) sendLater(s sender) bool { return l.sends != nil && l.sends.add(s) }
 
@@ -241,9 +241,9 @@ func (l *line) closeWrite() error {
 	return nil
 }
 
-func (l *line) halfCloses() bool { return true }
+func (l *line) canCloseWrite() bool { return true }
 
-func (l *line) breakOff() {}
+func (l *line) abort() {}
 
 func (l *line) release(keep bool) error {
 	interleave.Step("release", l)

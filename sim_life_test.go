@@ -37,7 +37,7 @@ type simLife struct {
 	over  chan struct{} // closed by the close callback that runs last
 
 	timed     atomic.Bool  // timeouts or deadlines were set
-	forgets   atomic.Bool  // a close may give up what is owed
+	forgets   atomic.Bool  // a close may give up what is pending
 	searches  atomic.Bool  // Until may hold any number of bytes
 	leaves    atomic.Bool  // the handler leaves input, so that its bound grows
 	handled   atomic.Bool  // handlers may be set
@@ -417,7 +417,7 @@ func (l *simLife) write() {
 	w := l.writer
 	perform(w, writerActs, &l.plan.writer, w.stop)
 	w.finish()
-	if l.plan.halfCloses && w.broken == nil {
+	if l.plan.canCloseWrite && w.broken == nil {
 		l.shutWrite.Store(true)
 		_ = l.c.CloseWrite()
 	}

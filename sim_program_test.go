@@ -156,7 +156,7 @@ type simPlan struct {
 	byServer      bool   // the handler is that of the EventLoop; else SetOnRequest sets it
 	rejected      bool   // OnPrepare closes it
 	lazy          bool   // the reader does not read on when its program is over
-	halfCloses    bool   // the writer ends its side when it is done
+	canCloseWrite bool   // the writer ends its side when it is done
 	slowClose     bool   // the net.Conn takes its time to close
 	early         bool   // OnDisconnect is set at the beginning
 	halfOpen      bool   // the end of the peer's side does not close it: the handler does
@@ -177,7 +177,7 @@ func drawPlan(r *rand.Rand, length int) *simPlan {
 	p.byServer = p.carrier.served() && p.owner == ownerHandler && r.IntN(2) == 0
 	p.rejected = p.carrier.served() && r.IntN(30) == 0
 	p.lazy = r.IntN(5) == 0
-	p.halfCloses = r.IntN(4) == 0
+	p.canCloseWrite = r.IntN(4) == 0
 	p.slowClose = r.IntN(2) == 0
 	p.early = r.IntN(2) == 0
 	p.halfOpen = r.IntN(3) == 0 && p.owner != ownerUser
@@ -206,7 +206,7 @@ func (p *simPlan) loses(what string) bool { return p.panics == what || p.exits =
 func (p *simPlan) String() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "carrier %d, owner %d, end %v, by server %t, rejected %t, lazy %t, half-closes %t, early %t",
-		p.carrier, p.owner, p.end, p.byServer, p.rejected, p.lazy, p.halfCloses, p.early)
+		p.carrier, p.owner, p.end, p.byServer, p.rejected, p.lazy, p.canCloseWrite, p.early)
 	fmt.Fprintf(&s, ", half-open %t, panics %q, exits %q, limit %d", p.halfOpen, p.panics, p.exits, p.readLimit)
 	fmt.Fprintf(&s, "\n  control:%s", writeDown(controlActs, &p.control))
 	if p.owner != ownerHandler {

@@ -7,8 +7,8 @@ package netpoll
 // judge compares what has happened with what was promised. Nobody is active any more.
 func (l *simLife) judge() {
 	b := l.c.life.load()
-	const sides = bitReading | bitProducing | bitFlushing | bitTask | bitOwed | bitSending | bitPolled |
-		bitCalling | bitEnding
+	const sides = bitReading | bitProducing | bitFlushing | bitRunning | bitPending | bitSending | bitInPoll |
+		bitSendInFlight | bitEOFHeld
 	if b.phase() != phaseClosed || b.refs() != 0 || b.has(sides) {
 		l.fail("at the end: %v", b)
 	}
@@ -67,7 +67,7 @@ func (l *simLife) judgeOutput(b lifeBits) {
 		l.fail("the peer has received %d bytes of %d", p.got, w.pos)
 	case l.w.faulty && b.errno() != 0:
 		// The socket was only said to be broken, and its peer is not told so.
-	case p.eof && p.broken == nil && p.got < w.flushed && !l.forgets.Load() && !b.has(bitLost):
+	case p.eof && p.broken == nil && p.got < w.flushed && !l.forgets.Load() && !b.has(bitSendFailed):
 		l.fail("the peer was told of the end after %d bytes; %d had been flushed: %v", p.got, w.flushed, b)
 	case p.eof && p.broken == nil:
 		l.w.orderlyOut.Add(1)
@@ -90,15 +90,15 @@ func (l *simLife) judgeCallbacks(b lifeBits) {
 		l.fail("OnConnect has run %d times", l.connects)
 	case l.disconnects > 1 || l.disconnects != l.disconnected:
 		l.fail("OnDisconnect has run %d times", l.disconnects)
-	case b.has(bitGone) && b.has(bitConnected) && l.disconnects == 0 && (served || l.plan.early):
+	case b.has(bitPeerClosed) && b.has(bitConnected) && l.disconnects == 0 && (served || l.plan.early):
 		l.fail("OnDisconnect has not run: %v", b)
-	case !b.has(bitGone) && l.disconnects > 0:
+	case !b.has(bitPeerClosed) && l.disconnects > 0:
 		l.fail("OnDisconnect has run, and the peer was there: %v", b)
 	case l.plan.owner == ownerHandler && b.cause() == causePeer && b.errno() == 0 && l.requests == 0:
 		l.fail("closed for its peer's end, and OnRequest has not run: %v", b)
 	case l.plan.halfOpen && b.cause() == causePeer && b.errno() == 0:
 		l.fail("closed for its peer's end, although it may be half-open: %v", b)
-	case l.plan.end.byPeer() && !l.closes.Load() && !b.has(bitGone) && !l.w.shuts.Load() && !l.w.faulty:
+	case l.plan.end.byPeer() && !l.closes.Load() && !b.has(bitPeerClosed) && !l.w.shuts.Load() && !l.w.faulty:
 		l.fail("the peer has ended, unnoticed: %v", b)
 	}
 }
@@ -145,8 +145,8 @@ func (h *simHandler) write(act, arg int) {
 	}
 }
 
-// lookForEnd is what a handler does before it returns that relies on IsActive and Len. One for which half-open connections
-// are allowed closes when it has seen the end, or will not be called again because it has consumed nothing.
+// lookForEnd is what a handler does before it returns that relies on IsActive and Len. One for which half-open
+// connections are allowed closes when it has seen the end, or will not be called again because it has consumed nothing.
 func (h *simHandler) lookForEnd(fruitless bool) {
 	l := h.l
 	over := !l.conn.IsActive()

@@ -67,8 +67,8 @@ func drawSettings(r *rand.Rand) simSettings {
 func (s simSettings) apply(t testing.TB) (undo func()) {
 	t.Helper()
 	procs := runtime.GOMAXPROCS(s.procs)
-	ring, size, direct := ringRules.mode.Load(), bufferSize.Load(), directFlush.Load()
-	ringRules.set(s.ring)
+	ring, size, direct := defaultRingPolicy.mode.Load(), bufferSize.Load(), directFlush.Load()
+	defaultRingPolicy.set(s.ring)
 	bufferSize.Store(int64(s.buffer))
 	directFlush.Store(s.direct)
 	require.NoError(t, SetNumLoops(s.pollers))
@@ -79,7 +79,7 @@ func (s simSettings) apply(t testing.TB) (undo func()) {
 		SetRunner(nil)
 		directFlush.Store(direct)
 		bufferSize.Store(size)
-		ringRules.set(IOUringMode(ring))
+		defaultRingPolicy.set(IOUringMode(ring))
 		runtime.GOMAXPROCS(procs)
 		require.NoError(t, SetNumLoops(defaultPollers()))
 	}
@@ -393,7 +393,7 @@ func simProcessorTime() time.Duration {
 type stock struct {
 	sockets, slots, goroutines int
 	blocks                     int64
-	helms                      int32
+	leaderships                int32
 }
 
 func takeStock() (s stock) {
@@ -410,7 +410,7 @@ func takeStock() (s stock) {
 			p.slots.mu.Unlock()
 		}
 	}
-	s.goroutines, s.blocks, s.helms = runtime.NumGoroutine(), blocksOut.Load(), freeHelms.Load()
+	s.goroutines, s.blocks, s.leaderships = runtime.NumGoroutine(), blocksOut.Load(), freeLeaderships.Load()
 	return s
 }
 
@@ -438,7 +438,7 @@ func (w *simWorld) end(before stock) {
 	for deadline := time.Now().Add(simPatience); time.Now().Before(deadline); <-time.After(time.Millisecond) {
 		after = takeStock()
 		if after.sockets <= before.sockets && after.slots <= before.slots && after.blocks <= before.blocks &&
-			after.helms <= before.helms && after.goroutines <= most {
+			after.leaderships <= before.leaderships && after.goroutines <= most {
 			return
 		}
 	}

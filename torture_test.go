@@ -137,7 +137,7 @@ func TestTortureNoFailingCallLeaksOrHangs(t *testing.T) {
 		list := calls.EachFault(th.seed, some)
 		plays, fired := 0, 0
 		for _, f := range list {
-			if only != "" && f.String() != only || sc.accepts && f.HidesConnection() {
+			if only != "" && f.String() != only || sc.accepts && f.HidesNewConnection() {
 				continue
 			}
 			plays++

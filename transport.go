@@ -21,11 +21,11 @@ type sink interface {
 // transport moves bytes between the world and the two buffers of a connection. No method blocks, except that send and
 // stop do where it is said.
 type transport interface {
-	// start begins to report to s. It is called at most once, and before stop. A rearm that comes earlier, or at the
-	// same time, because OnPrepare has handed the connection on, is not lost.
+	// start begins to report to s. It is called at most once, and before stop. A updateInterest that comes earlier, or
+	// at the same time, because OnPrepare has handed the connection on, is not lost.
 	start(s sink) error
-	// rearm makes the transport report what its sink is interested in now.
-	rearm() error
+	// updateInterest makes the transport report what its sink is interested in now.
+	updateInterest() error
 	// stop ends the reports; one that has begun may still be running. It is idempotent. If keep is set the descriptor,
 	// or what there is in its place, will be kept; an error says that it cannot.
 	stop(keep bool) error
@@ -38,18 +38,19 @@ type transport interface {
 	// goroutine at a time. A transport that has no way to be told of room blocks instead, within the deadline that its
 	// sink has for a call that began at v.start.
 	send(v *vector) (n int, err error)
-	// moved is called when that deadline has changed.
-	moved()
+	// deadlineChanged is called when that deadline has changed.
+	deadlineChanged()
 
-	// sendLater makes the poller send for s, after s.owe has returned true. If it returns false that will not happen.
+	// sendLater makes the poller send for s, after s.addPending has returned true. If it returns false that will not
+	// happen.
 	sendLater(s sender) bool
 
 	// closeWrite ends the sending direction, after what was sent; the other goes on.
 	closeWrite() error
-	// halfCloses reports whether there is such a thing.
-	halfCloses() bool
-	// breakOff makes the coming release a reset for the peer, if there is such a thing.
-	breakOff()
+	// canCloseWrite reports whether there is such a thing.
+	canCloseWrite() bool
+	// abort makes the coming release a reset for the peer, if there is such a thing.
+	abort()
 	// release frees the transport, and its descriptor unless keep is set. It is called once, after stop, when nobody
 	// uses the transport any more.
 	release(keep bool) error

@@ -36,7 +36,7 @@ var longAgo = time.Unix(1, 0)
 type feedSink interface {
 	sink
 	// wantsInput reports whether to go on reading, and notes that the input is at its bound if that is why not. It is
-	// the transport's rearm that tells of the contrary.
+	// the transport's updateInterest that tells of the contrary.
 	wantsInput() bool
 	// inputRoom says where to read to and how much. eager says that more than usual is known to be on its way.
 	inputRoom() (in *LinkBuffer, size int, eager bool)
@@ -75,7 +75,7 @@ type netConn struct {
 	moves    int           // how often that was changed from outside a send
 	broken   error         // why nothing can be sent any more
 
-	failure atomic.Pointer[carrierError] // why it ended, if no errno says it; stored by the first side that fails
+	failure atomic.Pointer[connError] // why it ended, if no errno says it; stored by the first side that fails
 }
 
 var _ transport = (*netConn)(nil)
@@ -89,10 +89,10 @@ func (t *netConn) init(conn net.Conn, to feedSink) {
 }
 
 // start implements transport.
-func (t *netConn) start(sink) error { return t.rearm() }
+func (t *netConn) start(sink) error { return t.updateInterest() }
 
-// rearm implements transport: it starts the reading goroutine if there is none and something to do for it.
-func (t *netConn) rearm() error {
+// updateInterest implements transport: it starts the reading goroutine if there is none and something to do for it.
+func (t *netConn) updateInterest() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.running && !t.stopped && !t.held && t.sink.interest()&evRead != 0 {
@@ -102,7 +102,7 @@ func (t *netConn) rearm() error {
 	return nil
 }
 
-// read is the reading goroutine. It ends when nothing more is wanted; rearm then starts another one.
+// read is the reading goroutine. It ends when nothing more is wanted; updateInterest then starts another one.
 func (t *netConn) read() {
 	for t.mayRead() {
 		n, full, err := t.readOnce()
@@ -115,7 +115,7 @@ func (t *netConn) read() {
 }
 
 // mayRead lets the next read begin, or ends the reading goroutine. Whether input is wanted is asked under mu once more,
-// so that a rearm either is seen here or sees that there is no goroutine.
+// so that a updateInterest either is seen here or sees that there is no goroutine.
 func (t *netConn) mayRead() bool {
 	wanted := t.sink.wantsInput()
 	t.mu.Lock()
@@ -231,12 +231,12 @@ func (t *netConn) readInto(p []byte) (n int, err error) {
 func (t *netConn) settled(flag *bool) (stopped, held bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.settle(flag)
+	t.finish(flag)
 	return t.stopped, t.held
 }
 
 // settle clears flag, which stop or holdReading may be waiting for. The caller holds mu.
-func (t *netConn) settle(flag *bool) {
+func (t *netConn) finish(flag *bool) {
 	*flag = false
 	for _, w := range [...]*waiter{t.leaving, t.awaited} {
 		if w != nil {
@@ -248,7 +248,7 @@ func (t *netConn) settle(flag *bool) {
 // readError keeps an error that inputFed cannot tell by itself. The one that stop has caused tells nothing.
 func (t *netConn) readError(err error, stopped bool) error {
 	if err != nil && err != io.EOF && asErrno(err) == 0 && !stopped {
-		t.failure.CompareAndSwap(nil, &carrierError{err})
+		t.failure.CompareAndSwap(nil, &connError{err})
 	}
 	return err
 }
@@ -339,8 +339,8 @@ func (t *netConn) close() error {
 	return t.conn.Close()
 }
 
-// breakOff implements transport: a net.Conn ends as it likes.
-func (t *netConn) breakOff() {}
+// abort implements transport: a net.Conn ends as it likes.
+func (t *netConn) abort() {}
 
 // release implements transport.
 func (t *netConn) release(keep bool) error {
@@ -353,15 +353,15 @@ func (t *netConn) release(keep bool) error {
 // fd implements transport. The descriptor of conn, if it has one, is watched by package net.
 func (t *netConn) fd() int { return -1 }
 
-// carrierError is an error of a net.Conn that has no errno to go by. It keeps its chain and its text.
-type carrierError struct{ err error }
+// connError is an error of a net.Conn that has no errno to go by. It keeps its chain and its text.
+type connError struct{ err error }
 
-func (e *carrierError) Error() string { return e.err.Error() }
+func (e *connError) Error() string { return e.err.Error() }
 
-func (e *carrierError) Unwrap() error { return e.err }
+func (e *connError) Unwrap() error { return e.err }
 
 // Is makes it an error that ends a connection.
-func (e *carrierError) Is(target error) bool { return target == ErrConnClosed }
+func (e *connError) Is(target error) bool { return target == ErrConnClosed }
 
 // endError is the error that tells how the connection ended, by errno or, if that says little, in the words of what
 // carried it.

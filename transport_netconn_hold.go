@@ -62,7 +62,7 @@ func (t *netConn) letReading() {
 	t.mu.Lock()
 	t.endHold()
 	t.mu.Unlock()
-	_ = t.rearm()
+	_ = t.updateInterest()
 }
 
 // endHold ends the hold. The caller holds mu.
@@ -70,5 +70,5 @@ func (t *netConn) endHold() {
 	if !t.stopped {
 		_ = t.conn.SetReadDeadline(time.Time{}) // it is the connection that has deadlines
 	}
-	t.settle(&t.held)
+	t.finish(&t.held)
 }

@@ -71,8 +71,8 @@ func (t *netConn) setDeadline(at int64) error {
 	return nil
 }
 
-// moved implements transport.
-func (t *netConn) moved() {
+// deadlineChanged implements transport.
+func (t *netConn) deadlineChanged() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sending && !t.stopped && !t.shut {
@@ -128,7 +128,7 @@ func gathers(conn net.Conn) bool {
 func (t *netConn) endSend(n int, err error, moves int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.settle(&t.sending)
+	t.finish(&t.sending)
 	defer t.tellSent()
 	if !t.stopped && !t.shut {
 		_ = t.setDeadline(noDeadline) // it was for this call: a Read of TLS may have to write, too
@@ -154,7 +154,7 @@ func (t *netConn) endSend(n int, err error, moves int) error {
 		t.broken = err
 	default:
 		if asErrno(err) == 0 {
-			carrier := &carrierError{err}
+			carrier := &connError{err}
 			t.failure.CompareAndSwap(nil, carrier)
 			err = carrier
 		}
@@ -183,8 +183,8 @@ func isTimeout(err error) bool {
 // halfCloser is a net.Conn that can end one direction, as those of TCP, Unix sockets and TLS can.
 type halfCloser interface{ CloseWrite() error }
 
-// halfCloses implements transport.
-func (t *netConn) halfCloses() bool {
+// canCloseWrite implements transport.
+func (t *netConn) canCloseWrite() bool {
 	_, ok := t.conn.(halfCloser)
 	return ok
 }

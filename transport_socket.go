@@ -24,21 +24,21 @@ func (s *socket) start(to sink) error {
 	if err := s.watch.openAny(s.sysfd, to, asked); err != nil {
 		return err
 	}
-	if to.interest() != asked { // a rearm may have come before there was a watch
-		return s.rearm()
+	if to.interest() != asked { // a updateInterest may have come before there was a watch
+		return s.updateInterest()
 	}
 	return nil
 }
 
-func (s *socket) rearm() error { return s.watch.follow() }
+func (s *socket) updateInterest() error { return s.watch.updateInterest() }
 
 func (s *socket) stop(bool) error {
 	s.watch.close()
 	return nil
 }
 
-// moved has nothing to do: send does not block.
-func (s *socket) moved() {}
+// deadlineChanged has nothing to do: send does not block.
+func (s *socket) deadlineChanged() {}
 
 func (s *socket) fd() int { return s.sysfd }
 
@@ -66,10 +66,10 @@ func (s *socket) sendLater(from sender) bool {
 
 func (s *socket) closeWrite() error { return sock.CloseWrite(s.sysfd) }
 
-func (s *socket) halfCloses() bool { return true }
+func (s *socket) canCloseWrite() bool { return true }
 
-// breakOff implements transport. A Unix socket has no reset of its own.
-func (s *socket) breakOff() { sock.ResetOnClose(s.sysfd) }
+// abort implements transport. A Unix socket has no reset of its own.
+func (s *socket) abort() { sock.ResetOnClose(s.sysfd) }
 
 func (s *socket) release(keep bool) error {
 	s.watch.close()

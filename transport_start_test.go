@@ -15,7 +15,7 @@ type hastySink struct {
 func (s *hastySink) interest() pollEvent {
 	if !s.asked {
 		s.asked = true
-		_ = s.socket.rearm()
+		_ = s.socket.updateInterest()
 		return evRead | evHup
 	}
 	return evRead | evHup | evWrite

@@ -27,9 +27,9 @@ func (t *countingTransport) send(v *vector) (int, error) {
 	return t.transport.send(v)
 }
 
-func (t *countingTransport) rearm() error {
+func (t *countingTransport) updateInterest() error {
 	t.rearms.Add(1)
-	return t.transport.rearm()
+	return t.transport.updateInterest()
 }
 
 // inner returns the connection behind its public value.

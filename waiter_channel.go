@@ -37,7 +37,7 @@ func (w *waiter) wake() {
 
 // wait blocks until wake is called or the time is deadline.
 func (w *waiter) wait(deadline int64) {
-	helmWanted()
+	beforeBlock()
 	if deadline == noDeadline {
 		<-w.ch
 		return

@@ -88,7 +88,7 @@ func (w *waiter) wake() {
 
 // wait blocks until wake is called or the time is deadline.
 func (w *waiter) wait(deadline int64) {
-	helmWanted()
+	beforeBlock()
 	if interleave.Await("wait", w, func() bool { return w.woken || deadline <= now() }) {
 		w.woken = false
 		return

@@ -2,9 +2,9 @@
 
 package fault
 
-// This file holds what is to go wrong: the errors that each system call can plausibly give, one fault at one call, and schedules that a
-// seed decides. A decision depends on the seed, the kind of call and how many of its kind came before, and on nothing
-// else, so a seed that found something finds it again.
+// This file holds what is to go wrong: the errors that each system call can plausibly give, one fault at one call, and
+// schedules that a seed decides. A decision depends on the seed, the kind of call and how many of its kind came before,
+// and on nothing else, so a seed that found something finds it again.
 
 import (
 	"fmt"
@@ -90,9 +90,9 @@ func (f Fault) Harmless() bool { return harmless(f.op, f.errno) }
 // AtAccept reports whether it is an accept that fails: a server goes on, and a call of Accept returns.
 func (f Fault) AtAccept() bool { return f.op == Accept }
 
-// HidesConnection reports whether it is an accept that finds nobody although somebody is there. The runtime's poller,
+// HidesNewConnection reports whether it is an accept that finds nobody although somebody is there. The runtime's poller,
 // which wakes callers of Accept, reports a new connection once, and no kernel says that there is none.
-func (f Fault) HidesConnection() bool { return f.op == Accept && f.errno == syscall.EAGAIN }
+func (f Fault) HidesNewConnection() bool { return f.op == Accept && f.errno == syscall.EAGAIN }
 
 // Calls counts calls by their kind.
 type Calls [ops]int64

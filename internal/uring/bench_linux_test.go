@@ -15,8 +15,8 @@ import (
 
 const benchMessage = 1024
 
-// executor does all operations of a batch: operation i on fds[i] with bufs[i].
-type executor func(fds []int, bufs [][]byte)
+// ioBatch does all operations of a batch: operation i on fds[i] with bufs[i].
+type ioBatch func(fds []int, bufs [][]byte)
 
 // BenchmarkBatch sends one message over each of n connections and then receives it: two batches of n operations. The
 // metric ns/socketop is the time of one of the 2n operations; cpu-ns/socketop is the processor time, which a machine
@@ -59,13 +59,13 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
-func executors(b *testing.B, n int, how string) (send, recv executor) {
+func executors(b *testing.B, n int, how string) (send, recv ioBatch) {
 	if how != "ring" {
 		call := unix.Syscall6
 		if how == "raw" {
 			call = unix.RawSyscall6
 		}
-		plain := func(trap uintptr) executor {
+		plain := func(trap uintptr) ioBatch {
 			return func(fds []int, bufs [][]byte) {
 				for i, p := range bufs {
 					m, _, _ := call(trap, uintptr(fds[i]), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
@@ -84,7 +84,7 @@ func executors(b *testing.B, n int, how string) (send, recv executor) {
 			b.Fatalf("operation %d: %d", tag, res)
 		}
 	}
-	submit := func(queue func(int, []byte, uint64) bool) executor {
+	submit := func(queue func(int, []byte, uint64) bool) ioBatch {
 		return func(fds []int, bufs [][]byte) {
 			for i, p := range bufs {
 				queue(fds[i], p, uint64(i))

@@ -245,7 +245,7 @@ func TestOperationThatNeverComesBackIsLostAndItsMemoryKept(t *testing.T) {
 	ring.Recv(a, buf, 0)
 	results, err := submit(t, ring)
 	require.ErrorIs(t, err, ErrMisbehaves)
-	require.Equal(t, []int32{Lost}, results)
+	require.Equal(t, []int32{InDoubt}, results)
 	require.Len(t, lost.bufs, before+1)
 	require.Same(t, &buf[0], &lost.bufs[before][0])
 }
@@ -264,7 +264,7 @@ func TestRingThatFailsWithOperationsInsideNamesBothReasons(t *testing.T) {
 	results, err := submit(t, ring)
 	require.ErrorIs(t, err, ErrMisbehaves)
 	require.ErrorIs(t, err, unix.ENXIO)
-	require.Equal(t, []int32{Lost}, results)
+	require.Equal(t, []int32{InDoubt}, results)
 }
 
 func setPatience(t *testing.T, d time.Duration) {

@@ -90,7 +90,7 @@ func (r *Ring) put(e sqe) {
 //
 // Where the kernel cannot execute an operation for the moment, done gets NotExecuted for it, and Submit returns nil:
 // the caller makes a plain system call instead. An error means that the ring is broken. Even then done has been
-// called for each operation, with its result if the kernel executed it, or with NotExecuted or Lost; afterwards the
+// called for each operation, with its result if the kernel executed it, or with NotExecuted or InDoubt; afterwards the
 // ring takes nothing more and is to be closed. The error wraps the errno of io_uring_enter, [ErrMisbehaves], or
 // os.ErrClosed.
 func (r *Ring) Submit(done func(tag uint64, res int32)) error {
@@ -199,7 +199,7 @@ func (r *Ring) recall(taken []operation, errno unix.Errno) error {
 		case -int32(unix.ECANCELED):
 			op.res = NotExecuted
 		case NotExecuted:
-			op.res = Lost
+			op.res = InDoubt
 			gone++
 			lost.mu.Lock()
 			lost.bufs = append(lost.bufs, op.buf)

@@ -1,4 +1,4 @@
-// Package uring runs batches of socket operations in one system call, with io_uring as the executor.
+// Package uring runs batches of socket operations in one system call, with io_uring as the I/O batch.
 //
 // The ring is not used to wait for anything. Every operation carries MSG_DONTWAIT, so it completes, or fails with
 // EAGAIN, inside the io_uring_enter that submits it. Between two calls of Submit the kernel therefore holds nothing:
@@ -21,10 +21,10 @@ import (
 const (
 	// NotExecuted: the kernel never began the operation. No byte was moved; do it with a plain system call.
 	NotExecuted int32 = math.MinInt32
-	// Lost: the kernel took the operation and neither answered nor gave it back. Some, all or none of the bytes
+	// InDoubt: the kernel took the operation and neither answered nor gave it back. Some, all or none of the bytes
 	// may have been moved, so the stream is beyond repair; and the kernel may still use the memory, so it must
 	// not be used again. The package keeps a reference to it for good. Only a kernel at fault gives this.
-	Lost = NotExecuted + 1
+	InDoubt = NotExecuted + 1
 )
 
 // ErrMisbehaves is wrapped by the errors of [Probe] and [Ring.Submit] that say that the kernel took an operation and

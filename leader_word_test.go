@@ -2,7 +2,7 @@
 
 package netpoll
 
-// The word of the helm, against every order in which two parties can take their steps, and the memory of how long
+// The word of the leadership, against every order in which two parties can take their steps, and the memory of how long
 // handlers take.
 
 import (
@@ -12,21 +12,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// helmModel is what ought to be true. One party, the captain, has the helm; it goes through batches of tasks, and the
-// other tries to take the helm from it, in two steps between which anything may happen. When it succeeds the roles
+// leaderModel is what ought to be true. One party, the captain, leads; it goes through batches of tasks, and the
+// other tries to take the leadership from it, in two steps between which anything may happen. When it succeeds the roles
 // change.
-type helmModel struct {
+type leaderModel struct {
 	word    uint64
 	captain int
-	parties [2]sailor
+	parties [2]party
 	batches int // still to begin
 	trace   []byte
 }
 
-// sailor is one party.
-type sailor struct {
+// party is one party.
+type party struct {
 	inBatch bool // between free and reclaim
-	lost    bool // the helm was taken during this batch
+	lost    bool // the leadership was taken during this batch
 	mark    uint64
 	running int // task
 	tasks   int
@@ -34,21 +34,21 @@ type sailor struct {
 	seen    uint64
 }
 
-// on returns a helm whose word is v, to compute on.
-func on(v uint64) *helm {
-	h := new(helm)
+// on returns a leadership whose word is v, to compute on.
+func on(v uint64) *leadership {
+	h := new(leadership)
 	h.v.Store(v)
 	return h
 }
 
 // with returns m with a change and a mark in its trace.
-func (m helmModel) with(mark byte, change func(m *helmModel)) helmModel {
+func (m leaderModel) with(mark byte, change func(m *leaderModel)) leaderModel {
 	m.trace = append(append([]byte(nil), m.trace...), mark)
 	change(&m)
 	return m
 }
 
-func (m helmModel) steps(t *testing.T, i int) (next []helmModel) {
+func (m leaderModel) steps(t *testing.T, i int) (next []leaderModel) {
 	p := m.parties[i]
 	switch {
 	case p.inBatch:
@@ -58,17 +58,17 @@ func (m helmModel) steps(t *testing.T, i int) (next []helmModel) {
 		return append(next, m.finish(t, i)) // also before the last task, when time is up
 	case i == m.captain:
 		for n := 1; n <= 3 && m.batches > 0; n++ {
-			next = append(next, m.with('f', func(m *helmModel) {
+			next = append(next, m.with('f', func(m *leaderModel) {
 				h := on(m.word)
 				mark := h.free()
 				m.word = h.v.Load()
-				m.parties[i] = sailor{inBatch: true, mark: mark, tasks: n}
+				m.parties[i] = party{inBatch: true, mark: mark, tasks: n}
 				m.batches--
 			}))
 		}
 		return next
 	case !p.looked:
-		return append(next, m.with('l', func(m *helmModel) {
+		return append(next, m.with('l', func(m *leaderModel) {
 			m.parties[i].looked, m.parties[i].seen = true, m.word
 		}))
 	}
@@ -76,8 +76,8 @@ func (m helmModel) steps(t *testing.T, i int) (next []helmModel) {
 }
 
 // goOn is next.
-func (m helmModel) goOn(t *testing.T, i int) helmModel {
-	return m.with('n', func(m *helmModel) {
+func (m leaderModel) goOn(t *testing.T, i int) leaderModel {
+	return m.with('n', func(m *leaderModel) {
 		p := &m.parties[i]
 		h := on(m.word)
 		mark, ok := h.next(p.mark)
@@ -86,7 +86,7 @@ func (m helmModel) goOn(t *testing.T, i int) helmModel {
 			t.Fatalf("%s: next says %v, taken: %v", m.trace, ok, p.lost)
 		}
 		if !ok {
-			*p = sailor{}
+			*p = party{}
 			return
 		}
 		p.mark, p.running = mark, p.running+1
@@ -94,8 +94,8 @@ func (m helmModel) goOn(t *testing.T, i int) helmModel {
 }
 
 // finish is reclaim.
-func (m helmModel) finish(t *testing.T, i int) helmModel {
-	return m.with('r', func(m *helmModel) {
+func (m leaderModel) finish(t *testing.T, i int) leaderModel {
+	return m.with('r', func(m *leaderModel) {
 		p := &m.parties[i]
 		h := on(m.word)
 		ok := h.reclaim(p.mark)
@@ -103,21 +103,21 @@ func (m helmModel) finish(t *testing.T, i int) helmModel {
 		if ok == p.lost {
 			t.Fatalf("%s: reclaim says %v, taken: %v", m.trace, ok, p.lost)
 		}
-		*p = sailor{}
+		*p = party{}
 	})
 }
 
 // take is the second step of take: what it computes from the word as it was when it looked takes effect if the word
 // still is the same.
-func (m helmModel) take(t *testing.T, i int) helmModel {
-	return m.with('t', func(m *helmModel) {
+func (m leaderModel) take(t *testing.T, i int) leaderModel {
+	return m.with('t', func(m *leaderModel) {
 		seen := m.parties[i].seen
 		m.parties[i].looked = false
 		h := on(seen)
 		running, ok := h.take()
 		if !ok || m.word != seen {
 			if m.word == seen && m.parties[m.captain].inBatch {
-				t.Fatalf("%s: a free helm was not taken", m.trace)
+				t.Fatalf("%s: a free leadership was not taken", m.trace)
 			}
 			return
 		}
@@ -131,27 +131,27 @@ func (m helmModel) take(t *testing.T, i int) helmModel {
 	})
 }
 
-func TestHelmHasOneHolderInEveryOrderOfSteps(t *testing.T) {
+func TestLeadershipHasOneHolderInEveryOrderOfSteps(t *testing.T) {
 	for batches := 1; batches <= 4; batches++ {
-		seen := make(map[helmState]bool)
-		m := helmModel{batches: batches}
+		seen := make(map[leaderState]bool)
+		m := leaderModel{batches: batches}
 		states := m.reach(t, seen)
 		t.Logf("%d batches: %d states", batches, states)
 		require.Greater(t, states, 10*batches)
 	}
 }
 
-// helmState is a model without its trace.
-type helmState struct {
+// leaderState is a model without its trace.
+type leaderState struct {
 	word    uint64
 	captain int
-	parties [2]sailor
+	parties [2]party
 	batches int
 }
 
 // reach goes to every state that can be reached, once, and returns their number.
-func (m helmModel) reach(t *testing.T, seen map[helmState]bool) int {
-	key := helmState{m.word, m.captain, m.parties, m.batches}
+func (m leaderModel) reach(t *testing.T, seen map[leaderState]bool) int {
+	key := leaderState{m.word, m.captain, m.parties, m.batches}
 	if seen[key] {
 		return 0
 	}
@@ -165,9 +165,9 @@ func (m helmModel) reach(t *testing.T, seen map[helmState]bool) int {
 	return n
 }
 
-// A word that says that the helm is free is never used twice, so that who looked long ago cannot be mistaken.
-func TestHelmNeverRepeatsAFreeWord(t *testing.T) {
-	var h helm
+// A word that says that the leadership is free is never used twice, so that who looked long ago cannot be mistaken.
+func TestLeadershipNeverRepeatsAFreeWord(t *testing.T) {
+	var h leadership
 	seen := make(map[uint64]bool)
 	see := func() {
 		v := h.v.Load()
@@ -194,27 +194,27 @@ func TestHelmNeverRepeatsAFreeWord(t *testing.T) {
 			require.True(t, h.reclaim(mark))
 		}
 		_, ok := h.take()
-		require.False(t, ok, "the helm is not free between batches")
+		require.False(t, ok, "the leadership is not free between batches")
 	}
 }
 
-func TestPaceForgivesASlowBatchNowAndThen(t *testing.T) {
-	var p pace
+func TestInlinePolicyForgivesASlowBatchNowAndThen(t *testing.T) {
+	var p inlinePolicy
 	for i := range 1000 {
 		p.batchDone(int64(i), i%(slowScore+2) == 0)
-		require.True(t, p.allows())
+		require.True(t, p.allowed())
 	}
 }
 
-func TestPaceSendsSlowHandlersToTheRunner(t *testing.T) {
-	var p pace
+func TestInlinePolicySendsSlowHandlersToTheRunner(t *testing.T) {
+	var p inlinePolicy
 	batches := 0
 	for ; p.slowUntil == 0; batches++ {
 		p.batchDone(now(), true)
 	}
 	require.Equal(t, slowEnough/slowScore, batches)
 	require.Equal(t, minPenalty, p.penalty)
-	for !p.allows() {
+	for !p.allowed() {
 		time.Sleep(time.Millisecond)
 	}
 	p.batchDone(now(), true)

@@ -24,13 +24,13 @@ import (
 
 // fleet is a number of echoing connections on one poller, with their peers.
 type fleet struct {
-	h     *helmsman
+	h     *testPoller
 	conns []*connection
 	peers []net.Conn
 	round int
 }
 
-func newFleet(t testing.TB, h *helmsman, n int, network string) *fleet {
+func newFleet(t testing.TB, h *testPoller, n int, network string) *fleet {
 	t.Helper()
 	f := &fleet{h: h}
 	for range n {
@@ -77,7 +77,7 @@ func (f *fleet) tell(t testing.TB) {
 	release := f.h.hold()
 	f.round++
 	for i, c := range f.conns {
-		putOwed(t, c, f.message(i))
+		putPending(t, c, f.message(i))
 	}
 	release()
 }
@@ -136,13 +136,13 @@ func TestEachByteArrivesOnceWhateverTheRingDoes(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			log := quietLog(t)
-			h := newHelmsman(t)
+			h := newTestPoller(t)
 			var f faults
 			r := &fakeRing{size: tc.size}
 			if tc.script != nil {
 				r.script = tc.script(&f)
 			}
-			rules := h.rings("always", func() (ring, error) { return r, nil })
+			policy := h.rings("always", func() (ring, error) { return r, nil })
 			fl := newFleet(t, h, 8, "tcp")
 			for range 5 {
 				fl.ask(t)
@@ -153,7 +153,7 @@ func TestEachByteArrivesOnceWhateverTheRingDoes(t *testing.T) {
 			require.NotZero(t, r.recvs.Load())
 			require.GreaterOrEqual(t, r.sends.Load(), int64(5*8), "sends that could have been the ring's")
 			left := 0
-			h.do(func() { left = len(h.exec.recvs) + len(h.exec.sending) })
+			h.do(func() { left = len(h.io.recvs) + len(h.io.sending) })
 			require.Zero(t, left, "operations that are over are kept")
 			require.LessOrEqual(t, r.largest.Load(), int64(tc.size))
 			if tc.script != nil {
@@ -163,7 +163,7 @@ func TestEachByteArrivesOnceWhateverTheRingDoes(t *testing.T) {
 				noOneInside(t, c)
 				require.True(t, c.IsActive())
 			}
-			require.NoError(t, rules.refusal())
+			require.NoError(t, policy.refusal())
 			require.Empty(t, log.String())
 		})
 	}
@@ -171,7 +171,7 @@ func TestEachByteArrivesOnceWhateverTheRingDoes(t *testing.T) {
 
 // A ring that does receives and sends is used for both.
 func TestQueuedSendsOfAFleetGoThroughTheRing(t *testing.T) {
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	r := &fakeRing{size: 64}
 	h.rings("always", func() (ring, error) { return r, nil })
 	fl := newFleet(t, h, 8, "unix")
@@ -189,7 +189,7 @@ func TestRingThatBreaksInTheMiddleIsReplacedByPlainCalls(t *testing.T) {
 		for at := range 8 {
 			t.Run(fmt.Sprintf("sends=%v/at=%d", sends, at), func(t *testing.T) {
 				log := quietLog(t)
-				h := newHelmsman(t)
+				h := newTestPoller(t)
 				r := &fakeRing{size: 64}
 				r.broken = func(_, i int) error {
 					if i >= at && r.armed.Load() {
@@ -197,8 +197,8 @@ func TestRingThatBreaksInTheMiddleIsReplacedByPlainCalls(t *testing.T) {
 					}
 					return nil
 				}
-				rules := h.rings("always", func() (ring, error) { return r, nil })
-				useRules(t, rules)
+				policy := h.rings("always", func() (ring, error) { return r, nil })
+				usePolicy(t, policy)
 				fl := newFleet(t, h, 8, "tcp")
 				require.True(t, Features().IOUring)
 
@@ -226,37 +226,37 @@ func TestRingThatBreaksInTheMiddleIsReplacedByPlainCalls(t *testing.T) {
 	}
 }
 
-// useRules makes rules those of the process until the test ends.
-func useRules(t testing.TB, rules *ringUse) {
+// usePolicy makes policy those of the process until the test ends.
+func usePolicy(t testing.TB, policy *ringPolicy) {
 	t.Helper()
-	old := ringRules
-	ringRules = rules
-	t.Cleanup(func() { ringRules = old })
+	old := defaultRingPolicy
+	defaultRingPolicy = policy
+	t.Cleanup(func() { defaultRingPolicy = old })
 }
 
 func TestRingsThatFailTogetherAreReportedOnce(t *testing.T) {
 	log := quietLog(t)
-	rules := newRingUse("auto", func() error { return nil })
+	policy := newRingPolicy("auto", func() error { return nil })
 	var pollers sync.WaitGroup
 	for i := range 8 {
-		pollers.Go(func() { rules.failed(fmt.Errorf("poller %d: %w", i, errRing)) })
+		pollers.Go(func() { policy.failed(fmt.Errorf("poller %d: %w", i, errRing)) })
 	}
 	pollers.Wait()
 	require.Equal(t, 1, strings.Count(log.String(), "\n"))
-	require.ErrorIs(t, rules.refusal(), errRing)
-	require.Zero(t, rules.least())
+	require.ErrorIs(t, policy.refusal(), errRing)
+	require.Zero(t, policy.least())
 }
 
 // A ring that cannot be made, though the probe could make one, is news that Features tells.
 func TestRingThatCannotBeMadeIsReported(t *testing.T) {
 	log := quietLog(t)
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	var asked atomic.Int32
-	rules := h.rings("always", func() (ring, error) {
+	policy := h.rings("always", func() (ring, error) {
 		asked.Add(1)
 		return nil, os.NewSyscallError("io_uring_setup", syscall.ENOMEM)
 	})
-	useRules(t, rules)
+	usePolicy(t, policy)
 	fl := newFleet(t, h, 8, "unix")
 	for range 3 {
 		fl.ask(t)
@@ -270,14 +270,14 @@ func TestRingThatCannotBeMadeIsReported(t *testing.T) {
 // Where the probe has said so already it is no news: a container without io_uring logs nothing.
 func TestRingThatWasNeverThereIsNotReported(t *testing.T) {
 	log := quietLog(t)
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	refusal := fmt.Errorf("forbidden: %w", syscall.EPERM)
-	rules := newRingUse("", func() error { return refusal })
+	policy := newRingPolicy("", func() error { return refusal })
 	h.do(func() {
-		h.exec.close()
-		h.exec.rules, h.exec.make = rules, func() (ring, error) { return nil, refusal }
+		h.io.close()
+		h.io.policy, h.io.make = policy, func() (ring, error) { return nil, refusal }
 	})
-	useRules(t, rules)
+	usePolicy(t, policy)
 	fl := newFleet(t, h, 8, "unix")
 	for range 3 {
 		fl.ask(t)
@@ -292,7 +292,7 @@ func TestRingThatWasNeverThereIsNotReported(t *testing.T) {
 func losing(fd int, send bool, lost *atomic.Int64) func(o operation) int32 {
 	return func(o operation) int32 {
 		if o.fd == fd && o.send == send && lost.CompareAndSwap(0, 1) {
-			return uring.Lost
+			return uring.InDoubt
 		}
 		return o.plain()
 	}
@@ -300,7 +300,7 @@ func losing(fd int, send bool, lost *atomic.Int64) func(o operation) int32 {
 
 func TestLostReceiveEndsItsConnectionOnly(t *testing.T) {
 	quietLog(t)
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	r := &fakeRing{size: 64}
 	var lost atomic.Int64
 	fl := newFleet(t, h, 8, "tcp")
@@ -320,7 +320,7 @@ func TestLostReceiveEndsItsConnectionOnly(t *testing.T) {
 
 func TestLostSendEndsItsConnectionAndSaysSo(t *testing.T) {
 	quietLog(t)
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	r := &fakeRing{size: 64}
 	var lost atomic.Int64
 	fl := newFleet(t, h, 8, "tcp")
@@ -340,21 +340,21 @@ func TestLostSendEndsItsConnectionAndSaysSo(t *testing.T) {
 
 // The kernel may use the memory of a lost operation for ever, so its block must not come back from a pool.
 func TestMemoryOfALostOperationIsNeverUsedAgain(t *testing.T) {
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	c, _ := h.connect("tcp")
 	_ = h.hold()
 	_, _, ok := c.beginReceive(evRead)
 	require.True(t, ok)
 	block := c.in.last.blk
-	c.endReceive(uring.Lost, false, nil)
+	c.endReceive(uring.InDoubt, false, nil)
 	require.NotZero(t, block.refs.Load()&keptForUser)
 
 	c, _ = h.connect("unix")
-	putOwed(t, c, debt)
+	putPending(t, c, debt)
 	_, _, ok = c.beginSend()
 	require.True(t, ok)
 	block = c.out.first().blk
-	c.endSend(uring.Lost)
+	c.endSend(uring.InDoubt)
 	require.NotZero(t, block.refs.Load()&keptForUser)
 	require.Zero(t, c.out.Len())
 	require.ErrorIs(t, c.Close(), syscall.EIO)
@@ -365,7 +365,7 @@ func TestMemoryOfALostOperationIsNeverUsedAgain(t *testing.T) {
 func TestErrorsOfTheRingAreThoseOfPlainCalls(t *testing.T) {
 	for _, no := range []syscall.Errno{syscall.ECONNRESET, syscall.ETIMEDOUT, syscall.EIO} {
 		t.Run(no.Error(), func(t *testing.T) {
-			h := newHelmsman(t)
+			h := newTestPoller(t)
 			c, _ := h.connect("unix")
 			_ = h.hold()
 			_, _, ok := c.beginReceive(evRead)
@@ -376,7 +376,7 @@ func TestErrorsOfTheRingAreThoseOfPlainCalls(t *testing.T) {
 			require.ErrorIs(t, err, no)
 
 			c, _ = h.connect("unix")
-			putOwed(t, c, debt)
+			putPending(t, c, debt)
 			_, _, ok = c.beginSend()
 			require.True(t, ok)
 			c.endSend(-int32(no))
@@ -388,7 +388,7 @@ func TestErrorsOfTheRingAreThoseOfPlainCalls(t *testing.T) {
 }
 
 func TestEndOfStreamComesThroughTheRing(t *testing.T) {
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	r := &fakeRing{size: 64}
 	h.rings("always", func() (ring, error) { return r, nil })
 	fl := newFleet(t, h, 8, "tcp")
@@ -410,7 +410,7 @@ func TestEndOfStreamComesThroughTheRing(t *testing.T) {
 
 // A ring's operations are for sockets. Ends of pipes are connections too, and served in the same batch.
 func TestPipesAreServedBesideTheRing(t *testing.T) {
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	h.rings("always", newRing)
 	var in, out [2]int
 	require.NoError(t, unix.Pipe2(in[:], unix.O_CLOEXEC))
@@ -432,7 +432,7 @@ func TestPipesAreServedBesideTheRing(t *testing.T) {
 		require.Equal(t, "in", s)
 
 		release := h.hold()
-		putOwed(t, inner(w), "out")
+		putPending(t, inner(w), "out")
 		release()
 		var p [3]byte
 		_, err = io.ReadFull(fdReader(out[0]), p[:])

@@ -19,8 +19,8 @@ import (
 // ring here, so each sender sends by itself.
 func (l *line) owing() {
 	p := new(poller)
-	p.exec.init()
-	p.exec.refused = true
+	p.io.init()
+	p.io.refused = true
 	l.sends = &p.sends
 	l.sendsOnly()
 	l.sends.setOpen()
@@ -40,17 +40,17 @@ func (l *line) write(s string) error {
 	return l.c.Flush()
 }
 
-// paid checks that all that Flush promised was sent and nothing is owed any more.
+// paid checks that all that Flush promised was sent and nothing is pending any more.
 func (l *line) paid(flushed string) {
-	if b := l.c.life.load(); b.has(bitOwed | bitLost) {
-		l.r.Failf("still owed: %v", b)
+	if b := l.c.life.load(); b.has(bitPending | bitSendFailed) {
+		l.r.Failf("still pending: %v", b)
 	}
 	if l.sent != flushed {
 		l.r.Failf("sent %q of %q", l.sent, flushed)
 	}
 }
 
-func TestScheduleOwedIsSentOnceAndInOrder(t *testing.T) {
+func TestSchedulePendingIsSentOnceAndInOrder(t *testing.T) {
 	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 3)
 		l.owing()
@@ -66,7 +66,7 @@ func TestScheduleOwedIsSentOnceAndInOrder(t *testing.T) {
 }
 
 // Whatever comes after a Flush finds its bytes sent.
-func TestScheduleOwedComesBeforeTheEnd(t *testing.T) {
+func TestSchedulePendingComesBeforeTheEnd(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		end  func(l *line)
@@ -105,7 +105,7 @@ func TestScheduleOwedComesBeforeTheEnd(t *testing.T) {
 }
 
 // An end from elsewhere meets a Flush: what it returned nil for is sent all the same.
-func TestScheduleOwedAgainstAnEndFromElsewhere(t *testing.T) {
+func TestSchedulePendingAgainstAnEndFromElsewhere(t *testing.T) {
 	for name, end := range map[string]func(l *line){
 		"close":       func(l *line) { _ = l.c.Close() },
 		"close write": func(l *line) { _ = l.c.CloseWrite() },
@@ -131,8 +131,8 @@ func TestScheduleOwedAgainstAnEndFromElsewhere(t *testing.T) {
 					if l.sent != promised {
 						r.Failf("sent %q, promised %q: %v", l.sent, promised, l.c.life.load())
 					}
-					if b := l.c.life.load(); b.has(bitOwed | bitLost) {
-						r.Failf("still owed: %v", b)
+					if b := l.c.life.load(); b.has(bitPending | bitSendFailed) {
+						r.Failf("still pending: %v", b)
 					}
 				})
 			})
@@ -141,7 +141,7 @@ func TestScheduleOwedAgainstAnEndFromElsewhere(t *testing.T) {
 }
 
 // A second writer waits for the poller's send and goes on behind it.
-func TestScheduleOwedAgainstAWriterWithATimeout(t *testing.T) {
+func TestSchedulePendingAgainstAWriterWithATimeout(t *testing.T) {
 	explored.Explore(t, 1, func(r *interleave.Run) {
 		l := newLine(r, 1)
 		l.owing()
@@ -167,8 +167,8 @@ func TestScheduleOwedAgainstAWriterWithATimeout(t *testing.T) {
 	})
 }
 
-// A connection that breaks ends with its debt.
-func TestScheduleOwedAgainstABrokenConnection(t *testing.T) {
+// A connection that breaks ends with its pending output.
+func TestSchedulePendingAgainstABrokenConnection(t *testing.T) {
 	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 1)
 		l.owing()
@@ -182,21 +182,22 @@ func TestScheduleOwedAgainstABrokenConnection(t *testing.T) {
 			l.broken, l.told = syscall.ECONNRESET, 0
 		})
 		r.Check(func() {
-			if b := l.c.life.load(); b.phase() != phaseClosed || b.has(bitOwed) {
+			if b := l.c.life.load(); b.phase() != phaseClosed || b.has(bitPending) {
 				r.Failf("not over: %v, sent %q", b, l.sent)
 			}
 		})
 	})
 }
 
-// After Close a peer that takes no more ends the debt by its patience, and one that takes the rest in time gets it all.
-func TestScheduleOwedAfterCloseEndsByPatience(t *testing.T) {
+// After Close a peer that takes no more ends the pending output by its patience, and one that takes the rest in time
+// gets it all.
+func TestSchedulePendingAfterCloseEndsByPatience(t *testing.T) {
 	explored.Explore(t, 1, func(r *interleave.Run) {
 		l := newLine(r, 1)
 		l.owing()
 		l.poll()
-		if err := l.write("ab"); err != nil || !l.c.life.load().has(bitOwed) {
-			r.Failf("nothing is owed: %v", err)
+		if err := l.write("ab"); err != nil || !l.c.life.load().has(bitPending) {
+			r.Failf("nothing is pending: %v", err)
 		}
 		closed := false
 		afterClose := func() bool { return closed }
@@ -213,7 +214,7 @@ func TestScheduleOwedAfterCloseEndsByPatience(t *testing.T) {
 		})
 		r.Check(func() {
 			b := l.c.life.load()
-			if b.phase() != phaseClosed || b.has(bitOwed) || l.sent != "ab" && !b.has(bitLost) {
+			if b.phase() != phaseClosed || b.has(bitPending) || l.sent != "ab" && !b.has(bitSendFailed) {
 				r.Failf("not over: %v, sent %q", b, l.sent)
 			}
 		})
@@ -221,18 +222,18 @@ func TestScheduleOwedAfterCloseEndsByPatience(t *testing.T) {
 }
 
 // queued is a sender that counts.
-type queued struct{ owes, sent int }
+type queued struct{ hasPending, sent int }
 
-func (q *queued) owe() bool                      { q.owes++; return true }
-func (q *queued) sendOwed()                      { q.sent++ }
+func (q *queued) addPending() bool               { q.hasPending++; return true }
+func (q *queued) sendPending()                   { q.sent++ }
 func (q *queued) beginSend() (int, []byte, bool) { return 0, nil, false }
 func (q *queued) endSend(int32)                  {}
 
 func TestScheduleQueueOfSendersKeepsNone(t *testing.T) {
 	explored.Explore(t, 3, func(r *interleave.Run) {
 		p := new(poller)
-		p.exec.init()
-		p.exec.refused = true
+		p.io.init()
+		p.io.refused = true
 		var senders [3]queued
 		var added [3]bool
 		r.Go("poller", func() {
@@ -247,8 +248,8 @@ func TestScheduleQueueOfSendersKeepsNone(t *testing.T) {
 		}
 		r.Check(func() {
 			for i, s := range senders {
-				if want := map[bool]int{true: 1}[added[i]]; s.owes != want || s.sent != want {
-					r.Failf("sender %d: added %v, owes %d, sent %d", i, added[i], s.owes, s.sent)
+				if want := map[bool]int{true: 1}[added[i]]; s.hasPending != want || s.sent != want {
+					r.Failf("sender %d: added %v, hasPending %d, sent %d", i, added[i], s.hasPending, s.sent)
 				}
 			}
 		})

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// What the white-box tests of the batch executor share: a poller of their own that a test can hold still, connections
+// What the white-box tests of the batch I/O batch share: a poller of their own that a test can hold still, connections
 // on it, and a ring that injects faults.
 
 import (
@@ -38,9 +38,9 @@ func soon(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-// helmsman is a fresh poller, the only one of the process until the test ends, with a descriptor through which the test
+// testPoller is a fresh poller, the only one of the process until the test ends, with a descriptor through which the test
 // acts on its goroutine.
-type helmsman struct {
+type testPoller struct {
 	*poller
 	t     testing.TB
 	bell  int // written to make the poller call do
@@ -49,15 +49,15 @@ type helmsman struct {
 	calls chan func() // to run on the poll goroutine
 }
 
-// newHelmsman returns a poller in the mode of NETPOLL_IOURING.
-func newHelmsman(t testing.TB) *helmsman {
+// newTestPoller returns a poller in the mode of NETPOLL_IOURING.
+func newTestPoller(t testing.TB) *testPoller {
 	t.Helper()
 	p, err := newPoller(pollers.drop)
 	require.NoError(t, err)
 	old := pollers.current.Swap(&[]*poller{p})
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	require.NoError(t, err)
-	h := &helmsman{poller: p, t: t, bell: fds[0], drain: fds[1], calls: make(chan func(), 64)}
+	h := &testPoller{poller: p, t: t, bell: fds[0], drain: fds[1], calls: make(chan func(), 64)}
 	require.NoError(t, h.watch.open(p, h.drain, h, evRead))
 	t.Cleanup(func() {
 		h.watch.close()
@@ -85,7 +85,7 @@ func waitClosed(t testing.TB, ch <-chan struct{}, what string) {
 }
 
 // onPoll implements pollHandler.
-func (h *helmsman) onPoll(pollEvent, *batch) {
+func (h *testPoller) onPoll(pollEvent, *batch) {
 	var b [64]byte
 	n, _ := unix.Read(h.drain, b[:])
 	for range n {
@@ -94,7 +94,7 @@ func (h *helmsman) onPoll(pollEvent, *batch) {
 }
 
 // post makes f run on the poll goroutine, in a batch, where no handlers run. It does not wait.
-func (h *helmsman) post(f func()) {
+func (h *testPoller) post(f func()) {
 	h.calls <- f
 	if _, err := unix.Write(h.bell, []byte{1}); err != nil {
 		h.t.Errorf("post to the poller: %v", err)
@@ -102,7 +102,7 @@ func (h *helmsman) post(f func()) {
 }
 
 // do is post and waits until f has run.
-func (h *helmsman) do(f func()) {
+func (h *testPoller) do(f func()) {
 	h.t.Helper()
 	done := make(chan struct{})
 	h.post(func() { defer close(done); f() })
@@ -111,7 +111,7 @@ func (h *helmsman) do(f func()) {
 
 // hold stops the poller in the middle of a batch, with its send queue open: it will look at the queue when release is
 // called, at the latest at the end of the test.
-func (h *helmsman) hold() (release func()) {
+func (h *testPoller) hold() (release func()) {
 	h.t.Helper()
 	held, goOn := make(chan struct{}), make(chan struct{})
 	h.post(func() { close(held); <-goOn })
@@ -123,26 +123,26 @@ func (h *helmsman) hold() (release func()) {
 }
 
 // settle returns when the poller has handled all that was reported to it before, and has sent what was queued.
-func (h *helmsman) settle() {
+func (h *testPoller) settle() {
 	h.t.Helper()
 	for range 2 {
 		h.do(func() {})
 	}
 }
 
-// rings makes the poller use ring, or one made by make, in the given mode, and returns its rules.
-func (h *helmsman) rings(mode string, make func() (ring, error)) (rules *ringUse) {
+// rings makes the poller use ring, or one made by make, in the given mode, and returns its policy.
+func (h *testPoller) rings(mode string, make func() (ring, error)) (policy *ringPolicy) {
 	h.t.Helper()
-	rules = newRingUse(mode, func() error { return nil })
+	policy = newRingPolicy(mode, func() error { return nil })
 	h.do(func() {
-		h.exec.close()
-		h.exec.rules, h.exec.make, h.exec.refused = rules, make, false
+		h.io.close()
+		h.io.policy, h.io.make, h.io.refused = policy, make, false
 	})
-	return rules
+	return policy
 }
 
 // connect returns a connection on the poller and its peer, which is one of package net with a deadline.
-func (h *helmsman) connect(network string) (c *connection, peer net.Conn) {
+func (h *testPoller) connect(network string) (c *connection, peer net.Conn) {
 	h.t.Helper()
 	var conn Connection
 	if network == "unix" {
@@ -197,11 +197,11 @@ func put(t testing.TB, c *connection, s string) {
 	require.NoError(t, c.Flush())
 }
 
-// putOwed flushes s and requires that it was left to the poller.
-func putOwed(t testing.TB, c *connection, s string) {
+// putPending flushes s and requires that it was left to the poller.
+func putPending(t testing.TB, c *connection, s string) {
 	t.Helper()
 	put(t, c, s)
-	require.True(t, c.life.load().has(bitOwed), "sent at once: %v", c.life.load())
+	require.True(t, c.life.load().has(bitPending), "sent at once: %v", c.life.load())
 }
 
 // get reads exactly what is expected.
@@ -253,7 +253,7 @@ func released(t testing.TB, c *connection) {
 func noOneInside(t testing.TB, c *connection) {
 	t.Helper()
 	soon(t, "nobody is inside", func() bool { return c.life.load().refs() == 1 })
-	require.False(t, c.life.load().has(bitOwed|bitSending|bitFlushing|bitProducing), "%v", c.life.load())
+	require.False(t, c.life.load().has(bitPending|bitSending|bitFlushing|bitProducing), "%v", c.life.load())
 }
 
 // operation is one that a fake ring is asked to do.
@@ -287,7 +287,7 @@ func (o operation) plain() int32 {
 }
 
 // fakeRing does what a ring does, one operation at a time, where its script says nothing else. It is used by the
-// goroutine that has the helm; the counters may be read by any.
+// goroutine that leads; the counters may be read by any.
 type fakeRing struct {
 	size   int
 	script func(o operation) (res int32) // nil: plain

@@ -22,7 +22,7 @@ import (
 
 func TestQueuedFlushOwnsItsBytes(t *testing.T) {
 	overBoth(t, func(t *testing.T, network string) {
-		h := newHelmsman(t)
+		h := newTestPoller(t)
 		c, peer := h.connect(network)
 		release := h.hold()
 		p := []byte("copied when it was written;")
@@ -30,7 +30,7 @@ func TestQueuedFlushOwnsItsBytes(t *testing.T) {
 		require.NoError(t, err)
 		copy(mallocIn(t, c, 9), "allocated")
 		require.NoError(t, c.Flush())
-		require.True(t, c.life.load().has(bitOwed))
+		require.True(t, c.life.load().has(bitPending))
 		clear(p) // the user's again
 		release()
 		get(t, peer, "copied when it was written;allocated")
@@ -45,7 +45,7 @@ func mallocIn(t testing.TB, c *connection, n int) []byte {
 	return p
 }
 
-// Memory of the user, and more than the library wants to owe, is in the kernel when Flush returns.
+// Memory of the user, and more than the library wants to have pending output, is in the kernel when Flush returns.
 func TestFlushSendsByItselfWhatItDoesNotOwn(t *testing.T) {
 	large := strings.Repeat("l", BinaryInplaceThreshold+1)
 	for _, tc := range []struct {
@@ -70,34 +70,34 @@ func TestFlushSendsByItselfWhatItDoesNotOwn(t *testing.T) {
 			require.NoError(t, b.WriteDirect([]byte("lent"), 0))
 			require.NoError(t, c.Append(b))
 		}, "ownlent"},
-		{"more than is owed at most", func(t *testing.T, c *connection) {
-			for range maxOwed/1024 + 1 {
+		{"more than is pending at most", func(t *testing.T, c *connection) {
+			for range maxPending/1024 + 1 {
 				_, _ = c.WriteString(strings.Repeat("m", 1024))
 			}
-		}, strings.Repeat("m", maxOwed+1024)},
+		}, strings.Repeat("m", maxPending+1024)},
 		{"connection with direct flush", func(t *testing.T, c *connection) {
 			c.direct = true
 			_, _ = c.WriteString("direct")
 		}, "direct"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			h := newHelmsman(t)
+			h := newTestPoller(t)
 			c, peer := h.connect("tcp")
 			_ = h.hold() // whatever arrives was not sent by the poller
 			tc.write(t, c)
 			require.NoError(t, c.Flush())
-			require.False(t, c.life.load().has(bitOwed))
+			require.False(t, c.life.load().has(bitPending))
 			get(t, peer, tc.want)
 		})
 	}
 }
 
-func TestWriteSendsByItselfAndAfterWhatIsOwed(t *testing.T) {
+func TestWriteSendsByItselfAndAfterWhatIsPending(t *testing.T) {
 	overBoth(t, func(t *testing.T, network string) {
-		h := newHelmsman(t)
+		h := newTestPoller(t)
 		c, peer := h.connect(network)
 		_ = h.hold()
-		putOwed(t, c, "first ")
+		putPending(t, c, "first ")
 		n, err := c.Write([]byte("second"))
 		require.NoError(t, err)
 		require.Equal(t, len("second"), n)
@@ -106,13 +106,13 @@ func TestWriteSendsByItselfAndAfterWhatIsOwed(t *testing.T) {
 	})
 }
 
-func TestSeveralFlushesMayBeOwed(t *testing.T) {
-	h := newHelmsman(t)
+func TestSeveralFlushesMayBePending(t *testing.T) {
+	h := newTestPoller(t)
 	c, peer := h.connect("unix")
 	release := h.hold()
 	var want strings.Builder
 	for _, s := range []string{"one ", "two ", "three "} {
-		putOwed(t, c, s)
+		putPending(t, c, s)
 		want.WriteString(s)
 	}
 	require.Equal(t, 2, c.life.load().refs(), "one debt, one reference")
@@ -130,36 +130,36 @@ func TestQueueOfSendersIsBounded(t *testing.T) {
 		require.True(t, q.add(s))
 	}
 	require.False(t, q.add(s), "full")
-	require.Equal(t, maxSends, s.asked, "who cannot be queued is not asked to owe")
+	require.Equal(t, maxSends, s.asked, "who cannot be queued is not asked to add pending output")
 	require.Len(t, q.take(), maxSends)
 	s.refuses = true
 	require.False(t, q.add(s))
-	require.Empty(t, q.take(), "who refuses to owe is not queued")
+	require.Empty(t, q.take(), "who refuses is not queued")
 	s.refuses = false
 	require.True(t, q.add(s))
 	require.Len(t, q.shut(), 1)
 	require.False(t, q.add(s), "shut")
 }
 
-// countingSender is a sender that owes nothing real.
+// countingSender is a sender that has pending nothing real.
 type countingSender struct {
 	asked   int
 	refuses bool
 }
 
-func (s *countingSender) owe() bool                      { s.asked++; return !s.refuses }
-func (s *countingSender) sendOwed()                      {}
+func (s *countingSender) addPending() bool               { s.asked++; return !s.refuses }
+func (s *countingSender) sendPending()                   {}
 func (s *countingSender) beginSend() (int, []byte, bool) { return 0, nil, false }
 func (s *countingSender) endSend(int32)                  {}
 
 // The poller has begun to send; who flushes then has its turn afterwards.
 func TestFlushWaitsForThePollerThatSends(t *testing.T) {
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	c, peer := h.connect("unix")
 	gate := &gatedSends{transport: c.transport, sending: make(chan struct{}, 100), goOn: make(chan struct{})}
 	h.do(func() { c.transport = gate })
 	release := h.hold()
-	putOwed(t, c, "owed ")
+	putPending(t, c, "pending ")
 	release()
 	await(t, gate.sending, "the poller's send")
 	require.True(t, c.life.load().has(bitSending))
@@ -173,7 +173,7 @@ func TestFlushWaitsForThePollerThatSends(t *testing.T) {
 	require.ErrorIs(t, c.Flush(), ErrConcurrentAccess, "two goroutines in Flush are as wrong as ever")
 	close(gate.goOn)
 	require.NoError(t, await(t, result, "Flush"))
-	get(t, peer, "owed flushed ")
+	get(t, peer, "pending flushed ")
 	noOneInside(t, c)
 }
 
@@ -193,7 +193,7 @@ func (g *gatedSends) send(v *vector) (int, error) {
 // Two goroutines write, in turns and each in its own way, while the poller opens its queue again and again.
 func TestQueuedAndDirectSendsKeepTheirOrder(t *testing.T) {
 	overBoth(t, func(t *testing.T, network string) {
-		h := newHelmsman(t)
+		h := newTestPoller(t)
 		c, peer := h.connect(network)
 		const rounds = 2000
 		lent := bytes.Repeat([]byte("L"), BinaryInplaceThreshold+1)
@@ -243,30 +243,30 @@ func TestQueuedAndDirectSendsKeepTheirOrder(t *testing.T) {
 	})
 }
 
-func TestRawWriteComesAfterWhatIsOwed(t *testing.T) {
-	h := newHelmsman(t)
+func TestRawWriteComesAfterWhatIsPending(t *testing.T) {
+	h := newTestPoller(t)
 	c, peer := h.connect("tcp")
 	_ = h.hold()
-	putOwed(t, c, "owed ")
+	putPending(t, c, "pending ")
 	raw, err := c.SyscallConn()
 	require.NoError(t, err)
 	require.NoError(t, raw.Write(func(fd uintptr) bool {
 		n, err := unix.Write(int(fd), []byte("raw"))
 		return err == nil && n == len("raw")
 	}))
-	get(t, peer, "owed raw")
+	get(t, peer, "pending raw")
 	noOneInside(t, c)
 }
 
-func TestRawWriteSendsWhatIsOwedToAFullSocketFirst(t *testing.T) {
-	h := newHelmsman(t)
+func TestRawWriteSendsWhatIsPendingToAFullSocketFirst(t *testing.T) {
+	h := newTestPoller(t)
 	c, peer := h.connect("unix")
 	filler := fill(t, c)
 	release := h.hold()
-	putOwed(t, c, "owed ")
+	putPending(t, c, "pending ")
 	release()
 	h.settle()
-	require.True(t, c.life.load().has(bitOwed))
+	require.True(t, c.life.load().has(bitPending))
 	result := make(chan error, 1)
 	go func() {
 		raw, err := c.SyscallConn()
@@ -278,27 +278,27 @@ func TestRawWriteSendsWhatIsOwedToAFullSocketFirst(t *testing.T) {
 		}
 		result <- err
 	}()
-	get(t, peer, filler+"owed raw")
+	get(t, peer, filler+"pending raw")
 	require.NoError(t, await(t, result, "RawConn.Write"))
 	noOneInside(t, c)
 }
 
-func TestFileWritesAfterWhatIsOwed(t *testing.T) {
-	h := newHelmsman(t)
+func TestFileWritesAfterWhatIsPending(t *testing.T) {
+	h := newTestPoller(t)
 	c, peer := h.connect("unix")
 	_ = h.hold()
-	putOwed(t, c, "owed ")
+	putPending(t, c, "pending ")
 	f, err := c.File()
 	require.NoError(t, err)
 	defer f.Close()
 	_, err = f.WriteString("by the file")
 	require.NoError(t, err)
-	get(t, peer, "owed by the file")
+	get(t, peer, "pending by the file")
 	noOneInside(t, c)
 }
 
-func TestServerShutsDownAfterWhatIsOwed(t *testing.T) {
-	h := newHelmsman(t)
+func TestServerShutsDownAfterWhatIsPending(t *testing.T) {
+	h := newTestPoller(t)
 	conns := make(chan *connection, 1)
 	ln, err := CreateListener("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -314,10 +314,10 @@ func TestServerShutsDownAfterWhatIsOwed(t *testing.T) {
 	defer peer.Close()
 	require.NoError(t, peer.SetDeadline(time.Now().Add(patience)))
 	c := await(t, conns, "the connection")
-	soon(t, "OnConnect is over", func() bool { return !c.life.load().has(bitTask) })
+	soon(t, "OnConnect is over", func() bool { return !c.life.load().has(bitRunning) })
 
 	release := h.hold()
-	putOwed(t, c, "flushed before the shutdown")
+	putPending(t, c, "flushed before the shutdown")
 	shut := make(chan error, 1)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -330,7 +330,7 @@ func TestServerShutsDownAfterWhatIsOwed(t *testing.T) {
 
 // A deadline that has passed makes Flush fail at once, whether it could have been left to the poller or not.
 func TestFlushPastItsDeadlineIsNotQueued(t *testing.T) {
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	c, peer := h.connect("tcp")
 	release := h.hold()
 	require.NoError(t, c.SetWriteDeadline(time.Now().Add(-time.Second)))

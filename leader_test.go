@@ -33,11 +33,11 @@ func pollGoroutines() int {
 // alone requires that the poller is left with one goroutine once the handlers are over.
 func alone(t testing.TB, before int) {
 	t.Helper()
-	soon(t, "goroutines that lost the helm end", func() bool { return pollGoroutines() <= before })
+	soon(t, "goroutines that lost the leadership end", func() bool { return pollGoroutines() <= before })
 }
 
 func TestHandlersRunOnThePollGoroutine(t *testing.T) {
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	c, peer := h.connect("tcp")
 	var there atomic.Bool
 	require.NoError(t, c.SetOnRequest(func(ctx context.Context, conn Connection) error {
@@ -65,7 +65,7 @@ func TestHandlersRunInTheRunnerOfTheUser(t *testing.T) {
 		go f()
 	})
 	defer SetRunner(nil)
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	c, peer := h.connect("tcp")
 	var there atomic.Int32
 	require.NoError(t, c.SetOnRequest(func(ctx context.Context, conn Connection) error {
@@ -83,17 +83,17 @@ func TestHandlersRunInTheRunnerOfTheUser(t *testing.T) {
 }
 
 // blockings are ways in which a handler can wait.
-var blockings = map[string]func(t *testing.T, h *helmsman) (wait, end func()){
-	"channel": func(*testing.T, *helmsman) (wait, end func()) {
+var blockings = map[string]func(t *testing.T, h *testPoller) (wait, end func()){
+	"channel": func(*testing.T, *testPoller) (wait, end func()) {
 		ch := make(chan struct{})
 		return func() { <-ch }, func() { close(ch) }
 	},
-	"lock": func(*testing.T, *helmsman) (wait, end func()) {
+	"lock": func(*testing.T, *testPoller) (wait, end func()) {
 		var mu sync.Mutex
 		mu.Lock()
 		return func() { mu.Lock(); defer mu.Unlock() }, mu.Unlock
 	},
-	"reader of another connection": func(t *testing.T, h *helmsman) (wait, end func()) {
+	"reader of another connection": func(t *testing.T, h *testPoller) (wait, end func()) {
 		c, peer := h.connect("unix")
 		return func() {
 				if _, err := c.Next(1); err != nil {
@@ -104,7 +104,7 @@ var blockings = map[string]func(t *testing.T, h *helmsman) (wait, end func()){
 				require.NoError(t, err)
 			}
 	},
-	"writer of another connection": func(t *testing.T, h *helmsman) (wait, end func()) {
+	"writer of another connection": func(t *testing.T, h *testPoller) (wait, end func()) {
 		c, peer := h.connect("unix")
 		filler := fill(t, c)
 		return func() {
@@ -113,7 +113,7 @@ var blockings = map[string]func(t *testing.T, h *helmsman) (wait, end func()){
 			}
 		}, func() { get(t, peer, filler+"y") }
 	},
-	"processor": func(*testing.T, *helmsman) (wait, end func()) {
+	"processor": func(*testing.T, *testPoller) (wait, end func()) {
 		var stop atomic.Bool
 		return func() {
 			for !stop.Load() {
@@ -128,7 +128,7 @@ func TestHandlerThatBlocksStopsNobodyElse(t *testing.T) {
 		for _, victim := range []int{0, 3, 7} {
 			t.Run(fmt.Sprintf("%s/%d", name, victim), func(t *testing.T) {
 				before := pollGoroutines()
-				h := newHelmsman(t)
+				h := newTestPoller(t)
 				fl := newFleet(t, h, 8, "tcp")
 				wait, end := blocking(t, h)
 				end = sync.OnceFunc(end)
@@ -140,7 +140,7 @@ func TestHandlerThatBlocksStopsNobodyElse(t *testing.T) {
 				}))
 				fl.ask(t)
 				fl.answered(t, victim)
-				require.True(t, fl.conns[victim].life.load().has(bitTask))
+				require.True(t, fl.conns[victim].life.load().has(bitRunning))
 				late := fl.message(victim)
 
 				// The poller polls on, for old connections and new ones.
@@ -163,12 +163,12 @@ type noAlarm struct{}
 func (noAlarm) set(time.Duration) {}
 func (noAlarm) close()            {}
 
-// A handler that waits for a connection, or ends its goroutine, need not be found by the watchdog: the helm is taken at
-// once.
-func TestHelmIsLeftAtOnceByHandlersThatSayThatTheyWait(t *testing.T) {
+// A handler that waits for a connection, or ends its goroutine, need not be found by the watchdog: the leadership is
+// taken at once.
+func TestLeadershipIsLeftAtOnceByHandlersThatSayThatTheyWait(t *testing.T) {
 	for _, name := range []string{"reader of another connection", "writer of another connection", "end of goroutine"} {
 		t.Run(name, func(t *testing.T) {
-			h := newHelmsman(t)
+			h := newTestPoller(t)
 			h.do(func() {
 				h.watchdog.alarm.close()
 				h.watchdog.alarm = noAlarm{}
@@ -197,7 +197,7 @@ func TestHelmIsLeftAtOnceByHandlersThatSayThatTheyWait(t *testing.T) {
 // All handlers of a batch wait for each other: each has to run while the others do.
 func TestHandlersOfABatchThatWaitForEachOtherMeet(t *testing.T) {
 	before := pollGoroutines()
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	fl := newFleet(t, h, 8, "unix")
 	var arrived sync.WaitGroup
 	arrived.Add(len(fl.conns))
@@ -219,7 +219,7 @@ func TestHandlersOfABatchThatWaitForEachOtherMeet(t *testing.T) {
 // A proxy's handler waits for another connection of the same poller, whose answer is made by a handler of that poller.
 func TestProxiesOnOnePollerGetTheirAnswers(t *testing.T) {
 	before := pollGoroutines()
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	fl := newFleet(t, h, 8, "tcp")
 	for _, c := range fl.conns {
 		a, b := GetSysFdPairs()
@@ -260,13 +260,13 @@ func TestHandlerThatEndsItsGoroutineEndsNothingElse(t *testing.T) {
 		for _, victim := range []int{0, 3, 7} {
 			t.Run(fmt.Sprintf("taken=%v/%d", taken, victim), func(t *testing.T) {
 				before := pollGoroutines()
-				h := newHelmsman(t)
+				h := newTestPoller(t)
 				fl := newFleet(t, h, 8, "tcp")
 				goOn := make(chan struct{})
 				require.NoError(t, fl.conns[victim].SetOnRequest(func(_ context.Context, conn Connection) error {
 					_ = conn.Reader().Skip(conn.Reader().Len())
 					if taken {
-						<-goOn // long enough for the helm to be taken
+						<-goOn // long enough for the leadership to be taken
 					}
 					runtime.Goexit()
 					return nil
@@ -289,7 +289,7 @@ func TestHandlerThatPanicsEndsItsConnectionOnly(t *testing.T) {
 		t.Run(fmt.Sprint(victim), func(t *testing.T) {
 			log := quietLog(t)
 			before := pollGoroutines()
-			h := newHelmsman(t)
+			h := newTestPoller(t)
 			fl := newFleet(t, h, 8, "tcp")
 			require.NoError(t, fl.conns[victim].SetOnRequest(func(context.Context, Connection) error { panic("of a handler") }))
 			fl.ask(t)
@@ -308,7 +308,7 @@ func TestHandlerThatPanicsEndsItsConnectionOnly(t *testing.T) {
 
 // A handler that keeps the watchdog waiting makes the poller hand the next ones to the runner.
 func TestSlowHandlersGoToTheRunner(t *testing.T) {
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	c, peer := h.connect("tcp")
 	var there atomic.Bool
 	goOn := make(chan struct{})
@@ -320,14 +320,14 @@ func TestSlowHandlersGoToTheRunner(t *testing.T) {
 	soon(t, "a handler runs on the poll goroutine", func() bool {
 		_, err := peer.Write([]byte("x"))
 		require.NoError(t, err)
-		soon(t, "the handler runs", func() bool { return c.life.load().has(bitTask) })
+		soon(t, "the handler runs", func() bool { return c.life.load().has(bitRunning) })
 		var slowUntil int64
-		h.do(func() { slowUntil = h.pace.slowUntil }) // which takes another poll goroutine
+		h.do(func() { slowUntil = h.inlinePolicy.slowUntil }) // which takes another poll goroutine
 		goOn <- struct{}{}
 		get(t, peer, "x")
 		if there.Load() {
 			require.NotZero(t, slowUntil, "the watchdog found the handler slow")
-			h.do(func() { h.pace.slowUntil = noDeadline })
+			h.do(func() { h.inlinePolicy.slowUntil = noDeadline })
 		}
 		return there.Load()
 	})
@@ -338,7 +338,7 @@ func TestSlowHandlersGoToTheRunner(t *testing.T) {
 		require.False(t, there.Load())
 		noOneInside(t, c)
 	}
-	h.do(func() { h.pace = pace{} })
+	h.do(func() { h.inlinePolicy = inlinePolicy{} })
 	soon(t, "a handler runs on the poll goroutine again", func() bool {
 		send1(t, peer)
 		return there.Load()
@@ -347,7 +347,7 @@ func TestSlowHandlersGoToTheRunner(t *testing.T) {
 
 // A poller that is retired ends with its last descriptor, though a handler that began on it still runs.
 func TestRetiredPollerEndsWhileItsHandlerRuns(t *testing.T) {
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	defer func(old int) { pollers.size = old }(pollers.size)
 	require.NoError(t, SetNumLoops(2))
 	ps := *pollers.current.Load()
@@ -377,7 +377,7 @@ func TestRetiredPollerEndsWhileItsHandlerRuns(t *testing.T) {
 	for _, peer := range peers[1:] {
 		get(t, peer, "x")
 	}
-	soon(t, "the handler runs", func() bool { return conns[0].life.load().has(bitTask) })
+	soon(t, "the handler runs", func() bool { return conns[0].life.load().has(bitRunning) })
 	require.NoError(t, SetNumLoops(1))
 	for _, peer := range peers[1:] {
 		send1(t, peer) // it serves what it has
@@ -396,7 +396,7 @@ func TestRetiredPollerEndsWhileItsHandlerRuns(t *testing.T) {
 func TestOneProcessorIsEnough(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	before := pollGoroutines()
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	fl := newFleet(t, h, 16, "tcp")
 	for range 50 {
 		fl.ask(t)
@@ -416,7 +416,7 @@ func TestOneProcessorIsEnough(t *testing.T) {
 	get(t, fl.peers[0], late)
 	filler := fill(t, fl.conns[1])
 	release := h.hold()
-	putOwed(t, fl.conns[1], debt)
+	putPending(t, fl.conns[1], debt)
 	release()
 	require.NoError(t, fl.conns[1].Close())
 	getEnd(t, fl.peers[1], filler+debt)
@@ -424,7 +424,7 @@ func TestOneProcessorIsEnough(t *testing.T) {
 }
 
 func TestDescriptorsAreSpreadOverThePollers(t *testing.T) {
-	newHelmsman(t)
+	newTestPoller(t)
 	defer func(old int) { pollers.size = old }(pollers.size)
 	require.NoError(t, SetNumLoops(2))
 	counts := map[*poller]int{}

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dripping is a transport that takes as many bytes as it is allowed to, and runs a function at each rearm.
+// dripping is a transport that takes as many bytes as it is allowed to, and runs a function at each updateInterest.
 type dripping struct {
 	transport
 	allowed atomic.Int64
@@ -34,30 +34,30 @@ func (d *dripping) send(v *vector) (int, error) {
 	return n, err
 }
 
-func (d *dripping) rearm() error {
+func (d *dripping) updateInterest() error {
 	if f := d.rearmed; f != nil {
 		d.rearmed = nil
 		f()
 	}
-	return d.transport.rearm()
+	return d.transport.updateInterest()
 }
 
-// dripped returns a connection that owes debt over a transport that takes nothing. The real poller is held: what it
-// would do the test does.
+// dripped returns a connection that has pending output over a transport that takes nothing. The real poller is held:
+// what it would do the test does.
 func dripped(t *testing.T) (c *connection, d *dripping, read func(want string)) {
 	t.Helper()
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	c, peer := h.connect("unix")
 	d = &dripping{transport: c.transport}
 	h.do(func() { c.transport = d })
 	_ = h.hold()
-	putOwed(t, c, debt)
-	c.sendOwed()
+	putPending(t, c, debt)
+	c.sendPending()
 	require.True(t, c.wantWrite.Load())
 	return c, d, func(want string) { t.Helper(); get(t, peer, want) }
 }
 
-// roomBetween makes the poller report room for everything while the caller makes ready to leave with the debt unpaid,
+// roomBetween makes the poller report room for everything while the caller makes ready to leave with output pending,
 // which is when the poller cannot send, because the caller still holds the sending.
 func roomBetween(c *connection, d *dripping) {
 	d.rearmed = func() {
@@ -88,7 +88,7 @@ func TestRoomReportedWhileTheSenderLeavesIsUsed(t *testing.T) {
 		}},
 		{"poller's send", func(t *testing.T, c *connection, d *dripping) {
 			roomBetween(c, d)
-			c.sendOwed()
+			c.sendPending()
 		}},
 		{"Flush that fails", func(t *testing.T, c *connection, d *dripping) {
 			require.NoError(t, c.SetWriteDeadline(time.Now().Add(-time.Second)))
@@ -106,17 +106,17 @@ func TestRoomReportedWhileTheSenderLeavesIsUsed(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			c, d, read := dripped(t)
 			tc.leave(t, c, d)
-			require.False(t, c.life.load().has(bitOwed), "nobody will ever send it: %v", c.life.load())
+			require.False(t, c.life.load().has(bitPending), "nobody will ever send it: %v", c.life.load())
 			read(debt)
 		})
 	}
 }
 
-// What is owed goes out in as many pieces as the transport takes.
-func TestOwedBytesGoOutPieceByPiece(t *testing.T) {
+// What is pending goes out in as many pieces as the transport takes.
+func TestPendingBytesGoOutPieceByPiece(t *testing.T) {
 	c, d, read := dripped(t)
 	for range len(debt) {
-		require.True(t, c.life.load().has(bitOwed))
+		require.True(t, c.life.load().has(bitPending))
 		d.allowed.Store(1)
 		c.onPoll(evWrite, nil)
 	}
@@ -125,11 +125,11 @@ func TestOwedBytesGoOutPieceByPiece(t *testing.T) {
 }
 
 // The poller may look at its queue late: a connection that has paid meanwhile is left alone.
-func TestQueuedConnectionThatHasPaidIsLeftAlone(t *testing.T) {
-	h := newHelmsman(t)
+func TestQueuedConnectionWithNothingPendingIsLeftAlone(t *testing.T) {
+	h := newTestPoller(t)
 	c, peer := h.connect("unix")
 	release := h.hold()
-	putOwed(t, c, "queued ")
+	putPending(t, c, "queued ")
 	_, err := c.Write([]byte("sent "))
 	require.NoError(t, err)
 	_, err = c.WriteString("not flushed")
@@ -141,19 +141,19 @@ func TestQueuedConnectionThatHasPaidIsLeftAlone(t *testing.T) {
 	getEnd(t, peer, "")
 }
 
-// A Flush that may not be left to the poller after all is no debt: when it fails nobody sends its bytes later.
-func TestFlushThatCouldNotBeOwedIsNotOwed(t *testing.T) {
+// A Flush that may not be left to the poller after all is no pending output: when it fails nobody sends its bytes later.
+func TestFlushThatCouldNotBePendingIsNotPending(t *testing.T) {
 	c, d, read := dripped(t)
 	c.wantWrite.Store(false) // as before the poller has tried to send
 	require.NoError(t, c.SetWriteTimeout(10*time.Millisecond))
-	c.peerGone(0, false) // the peer has ended its side: owing is over
+	c.peerClosed(0, false) // the peer has ended its side: owing is over
 	_, err := c.WriteString(" small")
 	require.NoError(t, err)
 	require.ErrorIs(t, c.Flush(), ErrWriteTimeout)
 	d.allowed.Store(1 << 20)
 	c.onPoll(evWrite, nil)
 	read(debt)
-	require.False(t, c.life.load().has(bitOwed))
+	require.False(t, c.life.load().has(bitPending))
 	require.Equal(t, len(" small"), c.out.Len(), "sent behind the back of its user")
 }
 
@@ -167,8 +167,9 @@ func TestLingerGivesUpThoughSomebodyIsSending(t *testing.T) {
 	released(t, c)
 }
 
-// A poller that fails sends nothing any more. What its connections owe is forgotten at once, and said to be lost.
-func TestFailedPollerForgetsWhatItOwes(t *testing.T) {
+// A poller that fails sends nothing any more. The pending output of its connections is dropped at once, and said to be
+// lost.
+func TestFailedPollerForgetsWhatIsPending(t *testing.T) {
 	for _, flushing := range []bool{false, true} {
 		t.Run(map[bool]string{false: "alone", true: "with a Flush that waits"}[flushing], func(t *testing.T) {
 			quietLog(t)
@@ -193,7 +194,7 @@ func TestFailedPollerForgetsWhatItOwes(t *testing.T) {
 // What is queued when the poller fails is sent if there is room, and the ring that may be used for it is closed.
 func TestFailingPollerSendsItsQueue(t *testing.T) {
 	quietLog(t)
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	var made []*fakeRing
 	h.rings("always", func() (ring, error) {
 		r := &fakeRing{size: 8}
@@ -202,7 +203,7 @@ func TestFailingPollerSendsItsQueue(t *testing.T) {
 	})
 	c, peer := h.connect("tcp")
 	release := h.hold()
-	putOwed(t, c, debt)
+	putPending(t, c, debt)
 	h.spoil()
 	release()
 	waitClosed(t, h.done, "the poller's failure")
@@ -226,7 +227,7 @@ func TestEndedPollerTakesNoSends(t *testing.T) {
 }
 
 // fail makes the poller fail.
-func (h *helmsman) fail() {
+func (h *testPoller) fail() {
 	h.t.Helper()
 	h.spoil()
 	h.sel.interrupt()
@@ -234,7 +235,7 @@ func (h *helmsman) fail() {
 }
 
 // spoil puts another file in the place of the poller's queue: the next look fails.
-func (h *helmsman) spoil() {
+func (h *testPoller) spoil() {
 	h.t.Helper()
 	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	require.NoError(h.t, err)

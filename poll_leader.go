@@ -4,7 +4,7 @@ package netpoll
 
 // This file holds who polls. The handlers of a batch run on the poll goroutine itself, one after the other, because
 // handing a request to another goroutine costs more than most requests. A handler may block, though, and nobody would
-// poll meanwhile. So while one runs, the helm of its poller is free to take: by a watchdog, when the handlers of a
+// poll meanwhile. So while one runs, the leadership of its poller is free to take: by a watchdog, when the handlers of a
 // batch take too long, or at once, when a handler waits for a connection. The goroutine that ran the handler then
 // finds that it polls no more, and ends with its handler.
 //
@@ -33,61 +33,61 @@ const (
 	busyLimit = 200 * time.Microsecond
 )
 
-// helm is the right to poll: bit 0 says that it is free to take, bits 1–19 which task of the batch runs, and the rest
-// counts, so that nobody can mistake one batch for another.
-type helm struct{ v atomic.Uint64 }
+// leadership is the right to poll: bit 0 says that it is free to take, bits 1–19 which task of the batch runs, and the
+// rest counts, so that nobody can mistake one batch for another.
+type leadership struct{ v atomic.Uint64 }
 
 const (
-	helmFree  = 1
-	helmTask  = 1 << 1
-	helmCount = 1 << 20
+	leaderFree  = 1
+	leaderTask  = 1 << 1
+	leaderCount = 1 << 20
 )
 
-// free lets the helm be taken while the first task runs. The mark is for next and reclaim.
-func (h *helm) free() (mark uint64) {
-	mark = h.v.Load() + helmCount | helmFree
+// free lets the leadership be taken while the first task runs. The mark is for next and reclaim.
+func (h *leadership) free() (mark uint64) {
+	mark = h.v.Load() + leaderCount | leaderFree
 	h.v.Store(mark)
 	return mark
 }
 
-// next goes on to the next task, unless the helm has been taken.
-func (h *helm) next(mark uint64) (next uint64, ok bool) {
-	return mark + helmTask, h.v.CompareAndSwap(mark, mark+helmTask)
+// next goes on to the next task, unless the leadership has been taken.
+func (h *leadership) next(mark uint64) (next uint64, ok bool) {
+	return mark + leaderTask, h.v.CompareAndSwap(mark, mark+leaderTask)
 }
 
-// reclaim ends what free began, unless the helm has been taken.
-func (h *helm) reclaim(mark uint64) bool {
-	return h.v.CompareAndSwap(mark, mark&^(helmCount-1))
+// reclaim ends what free began, unless the leadership has been taken.
+func (h *leadership) reclaim(mark uint64) bool {
+	return h.v.CompareAndSwap(mark, mark&^(leaderCount-1))
 }
 
-// take takes the helm if it is free. The task with the index running stays with the goroutine that had the helm.
-func (h *helm) take() (running int, ok bool) {
-	for v := h.v.Load(); v&helmFree != 0; v = h.v.Load() {
-		if h.v.CompareAndSwap(v, v&^(helmCount-1)+helmCount) {
-			return int(v&(helmCount-1)) / helmTask, true
+// take takes the leadership if it is free. The task with the index running stays with the former leader.
+func (h *leadership) take() (running int, ok bool) {
+	for v := h.v.Load(); v&leaderFree != 0; v = h.v.Load() {
+		if h.v.CompareAndSwap(v, v&^(leaderCount-1)+leaderCount) {
+			return int(v&(leaderCount-1)) / leaderTask, true
 		}
 	}
 	return 0, false
 }
 
-// freeHelms counts the pollers whose helm is free.
-var freeHelms atomic.Int32
+// freeLeaderships counts the pollers whose leadership is free.
+var freeLeaderships atomic.Int32
 
-// helmWanted is called by a goroutine before it waits for a connection: it may be a poll goroutine that runs a handler.
-// Which goroutine it is nobody knows, so each free helm is taken.
-func helmWanted() {
-	if freeHelms.Load() == 0 {
+// beforeBlock is called by a goroutine before it waits for a connection: it may be a poll goroutine that runs a handler.
+// Which goroutine it is nobody knows, so each free leadership is taken.
+func beforeBlock() {
+	if freeLeaderships.Load() == 0 {
 		return
 	}
 	if list := pollers.current.Load(); list != nil {
 		for _, p := range *list {
-			p.takeHelm(false)
+			p.handOff(false)
 		}
 	}
 }
 
-// pace is the poller's memory of how long handlers take. It belongs to whoever has the helm.
-type pace struct {
+// inlinePolicy is the poller's memory of how long handlers take. It belongs to the leader.
+type inlinePolicy struct {
 	slowUntil int64         // handlers go to the runner until then, as now counts
 	penalty   time.Duration // the last one
 	score     int           // how often batches were slow of late
@@ -104,7 +104,7 @@ const (
 
 // batchDone notes how a batch went. The quickest handlers are slow now and then on a machine that has other things to
 // do; they are taken for slow if many batches are.
-func (p *pace) batchDone(at int64, slow bool) {
+func (p *inlinePolicy) batchDone(at int64, slow bool) {
 	if p.busySince == 0 {
 		p.busySince = at
 	}
@@ -120,7 +120,7 @@ func (p *pace) batchDone(at int64, slow bool) {
 }
 
 // slow sends all handlers to the runner for a while, which doubles if it happens again soon.
-func (p *pace) slow(at int64) {
+func (p *inlinePolicy) slow(at int64) {
 	if at-p.slowUntil > calmPenalty*int64(p.penalty) {
 		p.penalty = 0
 	}
@@ -129,31 +129,31 @@ func (p *pace) slow(at int64) {
 }
 
 // parks notes that the poll goroutine parks, so that others may have its processor.
-func (p *pace) parks() { p.busySince = 0 }
+func (p *inlinePolicy) parks() { p.busySince = 0 }
 
-// makeWay lets other goroutines run if the poll goroutine has not parked for long. Where there are fewer processors than
-// goroutines to run they would wait for the scheduler to notice, which takes 10 ms.
-func (p *pace) makeWay() {
+// yieldIfBusy lets other goroutines run if the poll goroutine has not parked for long. Where there are fewer processors
+// than goroutines to run they would wait for the scheduler to notice, which takes 10 ms.
+func (p *inlinePolicy) yieldIfBusy() {
 	if p.busyUntil-p.busySince > int64(busyLimit) {
 		p.busySince = 0
 		runtime.Gosched()
 	}
 }
 
-// allows reports whether handlers may run on the poll goroutine.
-func (p *pace) allows() bool { return p.slowUntil == 0 || now() > p.slowUntil }
+// allowed reports whether handlers may run on the poll goroutine.
+func (p *inlinePolicy) allowed() bool { return p.slowUntil == 0 || now() > p.slowUntil }
 
-// runReady runs the tasks of the batch and reports whether the caller still has the helm.
+// runReady runs the tasks of the batch and reports whether the caller still leads.
 func (p *poller) runReady() bool {
 	tasks := p.batch.ready
-	if p.exec.worth(len(tasks)) {
+	if p.io.worth(len(tasks)) {
 		p.sends.setOpen()
 	}
 	start := now()
 	p.watchdog.started.Store(start)
-	freeHelms.Add(1)
-	mark, ok := p.helm.free(), true
-	p.watchdog.watch() // not before: it must find the helm free
+	freeLeaderships.Add(1)
+	mark, ok := p.leadership.free(), true
+	p.watchdog.watch() // not before: it must find the leadership free
 	end, done := start, 0
 	for {
 		tasks[done].runTask()
@@ -163,15 +163,15 @@ func (p *poller) runReady() bool {
 		if done == len(tasks) || end-last > int64(inlineBudget) || budgetSpent(end-start, done) {
 			break
 		}
-		if mark, ok = p.helm.next(mark); !ok {
+		if mark, ok = p.leadership.next(mark); !ok {
 			return false
 		}
 	}
-	if !p.helm.reclaim(mark) {
+	if !p.leadership.reclaim(mark) {
 		return false
 	}
-	freeHelms.Add(-1)
-	p.pace.batchDone(end, end-start > int64(inlineBudget)*int64(done))
+	freeLeaderships.Add(-1)
+	p.inlinePolicy.batchDone(end, end-start > int64(inlineBudget)*int64(done))
 	p.dispatchTasks(tasks[done:])
 	clear(tasks)
 	p.batch.ready = tasks[:0]
@@ -189,19 +189,20 @@ func (p *poller) dispatchTasks(tasks []task) {
 	}
 }
 
-// takeHelm lets another goroutine poll if the helm is free.
-func (p *poller) takeHelm(slow bool) {
-	running, ok := p.helm.take()
+// handOff lets another goroutine poll if the leadership is free.
+func (p *poller) handOff(slow bool) {
+	running, ok := p.leadership.take()
 	if !ok {
 		return
 	}
-	freeHelms.Add(-1)
+	freeLeaderships.Add(-1)
 	sync.Go(func() {
-		// The goroutine that had the helm keeps this array, perhaps for long, and may be reading its own task there.
+		// The goroutine that had the leadership keeps this array, perhaps for long, and may be reading its own task
+		// there.
 		tasks := p.batch.ready
 		p.batch.ready = nil
 		if slow {
-			p.pace.slow(now())
+			p.inlinePolicy.slow(now())
 		}
 		p.dispatchTasks(tasks[running+1:])
 		clear(tasks[:running])

@@ -2,8 +2,8 @@
 
 package netpoll
 
-// Many connections on one poller, whose handlers take no time, or a little of the processor's, or wait, while the helm
-// is taken at random: every request is answered once and in order, by one task of its connection at a time.
+// Many connections on one poller, whose handlers take no time, or a little of the processor's, or wait, while the
+// leadership is taken at random: every request is answered once and in order, by one task of its connection at a time.
 
 import (
 	"context"
@@ -22,10 +22,10 @@ import (
 
 // crew is the stress and what it has seen.
 type crew struct {
-	h      *helmsman
+	h      *testPoller
 	inside []atomic.Int32 // tasks of each connection at work
 	inline atomic.Int64   // handlers that ran on the poll goroutine
-	taken  atomic.Int64   // how often the helm was taken by the test
+	taken  atomic.Int64   // how often the leadership was taken by the test
 	twice  atomic.Int64   // tasks that met another of their connection
 }
 
@@ -71,15 +71,15 @@ func (w *crew) answering(i int, seed uint64) OnRequest {
 	}
 }
 
-// take takes the helm if it is free.
+// take takes the leadership if it is free.
 func (w *crew) take(slow bool) {
-	if _, free := on(w.h.helm.v.Load()).take(); free {
-		w.h.takeHelm(slow)
+	if _, free := on(w.h.leadership.v.Load()).take(); free {
+		w.h.handOff(slow)
 		w.taken.Add(1)
 	}
 }
 
-// takeAtRandom takes the helm now and then until stop is closed, as a watchdog or a waiting handler would.
+// takeAtRandom takes the leadership now and then until stop is closed, as a watchdog or a waiting handler would.
 func (w *crew) takeAtRandom(stop <-chan struct{}, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for {
@@ -106,7 +106,7 @@ func (w *crew) converse(peer net.Conn, n int, seed uint64) error {
 		for i := range n {
 			burst = binary.BigEndian.AppendUint64(burst, uint64(i))
 			if rng.IntN(3) == 0 || i == n-1 {
-				w.h.post(func() { w.h.pace = pace{} })
+				w.h.post(func() { w.h.inlinePolicy = inlinePolicy{} })
 				if _, err = peer.Write(burst); err != nil {
 					break
 				}
@@ -130,7 +130,7 @@ func (w *crew) converse(peer net.Conn, n int, seed uint64) error {
 func TestEachRequestIsAnsweredOnceUnderRandomTakeovers(t *testing.T) {
 	const conns, requests = 32, 300
 	before := pollGoroutines()
-	w := &crew{h: newHelmsman(t), inside: make([]atomic.Int32, conns)}
+	w := &crew{h: newTestPoller(t), inside: make([]atomic.Int32, conns)}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	peers := make([]net.Conn, conns)
@@ -146,7 +146,7 @@ func TestEachRequestIsAnsweredOnceUnderRandomTakeovers(t *testing.T) {
 		takers.Go(func() { w.takeAtRandom(stop, seed+uint64(g)) })
 	}
 	rounds := 0
-	soon(t, "the helm was taken often from handlers on the poll goroutine", func() bool {
+	soon(t, "the leadership was taken often from handlers on the poll goroutine", func() bool {
 		var talkers sync.WaitGroup
 		for i, peer := range peers {
 			talkers.Go(func() {
@@ -167,5 +167,5 @@ func TestEachRequestIsAnsweredOnceUnderRandomTakeovers(t *testing.T) {
 		released(t, all[i])
 	}
 	alone(t, before+1)
-	soon(t, "no helm is counted as free", func() bool { return freeHelms.Load() == 0 })
+	soon(t, "no leadership is counted as free", func() bool { return freeLeaderships.Load() == 0 })
 }

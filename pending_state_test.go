@@ -22,30 +22,30 @@ func owingWord(t *testing.T) *lifeWord {
 	l.begin(true)
 	l.open()
 	require.Equal(t, entered, l.enter(flusher, phasePeerDone))
-	require.True(t, l.owe(flusher))
+	require.True(t, l.addPending(flusher))
 	return l
 }
 
-func TestLifeDebtTakesOverWhatTheFlushEnteredWith(t *testing.T) {
+func TestLifePendingTakesOverWhatTheFlushEnteredWith(t *testing.T) {
 	l := owingWord(t)
-	require.True(t, l.load().has(bitOwed))
+	require.True(t, l.load().has(bitPending))
 	require.False(t, l.load().has(flusher))
 	require.Equal(t, 2, l.load().refs(), "the debt's and the connection's own")
 
 	require.Equal(t, entered, l.enter(flusher, phasePeerDone))
-	require.True(t, l.owe(flusher))
+	require.True(t, l.addPending(flusher))
 	require.Equal(t, 2, l.load().refs(), "a second debt is the same debt")
 }
 
-func TestLifeNothingIsOwedWhereSendingMustTell(t *testing.T) {
+func TestLifeNothingIsPendingWhereSendingMustTell(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		end  func(l *lifeWord)
 	}{
-		{"peer done", func(l *lifeWord) { l.peerGone(0, false, false) }},
+		{"peer done", func(l *lifeWord) { l.peerClosed(0, false, false) }},
 		{"closing", func(l *lifeWord) { l.close(causeUser) }},
 		{"write shut", func(l *lifeWord) { l.set(bitWriteShut) }},
-		{"lost", func(l *lifeWord) { l.set(bitLost) }},
+		{"lost", func(l *lifeWord) { l.set(bitSendFailed) }},
 	} {
 		for _, owing := range []bool{false, true} {
 			l := new(lifeWord)
@@ -57,7 +57,7 @@ func TestLifeNothingIsOwedWhereSendingMustTell(t *testing.T) {
 			require.Equal(t, entered, l.enter(flusher, phasePeerDone))
 			tc.end(l)
 			before := l.load()
-			require.False(t, l.owe(flusher), tc.name)
+			require.False(t, l.addPending(flusher), tc.name)
 			require.Equal(t, before, l.load(), "%s: a refusal changes nothing", tc.name)
 		}
 	}
@@ -67,7 +67,7 @@ func TestLifeOneAtATimeSends(t *testing.T) {
 	var idle lifeWord
 	idle.begin(true)
 	idle.open()
-	require.False(t, idle.enterSending(), "nothing is owed")
+	require.False(t, idle.enterSending(), "nothing is pending")
 
 	l := owingWord(t)
 	require.True(t, l.enterSending())
@@ -80,48 +80,48 @@ func TestLifeOneAtATimeSends(t *testing.T) {
 	require.True(t, l.enterSending())
 	l.close(causeUser)
 	l.leave(bitSending)
-	require.True(t, l.enterSending(), "what is owed is sent after Close, too")
+	require.True(t, l.enterSending(), "what is pending is sent after Close, too")
 }
 
-func TestLifeDebtIsPaidOnce(t *testing.T) {
+func TestLifePendingEndsOnce(t *testing.T) {
 	l := owingWord(t)
 	require.True(t, l.enterSending())
-	_, ok := l.paid(func() bool { return false })
+	_, ok := l.pendingDone(func() bool { return false })
 	require.False(t, ok, "there is more")
-	require.True(t, l.load().has(bitOwed))
+	require.True(t, l.load().has(bitPending))
 	l.set(bitWriteShut)
-	old, ok := l.paid(func() bool { return true })
+	old, ok := l.pendingDone(func() bool { return true })
 	require.True(t, ok)
 	require.True(t, old.has(bitWriteShut), "whoever pays sees what was put off until then")
 	require.Equal(t, 2, l.load().refs())
-	_, ok = l.paid(func() bool { t.Error("asked though nothing is owed"); return true })
+	_, ok = l.pendingDone(func() bool { t.Error("asked though nothing is pending"); return true })
 	require.False(t, ok)
 	require.False(t, l.leave(bitSending))
 	require.Equal(t, 1, l.load().refs())
 }
 
-func TestLifeDebtKeepsAClosingConnection(t *testing.T) {
+func TestLifePendingKeepsAClosingConnection(t *testing.T) {
 	l := owingWord(t)
 	old, ok := l.close(causeUser)
 	require.True(t, ok)
-	require.True(t, old.has(bitOwed), "whoever closes sees that it has to linger")
+	require.True(t, old.has(bitPending), "whoever closes sees that it has to linger")
 	require.False(t, l.leave(0), "the debt is inside")
 	require.True(t, l.enterSending())
-	_, ok = l.paid(func() bool { return true })
+	_, ok = l.pendingDone(func() bool { return true })
 	require.True(t, ok)
 	require.True(t, l.leave(bitSending), "the one that paid is the last")
 	require.Equal(t, phaseClosed, l.load().phase())
 }
 
-func TestLifeNamesADebt(t *testing.T) {
+func TestLifeNamesPendingOutput(t *testing.T) {
 	l := owingWord(t)
 	l.enterSending()
-	l.set(bitLost)
-	require.Equal(t, "open refs=3 connected owed sending lost", l.load().String())
+	l.set(bitSendFailed)
+	require.Equal(t, "open refs=3 connected pending sending sendFailed", l.load().String())
 }
 
 // A flusher, senders and one that closes: nobody sends beside another, and exactly one is the last.
-func TestLifeDebtUnderContention(t *testing.T) {
+func TestLifePendingUnderContention(t *testing.T) {
 	for range 200 {
 		var l lifeWord
 		l.begin(true)
@@ -146,7 +146,7 @@ func TestLifeDebtUnderContention(t *testing.T) {
 				return
 			}
 			alone(func() { debt.Store(0) })
-			l.paid(func() bool { return debt.Load() == 0 })
+			l.pendingDone(func() bool { return debt.Load() == 0 })
 			left(l.leave(bitSending))
 		}
 		wg.Go(func() {
@@ -157,14 +157,14 @@ func TestLifeDebtUnderContention(t *testing.T) {
 				for l.load().has(bitSending) { // as awaitPoller, without a place to wait
 					runtime.Gosched()
 				}
-				owed := false
+				pending := false
 				alone(func() { debt.Add(1) })
-				owed = l.owe(flusher)
-				if owed {
+				pending = l.addPending(flusher)
+				if pending {
 					continue
 				}
 				alone(func() { debt.Store(0) })
-				l.paid(func() bool { return debt.Load() == 0 })
+				l.pendingDone(func() bool { return debt.Load() == 0 })
 				left(l.leave(flusher))
 			}
 		})

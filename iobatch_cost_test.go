@@ -20,11 +20,11 @@ func TestBatchIsOneCallForItsReceivesAndOneForItsSends(t *testing.T) {
 		conns int
 		calls int64 // of the ring, for the receives and as many for the sends
 	}{
-		{"auto", 8, 1}, {"auto", leastGathered, 1}, {"auto", leastGathered - 1, 0}, {"auto", 1, 0},
+		{"auto", 8, 1}, {"auto", leastBatch, 1}, {"auto", leastBatch - 1, 0}, {"auto", 1, 0},
 		{"on", 8, 1}, {"off", 8, 0}, {"off", 1, 0}, {"always", 8, 1}, {"always", 1, 1},
 	} {
 		t.Run(tc.mode+"/"+string(rune('0'+tc.conns)), func(t *testing.T) {
-			h := newHelmsman(t)
+			h := newTestPoller(t)
 			r := new(countingRing)
 			h.rings(tc.mode, func() (ring, error) { r.size = ringSize; return r, nil })
 			fl := &fleet{h: h}
@@ -73,7 +73,7 @@ func (r *countingRing) Submit(done func(tag uint64, res int32)) error {
 }
 
 // settleWithoutCounting is settle and ends the counting.
-func (h *helmsman) settleWithoutCounting(r *countingRing) {
+func (h *testPoller) settleWithoutCounting(r *countingRing) {
 	h.t.Helper()
 	h.do(func() { r.count = false })
 	h.settle()
@@ -84,7 +84,7 @@ func TestBatchOfRequestsAllocatesNothing(t *testing.T) {
 	for _, mode := range []string{"auto", "off", "always"} {
 		for _, conns := range []int{1, 8} {
 			t.Run(mode+"/"+string(rune('0'+conns)), func(t *testing.T) {
-				h := newHelmsman(t)
+				h := newTestPoller(t)
 				h.rings(mode, newRing)
 				peers := make([]int, conns)
 				for i := range peers {

@@ -2,8 +2,8 @@
 
 package netpoll
 
-// The end of a connection that owes bytes: whoever ends it, and however slow the peer reads, it gets what was flushed;
-// and if it cannot get it, the connection does not stay for ever.
+// The end of a connection that has bytes pending: whoever ends it, and however slow the peer reads, it gets what was
+// flushed; and if it cannot get it, the connection does not stay for ever.
 
 import (
 	"bytes"
@@ -23,17 +23,18 @@ import (
 
 const debt = "flushed before the end"
 
-// owing returns a connection that owes debt to a peer whose socket is full of filler, while its poller waits for room.
-func owing(t *testing.T) (h *helmsman, c *connection, peer net.Conn, filler string) {
+// owing returns a connection that has pending output to a peer whose socket is full of filler, while its poller waits
+// for room.
+func owing(t *testing.T) (h *testPoller, c *connection, peer net.Conn, filler string) {
 	t.Helper()
-	h = newHelmsman(t)
+	h = newTestPoller(t)
 	c, peer = h.connect("unix")
 	filler = fill(t, c)
 	release := h.hold()
-	putOwed(t, c, debt)
+	putPending(t, c, debt)
 	release()
 	h.settle()
-	require.True(t, c.life.load().has(bitOwed), "sent, though the socket was full: %v", c.life.load())
+	require.True(t, c.life.load().has(bitPending), "sent, though the socket was full: %v", c.life.load())
 	require.True(t, c.wantWrite.Load())
 	return h, c, peer, filler
 }
@@ -48,11 +49,11 @@ func countCloses(t *testing.T, c *connection) *atomic.Int32 {
 
 func TestCloseSendsWhatIsQueued(t *testing.T) {
 	overBoth(t, func(t *testing.T, network string) {
-		h := newHelmsman(t)
+		h := newTestPoller(t)
 		c, peer := h.connect(network)
 		closes := countCloses(t, c)
 		_ = h.hold()
-		putOwed(t, c, debt)
+		putPending(t, c, debt)
 		_, err := c.WriteString("never flushed")
 		require.NoError(t, err)
 		require.NoError(t, c.Close())
@@ -68,7 +69,7 @@ func TestCloseLingersUntilASlowPeerHasAll(t *testing.T) {
 	h, c, peer, filler := owing(t)
 	closes := countCloses(t, c)
 	require.NoError(t, c.Close())
-	require.Equal(t, phaseClosing, c.life.load().phase(), "it still owes")
+	require.Equal(t, phaseClosing, c.life.load().phase(), "it still has pending output")
 	require.Zero(t, closes.Load(), "the descriptor is still in use")
 	var got bytes.Buffer
 	for { // a little at a time
@@ -86,10 +87,10 @@ func TestCloseLingersUntilASlowPeerHasAll(t *testing.T) {
 
 func TestCloseWriteEndsTheStreamBehindWhatIsQueued(t *testing.T) {
 	overBoth(t, func(t *testing.T, network string) {
-		h := newHelmsman(t)
+		h := newTestPoller(t)
 		c, peer := h.connect(network)
 		release := h.hold()
-		putOwed(t, c, debt)
+		putPending(t, c, debt)
 		require.NoError(t, c.CloseWrite())
 		require.ErrorIs(t, c.Flush(), syscall.EPIPE)
 		getEnd(t, peer, debt)
@@ -119,11 +120,11 @@ func TestCloseWriteWithAFullSocketEndsTheStreamWhenAllIsSent(t *testing.T) {
 
 func TestDetachHandsOverBehindWhatIsQueued(t *testing.T) {
 	overBoth(t, func(t *testing.T, network string) {
-		h := newHelmsman(t)
+		h := newTestPoller(t)
 		c, peer := h.connect(network)
 		fd := c.Fd()
 		_ = h.hold()
-		putOwed(t, c, debt)
+		putPending(t, c, debt)
 		require.NoError(t, c.Detach())
 		_, err := unix.Write(fd, []byte(" and the new owner's"))
 		require.NoError(t, err)
@@ -133,7 +134,7 @@ func TestDetachHandsOverBehindWhatIsQueued(t *testing.T) {
 	})
 }
 
-func TestDetachWaitsUntilAFullSocketHasWhatIsOwed(t *testing.T) {
+func TestDetachWaitsUntilAFullSocketHasWhatIsPending(t *testing.T) {
 	_, c, peer, filler := owing(t)
 	fd := c.Fd()
 	result := make(chan error, 1)
@@ -148,7 +149,7 @@ func TestDetachWaitsUntilAFullSocketHasWhatIsOwed(t *testing.T) {
 	getEnd(t, peer, "new owner")
 }
 
-func TestIdleLimitSendsWhatIsOwed(t *testing.T) {
+func TestIdleLimitSendsWhatIsPending(t *testing.T) {
 	_, c, peer, filler := owing(t)
 	require.NoError(t, c.SetIdleLimit(20*time.Millisecond))
 	soon(t, "the idle limit closes", func() bool { return c.life.load().phase() >= phaseClosing })
@@ -170,11 +171,11 @@ func TestCloseGivesUpAPeerThatTakesNothing(t *testing.T) {
 
 // Output that was given up shows: over TCP the end is a reset, and the peer does not take what it got for everything.
 func TestLostOutputEndsInAReset(t *testing.T) {
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	c, peer := h.connect("tcp")
 	put(t, c, "some")
 	get(t, peer, "some")
-	c.life.set(bitLost)
+	c.life.set(bitSendFailed)
 	require.Error(t, c.Close())
 	_, err := peer.Read(make([]byte, 1))
 	require.ErrorIs(t, err, syscall.ECONNRESET)
@@ -185,14 +186,14 @@ func TestCloseWaitsOnForAPeerThatTakesSomething(t *testing.T) {
 	_, c, peer, filler := owing(t)
 	require.NoError(t, c.Close())
 	c.checkLinger(c.out.consumed()-1, time.Millisecond)
-	require.True(t, c.life.load().has(bitOwed), "given up though something was taken since")
+	require.True(t, c.life.load().has(bitPending), "given up though something was taken since")
 	getEnd(t, peer, filler+debt)
 	released(t, c)
 }
 
-// A Flush that waits for room when its connection is closed fails; what was owed before it is sent, and what it would
+// A Flush that waits for room when its connection is closed fails; what was pending before it is sent, and what it would
 // have sent is not.
-func TestCloseDuringAFlushSendsOnlyWhatWasOwed(t *testing.T) {
+func TestCloseDuringAFlushSendsOnlyWhatWasPending(t *testing.T) {
 	_, c, peer, filler := owing(t)
 	large := bytes.Repeat([]byte("x"), BinaryInplaceThreshold+1)
 	_, err := c.WriteBinary(large)
@@ -207,7 +208,7 @@ func TestCloseDuringAFlushSendsOnlyWhatWasOwed(t *testing.T) {
 	released(t, c)
 }
 
-func TestFlushThatTimesOutLeavesOnlyWhatWasOwedToThePoller(t *testing.T) {
+func TestFlushThatTimesOutLeavesOnlyWhatWasPendingToThePoller(t *testing.T) {
 	h, c, peer, filler := owing(t)
 	large := strings.Repeat("x", BinaryInplaceThreshold+1)
 	_, err := c.WriteString(large)
@@ -225,7 +226,7 @@ func TestFlushThatTimesOutLeavesOnlyWhatWasOwedToThePoller(t *testing.T) {
 	get(t, peer, large+" and more")
 }
 
-func TestWriteDeadlineHoldsForAFlushBehindWhatIsOwed(t *testing.T) {
+func TestWriteDeadlineHoldsForAFlushBehindWhatIsPending(t *testing.T) {
 	_, c, peer, filler := owing(t)
 	_, err := c.WriteString("small")
 	require.NoError(t, err)
@@ -262,13 +263,13 @@ func isReset(err error) bool {
 }
 
 func TestPeerThatResetsWithSendsQueuedIsReported(t *testing.T) {
-	h := newHelmsman(t)
+	h := newTestPoller(t)
 	c, peer := h.connect("tcp")
 	var disconnects atomic.Int32
 	require.NoError(t, c.SetOnDisconnect(func(_ context.Context, _ Connection) { disconnects.Add(1) }))
 	closes := countCloses(t, c)
 	release := h.hold()
-	putOwed(t, c, debt)
+	putPending(t, c, debt)
 	require.NoError(t, peer.(*net.TCPConn).SetLinger(0))
 	require.NoError(t, peer.Close())
 	release()
@@ -288,7 +289,7 @@ func TestPeerThatResetsWithSendsQueuedIsReported(t *testing.T) {
 func TestPeerThatGoesWhileTheSocketIsFullIsReported(t *testing.T) {
 	_, c, peer, _ := owing(t)
 	require.NoError(t, peer.Close())
-	soon(t, "the end is noticed", func() bool { return !c.IsActive() && !c.life.load().has(bitOwed) })
+	soon(t, "the end is noticed", func() bool { return !c.IsActive() && !c.life.load().has(bitPending) })
 	noOneInside(t, c)
 	requireBroken(t, c)
 	require.Error(t, c.Close())

@@ -17,11 +17,11 @@ import (
 
 // The connection is alive, but what its peer waits for is lost. Both sides learn of it, and a handler's connection is
 // freed when the peer has answered the end with its own.
-func TestPeerLearnsThatOwedOutputIsLost(t *testing.T) {
+func TestPeerLearnsThatPendingOutputIsLost(t *testing.T) {
 	for _, errno := range []syscall.Errno{unix.ENOBUFS, unix.ENOMEM} {
 		t.Run(errno.Error(), func(t *testing.T) {
 			quietLog(t)
-			h := newHelmsman(t)
+			h := newTestPoller(t)
 			r := &fakeRing{size: 64}
 			fl := newFleet(t, h, 8, "tcp")
 			victim, peer := fl.conns[3], fl.peers[3]
