@@ -1,3 +1,5 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll
 
 import (
@@ -10,38 +12,31 @@ import (
 
 // endsDuringSend is a transport that reports the end of the input while it sends, as a poller does beside a Flush.
 type endsDuringSend struct {
-	transport
-	c                *connection
-	told             error // what send returns
-	receives, rearms int
+	fakeTransport
+	receives, updates int
 }
 
-func (e *endsDuringSend) start(sink) error   { return nil }
-func (e *endsDuringSend) stop(bool) error    { return nil }
-func (e *endsDuringSend) release(bool) error { return nil }
-
-func (e *endsDuringSend) updateInterest() error {
-	e.rearms++
-	return nil
-}
-
-func (e *endsDuringSend) sendLater(sender) bool { return false }
-
-func (e *endsDuringSend) receive(*LinkBuffer, int) (n int, more bool, err error) {
-	e.receives++
-	return 0, false, io.EOF
-}
-
-func (e *endsDuringSend) send(v *vector) (n int, err error) {
-	if e.receives == 0 {
-		for range 3 { // a peer that has reset is reported whatever one is interested in
-			e.c.onPoll(evHup|evErr, nil)
+// newEndsDuringSend gives c such a transport. Its send returns told.
+func newEndsDuringSend(c *connection, told error) *endsDuringSend {
+	e := new(endsDuringSend)
+	e.onUpdate = func() { e.updates++ }
+	e.onReceive = func([]byte) (n int, full bool, err error) {
+		e.receives++
+		return 0, false, io.EOF
+	}
+	e.onSend = func(v *vector) (n int, err error) {
+		if e.receives == 0 {
+			for range 3 { // a peer that has reset is reported whatever one is interested in
+				pollerReports(c, evHup|evErr)
+			}
 		}
+		if told != nil {
+			return 0, told
+		}
+		return v.Total(), nil
 	}
-	if e.told != nil {
-		return 0, e.told
-	}
-	return v.Total(), nil
+	c.transport = e
+	return e
 }
 
 // A socket tells one call only of a reset. Whether the end that a receive finds is in order, the send beside it knows.
@@ -56,14 +51,13 @@ func TestEndOfInputWaitsForTheSendBesideIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newConnection("")
-			e := &endsDuringSend{c: c, told: test.told}
-			c.transport = e
+			e := newEndsDuringSend(c, test.told)
 			require.NoError(t, c.start(causePoller))
 			_, err := c.WriteString("hello")
 			require.NoError(t, err)
 			require.ErrorIs(t, c.Flush(), test.told)
 			require.Equal(t, 1, e.receives)
-			require.LessOrEqual(t, e.rearms, 1)
+			require.LessOrEqual(t, e.updates, 1)
 			bits := c.life.load()
 			require.True(t, bits.has(bitEnded))
 			require.False(t, bits.has(bitSendInFlight|bitEOFHeld))

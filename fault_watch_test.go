@@ -19,7 +19,7 @@ func TestReaderDoesNotWaitForWhatIsNotWatched(t *testing.T) {
 	conn, peer := fdConnection(t)
 	inner(conn).SetReadLimit(4)
 	writeAll(t, peer, "four")
-	soon(t, "the input is at its bound", func() bool { return inner(conn).paused.Load() })
+	soon(t, "the input is at its bound", func() bool { return inner(conn).window.paused.Load() })
 	var refused atomic.Int32
 	fault.SetHook(func(op fault.Op, size int) (int, syscall.Errno) {
 		if op == fault.EpollCtlMod && refused.Add(1) == 1 {

@@ -84,6 +84,9 @@ func waitClosed(t testing.TB, ch <-chan struct{}, what string) {
 	}
 }
 
+// interest implements pollHandler.
+func (h *testPoller) interest() pollEvent { return evRead }
+
 // onPoll implements pollHandler.
 func (h *testPoller) onPoll(pollEvent, *batch) {
 	var b [64]byte

@@ -1,3 +1,5 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll
 
 import (
@@ -12,7 +14,7 @@ func TestReportsThatNobodyWantsEnd(t *testing.T) {
 	for name, test := range map[string]struct {
 		closing bool
 		ev      pollEvent
-		rearms  int
+		updates int
 	}{
 		"room, and nobody sends":       {false, evWrite, 1},
 		"input, while it closes":       {true, evRead, 1},
@@ -22,8 +24,7 @@ func TestReportsThatNobodyWantsEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newConnection("")
-			e := &endsDuringSend{c: c}
-			c.transport = e
+			e := newEndsDuringSend(c, nil)
 			require.NoError(t, c.start(causePoller))
 			c.wantWrite.Store(test.closing) // as of a Flush that was waiting
 			if test.closing {               // and somebody is inside
@@ -31,8 +32,8 @@ func TestReportsThatNobodyWantsEnd(t *testing.T) {
 				defer c.leave(bitReading)
 				require.NoError(t, c.Close())
 			}
-			c.onPoll(test.ev, nil)
-			require.Equal(t, test.rearms, e.rearms)
+			pollerReports(c, test.ev)
+			require.Equal(t, test.updates, e.updates)
 			require.Zero(t, e.receives)
 			require.Equal(t, test.closing, c.interest() == 0, "and it must not be reported again")
 		})

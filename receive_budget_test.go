@@ -1,3 +1,5 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll
 
 import (
@@ -6,30 +8,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// endless is a transport whose peer sends faster than anybody can receive.
-type endless struct {
-	transport
-	receives int
-}
-
-func (e *endless) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
-	e.receives++
-	in.book(size)
-	in.bookAck(size)
-	return size, true, nil
-}
-
-func (e *endless) updateInterest() error { return nil }
-
 // Peers that send without end delay others by one budget and one receive each, however many they are.
 func TestPeersThatSendWithoutEndShareOneBudget(t *testing.T) {
 	var b batch
 	report := func() (receives, received int) {
-		e, c := new(endless), newConnection("")
-		c.transport = e
-		c.onReadable(false, &b)
+		c := newConnection("")
+		endless := &fakeTransport{onReceive: func(p []byte) (n int, full bool, err error) {
+			receives++
+			return len(p), true, nil
+		}}
+		c.transport = endless
+		receiveAll(endless, c, false, &b)
 		defer c.in.Close()
-		return e.receives, c.in.Len()
+		return receives, c.in.Len()
 	}
 	for range 2 { // batches
 		b.received = 0

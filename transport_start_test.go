@@ -4,15 +4,16 @@ package netpoll
 
 import "testing"
 
-// hastySink wants to send just after it was first asked what it wants, before there is a watch to tell: as a connection
+// hasty wants to send just after it was first asked what it wants, before there is a watch to tell: as a connection
 // does that OnPrepare has handed to another goroutine, which fills the socket.
-type hastySink struct {
+type hasty struct {
+	upperLayer
 	socket *socket
 	asked  bool
 	events chan pollEvent
 }
 
-func (s *hastySink) interest() pollEvent {
+func (s *hasty) interest() pollEvent {
 	if !s.asked {
 		s.asked = true
 		_ = s.socket.updateInterest()
@@ -21,18 +22,20 @@ func (s *hastySink) interest() pollEvent {
 	return evRead | evHup | evWrite
 }
 
-func (s *hastySink) onPoll(ev pollEvent, _ *batch) {
+func (s *hasty) begin(ev pollEvent) bool {
 	select {
 	case s.events <- ev:
 	default:
 	}
+	return false
 }
 
 func TestRoomAskedForWhileTheReportsBeginIsReported(t *testing.T) {
 	a, _ := socketPair(t)
 	s := &socket{sysfd: a}
-	to := &hastySink{socket: s, events: make(chan pollEvent, 1)}
-	if err := s.start(to); err != nil {
+	to := &hasty{socket: s, events: make(chan pollEvent, 1)}
+	s.up = to
+	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
 	defer s.stop(false)
