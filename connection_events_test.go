@@ -94,7 +94,7 @@ func newEndsDuringSend(c *connection, told error) *endsDuringSend {
 		if told != nil {
 			return 0, told
 		}
-		return v.total(), nil
+		return v.Total(), nil
 	}
 	c.transport = e
 	return e

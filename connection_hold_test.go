@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // holdPatience is how long these tests wait for what must happen.
@@ -17,7 +19,7 @@ const holdPatience = 20 * time.Second
 
 // receivingConnection returns a connection whose poller is about to receive.
 func receivingConnection(t *testing.T) (c *connection, peer int, goOn chan<- struct{}) {
-	ends, err := newSocketPair()
+	ends, err := sock.Pair()
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = unix.Close(ends[1]) })
 	require.NoError(t, unix.SetNonblock(ends[0], true))

@@ -6,6 +6,8 @@ package netpoll
 import (
 	"io"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 var _ upperLayer = (*connection)(nil)
@@ -128,7 +130,7 @@ func (c *connection) loseRoom() { c.in.leakTail() }
 
 // fed implements input.
 func (c *connection) fed(n int, full, hup bool, err error, b *batch) (more bool) {
-	if err == errHeldBack {
+	if err == sock.ErrHeldBack {
 		return c.holdBack(hup, b)
 	}
 	if n > 0 && !c.life.load().has(bitReadShut) {

@@ -12,12 +12,6 @@ import (
 // commonTransport is part of every connection, which saves an allocation.
 type commonTransport = netConn
 
-// sysVector is the list that package net sends with one system call, if it can.
-type sysVector = net.Buffers
-
-// buffers returns the list to use for v.
-func (v *vector) buffers() *net.Buffers { return &v.sys }
-
 // connectionOf makes a connection of conn. It must then be prepared and started, or closed, and replace conn.
 func connectionOf(conn net.Conn) (*connection, error) { return newNetConnection(conn), nil }
 

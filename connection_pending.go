@@ -71,10 +71,10 @@ func (c *connection) sendPending() {
 // sendRest sends pending bytes until there are none, or no room. The caller holds bitSending.
 func (c *connection) sendRest() {
 	v := getVector()
-	defer v.put()
+	defer putVector(v)
 	for c.hasPending() && !c.life.load().has(bitSendFailed) {
-		v.fill(&c.out, nil)
-		v.limit(c.pendingLen())
+		fillVector(v, &c.out, nil)
+		v.Limit(c.pendingLen())
 		n, err := c.call(v, 0)
 		if !c.pendingSent(n, err) {
 			return

@@ -8,7 +8,7 @@ import (
 	"net"
 	"net/netip"
 
-	"golang.org/x/sys/unix"
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // commonTransport is part of every connection, which saves an allocation where it is used.
@@ -65,12 +65,9 @@ func (c *connection) closeOriginal(conn net.Conn) {
 // closeDuplicate frees the duplicate of a connection that was made by connectionOf and then detached.
 func (c *connection) closeDuplicate() {
 	if c.NetConn() == nil {
-		_ = unix.Close(c.common.sysfd)
+		_ = sock.Close(c.common.sysfd)
 	}
 }
-
-// buffers returns a list for v. It is rarely needed: what package net can send as a list is a socket in most cases.
-func (v *vector) buffers() *net.Buffers { return new(net.Buffers) }
 
 // setTransport makes conn what carries the connection.
 func (c *connection) setTransport(conn net.Conn) {

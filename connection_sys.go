@@ -5,6 +5,8 @@ package netpoll
 import (
 	"os"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // CloseRead shuts down the reading side: reads return what is buffered and then io.EOF, and what the peer sends from
@@ -113,17 +115,14 @@ func (c *connection) SetIdleTimeout(timeout time.Duration) error {
 	if timeout <= 0 {
 		return nil
 	}
-	return c.SetKeepAlive(wholeSeconds(timeout))
+	return c.SetKeepAlive(sock.WholeSeconds(timeout))
 }
 
-// wholeSeconds rounds up; the longest times end at what the kernel takes.
-func wholeSeconds(d time.Duration) int {
-	const most = 32767 // of TCP_KEEPIDLE
-	if d > most*time.Second {
-		return most
-	}
-	return int((d + time.Second - 1) / time.Second)
-}
+// SetKeepAlive switches TCP keepalive on for a descriptor: after secs seconds without traffic the peer is probed, every
+// secs seconds. secs is at least 1 and at most what the system takes (32767 on Linux). OpenBSD has one time for the
+// whole system, and keeps it. Where package net owns the descriptors, as on Windows, the error Is [ErrUnsupported]; the
+// method of the same name of a connection does work there.
+func SetKeepAlive(fd, secs int) error { return asUnsupported(sock.SetKeepAlive(fd, secs)) }
 
 // reportRaw tells a function of RawConn.Read that there is something for it.
 func (c *connection) reportRaw() {

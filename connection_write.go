@@ -181,9 +181,9 @@ func (c *connection) send(extra []byte, what string, start int64, own *lifeBits)
 		start = now()
 	}
 	v := getVector()
-	defer v.put()
+	defer putVector(v)
 	for c.out.Len() > 0 || n < len(extra) {
-		v.fill(&c.out, extra[n:])
+		fillVector(v, &c.out, extra[n:])
 		sent, err := c.call(v, start)
 		queued := min(sent, c.out.Len())
 		if err := c.dequeue(queued); err != nil {

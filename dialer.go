@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll/internal/fault"
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // Dialer makes connections to servers. The one of this package is [NetDialer].
@@ -181,11 +182,11 @@ func nameTimeout(err error) error {
 func nameErrno(err error) error {
 	var op *net.OpError
 	var no syscall.Errno
-	if !errors.As(err, &op) || !errors.As(err, &no) || commonErrno(no) == no {
+	if !errors.As(err, &op) || !errors.As(err, &no) || sock.CommonErrno(no) == no {
 		return err
 	}
 	named := *op
-	named.Err = errors.Join(commonErrno(no), op.Err)
+	named.Err = errors.Join(sock.CommonErrno(no), op.Err)
 	return &named
 }
 

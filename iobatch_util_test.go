@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cloudwego/netpoll/internal/sock"
 	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
@@ -220,11 +221,11 @@ func (o operation) plain() int32 {
 		var n int
 		var err error
 		if o.send {
-			ioOrder.Add(1)
+			sock.BeforeSend()
 			n, err = unix.SendmsgN(o.fd, o.p, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		} else {
 			n, _, err = unix.Recvfrom(o.fd, o.p, unix.MSG_DONTWAIT)
-			ioOrder.Load()
+			sock.AfterReceive()
 		}
 		if err == unix.EINTR {
 			continue

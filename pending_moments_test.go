@@ -52,10 +52,10 @@ func newStuckTransport(c *connection) *stuckTransport {
 		case s.full:
 			return 0, errWouldBlock
 		}
-		for _, b := range v.bufs[:v.n] {
+		for _, b := range v.Bufs[:v.N] {
 			s.sent = append(s.sent, b...)
 		}
-		return v.total(), nil
+		return v.Total(), nil
 	}
 	s.onUpdate = func() {
 		if len(s.onUpdates) > 0 {

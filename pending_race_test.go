@@ -32,7 +32,7 @@ func newDripping(below transport) *dripping {
 		if allowed == 0 {
 			return 0, errWouldBlock
 		}
-		v.limit(allowed)
+		v.Limit(allowed)
 		n, err := below.send(v, 0)
 		d.allowed.Add(-int64(n))
 		return n, err

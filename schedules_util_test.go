@@ -220,7 +220,7 @@ func (l *line) send(v *vector, _ int64) (n int, err error) {
 	case l.room == 0:
 		return 0, errWouldBlock
 	}
-	for _, p := range v.bufs[:v.n] {
+	for _, p := range v.Bufs[:v.N] {
 		p = p[:min(len(p), l.room)]
 		l.sent += string(p)
 		l.room -= len(p)

@@ -12,17 +12,13 @@ import (
 	"errors"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
-// ioOrder lets the memory model, and so the race detector, know what the kernel guarantees anyway: what a goroutine
-// did before it sent bytes happens before what another does after receiving them. The system calls of this package do
-// not say it by themselves.
-var ioOrder atomic.Uint32
-
 // errWouldBlock: the transport can take no more at the moment.
-var errWouldBlock = errors.New("netpoll: transport would block")
+var errWouldBlock = sock.ErrWouldBlock
 
 // The results of a send in a batch that are no errors of the socket.
 var (
@@ -120,65 +116,27 @@ type transport interface {
 	explain(errno syscall.Errno) error
 }
 
-// maxVector is how many pieces one send takes. More than that need another system call, which is cheap beside copying
-// so much.
-const maxVector = 64
-
-// vector is a list of byte slices to send, with room for what the system call needs.
-type vector struct {
-	bufs [maxVector][]byte
-	n    int
-	sys  sysVector
-}
+// vector is what a transport is given to send.
+type vector = sock.Vector
 
 var vectorPool = sync.Pool{New: func() any { return new(vector) }}
 
 func getVector() *vector { return vectorPool.Get().(*vector) }
 
-// put gives v back and forgets the memory it pointed to.
-func (v *vector) put() {
-	clear(v.bufs[:v.n])
-	v.n = 0
+// putVector gives v back and forgets the memory it pointed to.
+func putVector(v *vector) {
+	v.Clear()
 	vectorPool.Put(v)
 }
 
-// fill collects what is ready in out, and extra behind it.
-func (v *vector) fill(out *LinkBuffer, extra []byte) {
-	clear(v.bufs[:v.n])
-	v.n = 0
+// fillVector collects what is ready in out, and extra behind it.
+func fillVector(v *vector, out *LinkBuffer, extra []byte) {
+	v.Clear()
 	if out.Len() > 0 {
-		v.n = len(out.GetBytes(v.bufs[:]))
+		v.N = len(out.GetBytes(v.Bufs[:]))
 	}
-	if len(extra) > 0 && v.n < maxVector && v.total() == out.Len() {
-		v.bufs[v.n] = extra
-		v.n++
+	if len(extra) > 0 && v.N < sock.MaxVector && v.Total() == out.Len() {
+		v.Bufs[v.N] = extra
+		v.N++
 	}
-}
-
-// limit cuts v down to n bytes.
-func (v *vector) limit(n int) {
-	for i, b := range v.bufs[:v.n] {
-		v.bufs[i] = b[:min(n, len(b))]
-		if n -= len(b); n <= 0 {
-			clear(v.bufs[i+1 : v.n])
-			v.n = i + 1
-			return
-		}
-	}
-}
-
-func (v *vector) total() (n int) {
-	for _, b := range v.bufs[:v.n] {
-		n += len(b)
-	}
-	return n
-}
-
-// asErrno finds the errno in err; 0 if there is none.
-func asErrno(err error) syscall.Errno {
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		return commonErrno(no)
-	}
-	return 0
 }

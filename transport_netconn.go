@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 const (
@@ -201,7 +203,7 @@ func (t *netConn) readQuiet(size int) (n int, full bool, err error) {
 func (t *netConn) readInto(p []byte) (n int, err error) {
 	for range maxEmptyReads {
 		n, err = t.conn.Read(p)
-		ioOrder.Load()
+		sock.AfterReceive()
 		switch {
 		case n < 0 || n > len(p):
 			return 0, errors.New("netpoll: net.Conn returned an impossible number of bytes from Read")
@@ -315,7 +317,7 @@ func (t *netConn) close() error {
 	}
 	if tcp, ok := t.conn.(*net.TCPConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) { endLinger(int(fd)) }) // fails when it is closed
+			_ = raw.Control(func(fd uintptr) { sock.EndLinger(int(fd)) }) // fails when it is closed
 		}
 	}
 	return t.conn.Close()

@@ -10,6 +10,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 const (
@@ -22,8 +24,8 @@ const (
 // send implements transport. It blocks until conn has taken everything, the deadline has passed, or stop or closeWrite
 // ends it.
 func (t *netConn) send(v *vector, start int64) (n int, err error) {
-	if v.total() > maxNetWrite {
-		v.limit(maxNetWrite)
+	if v.Total() > maxNetWrite {
+		v.Limit(maxNetWrite)
 	}
 	moves, err := t.beginSend(start)
 	if err != nil {
@@ -82,23 +84,22 @@ func (t *netConn) deadlineChanged() {
 
 // write hands v to conn, all of it or its first pieces.
 func (t *netConn) write(v *vector) (n int, err error) {
-	ioOrder.Add(1)
-	want := len(v.bufs[0])
+	sock.BeforeSend()
+	want := len(v.Bufs[0])
 	switch {
-	case v.n == 1 || want >= maxJoined && !gathers(t.conn):
-		n, err = t.conn.Write(v.bufs[0])
+	case v.N == 1 || want >= maxJoined && !gathers(t.conn):
+		n, err = t.conn.Write(v.Bufs[0])
 	case gathers(t.conn):
-		want = v.total()
-		list := v.buffers()
-		*list = v.bufs[:v.n]
+		want = v.Total()
+		list := v.Buffers()
 		var sent int64
 		sent, err = list.WriteTo(t.conn)
 		*list = nil
 		n = int(sent)
 	default: // each Write may cost a system call, or a record of TLS, which is not longer than this
-		joined := newBlock(min(v.total(), maxJoined))
+		joined := newBlock(min(v.Total(), maxJoined))
 		p := joined.buf[:0]
-		for _, b := range v.bufs[:v.n] {
+		for _, b := range v.Bufs[:v.N] {
 			p = append(p, b[:min(len(b), maxJoined-len(p))]...)
 		}
 		want = len(p)

@@ -9,9 +9,7 @@ import (
 	"os"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/cloudwego/netpoll/internal/fault"
+	"github.com/cloudwego/netpoll/internal/sock"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
@@ -21,9 +19,6 @@ type receiver interface {
 	// error: nothing is there. At the end of the stream the error is io.EOF.
 	receive(p []byte) (n int, full bool, err error)
 }
-
-// maxTransfer bounds one system call; some kernels refuse more than 2 GiB, and whole pages keep the rest aligned.
-const maxTransfer = 1 << 30
 
 // deliver passes on to what a poller has reported about from.
 func deliver(from receiver, to input, ev pollEvent, b *batch) {
@@ -39,7 +34,7 @@ func deliver(from receiver, to input, ev pollEvent, b *batch) {
 // receiveAll receives until from is drained, or to wants no more for now.
 func receiveAll(from receiver, to input, hup bool, b *batch) {
 	for to.wants(hup) {
-		n, full, err := from.receive(to.room(maxTransfer))
+		n, full, err := from.receive(to.room(sock.MaxTransfer))
 		to.put(n)
 		if !to.fed(n, full, hup, err, b) {
 			return
@@ -66,7 +61,7 @@ func (s *socket) start() error { return s.startFor(s) }
 
 // startFor is start with h as the handler.
 func (s *socket) startFor(h pollHandler) error {
-	prepareSocket(s.sysfd)
+	sock.NoSigpipe(s.sysfd)
 	asked := s.interest()
 	if err := s.watch.openAny(s.sysfd, h, asked); err != nil {
 		return err
@@ -99,23 +94,12 @@ func (s *socket) fd() int { return s.sysfd }
 
 // receive implements receiver.
 func (s *socket) receive(p []byte) (n int, full bool, err error) {
-	for {
-		part, errno := fault.Cut(fault.Recv, s.sysfd, p)
-		if errno != 0 {
-			err = errno
-		} else {
-			n, err = readNow(s.sysfd, part)
-		}
-		if err != syscall.EINTR {
-			break
-		}
-	}
-	ioOrder.Load()
+	n, err = sock.Recv(s.sysfd, p)
 	switch {
-	case err == syscall.EAGAIN:
+	case err == sock.ErrWouldBlock:
 		return 0, false, nil
 	case err != nil:
-		return 0, false, os.NewSyscallError("read", err)
+		return 0, false, err
 	case n == 0:
 		return 0, false, io.EOF
 	}
@@ -134,7 +118,7 @@ func (s *socket) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
 		s.up.end()
 		return 0, nil, true
 	}
-	return s.sysfd, s.up.room(maxTransfer), true
+	return s.sysfd, s.up.room(sock.MaxTransfer), true
 }
 
 // endReceive implements batchReceiver.
@@ -161,47 +145,7 @@ func (s *socket) endReceive(res int32, full bool, b *batch) {
 	}
 }
 
-func (s *socket) send(v *vector, _ int64) (n int, err error) {
-	ioOrder.Add(1)
-	for {
-		if v.n == 1 {
-			b := v.bufs[0]
-			part, errno := fault.Cut(fault.Send, s.sysfd, b[:min(len(b), maxTransfer)])
-			if errno != 0 {
-				err = errno
-			} else {
-				n, err = writeNow(s.sysfd, part)
-			}
-		} else if errno := cutVector(s.sysfd, v); errno != 0 {
-			err = errno
-		} else {
-			n, err = gatherWrite(s.sysfd, v)
-		}
-		if err != syscall.EINTR {
-			break
-		}
-	}
-	switch {
-	case err == syscall.EAGAIN:
-		return 0, errWouldBlock
-	case err != nil:
-		return 0, os.NewSyscallError("write", err)
-	}
-	return n, nil
-}
-
-// cutVector leaves in v what the next gathering write is to send, which is all unless a test makes the call fail.
-func cutVector(fd int, v *vector) syscall.Errno {
-	if !fault.Enabled {
-		return 0
-	}
-	total := v.total()
-	n, errno := fault.Transfer(fault.Sendv, fd, total)
-	if errno == 0 && n < total {
-		v.limit(n)
-	}
-	return errno
-}
+func (s *socket) send(v *vector, _ int64) (n int, err error) { return sock.Sendv(s.sysfd, v) }
 
 func (s *socket) sendLater() bool {
 	p := s.watch.p.Load()
@@ -236,42 +180,27 @@ func (s *socket) endSend(res int32) {
 	}
 }
 
-func (s *socket) closeWrite() error {
-	err := syscall.Shutdown(s.sysfd, syscall.SHUT_WR)
-	if errno := fault.Check(fault.Shutdown); errno != 0 {
-		err = errno
-	}
-	return os.NewSyscallError("shutdown", err)
-}
+func (s *socket) closeWrite() error { return sock.CloseWrite(s.sysfd) }
 
 func (s *socket) canCloseWrite() bool { return true }
 
 // abort implements transport. A Unix socket has no reset of its own.
-func (s *socket) abort() {
-	_ = unix.SetsockoptLinger(s.sysfd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-}
+func (s *socket) abort() { sock.ResetOnClose(s.sysfd) }
 
 func (s *socket) release(keep bool) error {
 	s.watch.close()
 	if keep {
 		return nil
 	}
-	endLinger(s.sysfd)
-	err := syscall.Close(s.sysfd)
-	if errno := fault.Check(fault.Close); errno != 0 {
-		err = errno
-	}
-	return os.NewSyscallError("close", err)
+	sock.EndLinger(s.sysfd)
+	return sock.Close(s.sysfd)
 }
 
 // file implements transport. The file stays non-blocking.
 func (s *socket) file(name string) (*os.File, error) {
-	if errno := fault.Check(fault.Dup); errno != 0 {
-		return nil, os.NewSyscallError("fcntl", errno)
-	}
-	dup, err := unix.FcntlInt(uintptr(s.sysfd), unix.F_DUPFD_CLOEXEC, 0)
+	dup, err := sock.Duplicate(s.sysfd)
 	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
+		return nil, err
 	}
 	return os.NewFile(uintptr(dup), name), nil
 }
