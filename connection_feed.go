@@ -132,7 +132,7 @@ func (c *connection) inputFed(n int, full bool, err error) {
 }
 
 // sendUntil implements feedSink.
-func (c *connection) sendUntil(start int64) int64 { return c.writing.until(start) }
+func (c *connection) sendUntil(start int64) int64 { return c.writing.Until(start) }
 
 // withNetConn runs f while the connection cannot be released.
 func (c *connection) withNetConn(what string, f func(conn net.Conn) error) error {

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"io"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 const (
@@ -60,7 +63,7 @@ func (c *connection) onPoll(ev pollEvent, b *batch) {
 	if ev&(evWrite|evErr) != 0 {
 		if c.wantWrite.CompareAndSwap(true, false) {
 			_ = c.transport.updateInterest()
-			c.writing.wake()
+			c.writing.Wake()
 		} else {
 			c.dropInterest(ev &^ evRead)
 		}
@@ -197,7 +200,7 @@ func (c *connection) inputArrived(b *batch) {
 	c.touch()
 	if need := c.need.Load(); need > 0 { // the reader that waits is, or outranks, the handler
 		if int64(c.in.Len()) >= need {
-			c.reading.wake()
+			c.reading.Wake()
 		}
 		return
 	}
@@ -293,9 +296,9 @@ func (c *connection) waitInput(n int, start int64) error {
 		return nil
 	}
 	if start == 0 {
-		start = now()
+		start = clock.Now()
 	}
-	w := c.reading.startWaiting()
+	w := c.reading.Start()
 	before := c.in.received()
 	c.allow.Store(int64(n))
 	c.need.Store(int64(n))
@@ -305,13 +308,13 @@ func (c *connection) waitInput(n int, start int64) error {
 	return err
 }
 
-func (c *connection) stopNeeding(w *waiter) {
+func (c *connection) stopNeeding(w *wait.Waiter) {
 	c.need.Store(0)
 	c.allow.Store(0)
-	c.reading.stopWaiting(w)
+	c.reading.Stop(w)
 }
 
-func (c *connection) waitForNeed(w *waiter, n int, start int64) error {
+func (c *connection) waitForNeed(w *wait.Waiter, n int, start int64) error {
 	for {
 		c.resumeInput()
 		over := c.inputOver() // before the length: what came before the end counts
@@ -321,11 +324,11 @@ func (c *connection) waitForNeed(w *waiter, n int, start int64) error {
 		if over != nil {
 			return over
 		}
-		deadline := c.reading.until(start)
-		if deadline != noDeadline && deadline <= now() {
+		deadline := c.reading.Until(start)
+		if deadline != wait.NoDeadline && deadline <= clock.Now() {
 			return Exception(ErrReadTimeout, c.peerName())
 		}
-		w.wait(deadline)
+		w.Wait(deadline)
 	}
 }
 
@@ -428,7 +431,7 @@ func (c *connection) Until(delim byte) (line []byte, err error) {
 }
 
 func (c *connection) readUntil(delim byte) (line []byte, err error) {
-	var w *waiter
+	var w *wait.Waiter
 	var start int64
 	for seen := 0; ; {
 		length := c.in.Len()
@@ -438,7 +441,7 @@ func (c *connection) readUntil(delim byte) (line []byte, err error) {
 		}
 		seen = length
 		if w == nil {
-			w, start = c.reading.startWaiting(), now()
+			w, start = c.reading.Start(), clock.Now()
 		}
 		c.allow.Store(int64(seen + max(seen, c.recvBase))) // nobody knows how far it is: double what was searched
 		c.need.Store(int64(seen + 1))
@@ -465,11 +468,11 @@ func (c *connection) Read(p []byte) (n int, err error) {
 
 // readSome runs f, which copies input, when there is some. Several goroutines may call it; each has its turn.
 func readSome[T any](c *connection, f func(in *LinkBuffer) (T, error)) (v T, err error) {
-	start := c.reading.callStart()
+	start := c.reading.CallStart()
 	c.readers.Lock()
 	defer c.readers.Unlock()
 	v, err = withInputSince(c, start, 1, func(in *LinkBuffer) (v T, err error) {
-		if c.reading.expired() && c.life.load().phase() < phaseClosing {
+		if c.reading.Expired() && c.life.load().phase() < phaseClosing {
 			return v, Exception(ErrReadTimeout, c.peerName())
 		}
 		return f(in)

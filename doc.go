@@ -89,7 +89,6 @@
 //	listener_netconn.go, acceptor_netconn.go
 //	                                 listeners of any kind
 //	*_other.go, *_windows.go         systems without a poller here
-//	waiter.go                        how a goroutine waits, timeouts and deadlines
 //	poll.go, poll_event.go, poll_set.go
 //	                                 a poller, and the set of them
 //	poll_leader.go, _watchdog.go, _alarm_linux.go
@@ -102,10 +101,11 @@
 //	memdebug.go                      finding uses of memory after its Release
 //	export_faults.go                 what tests of failing system calls need
 //	internal/fault                   where tests make system calls fail
-//	internal/interleave              atomics and locks, which the tests of schedules replace
+//	internal/interleave              atomics, locks and the clock, which the tests of schedules replace
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run
 //	internal/uring                   a ring for batches of system calls
+//	internal/wait                    how a goroutine waits, timeouts and deadlines
 //	mux                              one connection for many writers
 //
 // docs/guide.md tells how to use the package, docs/design.md how it works and why.

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 // onPollGoroutine reports whether the caller's goroutine is one that polls, or did when its handler began.
@@ -327,7 +329,7 @@ func TestSlowHandlersGoToTheRunner(t *testing.T) {
 		get(t, peer, "x")
 		if there.Load() {
 			require.NotZero(t, slowUntil, "the watchdog found the handler slow")
-			h.do(func() { h.inlinePolicy.slowUntil = noDeadline })
+			h.do(func() { h.inlinePolicy.slowUntil = wait.NoDeadline })
 		}
 		return there.Load()
 	})

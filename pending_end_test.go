@@ -200,7 +200,7 @@ func TestCloseDuringAFlushSendsOnlyWhatWasPending(t *testing.T) {
 	require.NoError(t, err)
 	result := make(chan error, 1)
 	go func() { result <- c.Flush() }()
-	soon(t, "Flush waits", func() bool { return c.writing.waiting.Load() != nil })
+	soon(t, "Flush waits", func() bool { return c.writing.Waiting() })
 	require.NoError(t, c.Close())
 	require.ErrorIs(t, await(t, result, "Flush"), ErrConnClosed)
 	clear(large) // the user's again

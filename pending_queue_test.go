@@ -168,7 +168,7 @@ func TestFlushWaitsForThePollerThatSends(t *testing.T) {
 	require.NoError(t, err)
 	result := make(chan error, 1)
 	go func() { result <- c.Flush() }()
-	soon(t, "Flush waits", func() bool { return c.writing.waiting.Load() != nil })
+	soon(t, "Flush waits", func() bool { return c.writing.Waiting() })
 	require.Empty(t, result)
 	require.ErrorIs(t, c.Flush(), ErrConcurrentAccess, "two goroutines in Flush are as wrong as ever")
 	close(gate.goOn)

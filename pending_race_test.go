@@ -179,7 +179,7 @@ func TestFailedPollerForgetsWhatIsPending(t *testing.T) {
 				_, err := c.WriteBinary([]byte(strings.Repeat("x", BinaryInplaceThreshold+1)))
 				require.NoError(t, err)
 				go func() { result <- c.Flush() }()
-				soon(t, "Flush waits", func() bool { return c.writing.waiting.Load() != nil })
+				soon(t, "Flush waits", func() bool { return c.writing.Waiting() })
 			}
 			h.fail()
 			released(t, c)

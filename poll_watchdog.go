@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
 
 // watchdogPeriod is how often the watchdog looks. It takes the leadership if a batch has been running for half of it.
@@ -54,7 +55,7 @@ func (t *timer) close() { t.t.Stop() }
 type watchdog struct {
 	alarm   alarm
 	set     atomic.Bool  // the alarm is set, or about to look whether it has to be
-	started atomic.Int64 // when the leadership became free, as now counts; stored by whoever has it
+	started atomic.Int64 // when the leadership became free, as clock.Now counts; stored by whoever has it
 	seen    uint64       // the leadership when ring last looked; belongs to ring
 }
 
@@ -70,7 +71,7 @@ func (w *watchdog) watch() {
 func (p *poller) checkLeader() (again time.Duration) {
 	w := &p.watchdog
 	v := p.leadership.v.Load()
-	if v&leaderFree != 0 && now()-w.started.Load() >= int64(watchdogPeriod)/2 {
+	if v&leaderFree != 0 && clock.Now()-w.started.Load() >= int64(watchdogPeriod)/2 {
 		w.set.Store(false)
 		p.handOff(true)
 		return 0

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
 
 // countingAlarm never rings by itself.
@@ -39,7 +41,7 @@ func watchedPoller(t *testing.T) (*poller, *countingAlarm) {
 
 // beginBatchAt begins a batch, as runReady does, that seems to have begun some time ago.
 func beginBatchAt(p *poller, ago time.Duration) (mark uint64) {
-	p.watchdog.started.Store(now() - int64(ago))
+	p.watchdog.started.Store(clock.Now() - int64(ago))
 	freeLeaderships.Add(1)
 	mark = p.leadership.free()
 	p.watchdog.watch()
@@ -70,7 +72,7 @@ func TestWatchdogMissesNoBatchThatBeginsAsItLooks(t *testing.T) {
 	p, alarm := watchedPoller(t)
 	endBatchAt(t, p, beginBatchAt(p, 0))
 	require.NotZero(t, p.checkLeader())
-	p.watchdog.started.Store(now())
+	p.watchdog.started.Store(clock.Now())
 	freeLeaderships.Add(1)
 	mark := p.leadership.free() // the alarm looks before the batch does
 	require.NotZero(t, p.checkLeader(), "it finds the batch")

@@ -73,7 +73,7 @@ const maxVector = 64
 type vector struct {
 	bufs  [maxVector][]byte
 	n     int
-	start int64 // when the call began that sends, as now counts; 0 if nobody has asked yet
+	start int64 // when the call began that sends, as clock.Now counts; 0 if nobody has asked yet
 	sys   sysVector
 }
 

@@ -10,6 +10,9 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 // maxNetWrite bounds one Write, so that a long one shows that it moves.
@@ -19,7 +22,7 @@ const maxNetWrite = 256 << 10
 // ends it.
 func (t *netConn) send(v *vector) (n int, err error) {
 	if v.start == 0 {
-		v.start = now()
+		v.start = clock.Now()
 	}
 	if v.total() > maxNetWrite {
 		v.limit(maxNetWrite)
@@ -44,7 +47,7 @@ func (t *netConn) beginSend(start int64) (moves int, err error) {
 		return 0, syscall.EPIPE
 	case t.broken != nil:
 		return 0, t.broken
-	case at != noDeadline && at <= now():
+	case at != wait.NoDeadline && at <= clock.Now():
 		return 0, ErrWriteTimeout
 	}
 	_ = t.setDeadline(at) // one that takes no deadlines has those of its own
@@ -59,8 +62,8 @@ func (t *netConn) setDeadline(at int64) error {
 		return nil
 	}
 	var d time.Time
-	if at != noDeadline {
-		d = timeOf(at)
+	if at != wait.NoDeadline {
+		d = wait.TimeOf(at)
 	}
 	if err := t.conn.SetWriteDeadline(d); err != nil {
 		return err
@@ -130,7 +133,7 @@ func (t *netConn) endSend(n int, err error, moves int) error {
 	t.finish(&t.sending)
 	defer t.tellSent()
 	if !t.stopped && !t.shut {
-		_ = t.setDeadline(noDeadline) // it was for this call: a Read of TLS may have to write, too
+		_ = t.setDeadline(wait.NoDeadline) // it was for this call: a Read of TLS may have to write, too
 	}
 	if err == nil {
 		return nil
