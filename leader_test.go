@@ -162,8 +162,8 @@ func TestHandlerThatBlocksStopsNobodyElse(t *testing.T) {
 
 type noAlarm struct{}
 
-func (noAlarm) set(time.Duration) {}
-func (noAlarm) close()            {}
+func (noAlarm) Set(time.Duration) {}
+func (noAlarm) Close()            {}
 
 // A handler that waits for a connection, or ends its goroutine, need not be found by the watchdog: the leadership is
 // taken at once.
@@ -172,7 +172,7 @@ func TestLeadershipIsLeftAtOnceByHandlersThatSayThatTheyWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newTestPoller(t)
 			h.do(func() {
-				h.watchdog.alarm.close()
+				h.watchdog.alarm.Close()
 				h.watchdog.alarm = noAlarm{}
 			})
 			fl := newFleet(t, h, 8, "tcp")

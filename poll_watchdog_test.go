@@ -5,7 +5,6 @@ package netpoll
 // The watchdog: a batch that takes long is noticed, and one that does not costs no timer of its own.
 
 import (
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,8 +16,8 @@ import (
 // countingAlarm never rings by itself.
 type countingAlarm struct{ sets int }
 
-func (a *countingAlarm) set(time.Duration) { a.sets++ }
-func (a *countingAlarm) close()            {}
+func (a *countingAlarm) Set(time.Duration) { a.sets++ }
+func (a *countingAlarm) Close()            {}
 
 // watchedPoller returns a poller without a goroutine, whose watchdog the test rings.
 func watchedPoller(t *testing.T) (*poller, *countingAlarm) {
@@ -33,7 +32,7 @@ func watchedPoller(t *testing.T) (*poller, *countingAlarm) {
 			p.run()
 		}
 	})
-	p.watchdog.alarm.close()
+	p.watchdog.alarm.Close()
 	a := new(countingAlarm)
 	p.watchdog.alarm = a
 	return p, a
@@ -95,31 +94,4 @@ func TestWatchdogTakesTheLeadershipFromALongBatchOnly(t *testing.T) {
 	require.Equal(t, 1, alarm.sets)
 	p.retire() // ends the goroutine that polls now
 	<-p.done
-}
-
-func TestAlarmsRingWhenSetAndUntilClosed(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		make func(func() time.Duration) alarm
-	}{
-		{"of this system", newAlarm},
-		{"of the runtime", func(ring func() time.Duration) alarm { return newTimer(ring) }},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			rings, again := make(chan int), []time.Duration{time.Millisecond, time.Millisecond, 0, 0}
-			var n atomic.Int32
-			a := tt.make(func() time.Duration {
-				i := int(n.Add(1)) - 1
-				rings <- i
-				return again[i]
-			})
-			defer a.close()
-			a.set(time.Millisecond)
-			for i := range 3 { // it asked for two more
-				require.Equal(t, i, <-rings)
-			}
-			a.set(time.Millisecond)
-			require.Equal(t, 3, <-rings)
-		})
-	}
 }
