@@ -104,6 +104,8 @@
 //	internal/interleave              atomics, locks and the clock, which the tests of schedules replace
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run
+//	internal/testkit                 what tests of all packages share
+//	internal/testnet                 servers and connected pairs for tests from outside
 //	internal/uring                   a ring for batches of system calls
 //	internal/wait                    how a goroutine waits, timeouts and deadlines
 //	mux                              one connection for many writers

@@ -7,6 +7,7 @@ package netpoll
 
 import (
 	"io"
+	"os"
 	"syscall"
 
 	"github.com/cloudwego/netpoll/internal/interleave"
@@ -45,7 +46,7 @@ func makeLine(r *interleave.Run, room int) *line {
 	c.transport = l
 	_, readTimeout, _ := c.reading.Atomics()
 	_, writeTimeout, _ := c.writing.Atomics()
-	r.Quiet(&c.idle, &c.derived, &c.remote, &c.readLimit, readTimeout, writeTimeout)
+	r.Quiet(&c.idle, &c.derived, &c.remote, &c.window.limit, readTimeout, writeTimeout)
 	r.Check(l.check)
 	return l
 }
@@ -54,7 +55,8 @@ func makeLine(r *interleave.Run, room int) *line {
 func (l *line) sendsOnly() {
 	c := l.c
 	waiting, _, deadline := c.reading.Atomics()
-	l.r.Quiet(&c.need, &c.allow, &c.grant, &c.paused, &c.calls.onRequest, waiting, deadline)
+	l.r.Quiet(&c.window.lowWater, &c.window.readerQuota, &c.window.handlerQuota, &c.window.paused, &c.calls.onRequest,
+		waiting, deadline)
 }
 
 // newLine makes a connection over a line that is open.
@@ -74,7 +76,7 @@ func (l *line) poll() {
 			interleave.Await("look", l, ready)
 			ev, before := l.events(), len(l.input)+l.room
 			l.told |= ev
-			l.c.onPoll(ev, nil)
+			deliver(l, l.c, ev, nil)
 			if l.events() == ev && len(l.input)+l.room == before {
 				l.r.Idle() // the same will be reported until somebody does something about it
 			}
@@ -149,7 +151,7 @@ func (l *line) check() {
 		l.r.Failf("references: %v", b)
 	case b.has(bitReading | bitProducing | bitFlushing | bitRunning | bitInPoll | bitSending | bitSendInFlight | bitEOFHeld):
 		l.r.Failf("somebody is still inside: %v", b)
-	case l.c.paused.Load() && b.phase() < phaseClosing && int64(l.c.in.Len()) <= l.c.readLimit.Load()/2:
+	case l.c.window.paused.Load() && b.phase() < phaseClosing && int64(l.c.in.Len()) <= l.c.window.limit.Load()/2:
 		l.r.Failf("nothing is received, with %d bytes buffered", l.c.in.Len())
 	}
 }
@@ -168,7 +170,7 @@ func (l *line) alive(what string) {
 	}
 }
 
-func (l *line) start(sink) error { return l.updateInterest() }
+func (l *line) start() error { return l.updateInterest() }
 
 // updateInterest is what a watch does.
 func (l *line) updateInterest() error {
@@ -185,7 +187,7 @@ func (l *line) stop(keep bool) error {
 	return nil
 }
 
-func (l *line) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
+func (l *line) receive(p []byte) (n int, full bool, err error) {
 	if l.receives {
 		l.r.Failf("two receive at a time")
 	}
@@ -196,17 +198,15 @@ func (l *line) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
 	if l.wasReset() {
 		return 0, false, syscall.ECONNRESET
 	}
-	n = min(size, len(l.input))
-	if n == 0 && l.eof {
+	if l.input == "" && l.eof {
 		return 0, false, io.EOF
 	}
-	copy(in.book(size), l.input[:n])
-	in.bookAck(n)
+	n = copy(p, l.input)
 	l.input = l.input[n:]
-	return n, n == size, nil
+	return n, n == len(p), nil
 }
 
-func (l *line) send(v *vector) (n int, err error) {
+func (l *line) send(v *vector, _ int64) (n int, err error) {
 	if l.sending {
 		l.r.Failf("two send at a time")
 	}
@@ -235,7 +235,15 @@ func (l *line) send(v *vector) (n int, err error) {
 
 func (l *line) deadlineChanged() {}
 
-func (l *line) sendLater(s sender) bool { return l.sends != nil && l.sends.add(s) }
+func (l *line) blocks() bool { return false }
+
+func (l *line) sendLater() bool { return l.sends != nil && l.sends.add(lineSender{l.c}) }
+
+// lineSender is a line as its poller's queue has it.
+type lineSender struct{ *connection }
+
+func (s lineSender) beginSend() (fd int, p []byte, ok bool) { return 0, nil, false }
+func (s lineSender) endSend(int32)                          {}
 
 func (l *line) closeWrite() error {
 	interleave.Step("close write", l)
@@ -260,6 +268,10 @@ func (l *line) release(keep bool) error {
 }
 
 func (l *line) fd() int { return -1 }
+
+func (l *line) file(string) (*os.File, error)     { return nil, ErrUnsupported }
+func (l *line) setKeepAlive(int) error            { return nil }
+func (l *line) explain(errno syscall.Errno) error { return errno }
 
 // connClosed implements connOwner.
 func (l *line) connClosed(*connection) {}

@@ -15,19 +15,20 @@ import (
 	"github.com/cloudwego/netpoll/internal/wait"
 )
 
-// maxNetWrite bounds one Write, so that a long one shows that it moves.
-const maxNetWrite = 256 << 10
+const (
+	// maxNetWrite bounds one Write, so that a long one shows that it moves.
+	maxNetWrite = 256 << 10
+	// maxJoined is up to how many bytes pieces are joined for one Write.
+	maxJoined = 16 << 10
+)
 
 // send implements transport. It blocks until conn has taken everything, the deadline has passed, or stop or closeWrite
 // ends it.
-func (t *netConn) send(v *vector) (n int, err error) {
-	if v.start == 0 {
-		v.start = clock.Now()
-	}
+func (t *netConn) send(v *vector, start int64) (n int, err error) {
 	if v.total() > maxNetWrite {
 		v.limit(maxNetWrite)
 	}
-	moves, err := t.beginSend(v.start)
+	moves, err := t.beginSend(start)
 	if err != nil {
 		return 0, err
 	}
@@ -39,7 +40,7 @@ func (t *netConn) send(v *vector) (n int, err error) {
 func (t *netConn) beginSend(start int64) (moves int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := t.sink.sendUntil(start)
+	at := t.up.sendUntil(start)
 	switch {
 	case t.stopped:
 		return 0, ErrConnClosed
@@ -78,7 +79,7 @@ func (t *netConn) deadlineChanged() {
 	defer t.mu.Unlock()
 	if t.sending && !t.stopped && !t.shut {
 		t.moves++
-		_ = t.setDeadline(t.sink.sendUntil(t.since))
+		_ = t.setDeadline(t.up.sendUntil(t.since))
 	}
 }
 
@@ -217,4 +218,7 @@ func (t *netConn) endSending() (interrupted bool) {
 }
 
 // sendLater implements transport: there is no poller to do it.
-func (t *netConn) sendLater(sender) bool { return false }
+func (t *netConn) sendLater() bool { return false }
+
+// blocks implements transport.
+func (t *netConn) blocks() bool { return true }
