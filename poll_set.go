@@ -14,16 +14,6 @@ import (
 	"sync/atomic"
 )
 
-// LoadBalance says how new connections are spread over the pollers.
-type LoadBalance int
-
-const (
-	// RoundRobin gives each poller its turn. It is the default.
-	RoundRobin LoadBalance = iota
-	// Random picks a poller at random.
-	Random
-)
-
 // pollers is the one set of the process.
 var pollers pollerSet
 
