@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
 )
 
@@ -35,7 +36,7 @@ type acceptor struct {
 
 	ended    bool
 	backOff  time.Duration // the last time waited; 0 after a success
-	retry    *lateCall     // ends the stall for want of descriptors
+	retry    *clock.Timer  // ends the stall for want of descriptors
 	short    bool          // some new connection could not be accepted since the backlog was last seen empty
 	reported time.Time     // when that was last logged
 
@@ -232,7 +233,7 @@ func (a *acceptor) stallForAWhile() (backOff time.Duration, report bool) {
 	}
 	a.backOff = min(max(2*a.backOff, minBackOff), maxBackOff)
 	s.stall(a)
-	a.retry = callLater(a.backOff, a.tryAgain)
+	a.retry = clock.AfterFunc(a.backOff, a.tryAgain)
 	report = !a.short && time.Since(a.reported) >= reportInterval
 	a.short = true
 	if report {

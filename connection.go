@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 // Conn is a [net.Conn] that shows its descriptor.
@@ -107,8 +108,8 @@ type connection struct {
 
 	in       LinkBuffer  // filled by the transport's reports, emptied by whoever holds bitReading
 	out      LinkBuffer  // filled under bitProducing, sent under bitFlushing
-	reading  direction   // the waiting of readers
-	writing  direction   // the waiting of the one that flushes
+	reading  wait.Side   // the waiting of readers
+	writing  wait.Side   // the waiting of the one that flushes
 	window   inputWindow // how much input is taken
 	waited   bool        // under bitReading: input came while the reader waited
 	disarmed bool        // the end of the input was seen and is not watched for any more; the same
@@ -134,7 +135,7 @@ type connection struct {
 	derived atomic.Pointer[derivedContext] // see connection_context.go
 	idle    atomic.Pointer[idleLimit]      // see connection_idle.go
 
-	detaching atomic.Pointer[waiter] // stored by Detach, which waits for those who use the descriptor
+	detaching atomic.Pointer[wait.Waiter] // stored by Detach, which waits for those who use the descriptor
 }
 
 func newConnection(network string) (c *connection) {
@@ -167,8 +168,8 @@ func (c *connection) prepare(o *options) {
 	if o.onConnect != nil {
 		c.life.clear(bitConnected)
 	}
-	c.reading.setTimeout(o.readTimeout)
-	c.writing.setTimeout(o.writeTimeout)
+	c.reading.SetTimeout(o.readTimeout)
+	c.writing.SetTimeout(o.writeTimeout)
 	_ = c.SetIdleTimeout(o.keepAlive) // a peer that is gone already shows soon enough
 	c.window.limit.Store(int64(o.readLimit))
 	c.direct = c.direct || o.directFlush
@@ -280,13 +281,13 @@ func (c *connection) peerName() string {
 
 // SetReadTimeout implements Connection.
 func (c *connection) SetReadTimeout(timeout time.Duration) error {
-	c.reading.setTimeout(timeout)
+	c.reading.SetTimeout(timeout)
 	return nil
 }
 
 // SetWriteTimeout implements Connection.
 func (c *connection) SetWriteTimeout(timeout time.Duration) error {
-	c.writing.setTimeout(timeout)
+	c.writing.SetTimeout(timeout)
 	c.transport.deadlineChanged()
 	return nil
 }
@@ -297,8 +298,8 @@ func (c *connection) SetDeadline(t time.Time) error {
 	if err := c.settable("set deadline"); err != nil {
 		return err
 	}
-	c.reading.setDeadline(t)
-	c.writing.setDeadline(t)
+	c.reading.SetDeadline(t)
+	c.writing.SetDeadline(t)
 	c.transport.deadlineChanged()
 	return nil
 }
@@ -309,7 +310,7 @@ func (c *connection) SetReadDeadline(t time.Time) error {
 	if err := c.settable("set read deadline"); err != nil {
 		return err
 	}
-	c.reading.setDeadline(t)
+	c.reading.SetDeadline(t)
 	return nil
 }
 
@@ -318,7 +319,7 @@ func (c *connection) SetWriteDeadline(t time.Time) error {
 	if err := c.settable("set write deadline"); err != nil {
 		return err
 	}
-	c.writing.setDeadline(t)
+	c.writing.SetDeadline(t)
 	c.transport.deadlineChanged()
 	return nil
 }

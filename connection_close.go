@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/cloudwego/netpoll/internal/runner"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 // Close ends the connection on this side and wakes all that wait in it. What was not flushed is dropped; what was
@@ -38,7 +39,7 @@ func (c *connection) Close() error {
 // descriptor to own. One over a [net.Conn] gives that back; if it heeds no deadlines that is not possible: it is closed,
 // and the error Is [ErrUnsupported].
 func (c *connection) Detach() error {
-	w := waiterPool.Get().(*waiter)
+	w := wait.New()
 	if !c.detaching.CompareAndSwap(nil, w) {
 		return c.closedError("when detach")
 	}
@@ -48,7 +49,7 @@ func (c *connection) Detach() error {
 	}
 	err := c.closing(old)
 	for c.life.load().has(bitInPoll | bitFlushing | bitPending | bitSending) {
-		w.wait(noDeadline)
+		w.Wait(wait.NoDeadline)
 	}
 	c.leaveHere(0)
 	return err
@@ -82,8 +83,8 @@ func (c *connection) closing(old lifeBits) (err error) {
 	} else {
 		err = c.transport.stop(c.life.load().cause() == causeDetach)
 	}
-	c.reading.wake()
-	c.writing.wake()
+	c.reading.Wake()
+	c.writing.Wake()
 	c.cancelContext()
 	return err
 }
@@ -129,15 +130,15 @@ func idle(b lifeBits) bool {
 func (c *connection) peerClosed(errno syscall.Errno, ended bool) {
 	if !ended && c.calls.onRequest.Load() != nil && !c.life.load().has(bitSendFailed) {
 		c.life.noteError(errno)
-		c.writing.wake()
+		c.writing.Wake()
 		return
 	}
 	if c.life.peerClosed(errno, ended, c.calls.onDisconnect.Load() != nil) {
 		c.runDisconnect()
 	}
-	c.reading.wake()
+	c.reading.Wake()
 	if errno != 0 {
-		c.writing.wake()
+		c.writing.Wake()
 	}
 	c.cancelContext()
 	handled := c.calls.onRequest.Load() != nil // a handler that is set from now on is called by SetOnRequest
@@ -182,10 +183,10 @@ func (c *connection) leave(own lifeBits) {
 		return
 	}
 	if w := c.detaching.Load(); w != nil {
-		w.wake()
+		w.Wake()
 	}
 	if own == bitInPoll && c.life.load().has(bitRaw) {
-		c.reading.wake() // holdInput waits for this
+		c.reading.Wake() // holdInput waits for this
 	}
 }
 

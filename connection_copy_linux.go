@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/sock"
 )
 
@@ -163,7 +164,7 @@ func (c *connection) moveAll(m mover, what string, own *lifeBits) (n int64, err 
 			return n, c.closedError(what)
 		case b.has(bitSendFailed):
 			return n, Exception(c.brokenBy(syscall.EPIPE), what)
-		case c.writing.expired():
+		case c.writing.Expired():
 			return n, Exception(ErrWriteTimeout, what+" "+c.peerName())
 		}
 		var moved int
@@ -180,7 +181,7 @@ func (c *connection) moveAll(m mover, what string, own *lifeBits) (n int64, err 
 				*own = bitFlushing
 			}
 			m.pausing()
-			if err := c.waitRoom(now(), what); err != nil {
+			if err := c.waitRoom(clock.Now(), what); err != nil {
 				return n, err
 			}
 		case sock.ErrCannotSplice:
@@ -215,8 +216,8 @@ func (c *connection) copyTo(dst copyTarget, limit int64) (n int64, done bool, er
 	}
 	k.holding = true
 	defer k.end()
-	start := now()
-	err = c.holdInput(func() int64 { return c.reading.until(start) })
+	start := clock.Now()
+	err = c.holdInput(func() int64 { return c.reading.Until(start) })
 	for k.left > 0 && err == nil {
 		err = k.step()
 	}
@@ -260,7 +261,7 @@ func (c *connection) nothingToCopy() error {
 	switch {
 	case c.life.load().phase() >= phaseClosing:
 		return c.inputOver()
-	case c.reading.expired():
+	case c.reading.Expired():
 		return Exception(ErrReadTimeout, c.peerName())
 	case c.in.Len() == 0:
 		return c.inputOver()
@@ -349,9 +350,9 @@ func (k *connectionCopy) pausing() {
 
 // waitArrival waits until the poller has reported input, which it does once, or for a reason to give up.
 func (c *connection) waitArrival() error {
-	w := c.reading.startWaiting()
-	defer c.reading.stopWaiting(w)
-	start := now()
+	w := c.reading.Start()
+	defer c.reading.Stop(w)
+	start := clock.Now()
 	c.once.Store(true)
 	c.window.paused.Store(false)
 	if err := c.transport.updateInterest(); err != nil {
@@ -362,19 +363,19 @@ func (c *connection) waitArrival() error {
 
 // copyEnded notes the end that was found instead of bytes, and waits until it is known what it means.
 func (c *connection) copyEnded(err error) error {
-	w := c.reading.startWaiting()
-	defer c.reading.stopWaiting(w)
-	start := now()
+	w := c.reading.Start()
+	defer c.reading.Stop(w)
+	start := clock.Now()
 	c.receiveFailed(err)
 	for {
 		if b := c.life.load(); b.phase() >= phaseClosing || b.has(bitEnded|bitReadShut) {
 			return c.inputOver()
 		}
-		deadline := c.reading.until(start)
-		if deadline <= now() {
+		deadline := c.reading.Until(start)
+		if deadline <= clock.Now() {
 			return Exception(ErrReadTimeout, c.peerName())
 		}
-		w.wait(deadline)
+		w.Wait(deadline)
 	}
 }
 

@@ -7,10 +7,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
 
 type idleLimit struct {
-	last atomic.Int64 // when bytes moved last, as now counts; stored by whoever moves them
+	last atomic.Int64 // when bytes moved last, as clock.Now counts; stored by whoever moves them
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -31,7 +33,7 @@ func (c *connection) SetIdleLimit(d time.Duration) error {
 			return nil
 		}
 		l = new(idleLimit)
-		l.last.Store(now())
+		l.last.Store(clock.Now())
 		if !c.idle.CompareAndSwap(nil, l) {
 			l = c.idle.Load()
 		}
@@ -68,7 +70,7 @@ func (l *idleLimit) again(busy bool) (over bool) {
 	if l.stopped || l.after <= 0 {
 		return false
 	}
-	rest := l.after - time.Duration(now()-l.last.Load())
+	rest := l.after - time.Duration(clock.Now()-l.last.Load())
 	if busy {
 		rest = l.after
 	}
@@ -94,7 +96,7 @@ func (c *connection) checkIdle() {
 // touch notes that bytes moved.
 func (c *connection) touch() {
 	if l := c.idle.Load(); l != nil {
-		l.last.Store(now())
+		l.last.Store(clock.Now())
 	}
 }
 

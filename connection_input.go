@@ -51,7 +51,7 @@ func (c *connection) begin(ev pollEvent) bool {
 	if ev&(evWrite|evErr) != 0 {
 		if c.wantWrite.CompareAndSwap(true, false) {
 			_ = c.transport.updateInterest()
-			c.writing.wake()
+			c.writing.Wake()
 		} else {
 			c.dropInterest(ev &^ evRead)
 		}
@@ -183,7 +183,7 @@ func (c *connection) inputArrived(b *batch) {
 	c.touch()
 	if need := c.window.lowWater.Load(); need > 0 { // the reader that waits is, or outranks, the handler
 		if int64(c.in.Len()) >= need {
-			c.reading.wake()
+			c.reading.Wake()
 		}
 		return
 	}
@@ -214,4 +214,4 @@ func (c *connection) inputEnded(err error) {
 }
 
 // sendUntil implements output.
-func (c *connection) sendUntil(start int64) int64 { return c.writing.until(start) }
+func (c *connection) sendUntil(start int64) int64 { return c.writing.Until(start) }

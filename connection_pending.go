@@ -12,6 +12,9 @@ package netpoll
 import (
 	"syscall"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 const (
@@ -25,7 +28,7 @@ const (
 // false, and nothing has changed, if the caller has to send.
 func (c *connection) leaveToPoller() bool {
 	n := c.out.Len()
-	if n == 0 || n > maxPending || c.direct || c.wantWrite.Load() || c.writing.expired() || !c.out.ownsAll() {
+	if n == 0 || n > maxPending || c.direct || c.wantWrite.Load() || c.writing.Expired() || !c.out.ownsAll() {
 		return false
 	}
 	return c.transport.sendLater()
@@ -47,11 +50,11 @@ func (c *connection) awaitPoller() {
 	if !c.life.load().has(bitSending) {
 		return
 	}
-	w := c.writing.startWaiting()
+	w := c.writing.Start()
 	for c.life.load().has(bitSending) {
-		w.wait(noDeadline)
+		w.Wait(wait.NoDeadline)
 	}
-	c.writing.stopWaiting(w)
+	c.writing.Stop(w)
 }
 
 // hasPending reports whether pending bytes are left. The caller is the one that sends.
@@ -138,7 +141,7 @@ func (c *connection) endPending(n int, err error) {
 func (c *connection) endSending() {
 	c.finishPending()
 	c.leave(bitSending)
-	c.writing.wake() // a Flush may wait for its turn
+	c.writing.Wake() // a Flush may wait for its turn
 	c.resumePending()
 	c.closeIfDone()
 }
@@ -188,15 +191,15 @@ func (c *connection) linger() {
 	}
 	_ = c.transport.updateInterest() // it reads no more
 	patience := lingerLimit
-	if timeout := c.writing.timeout.Load(); timeout > 0 { // a deadline is for calls, and no call waits
-		patience = min(patience, time.Duration(timeout))
+	if timeout := c.writing.Timeout(); timeout > 0 { // a deadline is for calls, and no call waits
+		patience = min(patience, timeout)
 	}
 	c.lingerFor(patience)
 }
 
 func (c *connection) lingerFor(patience time.Duration) {
 	before := c.out.consumed()
-	callLater(patience, func() { c.checkLinger(before, patience) })
+	clock.AfterFunc(patience, func() { c.checkLinger(before, patience) })
 }
 
 // checkLinger looks after a time of patience whether the peer has taken anything of what was left before.

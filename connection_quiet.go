@@ -9,7 +9,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/sock"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 // IsHealthyForReuse reports whether a pool may hand the connection out again: it is open, on both sides and in both
@@ -37,15 +39,19 @@ func (c *connection) IsHealthyForReuse(wait time.Duration) bool {
 	if c.life.enter(own|bitRaw, phaseOpen) != entered {
 		return false
 	}
-	until := noDeadline
-	if at := now(); int64(wait) < noDeadline-at {
-		until = at + int64(wait)
-	}
-	healthy := c.isQuiet(until)
+	healthy := c.isQuiet(deadlineIn(wait))
 	c.endRaw()
 	c.leave(own)
 	c.closeIfDone()
 	return healthy
+}
+
+// deadlineIn returns the time in d, which is more than 0, as clock.Now counts.
+func deadlineIn(d time.Duration) int64 {
+	if at := clock.Now(); int64(d) < wait.NoDeadline-at {
+		return at + int64(d)
+	}
+	return wait.NoDeadline
 }
 
 // isQuiet is IsHealthyForReuse for who is the one that reads, writes and sends, and has bitRaw.
@@ -105,14 +111,14 @@ func (c *connection) holdInput(until func() int64) error {
 	if t, ok := c.transport.(*netConn); ok {
 		return t.holdReading(until())
 	}
-	w := c.reading.startWaiting()
-	defer c.reading.stopWaiting(w)
+	w := c.reading.Start()
+	defer c.reading.Stop(w)
 	for c.life.load().has(bitInPoll) {
 		deadline := until()
-		if deadline <= now() {
+		if deadline <= clock.Now() {
 			return Exception(ErrReadTimeout, c.peerName())
 		}
-		w.wait(deadline)
+		w.Wait(deadline)
 	}
 	return nil
 }
@@ -141,7 +147,7 @@ func (c *connection) beginRawRead(start int64) error {
 	case entryShut:
 		return c.closedError("when raw read")
 	}
-	err := c.holdInput(func() int64 { return c.reading.until(start) })
+	err := c.holdInput(func() int64 { return c.reading.Until(start) })
 	if err != nil {
 		c.endRaw()
 		c.leave(bitReading)
@@ -150,7 +156,7 @@ func (c *connection) beginRawRead(start int64) error {
 	switch {
 	case c.in.Len() > 0:
 		err = fmt.Errorf("raw read: %w", ErrBufferedInput)
-	case c.reading.expired():
+	case c.reading.Expired():
 		err = Exception(ErrReadTimeout, c.peerName())
 	}
 	if err != nil {
@@ -174,7 +180,7 @@ type rawNetConn struct {
 // Read implements syscall.RawConn.
 func (r rawNetConn) Read(f func(fd uintptr) (done bool)) error {
 	c := r.c
-	if err := c.beginRawRead(now()); err != nil {
+	if err := c.beginRawRead(clock.Now()); err != nil {
 		return err
 	}
 	defer c.endRawRead()

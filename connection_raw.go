@@ -6,6 +6,9 @@ package netpoll
 
 import (
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 // SyscallConn gives access to the descriptor, which cannot be closed while a function given to the result runs.
@@ -42,13 +45,13 @@ func (r rawConn) Control(f func(fd uintptr)) error {
 // Read implements syscall.RawConn.
 func (r rawConn) Read(f func(fd uintptr) (done bool)) error {
 	c := r.c
-	start := now()
+	start := clock.Now()
 	if err := c.beginRawRead(start); err != nil {
 		return err
 	}
 	defer c.endRawRead()
-	w := c.reading.startWaiting()
-	defer c.reading.stopWaiting(w)
+	w := c.reading.Start()
+	defer c.reading.Stop(w)
 	for !c.callRaw(f) {
 		if err := c.waitReadable(w, start); err != nil {
 			return err
@@ -65,7 +68,7 @@ func (c *connection) callRaw(f func(fd uintptr) (done bool)) (done bool) {
 
 // waitReadable waits until the poller has reported the descriptor, which it then watches no more, or for a reason to
 // give up.
-func (c *connection) waitReadable(w *waiter, start int64) error {
+func (c *connection) waitReadable(w *wait.Waiter, start int64) error {
 	if c.window.resume() {
 		if err := c.transport.updateInterest(); err != nil {
 			return Exception(err, "when raw read")
@@ -75,16 +78,16 @@ func (c *connection) waitReadable(w *waiter, start int64) error {
 }
 
 // waitReport waits until the poller has reported input to the one that has bitRaw, or for a reason to give up.
-func (c *connection) waitReport(w *waiter, start int64) error {
+func (c *connection) waitReport(w *wait.Waiter, start int64) error {
 	for !c.window.paused.Load() {
 		if b := c.life.load(); b.phase() >= phaseClosing || b.has(bitEnded|bitReadShut) {
 			return c.inputOver()
 		}
-		deadline := c.reading.until(start)
-		if deadline <= now() {
+		deadline := c.reading.Until(start)
+		if deadline <= clock.Now() {
 			return Exception(ErrReadTimeout, c.peerName())
 		}
-		w.wait(deadline)
+		w.Wait(deadline)
 	}
 	return nil
 }
@@ -109,7 +112,7 @@ func (r rawConn) Write(f func(fd uintptr) (done bool)) error {
 			return err
 		}
 	}
-	for start := now(); !c.callRaw(f); {
+	for start := clock.Now(); !c.callRaw(f); {
 		if err := c.waitRoom(start, "when raw write"); err != nil {
 			return err
 		}

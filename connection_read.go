@@ -6,6 +6,9 @@ package netpoll
 import (
 	"errors"
 	"io"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 // beginRead enters as the one reader. That is possible while anything is left to read, even in a closed connection.
@@ -40,9 +43,9 @@ func (c *connection) waitInput(n int, start int64) error {
 		return nil
 	}
 	if start == 0 {
-		start = now()
+		start = clock.Now()
 	}
-	w := c.reading.startWaiting()
+	w := c.reading.Start()
 	before := c.in.received()
 	c.window.await(n, n)
 	err := c.waitForInput(w, n, start)
@@ -51,12 +54,12 @@ func (c *connection) waitInput(n int, start int64) error {
 	return err
 }
 
-func (c *connection) stopNeeding(w *waiter) {
+func (c *connection) stopNeeding(w *wait.Waiter) {
 	c.window.awaitNothing()
-	c.reading.stopWaiting(w)
+	c.reading.Stop(w)
 }
 
-func (c *connection) waitForInput(w *waiter, n int, start int64) error {
+func (c *connection) waitForInput(w *wait.Waiter, n int, start int64) error {
 	for {
 		c.resumeInput()
 		over := c.inputOver() // before the length: what came before the end counts
@@ -66,11 +69,11 @@ func (c *connection) waitForInput(w *waiter, n int, start int64) error {
 		if over != nil {
 			return over
 		}
-		deadline := c.reading.until(start)
-		if deadline != noDeadline && deadline <= now() {
+		deadline := c.reading.Until(start)
+		if deadline != wait.NoDeadline && deadline <= clock.Now() {
 			return Exception(ErrReadTimeout, c.peerName())
 		}
-		w.wait(deadline)
+		w.Wait(deadline)
 	}
 }
 
@@ -173,7 +176,7 @@ func (c *connection) Until(delim byte) (line []byte, err error) {
 }
 
 func (c *connection) readUntil(delim byte) (line []byte, err error) {
-	var w *waiter
+	var w *wait.Waiter
 	var start int64
 	for seen := 0; ; {
 		length := c.in.Len()
@@ -183,7 +186,7 @@ func (c *connection) readUntil(delim byte) (line []byte, err error) {
 		}
 		seen = length
 		if w == nil {
-			w, start = c.reading.startWaiting(), now()
+			w, start = c.reading.Start(), clock.Now()
 		}
 		c.window.await(seen+1, seen+max(seen, c.window.base)) // nobody knows how far it is: double what was searched
 		if err = c.waitForInput(w, seen+1, start); err != nil {
@@ -209,11 +212,11 @@ func (c *connection) Read(p []byte) (n int, err error) {
 
 // readSome runs f, which copies input, when there is some. Several goroutines may call it; each has its turn.
 func readSome[T any](c *connection, f func(in *LinkBuffer) (T, error)) (v T, err error) {
-	start := c.reading.callStart()
+	start := c.reading.CallStart()
 	c.readers.Lock()
 	defer c.readers.Unlock()
 	v, err = withInputSince(c, start, 1, func(in *LinkBuffer) (v T, err error) {
-		if c.reading.expired() && c.life.load().phase() < phaseClosing {
+		if c.reading.Expired() && c.life.load().phase() < phaseClosing {
 			return v, Exception(ErrReadTimeout, c.peerName())
 		}
 		return f(in)

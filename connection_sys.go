@@ -17,7 +17,7 @@ func (c *connection) CloseRead() error {
 	}
 	defer c.leave(0)
 	c.life.set(bitReadShut)
-	c.reading.wake()
+	c.reading.Wake()
 	if c.window.resume() {
 		_ = c.transport.updateInterest()
 	}
@@ -36,7 +36,7 @@ func (c *connection) CloseWrite() error {
 		return Exception(ErrUnsupported, "when close write")
 	}
 	old := c.life.set(bitWriteShut)
-	c.writing.wake()
+	c.writing.Wake()
 	if old.has(bitPending) {
 		c.sendPending()
 		return nil // whoever sends the last of what is pending ends the direction
@@ -130,6 +130,6 @@ func (c *connection) reportRaw() {
 		if !c.once.Load() {
 			_ = c.transport.updateInterest()
 		}
-		c.reading.wake()
+		c.reading.Wake()
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
 
 // KeepDescriptors says whether descriptors that the peer sends (SCM_RIGHTS), and other control data, are kept for
@@ -142,7 +144,7 @@ func (c *UnixConnection) sendWith(b, oob []byte, what string, start int64, own *
 		}
 		c.called()
 		if start == 0 {
-			start = now()
+			start = clock.Now()
 		}
 		if *own != bitFlushing {
 			c.life.clear(bitProducing)

@@ -9,6 +9,9 @@ import (
 	"errors"
 	"io"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 // beginWrite enters as the one that fills the output.
@@ -109,7 +112,7 @@ func (c *connection) Flush() error {
 // Write implements net.Conn: it sends what is pending in Writer and then p, and returns how many bytes of p the kernel
 // took. What it did not take is not sent later.
 func (c *connection) Write(p []byte) (n int, err error) {
-	start := c.writing.callStart()
+	start := c.writing.CallStart()
 	c.writers.Lock()
 	defer c.writers.Unlock()
 	return c.submit(p, "when write", start)
@@ -141,7 +144,7 @@ func (c *connection) submit(extra []byte, what string, start int64) (n int, err 
 // sendBehind sends what is pending, as Write does, and then calls more, which sends by itself: what it is given is when
 // the call began, and what it owns. Several goroutines may call it; each has its turn.
 func (c *connection) sendBehind(what string, more func(start int64, own *lifeBits) error) error {
-	start := c.writing.callStart()
+	start := c.writing.CallStart()
 	c.writers.Lock()
 	defer c.writers.Unlock()
 	switch c.life.enter(bitProducing|bitFlushing, phasePeerDone) {
@@ -174,11 +177,11 @@ func (c *connection) send(extra []byte, what string, start int64, own *lifeBits)
 	case b.has(bitWriteShut):
 		return 0, c.afterCloseWrite(what)
 	}
-	if c.writing.expired() {
+	if c.writing.Expired() {
 		return 0, Exception(ErrWriteTimeout, what+" "+c.peerName())
 	}
 	if start == 0 && c.transport.blocks() {
-		start = now()
+		start = clock.Now()
 	}
 	v := getVector()
 	defer putVector(v)
@@ -195,7 +198,7 @@ func (c *connection) send(extra []byte, what string, start int64, own *lifeBits)
 			c.touch()
 		case err == errWouldBlock:
 			if start == 0 {
-				start = now()
+				start = clock.Now()
 			}
 			if *own != bitFlushing {
 				c.life.clear(bitProducing)
@@ -241,8 +244,8 @@ func (c *connection) dequeue(n int) error {
 
 // waitRoom waits until the transport may take more.
 func (c *connection) waitRoom(start int64, what string) error {
-	w := c.writing.startWaiting()
-	defer c.writing.stopWaiting(w)
+	w := c.writing.Start()
+	defer c.writing.Stop(w)
 	c.wantWrite.Store(true)
 	if err := c.transport.updateInterest(); err != nil {
 		return Exception(err, what)
@@ -254,15 +257,15 @@ func (c *connection) waitRoom(start int64, what string) error {
 		case b.has(bitWriteShut):
 			return c.afterCloseWrite(what)
 		}
-		deadline := c.writing.until(start)
-		if deadline != noDeadline && deadline <= now() {
+		deadline := c.writing.Until(start)
+		if deadline != wait.NoDeadline && deadline <= clock.Now() {
 			if !c.wantWrite.CompareAndSwap(true, false) {
 				return nil // there is room after all
 			}
 			_ = c.transport.updateInterest()
 			return Exception(ErrWriteTimeout, what+" "+c.peerName())
 		}
-		w.wait(deadline)
+		w.Wait(deadline)
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ package netpoll
 
 import (
 	"net"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
 
 // unixStream is what a UnixConnection is made of: nothing but a stream, here.
@@ -35,7 +37,7 @@ func (c *UnixConnection) sendMessage(b, oob []byte, start int64) (n int, err err
 		return 0, ErrUnsupported
 	}
 	if start == 0 {
-		start = now()
+		start = clock.Now()
 	}
 	moves, err := t.beginSend(start)
 	if err != nil {

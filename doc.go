@@ -88,11 +88,9 @@
 //	listener_netconn.go, acceptor_netconn.go
 //	                                 listeners of any kind
 //	*_other.go, *_windows.go         systems without a poller here
-//	waiter.go                        how a goroutine waits, timeouts and deadlines
 //	poll.go, poll_event.go, poll_set.go
 //	                                 a poller, and the set of them
-//	poll_leader.go, _watchdog.go, _alarm_linux.go
-//	                                 handlers on the poll goroutine, and who polls meanwhile
+//	poll_leader.go, _watchdog.go     handlers on the poll goroutine, and who polls meanwhile
 //	poll_batch.go, poll_ring.go      one system call for a batch of receives and sends
 //	poll_slot.go                     how an event finds what it is for
 //	poll_linux.go, poll_bsd.go       epoll, kqueue
@@ -100,14 +98,16 @@
 //	readwriter.go                    Reader and Writer, and adapters from and to package io
 //	memdebug.go                      finding uses of memory after its Release
 //	export_faults.go                 what tests of failing system calls need
+//	internal/alarm                   the alarm of a poll loop
 //	internal/fault                   where tests make system calls fail
-//	internal/interleave              atomics and locks, which the tests of schedules replace
+//	internal/interleave              atomics, locks and the clock, which the tests of schedules replace
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run
 //	internal/sock                    system calls on sockets, on every system
 //	internal/testkit                 what tests of all packages share
 //	internal/testnet                 servers and connected pairs for tests from outside
 //	internal/uring                   a ring for batches of system calls
+//	internal/wait                    how a goroutine waits, timeouts and deadlines
 //	mux                              one connection for many writers
 //
 // docs/guide.md tells how to use the package, docs/design.md how it works and why.

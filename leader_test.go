@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 // onPollGoroutine reports whether the caller's goroutine is one that polls, or did when its handler began.
@@ -162,8 +163,8 @@ func TestHandlerThatBlocksStopsNobodyElse(t *testing.T) {
 
 type noAlarm struct{}
 
-func (noAlarm) set(time.Duration) {}
-func (noAlarm) close()            {}
+func (noAlarm) Set(time.Duration) {}
+func (noAlarm) Close()            {}
 
 // A handler that waits for a connection, or ends its goroutine, need not be found by the watchdog: the leadership is
 // taken at once.
@@ -172,7 +173,7 @@ func TestLeadershipIsLeftAtOnceByHandlersThatSayThatTheyWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newTestPoller(t)
 			h.do(func() {
-				h.watchdog.alarm.close()
+				h.watchdog.alarm.Close()
 				h.watchdog.alarm = noAlarm{}
 			})
 			fl := newFleet(t, h, 8, "tcp")
@@ -329,7 +330,7 @@ func TestSlowHandlersGoToTheRunner(t *testing.T) {
 		testkit.Expect(t, peer, "x")
 		if there.Load() {
 			require.NotZero(t, slowUntil, "the watchdog found the handler slow")
-			h.do(func() { h.inlinePolicy.slowUntil = noDeadline })
+			h.do(func() { h.inlinePolicy.slowUntil = wait.NoDeadline })
 		}
 		return there.Load()
 	}, "a handler runs on the poll goroutine")

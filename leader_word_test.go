@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
 
 // leaderModel is what ought to be true. One party, the captain, leads; it goes through batches of tasks, and the
@@ -210,17 +212,17 @@ func TestInlinePolicySendsSlowHandlersToTheRunner(t *testing.T) {
 	var p inlinePolicy
 	batches := 0
 	for ; p.slowUntil == 0; batches++ {
-		p.batchDone(now(), true)
+		p.batchDone(clock.Now(), true)
 	}
 	require.Equal(t, slowEnough/slowScore, batches)
 	require.Equal(t, minPenalty, p.penalty)
 	for !p.allowed() {
 		time.Sleep(time.Millisecond)
 	}
-	p.batchDone(now(), true)
+	p.batchDone(clock.Now(), true)
 	require.Equal(t, 2*minPenalty, p.penalty, "once more soon, and it lasts longer")
 	for range 20 {
-		p.slow(now())
+		p.slow(clock.Now())
 	}
 	require.Equal(t, maxPenalty, p.penalty)
 	p.slow(p.slowUntil + calmPenalty*int64(p.penalty) + 1)

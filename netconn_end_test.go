@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 // feed notes what a reading goroutine brings. It has room for a few bytes.
@@ -27,7 +30,7 @@ func (f *feed) end()                    {}
 func (f *feed) next() (size, lacks int) { return 10, 0 }
 func (f *feed) room(most int) []byte    { return make([]byte, most) }
 func (f *feed) put(int)                 {}
-func (f *feed) sendUntil(int64) int64   { return noDeadline }
+func (f *feed) sendUntil(int64) int64   { return wait.NoDeadline }
 
 func (f *feed) interest() (ev pollEvent) {
 	if f.wants(false) {
@@ -54,7 +57,7 @@ func TestInputDoesNotWaitForWhatItsEndMeans(t *testing.T) {
 	to := &feed{brings: make(chan string, 3)}
 	conn := new(netConn)
 	conn.init(lastWords{}, to)
-	_, err := conn.beginSend(now())
+	_, err := conn.beginSend(clock.Now())
 	require.NoError(t, err)
 	require.NoError(t, conn.updateInterest())
 	require.Equal(t, "3 <nil>", <-to.brings)
@@ -86,7 +89,7 @@ func TestWriteThatTheSystemGaveUpIsNoWriteTimeout(t *testing.T) {
 	} {
 		conn := new(netConn)
 		conn.init(lastWords{}, &feed{})
-		moves, err := conn.beginSend(now())
+		moves, err := conn.beginSend(clock.Now())
 		require.NoError(t, err)
 		err = conn.endSend(0, c.err, moves)
 		require.ErrorIs(t, err, c.want)

@@ -202,7 +202,7 @@ func TestCloseDuringAFlushSendsOnlyWhatWasPending(t *testing.T) {
 	require.NoError(t, err)
 	result := make(chan error, 1)
 	go func() { result <- c.Flush() }()
-	testkit.Eventually(t, func() bool { return c.writing.waiting.Load() != nil }, "Flush waits")
+	testkit.Eventually(t, func() bool { return c.writing.Waiting() }, "Flush waits")
 	require.NoError(t, c.Close())
 	require.ErrorIs(t, testkit.Receive(t, result, "Flush"), ErrConnClosed)
 	clear(large) // the user's again

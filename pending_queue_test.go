@@ -177,7 +177,7 @@ func TestFlushWaitsForThePollerThatSends(t *testing.T) {
 	require.NoError(t, err)
 	result := make(chan error, 1)
 	go func() { result <- c.Flush() }()
-	testkit.Eventually(t, func() bool { return c.writing.waiting.Load() != nil }, "Flush waits")
+	testkit.Eventually(t, func() bool { return c.writing.Waiting() }, "Flush waits")
 	require.Empty(t, result)
 	require.ErrorIs(t, c.Flush(), ErrConcurrentAccess, "two goroutines in Flush are as wrong as ever")
 	close(goOn)

@@ -183,7 +183,7 @@ func TestFailedPollerForgetsWhatIsPending(t *testing.T) {
 				_, err := c.WriteBinary([]byte(strings.Repeat("x", BinaryInplaceThreshold+1)))
 				require.NoError(t, err)
 				go func() { result <- c.Flush() }()
-				testkit.Eventually(t, func() bool { return c.writing.waiting.Load() != nil }, "Flush waits")
+				testkit.Eventually(t, func() bool { return c.writing.Waiting() }, "Flush waits")
 			}
 			h.fail()
 			released(t, c)

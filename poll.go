@@ -33,6 +33,7 @@ package netpoll
 import (
 	"errors"
 
+	"github.com/cloudwego/netpoll/internal/alarm"
 	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
@@ -88,7 +89,7 @@ func makePoller(sel *selector, failed func(*poller)) *poller {
 	p := &poller{sel: sel, done: make(chan struct{}), failed: failed}
 	p.turnFunc = p.turn
 	p.io.init()
-	p.watchdog.alarm = newAlarm(p.checkLeader)
+	p.watchdog.alarm = alarm.New(p.checkLeader)
 	return p
 }
 
@@ -131,7 +132,7 @@ func (p *poller) run() {
 // end frees the poller. If it failed, everything that is still watched is told so.
 func (p *poller) end() {
 	defer close(p.done)
-	p.watchdog.alarm.close()
+	p.watchdog.alarm.Close()
 	if p.failure == nil {
 		p.endSends()
 		p.sel.close()

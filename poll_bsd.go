@@ -16,7 +16,6 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -328,5 +327,3 @@ func (w wakeup) close() {
 		_ = unix.Close(w.w)
 	}
 }
-
-func newAlarm(ring func() (again time.Duration)) alarm { return newTimer(ring) }

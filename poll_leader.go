@@ -16,7 +16,9 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 const (
@@ -73,6 +75,8 @@ func (h *leadership) take() (running int, ok bool) {
 // freeLeaderships counts the pollers whose leadership is free.
 var freeLeaderships atomic.Int32
 
+func init() { wait.BeforeBlock = beforeBlock }
+
 // beforeBlock is called by a goroutine before it waits for a connection: it may be a poll goroutine that runs a handler.
 // Which goroutine it is nobody knows, so each free leadership is taken.
 func beforeBlock() {
@@ -88,7 +92,7 @@ func beforeBlock() {
 
 // inlinePolicy is the poller's memory of how long handlers take. It belongs to the leader.
 type inlinePolicy struct {
-	slowUntil int64         // handlers go to the runner until then, as now counts
+	slowUntil int64         // handlers go to the runner until then, as clock.Now counts
 	penalty   time.Duration // the last one
 	score     int           // how often batches were slow of late
 	busySince int64         // when the first batch after parking or making way ended; 0 if there was none
@@ -141,7 +145,7 @@ func (p *inlinePolicy) yieldIfBusy() {
 }
 
 // allowed reports whether handlers may run on the poll goroutine.
-func (p *inlinePolicy) allowed() bool { return p.slowUntil == 0 || now() > p.slowUntil }
+func (p *inlinePolicy) allowed() bool { return p.slowUntil == 0 || clock.Now() > p.slowUntil }
 
 // runReady runs the tasks of the batch and reports whether the caller still leads.
 func (p *poller) runReady() bool {
@@ -149,7 +153,7 @@ func (p *poller) runReady() bool {
 	if p.io.worth(len(tasks)) {
 		p.sends.setOpen()
 	}
-	start := now()
+	start := clock.Now()
 	p.watchdog.started.Store(start)
 	freeLeaderships.Add(1)
 	mark, ok := p.leadership.free(), true
@@ -159,7 +163,7 @@ func (p *poller) runReady() bool {
 		tasks[done].runTask()
 		done++
 		last := end
-		end = now()
+		end = clock.Now()
 		if done == len(tasks) || end-last > int64(inlineBudget) || budgetSpent(end-start, done) {
 			break
 		}
@@ -202,7 +206,7 @@ func (p *poller) handOff(slow bool) {
 		tasks := p.batch.ready
 		p.batch.ready = nil
 		if slow {
-			p.inlinePolicy.slow(now())
+			p.inlinePolicy.slow(clock.Now())
 		}
 		p.dispatchTasks(tasks[running+1:])
 		clear(tasks[:running])

@@ -25,7 +25,7 @@ func TestClosedWatchIsForgottenByTheSystem(t *testing.T) {
 	require.NoError(t, err)
 	defer sel.close()
 	p := makePoller(sel, nil) // nobody polls but this test
-	defer p.watchdog.alarm.close()
+	defer p.watchdog.alarm.Close()
 	a, b := socketPair(t)
 	r := newRecorder(a)
 	require.NoError(t, r.watch.open(p, a, r, evRead|evHup))

@@ -12,9 +12,6 @@ var pollers pollerSet
 
 type pollerSet struct{}
 
-// beforeBlock does nothing: no goroutine that waits is one that polls.
-func beforeBlock() {}
-
 func (pollerSet) init() error { return nil }
 
 func (pollerSet) resize(n int) error {

@@ -12,49 +12,19 @@ package netpoll
 import (
 	"time"
 
+	"github.com/cloudwego/netpoll/internal/alarm"
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
 
 // watchdogPeriod is how often the watchdog looks. It takes the leadership if a batch has been running for half of it.
 const watchdogPeriod = 2 * time.Millisecond
 
-// alarm calls a function, ring, on a goroutine of its own. It returns when it wants to be called again, or 0 for when it
-// is set again. newAlarm makes one, which is not set.
-type alarm interface {
-	// set lets ring be called once, after d.
-	set(d time.Duration)
-	// close comes after the last set; a call of ring that has begun may still be running.
-	close()
-}
-
-// timer is an alarm that the Go runtime keeps.
-type timer struct {
-	ring func() time.Duration
-	t    *time.Timer
-}
-
-func newTimer(ring func() (again time.Duration)) *timer {
-	t := &timer{ring: ring}
-	t.t = time.AfterFunc(time.Hour, t.expired)
-	t.t.Stop()
-	return t
-}
-
-func (t *timer) expired() {
-	if again := t.ring(); again > 0 {
-		t.set(again)
-	}
-}
-
-func (t *timer) set(d time.Duration) { t.t.Reset(d) }
-
-func (t *timer) close() { t.t.Stop() }
-
 // watchdog watches the batches of one poller.
 type watchdog struct {
-	alarm   alarm
+	alarm   alarm.Alarm
 	set     atomic.Bool  // the alarm is set, or about to look whether it has to be
-	started atomic.Int64 // when the leadership became free, as now counts; stored by whoever has it
+	started atomic.Int64 // when the leadership became free, as clock.Now counts; stored by whoever has it
 	seen    uint64       // the leadership when ring last looked; belongs to ring
 }
 
@@ -62,7 +32,7 @@ type watchdog struct {
 func (w *watchdog) watch() {
 	if !w.set.Load() {
 		w.set.Store(true)
-		w.alarm.set(watchdogPeriod)
+		w.alarm.Set(watchdogPeriod)
 	}
 }
 
@@ -70,7 +40,7 @@ func (w *watchdog) watch() {
 func (p *poller) checkLeader() (again time.Duration) {
 	w := &p.watchdog
 	v := p.leadership.v.Load()
-	if v&leaderFree != 0 && now()-w.started.Load() >= int64(watchdogPeriod)/2 {
+	if v&leaderFree != 0 && clock.Now()-w.started.Load() >= int64(watchdogPeriod)/2 {
 		w.set.Store(false)
 		p.handOff(true)
 		return 0

@@ -12,13 +12,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
 
 // countingAlarm never rings by itself.
 type countingAlarm struct{ sets int }
 
-func (a *countingAlarm) set(time.Duration) { a.sets++ }
-func (a *countingAlarm) close()            {}
+func (a *countingAlarm) Set(time.Duration) { a.sets++ }
+func (a *countingAlarm) Close()            {}
 
 // watchedPoller returns a poller without a goroutine, whose watchdog the test rings.
 func watchedPoller(t *testing.T) (*poller, *countingAlarm) {
@@ -33,7 +35,7 @@ func watchedPoller(t *testing.T) (*poller, *countingAlarm) {
 			p.run()
 		}
 	})
-	p.watchdog.alarm.close()
+	p.watchdog.alarm.Close()
 	a := new(countingAlarm)
 	p.watchdog.alarm = a
 	return p, a
@@ -41,7 +43,7 @@ func watchedPoller(t *testing.T) (*poller, *countingAlarm) {
 
 // beginBatchAt begins a batch, as runReady does, that seems to have begun some time ago.
 func beginBatchAt(p *poller, ago time.Duration) (mark uint64) {
-	p.watchdog.started.Store(now() - int64(ago))
+	p.watchdog.started.Store(clock.Now() - int64(ago))
 	freeLeaderships.Add(1)
 	mark = p.leadership.free()
 	p.watchdog.watch()
@@ -72,7 +74,7 @@ func TestWatchdogMissesNoBatchThatBeginsAsItLooks(t *testing.T) {
 	p, alarm := watchedPoller(t)
 	endBatchAt(t, p, beginBatchAt(p, 0))
 	require.NotZero(t, p.checkLeader())
-	p.watchdog.started.Store(now())
+	p.watchdog.started.Store(clock.Now())
 	freeLeaderships.Add(1)
 	mark := p.leadership.free() // the alarm looks before the batch does
 	require.NotZero(t, p.checkLeader(), "it finds the batch")
@@ -95,33 +97,6 @@ func TestWatchdogTakesTheLeadershipFromALongBatchOnly(t *testing.T) {
 	require.Equal(t, 1, alarm.sets)
 	p.retire() // ends the goroutine that polls now
 	<-p.done
-}
-
-func TestAlarmsRingWhenSetAndUntilClosed(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		make func(func() time.Duration) alarm
-	}{
-		{"of this system", newAlarm},
-		{"of the runtime", func(ring func() time.Duration) alarm { return newTimer(ring) }},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			rings, again := make(chan int), []time.Duration{time.Millisecond, time.Millisecond, 0, 0}
-			var n atomic.Int32
-			a := tt.make(func() time.Duration {
-				i := int(n.Add(1)) - 1
-				rings <- i
-				return again[i]
-			})
-			defer a.close()
-			a.set(time.Millisecond)
-			for i := range 3 { // it asked for two more
-				require.Equal(t, i, <-rings)
-			}
-			a.set(time.Millisecond)
-			require.Equal(t, 3, <-rings)
-		})
-	}
 }
 
 // A batch that begins while the alarm takes its last look is watched all the same: either the alarm rings again, or the

@@ -143,12 +143,12 @@ type bell struct {
 	due bool
 }
 
-func (b *bell) set(time.Duration) {
+func (b *bell) Set(time.Duration) {
 	interleave.Step("set alarm", b)
 	b.due = true
 }
 
-func (b *bell) close() { b.due = false }
+func (b *bell) Close() { b.due = false }
 
 func (b *bell) serve() {
 	due := func() bool { return b.due }
@@ -158,7 +158,7 @@ func (b *bell) serve() {
 			b.due = false
 			b.r.Advance(watchdogPeriod)
 			if again := b.p.checkLeader(); again > 0 {
-				b.set(again)
+				b.Set(again)
 			}
 		}
 	})

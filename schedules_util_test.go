@@ -44,7 +44,9 @@ func makeLine(r *interleave.Run, room int) *line {
 	l := &line{r: r, c: newConnection(""), room: room}
 	c := l.c
 	c.transport = l
-	r.Quiet(&c.idle, &c.derived, &c.remote, &c.window.limit, &c.reading.timeout, &c.writing.timeout)
+	_, readTimeout, _ := c.reading.Atomics()
+	_, writeTimeout, _ := c.writing.Atomics()
+	r.Quiet(&c.idle, &c.derived, &c.remote, &c.window.limit, readTimeout, writeTimeout)
 	r.Check(l.check)
 	return l
 }
@@ -52,7 +54,9 @@ func makeLine(r *interleave.Run, room int) *line {
 // sendsOnly is for scenarios without input.
 func (l *line) sendsOnly() {
 	c := l.c
-	l.r.Quiet(&c.window.lowWater, &c.window.readerQuota, &c.window.handlerQuota, &c.window.paused, &c.calls.onRequest, &c.reading.waiting, &c.reading.deadline)
+	waiting, _, deadline := c.reading.Atomics()
+	l.r.Quiet(&c.window.lowWater, &c.window.readerQuota, &c.window.handlerQuota, &c.window.paused, &c.calls.onRequest,
+		waiting, deadline)
 }
 
 // newLine makes a connection over a line that is open.

@@ -17,7 +17,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/sock"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 const (
@@ -52,11 +54,11 @@ type netConn struct {
 	stopped  bool          // neither of them may begin again
 	shut     bool          // closeWrite was called
 	closed   bool          // conn was closed
-	leaving  *waiter       // what stop waits with, while it does
+	leaving  *wait.Waiter  // what stop waits with, while it does
 	held     bool          // holdReading lets no Read begin
-	awaited  *waiter       // what holdReading waits with, while it does
+	awaited  *wait.Waiter  // what holdReading waits with, while it does
 	since    int64         // when the call began that sends now
-	deadline int64         // the write deadline that conn has, as now counts
+	deadline int64         // the write deadline that conn has, as clock.Now counts
 	moves    int           // how often that was changed from outside a send
 	broken   error         // why nothing can be sent any more
 
@@ -69,7 +71,7 @@ var _ transport = (*netConn)(nil)
 // connection that has deadlines.
 func (t *netConn) init(conn net.Conn, to upperLayer) {
 	t.conn, t.up = conn, to
-	t.deadline = noDeadline
+	t.deadline = wait.NoDeadline
 	_ = conn.SetDeadline(time.Time{}) // one that knows no deadlines has none
 }
 
@@ -225,9 +227,9 @@ func (t *netConn) settled(flag *bool) (stopped, held bool) {
 // finish clears flag, which stop or holdReading may be waiting for. The caller holds mu.
 func (t *netConn) finish(flag *bool) {
 	*flag = false
-	for _, w := range [...]*waiter{t.leaving, t.awaited} {
+	for _, w := range [...]*wait.Waiter{t.leaving, t.awaited} {
 		if w != nil {
-			w.wake()
+			w.Wake()
 		}
 	}
 }
@@ -251,14 +253,14 @@ func (t *netConn) stop(keep bool) error {
 	if err != nil {
 		t.close()
 	}
-	for until := now() + int64(stopGrace); t.busy(keep) && now() < until; {
-		w.wait(until)
+	for until := clock.Now() + int64(stopGrace); t.busy(keep) && clock.Now() < until; {
+		w.Wait(until)
 	}
 	if t.busy(keep) {
 		t.close()
 	}
 	for t.reading() {
-		w.wait(noDeadline)
+		w.Wait(wait.NoDeadline)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -278,7 +280,7 @@ func (t *netConn) giveBack(keep bool) {
 }
 
 // beginStop returns what to wait with if there is something to wait for.
-func (t *netConn) beginStop() (w *waiter, err error) {
+func (t *netConn) beginStop() (w *wait.Waiter, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stopped {
@@ -288,7 +290,7 @@ func (t *netConn) beginStop() (w *waiter, err error) {
 	if !t.booked && !t.sending && !t.held {
 		return nil, nil
 	}
-	t.leaving = &waiter{ch: make(chan struct{}, 1)}
+	t.leaving = wait.New()
 	return t.leaving, t.conn.SetDeadline(longAgo)
 }
 

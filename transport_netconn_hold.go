@@ -3,7 +3,12 @@ package netpoll
 // This file holds how the reading goroutine of the transport over any net.Conn makes way for somebody who has to look at
 // the descriptor below: it is interrupted by a deadline, and begins again afterwards.
 
-import "time"
+import (
+	"time"
+
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
+	"github.com/cloudwego/netpoll/internal/wait"
+)
 
 // holdReading lets no Read begin until letReading, which must follow if there is no error, and ends the one that is
 // going on. When it returns, what that has read is in the input, and the read deadline of conn is until. One call at a
@@ -13,8 +18,8 @@ func (t *netConn) holdReading(until int64) error {
 	if err != nil {
 		return err
 	}
-	for patience := min(until, now()+int64(stopGrace)); t.reading() && now() < patience; {
-		w.wait(patience)
+	for patience := min(until, clock.Now()+int64(stopGrace)); t.reading() && clock.Now() < patience; {
+		w.Wait(patience)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -22,14 +27,14 @@ func (t *netConn) holdReading(until int64) error {
 	switch {
 	case t.stopped:
 		err = Exception(ErrConnClosed, "when read")
-	case t.booked && until <= now():
+	case t.booked && until <= clock.Now():
 		err = Exception(ErrReadTimeout, "when read")
 	case t.booked:
 		err = Exception(ErrUnsupported, "looking below a net.Conn that heeds no deadline")
-	case until == noDeadline:
+	case until == wait.NoDeadline:
 		err = t.conn.SetReadDeadline(time.Time{})
 	default:
-		err = t.conn.SetReadDeadline(timeOf(until))
+		err = t.conn.SetReadDeadline(wait.TimeOf(until))
 	}
 	if err != nil {
 		t.endHold()
@@ -38,14 +43,14 @@ func (t *netConn) holdReading(until int64) error {
 }
 
 // beginHold returns what to wait with.
-func (t *netConn) beginHold() (w *waiter, err error) {
+func (t *netConn) beginHold() (w *wait.Waiter, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stopped {
 		return nil, Exception(ErrConnClosed, "when read")
 	}
 	t.held = true
-	w = &waiter{ch: make(chan struct{}, 1)}
+	w = wait.New()
 	if t.booked {
 		t.awaited = w
 		if err := t.conn.SetReadDeadline(longAgo); err != nil {

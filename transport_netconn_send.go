@@ -11,7 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/sock"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 const (
@@ -47,7 +49,7 @@ func (t *netConn) beginSend(start int64) (moves int, err error) {
 		return 0, syscall.EPIPE
 	case t.broken != nil:
 		return 0, t.broken
-	case at != noDeadline && at <= now():
+	case at != wait.NoDeadline && at <= clock.Now():
 		return 0, ErrWriteTimeout
 	}
 	_ = t.setDeadline(at) // one that takes no deadlines has those of its own
@@ -62,8 +64,8 @@ func (t *netConn) setDeadline(at int64) error {
 		return nil
 	}
 	var d time.Time
-	if at != noDeadline {
-		d = timeOf(at)
+	if at != wait.NoDeadline {
+		d = wait.TimeOf(at)
 	}
 	if err := t.conn.SetWriteDeadline(d); err != nil {
 		return err
@@ -132,7 +134,7 @@ func (t *netConn) endSend(n int, err error, moves int) error {
 	t.finish(&t.sending)
 	defer t.tellSent()
 	if !t.stopped && !t.shut {
-		_ = t.setDeadline(noDeadline) // it was for this call: a Read of TLS may have to write, too
+		_ = t.setDeadline(wait.NoDeadline) // it was for this call: a Read of TLS may have to write, too
 	}
 	if err == nil {
 		return nil

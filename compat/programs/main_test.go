@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// Pollers belong to the process, and stay for the next connection.
 		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*poller).run"),
-		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*timerfd).run"),
+		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll/internal/alarm.(*timerfd).run"),
 		// So do these of the programs, except that fasthttp has one for each server, which wakes every ten seconds.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),

@@ -7,7 +7,8 @@
 //
 // The packages atomic and sync below this one have the types of the standard library that the library uses, under the
 // same names: they are these very types, and with the build tag interleave they are types that call Step and Await. So
-// the code that is explored is the code that is shipped.
+// the code that is explored is the code that is shipped. Package clock beside them has the time, which then is that of
+// the schedule.
 //
 // It finds what depends on the order of steps. Since atomics and locks are sequentially consistent in Go that is all
 // there is to find in code that shares nothing else; whether it does is for the race detector to say.

@@ -18,8 +18,8 @@ func Main(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// Pollers belong to the process, and stay for the next connection.
 		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*poller).run"),
-		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*timerfd).run"), // of a poller's watchdog
-		goleak.IgnoreAnyFunction("runtime.handleEvent"),                         // of the Go runtime, where JavaScript is the system
+		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll/internal/alarm.(*timerfd).run"), // of a poller's watchdog
+		goleak.IgnoreAnyFunction("runtime.handleEvent"),                                        // of the Go runtime, where JavaScript is the system
 		goleak.Cleanup(func(code int) {
 			if left := socketsLeft(); code == 0 && left > 0 {
 				fmt.Fprintf(os.Stderr, "the tests left %d sockets open\n", left)

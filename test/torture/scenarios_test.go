@@ -2,8 +2,8 @@
 
 package torture
 
-// The scenes: what programs do with the library. Each ends whatever system call fails, and returns the first error that
-// it meets.
+// The scenarios: what programs do with the library. Each ends whatever system call fails, and returns the first error
+// that it meets.
 
 import (
 	"context"
@@ -20,48 +20,48 @@ import (
 	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
-// scene is one of them. Where accepts is set it calls Accept itself, which returns errors that a server survives.
-type scene struct {
+// scenario is one of them. Where accepts is set it calls Accept itself, which returns errors that a server survives.
+type scenario struct {
 	name    string
 	accepts bool
-	play    func(s *stage) error
+	run     func(e *env) error
 }
 
-var scenes = []scene{
-	{"echo", false, playEcho},
-	{"large message both ways", false, playLarge},
-	{"pipelined", false, playPipelined},
-	{"half-close then reply", false, playHalfClose},
-	{"reset by peer", false, playReset},
-	{"server with shutdown", false, playShutdown},
-	{"dial refused", false, playRefused},
-	{"dial many", false, playMany},
-	{"read timeout", false, playReadTimeout},
-	{"write timeout", true, playWriteTimeout},
-	{"mux", false, playMux},
-	{"net-http", true, playHTTP},
-	{"detach", false, playDetach},
-	{"file and control", false, playFile},
-	{"descriptors of the user", false, playDescriptors},
-	{"accept by the caller", true, playAccept},
-	{"converted listener", false, playConverted},
+var scenarios = []scenario{
+	{"echo", false, runEcho},
+	{"large message both ways", false, runLarge},
+	{"pipelined", false, runPipelined},
+	{"half-close then reply", false, runHalfClose},
+	{"reset by peer", false, runReset},
+	{"server with shutdown", false, runShutdown},
+	{"dial refused", false, runRefused},
+	{"dial many", false, runMany},
+	{"read timeout", false, runReadTimeout},
+	{"write timeout", true, runWriteTimeout},
+	{"mux", false, runMux},
+	{"net-http", true, runHTTP},
+	{"detach", false, runDetach},
+	{"file and control", false, runFile},
+	{"descriptors of the user", false, runDescriptors},
+	{"accept by the caller", true, runAccept},
+	{"converted listener", false, runConverted},
 }
 
-func playEcho(s *stage) error {
-	conn, err := s.connect(orClose(testnet.Echo))
+func runEcho(e *env) error {
+	conn, err := e.connect(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
 	for _, text := range []string{"a", "two", strings.Repeat("three", 100)} {
-		if err := s.exchange(conn, text); err != nil {
+		if err := e.exchange(conn, text); err != nil {
 			return err
 		}
 	}
 	return conn.Close()
 }
 
-func playLarge(s *stage) error {
-	conn, err := s.connect(orClose(testnet.Echo))
+func runLarge(e *env) error {
+	conn, err := e.connect(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func playLarge(s *stage) error {
 			if err != nil {
 				return orEnd(conn, err)
 			}
-			s.prefixOf(rest, got)
+			e.prefixOf(rest, got)
 			rest = rest[len(got):]
 		}
 		return nil
@@ -124,8 +124,8 @@ func answerFrames(_ context.Context, conn netpoll.Connection) error {
 	return nil
 }
 
-func playPipelined(s *stage) error {
-	conn, err := s.connect(orClose(answerFrames))
+func runPipelined(e *env) error {
+	conn, err := e.connect(orClose(answerFrames))
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func playPipelined(s *stage) error {
 	if err := sendInParts(conn, []byte(text), frameSize); err != nil {
 		return err
 	}
-	return s.expect(conn, text)
+	return e.expect(conn, text)
 }
 
 // answerTheEnd answers when it has read all there is.
@@ -148,8 +148,8 @@ func answerTheEnd(_ context.Context, conn netpoll.Connection) error {
 	return conn.Close()
 }
 
-func playHalfClose(s *stage) error {
-	conn, err := s.connect(orClose(answerTheEnd))
+func runHalfClose(e *env) error {
+	conn, err := e.connect(orClose(answerTheEnd))
 	if err != nil {
 		return err
 	}
@@ -160,16 +160,16 @@ func playHalfClose(s *stage) error {
 		return err
 	}
 	answer, err := io.ReadAll(conn)
-	s.prefixOf([]byte("question answered"), answer)
+	e.prefixOf([]byte("question answered"), answer)
 	if err == nil && len(answer) == 0 {
 		return io.ErrUnexpectedEOF // the server has failed
 	}
 	return err
 }
 
-// playReset leaves input unread, so that the end is a reset over Unix sockets too.
-func playReset(s *stage) error {
-	addr, err := s.serve(orClose(testnet.Echo))
+// runReset leaves input unread, so that the end is a reset over Unix sockets too.
+func runReset(e *env) error {
+	addr, err := e.serve(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -189,24 +189,24 @@ func playReset(s *stage) error {
 		_ = tcp.SetLinger(0)
 	}
 	_ = peer.Close()
-	if !s.soon(func() bool { return s.prepared.Load() == s.closed.Load() }) {
-		s.wrong("a connection that was reset has not ended")
+	if !e.soon(func() bool { return e.prepared.Load() == e.closed.Load() }) {
+		e.wrong("a connection that was reset has not ended")
 	}
 	return nil
 }
 
-func playShutdown(s *stage) error {
-	ln, err := netpoll.CreateListener(s.network, s.address())
+func runShutdown(e *env) error {
+	ln, err := netpoll.CreateListener(e.network, e.address())
 	if err != nil {
 		return err
 	}
-	loop, err := s.serveOn(ln, orClose(testnet.Echo))
+	loop, err := e.serveOn(ln, orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
 	const clients = 3
 	begun, over := make(chan struct{}, clients), make(chan struct{})
-	s.later(func() { <-over })
+	e.later(func() { <-over })
 	go func() {
 		defer close(over)
 		for range clients {
@@ -215,7 +215,7 @@ func playShutdown(s *stage) error {
 		ctx, cancel := context.WithTimeout(context.Background(), endTime/2)
 		defer cancel()
 		if err := loop.Shutdown(ctx); err != nil {
-			s.wrong("Shutdown: %w", err)
+			e.wrong("Shutdown: %w", err)
 		}
 	}()
 	return allOf(clients, func(int) error {
@@ -226,49 +226,49 @@ func playShutdown(s *stage) error {
 			}
 		}
 		defer note()
-		conn, err := s.dial(ln.Addr())
+		conn, err := e.dial(ln.Addr())
 		if err != nil {
 			return err
 		}
-		if err := s.exchange(conn, "first"); err != nil {
+		if err := e.exchange(conn, "first"); err != nil {
 			return err
 		}
 		note()
-		for s.exchange(conn, "more") == nil {
+		for e.exchange(conn, "more") == nil {
 		}
 		return nil // the server has closed it
 	})
 }
 
-func playRefused(s *stage) error {
-	ln, err := net.Listen(s.network, s.address())
+func runRefused(e *env) error {
+	ln, err := net.Listen(e.network, e.address())
 	if err != nil {
 		return err
 	}
 	_ = ln.Close()
-	conn, err := s.dial(ln.Addr())
+	conn, err := e.dial(ln.Addr())
 	if err == nil {
-		s.wrong("a dial that must be refused gave %v", conn)
+		e.wrong("a dial that must be refused gave %v", conn)
 	}
 	return nil
 }
 
-func playMany(s *stage) error {
-	addr, err := s.serve(orClose(testnet.Echo))
+func runMany(e *env) error {
+	addr, err := e.serve(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
 	return allOf(6, func(int) error {
-		conn, err := s.dial(addr)
+		conn, err := e.dial(addr)
 		if err != nil {
 			return err
 		}
-		return s.exchange(conn, "hello")
+		return e.exchange(conn, "hello")
 	})
 }
 
-func playReadTimeout(s *stage) error {
-	conn, err := s.connect(orClose(testnet.Echo))
+func runReadTimeout(e *env) error {
+	conn, err := e.connect(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -276,12 +276,12 @@ func playReadTimeout(s *stage) error {
 	_, err = conn.Reader().Next(1)
 	switch {
 	case err == nil:
-		s.wrong("a byte came that nobody had sent")
+		e.wrong("a byte came that nobody had sent")
 	case !errors.Is(err, netpoll.ErrReadTimeout):
 		return err
 	}
 	_ = conn.SetReadTimeout(0)
-	return s.exchange(conn, "hello")
+	return e.exchange(conn, "hello")
 }
 
 // tinyBuffer makes a new socket hold little.
@@ -292,14 +292,14 @@ func tinyBuffer(_, _ string, raw syscall.RawConn) error {
 	})
 }
 
-func playWriteTimeout(s *stage) error {
-	ln, err := (&net.ListenConfig{Control: tinyBuffer}).Listen(context.Background(), s.network, s.address())
+func runWriteTimeout(e *env) error {
+	ln, err := (&net.ListenConfig{Control: tinyBuffer}).Listen(context.Background(), e.network, e.address())
 	if err != nil {
 		return err
 	}
 	defer ln.Close()
 	dialer := netpoll.NetDialer{Dialer: net.Dialer{Control: tinyBuffer}}
-	conn, err := dialer.DialConnection(s.network, ln.Addr().String(), endTime)
+	conn, err := dialer.DialConnection(e.network, ln.Addr().String(), endTime)
 	if err != nil {
 		return err
 	}
@@ -316,7 +316,7 @@ func playWriteTimeout(s *stage) error {
 	}
 	switch err := conn.Writer().Flush(); {
 	case err == nil:
-		s.wrong("a peer that does not read took everything")
+		e.wrong("a peer that does not read took everything")
 	case !errors.Is(err, netpoll.ErrWriteTimeout):
 		return err
 	}
@@ -329,9 +329,9 @@ func playWriteTimeout(s *stage) error {
 	err = conn.Writer().Flush()
 	_ = conn.Close()
 	all := <-got
-	s.prefixOf(data, all)
+	e.prefixOf(data, all)
 	if err == nil && len(all) < len(data) {
-		s.wrong("Flush returned nil, but of %d bytes %d arrived", len(data), len(all))
+		e.wrong("Flush returned nil, but of %d bytes %d arrived", len(data), len(all))
 	}
 	return err
 }

@@ -2,7 +2,7 @@
 
 package torture
 
-// More scenes: those of other packages, and those that get at the descriptor.
+// More scenarios: those of other packages, and those that get at the descriptor.
 
 import (
 	"bytes"
@@ -23,8 +23,8 @@ import (
 	"github.com/cloudwego/netpoll/mux"
 )
 
-func playMux(s *stage) error {
-	conn, err := s.connect(orClose(testnet.Echo))
+func runMux(e *env) error {
+	conn, err := e.connect(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -46,34 +46,34 @@ func playMux(s *stage) error {
 		})
 		sent <- errors.Join(err, queue.Close())
 	}()
-	readErr := expectLetters(s, conn, callers*each, size)
+	readErr := expectLetters(e, conn, callers*each, size)
 	if readErr != nil {
 		_ = conn.Close()
 	}
 	err = <-sent
 	// Those that came after the queue's end are called by a task of their own.
-	if !s.soon(func() bool { return called.Load() >= callers*each }) || called.Load() > callers*each {
-		s.wrong("%d getters were added, %d called", callers*each, called.Load())
+	if !e.soon(func() bool { return called.Load() >= callers*each }) || called.Load() > callers*each {
+		e.wrong("%d getters were added, %d called", callers*each, called.Load())
 	}
 	return errors.Join(readErr, err)
 }
 
 // expectLetters reads n messages, each of one letter.
-func expectLetters(s *stage, conn netpoll.Connection, n, size int) error {
+func expectLetters(e *env, conn netpoll.Connection, n, size int) error {
 	for range n {
 		text, err := conn.Reader().ReadString(size)
 		if err != nil {
 			return err
 		}
 		if string(bytes.Repeat([]byte{text[0]}, size)) != text {
-			s.wrong("messages are mixed up: %q", text)
+			e.wrong("messages are mixed up: %q", text)
 		}
 	}
 	return nil
 }
 
-func playHTTP(s *stage) error {
-	ln, err := netpoll.CreateListener(s.network, s.address())
+func runHTTP(e *env) error {
+	ln, err := netpoll.CreateListener(e.network, e.address())
 	if err != nil {
 		return err
 	}
@@ -89,23 +89,23 @@ func playHTTP(s *stage) error {
 		served <- err
 	}()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(netpoll.NetDialer).DialContext(ctx, s.network, ln.Addr().String())
+		return new(netpoll.NetDialer).DialContext(ctx, e.network, ln.Addr().String())
 	}}
-	s.later(func() {
+	e.later(func() {
 		transport.CloseIdleConnections()
 		_ = server.Close()
 		<-served
 	})
 	client := &http.Client{Transport: transport}
 	for range 2 {
-		if err := s.get(client, page); err != nil {
+		if err := e.get(client, page); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *stage) get(client *http.Client, page []byte) error {
+func (e *env) get(client *http.Client, page []byte) error {
 	answer, err := client.Get("http://server/")
 	if err != nil {
 		return err
@@ -115,16 +115,16 @@ func (s *stage) get(client *http.Client, page []byte) error {
 		return errors.New(answer.Status) // the server could not read the request
 	}
 	body, err := io.ReadAll(answer.Body)
-	s.prefixOf(page, body)
+	e.prefixOf(page, body)
 	return err
 }
 
-func playDetach(s *stage) error {
-	conn, err := s.connect(orClose(testnet.Echo))
+func runDetach(e *env) error {
+	conn, err := e.connect(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
-	if err := s.exchange(conn, "attached"); err != nil {
+	if err := e.exchange(conn, "attached"); err != nil {
 		return err
 	}
 	fd := conn.(netpoll.Conn).Fd()
@@ -145,12 +145,12 @@ func playDetach(s *stage) error {
 	if _, err := io.ReadFull(plain, got[:]); err != nil {
 		return err
 	}
-	s.prefixOf([]byte("detached"), got[:])
+	e.prefixOf([]byte("detached"), got[:])
 	return nil
 }
 
-func playFile(s *stage) error {
-	conn, err := s.connect(orClose(testnet.Echo))
+func runFile(e *env) error {
+	conn, err := e.connect(orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -164,15 +164,15 @@ func playFile(s *stage) error {
 	if err != nil {
 		return err
 	}
-	if err := rawExchange(s, raw, "raw"); err != nil {
+	if err := rawExchange(e, raw, "raw"); err != nil {
 		return err
 	}
-	return s.exchange(conn, "not raw")
+	return e.exchange(conn, "not raw")
 }
 
 // rawExchange is exchange past the buffers. The question is not asked before the answer is waited for, because what
 // arrives earlier belongs to the connection.
-func rawExchange(s *stage, raw syscall.RawConn, text string) error {
+func rawExchange(e *env, raw syscall.RawConn, text string) error {
 	var n int
 	var failure error
 	got, asked := make([]byte, len(text)), false
@@ -200,17 +200,17 @@ func rawExchange(s *stage, raw syscall.RawConn, text string) error {
 	if err = errors.Join(err, failure); err != nil {
 		return err
 	}
-	s.prefixOf([]byte(text), got)
+	e.prefixOf([]byte(text), got)
 	return nil
 }
 
-func playDescriptors(s *stage) error {
+func runDescriptors(e *env) error {
 	r, w := netpoll.GetSysFdPairs()
 	if r < 0 {
 		return syscall.EMFILE
 	}
-	a, errA := s.adopt(r)
-	b, errB := s.adopt(w)
+	a, errA := e.adopt(r)
+	b, errB := e.adopt(w)
 	if err := errors.Join(errA, errB); err != nil {
 		return err
 	}
@@ -218,13 +218,13 @@ func playDescriptors(s *stage) error {
 		if _, err := a.Write([]byte("there")); err != nil {
 			return err
 		}
-		if err := s.expect(b, "there"); err != nil {
+		if err := e.expect(b, "there"); err != nil {
 			return err
 		}
 		if _, err := b.Write([]byte("and back")); err != nil {
 			return err
 		}
-		if err := s.expect(a, "and back"); err != nil {
+		if err := e.expect(a, "and back"); err != nil {
 			return err
 		}
 	}
@@ -232,30 +232,30 @@ func playDescriptors(s *stage) error {
 }
 
 // adopt makes a connection of a descriptor, which still belongs to the caller if that fails.
-func (s *stage) adopt(fd int) (netpoll.Connection, error) {
+func (e *env) adopt(fd int) (netpoll.Connection, error) {
 	conn, err := netpoll.NewFDConnection(fd)
 	if err != nil {
 		if closeErr := syscall.Close(fd); closeErr != nil {
-			s.wrong("NewFDConnection failed with %w, and the descriptor is gone: %w", err, closeErr)
+			e.wrong("NewFDConnection failed with %w, and the descriptor is gone: %w", err, closeErr)
 		}
 		return nil, err
 	}
-	s.know(conn)
-	s.later(func() { _ = conn.Close() })
+	e.know(conn)
+	e.later(func() { _ = conn.Close() })
 	return conn, nil
 }
 
-func playAccept(s *stage) error {
+func runAccept(e *env) error {
 	lc := netpoll.ListenConfig{Backlog: 8}
-	ln, err := lc.Listen(context.Background(), s.network, s.address())
+	ln, err := lc.Listen(context.Background(), e.network, e.address())
 	if err != nil {
 		return err
 	}
 	served := make(chan error, 1)
 	go func() { served <- acceptAndEcho(ln) }()
-	conn, err := s.dial(ln.Addr())
+	conn, err := e.dial(ln.Addr())
 	if err == nil {
-		err = s.exchange(conn, "hello")
+		err = e.exchange(conn, "hello")
 		_ = conn.Close()
 	}
 	_ = ln.Close()
@@ -274,8 +274,8 @@ func acceptAndEcho(ln net.Listener) error {
 	return err
 }
 
-func playConverted(s *stage) error {
-	original, err := s.plainListener()
+func runConverted(e *env) error {
+	original, err := e.plainListener()
 	if err != nil {
 		return err
 	}
@@ -283,12 +283,12 @@ func playConverted(s *stage) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.serveOn(ln, orClose(testnet.Echo)); err != nil {
+	if _, err := e.serveOn(ln, orClose(testnet.Echo)); err != nil {
 		return err
 	}
-	conn, err := s.dial(original.Addr())
+	conn, err := e.dial(original.Addr())
 	if err != nil {
 		return err
 	}
-	return s.exchange(conn, "hello")
+	return e.exchange(conn, "hello")
 }

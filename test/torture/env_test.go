@@ -2,8 +2,8 @@
 
 package torture
 
-// The stage on which scenes are played while system calls fail: servers and clients that give up in order when anything
-// goes wrong, and the look around afterwards for what was left behind.
+// The environment in which scenarios run while system calls fail: servers and clients that give up in order when
+// anything goes wrong, and the look around afterwards for what was left behind.
 
 import (
 	"bytes"
@@ -23,11 +23,11 @@ import (
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
-// endTime is how long a scene may take to end, and what it leaves to vanish. It takes a thousandth of that.
+// endTime is how long a scenario may take to end, and what it leaves to vanish. It takes a thousandth of that.
 const endTime = 10 * time.Second
 
-// stage is what a scene is played on. A scene returns the first error that a user of the library would see.
-type stage struct {
+// env is what a scenario runs in. A scenario returns the first error that a user of the library would see.
+type env struct {
 	network string
 	dir     string // for Unix sockets
 
@@ -44,57 +44,57 @@ type stage struct {
 // socketsMade gives each Unix socket a name of its own.
 var socketsMade atomic.Int64
 
-// later calls f when the scene is over, before what was given to it earlier.
-func (s *stage) later(f func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.undo = append(s.undo, f)
+// later calls f when the scenario is over, before what was given to it earlier.
+func (e *env) later(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.undo = append(e.undo, f)
 }
 
 // wrong notes something that no failing system call excuses.
-func (s *stage) wrong(format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.wrongs = append(s.wrongs, fmt.Errorf(format, args...))
+func (e *env) wrong(format string, args ...any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.wrongs = append(e.wrongs, fmt.Errorf(format, args...))
 }
 
 // clear undoes everything, and returns the error of a server and what went wrong.
-func (s *stage) clear() (serveErr, wrong error) {
-	s.mu.Lock()
-	undo := s.undo
-	s.mu.Unlock()
+func (e *env) clear() (serveErr, wrong error) {
+	e.mu.Lock()
+	undo := e.undo
+	e.mu.Unlock()
 	for _, f := range slices.Backward(undo) {
 		f()
 	}
-	if p, c := s.prepared.Load(), s.closed.Load(); p != c {
-		s.wrong("%d connections were prepared, the close callbacks of %d ran", p, c)
+	if p, c := e.prepared.Load(), e.closed.Load(); p != c {
+		e.wrong("%d connections were prepared, the close callbacks of %d ran", p, c)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.serveErr, errors.Join(s.wrongs...)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.serveErr, errors.Join(e.wrongs...)
 }
 
 // address is one for a new listener.
-func (s *stage) address() string {
-	if s.network != "unix" {
+func (e *env) address() string {
+	if e.network != "unix" {
 		return "127.0.0.1:0"
 	}
-	return filepath.Join(s.dir, fmt.Sprint(socketsMade.Add(1)))
+	return filepath.Join(e.dir, fmt.Sprint(socketsMade.Add(1)))
 }
 
-// serve runs a server until the scene is over.
-func (s *stage) serve(on netpoll.OnRequest, opts ...netpoll.Option) (net.Addr, error) {
-	ln, err := netpoll.CreateListener(s.network, s.address())
+// serve runs a server until the scenario is over.
+func (e *env) serve(on netpoll.OnRequest, opts ...netpoll.Option) (net.Addr, error) {
+	ln, err := netpoll.CreateListener(e.network, e.address())
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.serveOn(ln, on, opts...)
+	_, err = e.serveOn(ln, on, opts...)
 	return ln.Addr(), err
 }
 
 // serveOn closes ln as soon as nobody accepts from it any more, so that no client waits for a server that has failed.
-func (s *stage) serveOn(ln net.Listener, on netpoll.OnRequest, opts ...netpoll.Option) (netpoll.EventLoop, error) {
-	loop, err := netpoll.NewEventLoop(on, append(opts, netpoll.WithOnPrepare(s.onPrepare))...)
+func (e *env) serveOn(ln net.Listener, on netpoll.OnRequest, opts ...netpoll.Option) (netpoll.EventLoop, error) {
+	loop, err := netpoll.NewEventLoop(on, append(opts, netpoll.WithOnPrepare(e.onPrepare))...)
 	if err != nil {
 		_ = ln.Close()
 		return nil, err
@@ -105,101 +105,101 @@ func (s *stage) serveOn(ln net.Listener, on netpoll.OnRequest, opts ...netpoll.O
 		_ = ln.Close()
 		served <- err
 	}()
-	s.later(func() {
+	e.later(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), endTime/2)
 		defer cancel()
 		if err := loop.Shutdown(ctx); err != nil {
-			s.wrong("Shutdown: %w", err)
+			e.wrong("Shutdown: %w", err)
 		}
 		err := <-served
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.serveErr = errors.Join(s.serveErr, err)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.serveErr = errors.Join(e.serveErr, err)
 	})
 	return loop, nil
 }
 
-func (s *stage) onPrepare(conn netpoll.Connection) context.Context {
-	s.prepared.Add(1)
-	s.know(conn)
+func (e *env) onPrepare(conn netpoll.Connection) context.Context {
+	e.prepared.Add(1)
+	e.know(conn)
 	_ = conn.AddCloseCallback(func(netpoll.Connection) error {
-		s.closed.Add(1)
+		e.closed.Add(1)
 		return nil
 	})
 	return context.Background()
 }
 
-// dial connects to addr until the scene is over.
-func (s *stage) dial(addr net.Addr) (netpoll.Connection, error) {
+// dial connects to addr until the scenario is over.
+func (e *env) dial(addr net.Addr) (netpoll.Connection, error) {
 	conn, err := netpoll.DialConnection(addr.Network(), addr.String(), endTime)
 	if err != nil {
 		return nil, err
 	}
-	s.know(conn)
-	s.later(func() { _ = conn.Close() })
+	e.know(conn)
+	e.later(func() { _ = conn.Close() })
 	return conn, nil
 }
 
 // connect returns a connection to a server of its own.
-func (s *stage) connect(on netpoll.OnRequest, opts ...netpoll.Option) (netpoll.Connection, error) {
-	addr, err := s.serve(on, opts...)
+func (e *env) connect(on netpoll.OnRequest, opts ...netpoll.Option) (netpoll.Connection, error) {
+	addr, err := e.serve(on, opts...)
 	if err != nil {
 		return nil, err
 	}
-	return s.dial(addr)
+	return e.dial(addr)
 }
 
-func (s *stage) know(conn netpoll.Connection) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.conns = append(s.conns, conn)
+func (e *env) know(conn netpoll.Connection) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.conns = append(e.conns, conn)
 }
 
 // takeRest reads what closed connections still have, which otherwise is kept for whoever knows them.
-func (s *stage) takeRest() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, conn := range s.conns {
+func (e *env) takeRest() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, conn := range e.conns {
 		_ = conn.Reader().Skip(conn.Reader().Len())
 		_ = conn.Reader().Release()
 	}
 }
 
-// plainListener is one of package net, until the scene is over.
-func (s *stage) plainListener() (net.Listener, error) {
-	ln, err := net.Listen(s.network, s.address())
+// plainListener is one of package net, until the scenario is over.
+func (e *env) plainListener() (net.Listener, error) {
+	ln, err := net.Listen(e.network, e.address())
 	if err != nil {
 		return nil, err
 	}
-	s.later(func() { _ = ln.Close() })
+	e.later(func() { _ = ln.Close() })
 	return ln, nil
 }
 
 // exchange sends text and expects it back.
-func (s *stage) exchange(conn netpoll.Connection, text string) error {
+func (e *env) exchange(conn netpoll.Connection, text string) error {
 	if _, err := conn.Writer().WriteString(text); err != nil {
 		return err
 	}
 	if err := conn.Writer().Flush(); err != nil {
 		return err
 	}
-	return s.expect(conn, text)
+	return e.expect(conn, text)
 }
 
 // expect reads text.
-func (s *stage) expect(conn netpoll.Connection, text string) error {
+func (e *env) expect(conn netpoll.Connection, text string) error {
 	got, err := conn.Reader().ReadString(len(text))
 	if err != nil {
 		return err
 	}
 	if got != text {
-		s.wrong("sent %.40q, and %.40q came back", text, got)
+		e.wrong("sent %.40q, and %.40q came back", text, got)
 	}
 	return nil
 }
 
 // soon waits until cond holds, and reports whether it does.
-func (s *stage) soon(cond func() bool) bool {
+func (e *env) soon(cond func() bool) bool {
 	for limit := time.Now().Add(endTime / 2); !cond(); time.Sleep(50 * time.Microsecond) {
 		if time.Now().After(limit) {
 			return false
@@ -209,9 +209,9 @@ func (s *stage) soon(cond func() bool) bool {
 }
 
 // prefixOf notes if got is not the beginning of want.
-func (s *stage) prefixOf(want, got []byte) {
+func (e *env) prefixOf(want, got []byte) {
 	if !bytes.HasPrefix(want, got) {
-		s.wrong("%d bytes arrived that are not the beginning of the %d that were sent", len(got), len(want))
+		e.wrong("%d bytes arrived that are not the beginning of the %d that were sent", len(got), len(want))
 	}
 }
 
@@ -266,11 +266,11 @@ func busyGoroutines() (n int) {
 	return n
 }
 
-// back waits until the process has no more than it had before s was played on, and returns what it has too much.
-func (b belongings) back(s *stage) error {
+// back waits until the process has no more than it had before e was run in, and returns what it has too much.
+func (b belongings) back(e *env) error {
 	limit := time.Now().Add(endTime / 2)
 	for pause := 20 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
-		s.takeRest()
+		e.takeRest()
 		now := belongingsNow()
 		if now.sockets <= b.sockets && now.goroutines <= b.goroutines && now.blocks == b.blocks {
 			return nil

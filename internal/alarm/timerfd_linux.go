@@ -1,9 +1,9 @@
-//go:build !kqsim && !netconn
+//go:build !kqsim
 
-package netpoll
+package alarm
 
-// This file holds the alarm of the watchdog as a timer of the kernel. The Go runtime learns of it as of any event, so no
-// thread has to wait for a time because of it.
+// This file holds the alarm as a timer of the kernel. The Go runtime learns of it as of any event, so no thread
+// has to wait for a time because of it.
 
 import (
 	"os"
@@ -22,7 +22,8 @@ type timerfd struct {
 	raw  syscall.RawConn
 }
 
-func newAlarm(ring func() (again time.Duration)) alarm {
+// New makes an alarm of a timer of the kernel, or of the Go runtime where there are no more descriptors.
+func New(ring func() (again time.Duration)) Alarm {
 	t, err := newTimerfd(ring)
 	if err != nil { // there are no more descriptors
 		return newTimer(ring)
@@ -51,7 +52,7 @@ func newTimerfd(ring func() (again time.Duration)) (*timerfd, error) {
 	return t, nil
 }
 
-// run ends with close.
+// run ends with Close.
 func (t *timerfd) run() { _ = t.raw.Read(t.expired) }
 
 // expired is what the runtime's poller calls; it never has enough.
@@ -59,15 +60,15 @@ func (t *timerfd) expired(uintptr) (done bool) {
 	var count [8]byte
 	if n, _ := unix.Read(t.fd, count[:]); n == len(count) {
 		if again := t.ring(); again > 0 {
-			t.set(again)
+			t.Set(again)
 		}
 	}
 	return false
 }
 
-// set cannot fail: the descriptor is a timer, and the time is one.
-func (t *timerfd) set(d time.Duration) {
+// Set cannot fail: the descriptor is a timer, and the time is one.
+func (t *timerfd) Set(d time.Duration) {
 	_ = unix.TimerfdSettime(t.fd, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}, nil)
 }
 
-func (t *timerfd) close() { t.file.Close() }
+func (t *timerfd) Close() { t.file.Close() }

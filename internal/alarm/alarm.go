@@ -1,0 +1,36 @@
+// Package alarm has alarms that one goroutine sets again and again, such as that of a poll loop's watchdog.
+package alarm
+
+import "time"
+
+// Alarm calls a function, ring, on a goroutine of its own. Ring returns when it wants to be called again, or 0 for when
+// the alarm is set again. [New] makes one, which is not set.
+type Alarm interface {
+	// Set lets ring be called once, after d.
+	Set(d time.Duration)
+	// Close comes after the last Set; a call of ring that has begun may still be running.
+	Close()
+}
+
+// timer is an alarm that the Go runtime keeps.
+type timer struct {
+	ring func() time.Duration
+	t    *time.Timer
+}
+
+func newTimer(ring func() (again time.Duration)) *timer {
+	t := &timer{ring: ring}
+	t.t = time.AfterFunc(time.Hour, t.expired)
+	t.t.Stop()
+	return t
+}
+
+func (t *timer) expired() {
+	if again := t.ring(); again > 0 {
+		t.Set(again)
+	}
+}
+
+func (t *timer) Set(d time.Duration) { t.t.Reset(d) }
+
+func (t *timer) Close() { t.t.Stop() }

@@ -1,0 +1,124 @@
+// Package wait is how a goroutine waits for one side of a connection: a [Waiter], borrowed only while it waits, and the
+// timeout and deadline of that [Side]. Times are those of package clock.
+package wait
+
+// What a waiter is made of is in channel.go.
+
+import (
+	"math"
+	"time"
+
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
+)
+
+// NoDeadline is later than any deadline.
+const NoDeadline int64 = math.MaxInt64
+
+// BeforeBlock is called before a goroutine waits, on that goroutine, unless it is nil. It is set at most once, by an init
+// function.
+var BeforeBlock func()
+
+func beforeBlock() {
+	if BeforeBlock != nil {
+		BeforeBlock()
+	}
+}
+
+// Side is the waiting side of reading or of writing. The zero value is ready. One goroutine at a time may wait; all
+// methods but Start and Stop may be called by any goroutine.
+type Side struct {
+	waiting  atomic.Pointer[Waiter] // stored by the goroutine that waits; loaded by those that wake it
+	timeout  atomic.Int64           // nanoseconds for one call; 0: none. Stored by SetTimeout
+	deadline atomic.Int64           // as clock.Now counts; 0: none. Stored by SetDeadline
+}
+
+// Start borrows a waiter and shows it to those that call Wake. Look again afterwards, before waiting.
+func (s *Side) Start() *Waiter {
+	w := pool.Get().(*Waiter)
+	s.waiting.Store(w)
+	return w
+}
+
+// Stop gives back the waiter that Start returned.
+func (s *Side) Stop(w *Waiter) {
+	s.waiting.Store(nil)
+	w.forget()
+	pool.Put(w)
+}
+
+// Waiting reports whether a goroutine waits, or is about to.
+func (s *Side) Waiting() bool { return s.waiting.Load() != nil }
+
+// Wake makes a waiting goroutine look again.
+func (s *Side) Wake() {
+	if w := s.waiting.Load(); w != nil {
+		w.Wake()
+	}
+}
+
+// Until returns when a call that began at start has to give up. The deadline, if there is one, overrides the timeout.
+func (s *Side) Until(start int64) int64 {
+	if t := s.deadline.Load(); t != 0 {
+		return t
+	}
+	if t := s.timeout.Load(); t > 0 && t < NoDeadline-start {
+		return start + t
+	}
+	return NoDeadline
+}
+
+// CallStart is when a call begins that has to wait for its turn, 0 if nobody will ask.
+func (s *Side) CallStart() int64 {
+	if s.timeout.Load() == 0 {
+		return 0
+	}
+	return clock.Now()
+}
+
+// Expired reports whether a deadline that was set has passed.
+func (s *Side) Expired() bool {
+	t := s.deadline.Load()
+	return t != 0 && t <= clock.Now()
+}
+
+// Timeout returns the timeout; 0: none.
+func (s *Side) Timeout() time.Duration { return time.Duration(s.timeout.Load()) }
+
+// SetTimeout replaces the timeout, and the deadline with it. A negative one is ignored.
+func (s *Side) SetTimeout(timeout time.Duration) {
+	if timeout < 0 {
+		return
+	}
+	s.timeout.Store(int64(timeout))
+	s.deadline.Store(0)
+	s.Wake()
+}
+
+// SetDeadline replaces the deadline; the zero time clears it.
+func (s *Side) SetDeadline(t time.Time) {
+	var at int64
+	if !t.IsZero() {
+		at = countedFrom(time.Until(t))
+	}
+	s.deadline.Store(at)
+	s.Wake()
+}
+
+// countedFrom returns the time in left from now, as clock.Now counts, and never 0, which means none. A deadline is
+// turned into a duration first, when it is set: without a monotonic reading it says nothing but what the wall clock shows
+// then, which may be set, before and after.
+func countedFrom(left time.Duration) (at int64) {
+	at = clock.Now()
+	if int64(left) >= NoDeadline-at {
+		return NoDeadline
+	}
+	if at += int64(left); at <= 0 {
+		return -1 // long past, whatever it was
+	}
+	return at
+}
+
+// TimeOf returns the time at, which is as clock.Now counts, for those that have a clock of their own: it is right by the
+// wall clock and by the monotonic one.
+func TimeOf(at int64) time.Time { return time.Now().Add(time.Duration(at - clock.Now())) }
