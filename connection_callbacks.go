@@ -235,16 +235,14 @@ func (c *connection) runHandlers() {
 			c.grantMore()
 			return // it waits for more, or for another handler: either kicks
 		}
-		if c.grant.Load() != 0 {
-			c.grant.Store(0)
-		}
+		c.window.endGrant()
 	}
 }
 
 // grantMore doubles the bound on the input for a handler that has seen everything up to it and wants to see more.
 func (c *connection) grantMore() {
-	if c.full() || c.paused.Load() {
-		c.grant.Store(2 * int64(c.in.Len()))
+	if c.full() || c.window.paused.Load() {
+		c.window.grant(c.in.Len())
 		c.resumeInput()
 	}
 }

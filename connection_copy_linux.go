@@ -32,7 +32,7 @@ type oneShot = atomic.Bool
 // moveFrom is ReadFrom for what the kernel can move by itself, limit bytes at most. If done is false the rest, after n
 // bytes, is to be copied.
 func (c *connection) moveFrom(r io.Reader, limit int64) (n int64, done bool, err error) {
-	if _, ok := c.plainSocket(false); !ok {
+	if c.transport.fd() < 0 {
 		return 0, false, nil
 	}
 	if src := ownStream(r); src != nil {
@@ -49,7 +49,7 @@ func (c *connection) moveFrom(r io.Reader, limit int64) (n int64, done bool, err
 
 // moveTo is WriteTo for what the kernel can move by itself.
 func (c *connection) moveTo(w io.Writer, limit int64) (n int64, done bool, err error) {
-	if _, ok := c.plainSocket(false); !ok {
+	if c.transport.fd() < 0 {
 		return 0, false, nil
 	}
 	if dst := ownStream(w); dst != nil {
@@ -322,7 +322,8 @@ func (k *connectionCopy) passSpliced() error {
 // receive takes what has arrived into the input.
 func (k *connectionCopy) receive() error {
 	c := k.src
-	n, more, err := c.transport.receive(&c.in, c.receiveSize())
+	n, more, err := c.transport.(receiver).receive(c.room(maxTransfer))
+	c.put(n)
 	if err == errHeldBack { // what it waits behind has been copied
 		c.controlPassed()
 		return nil
@@ -333,7 +334,7 @@ func (k *connectionCopy) receive() error {
 	k.drained = !more
 	if n > 0 {
 		c.touch()
-		c.adaptSize(n, more)
+		c.window.adapt(n, more)
 	}
 	if n >= spliceFrom {
 		k.wide, k.narrow = true, 0
@@ -357,7 +358,7 @@ func (k *connectionCopy) pass() error {
 
 // pausing implements mover. While this one is busy elsewhere, the end of the source is to be noticed all the same.
 func (k *connectionCopy) pausing() {
-	if !k.watched && k.src.paused.Load() && k.src.once.Load() {
+	if !k.watched && k.src.window.paused.Load() && k.src.once.Load() {
 		k.watched = true
 		_ = k.src.transport.updateInterest()
 	}
@@ -369,7 +370,7 @@ func (c *connection) waitArrival() error {
 	defer c.reading.stopWaiting(w)
 	start := now()
 	c.once.Store(true)
-	c.paused.Store(false)
+	c.window.paused.Store(false)
 	if err := c.transport.updateInterest(); err != nil {
 		return Exception(err, "when read")
 	}
@@ -404,7 +405,7 @@ func (k *connectionCopy) end() {
 	}
 	c.life.clear(bitRaw)
 	once := c.once.Swap(false)
-	if c.paused.Swap(false) || once {
+	if c.window.paused.Swap(false) || once {
 		_ = c.transport.updateInterest()
 	}
 	c.leave(bitReading)

@@ -26,7 +26,7 @@ func ownStream(v any) *connection {
 	default:
 		return nil
 	}
-	if _, ok := c.plainSocket(false); !ok {
+	if c.transport.fd() < 0 {
 		return nil
 	}
 	return c

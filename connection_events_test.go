@@ -1,4 +1,8 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package netpoll
+
+// What a connection does with what its poller reports.
 
 import (
 	"io"
@@ -8,30 +12,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// endless is a transport whose peer sends faster than anybody can receive.
-type endless struct {
-	transport
-	receives int
-}
-
-func (e *endless) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
-	e.receives++
-	in.book(size)
-	in.bookAck(size)
-	return size, true, nil
-}
-
-func (e *endless) updateInterest() error { return nil }
-
 // Peers that send without end delay others by one budget and one receive each, however many they are.
 func TestPeersThatSendWithoutEndShareOneBudget(t *testing.T) {
 	var b batch
 	report := func() (receives, received int) {
-		e, c := new(endless), newConnection("")
-		c.transport = e
-		c.onReadable(false, &b)
+		c := newConnection("")
+		endless := &fakeTransport{onReceive: func(p []byte) (n int, full bool, err error) {
+			receives++
+			return len(p), true, nil
+		}}
+		c.transport = endless
+		receiveAll(endless, c, false, &b)
 		defer c.in.Close()
-		return e.receives, c.in.Len()
+		return receives, c.in.Len()
 	}
 	for range 2 { // batches
 		b.received = 0
@@ -52,7 +45,7 @@ func TestReportsThatNobodyWantsEnd(t *testing.T) {
 	for name, test := range map[string]struct {
 		closing bool
 		ev      pollEvent
-		rearms  int
+		updates int
 	}{
 		"room, and nobody sends":       {false, evWrite, 1},
 		"input, while it closes":       {true, evRead, 1},
@@ -62,8 +55,7 @@ func TestReportsThatNobodyWantsEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newConnection("")
-			e := &endsDuringSend{c: c}
-			c.transport = e
+			e := newEndsDuringSend(c, nil)
 			require.NoError(t, c.start(causePoller))
 			c.wantWrite.Store(test.closing) // as of a Flush that was waiting
 			if test.closing {               // and somebody is inside
@@ -71,8 +63,8 @@ func TestReportsThatNobodyWantsEnd(t *testing.T) {
 				defer c.leave(bitReading)
 				require.NoError(t, c.Close())
 			}
-			c.onPoll(test.ev, nil)
-			require.Equal(t, test.rearms, e.rearms)
+			pollerReports(c, test.ev)
+			require.Equal(t, test.updates, e.updates)
 			require.Zero(t, e.receives)
 			require.Equal(t, test.closing, c.interest() == 0, "and it must not be reported again")
 		})
@@ -81,38 +73,31 @@ func TestReportsThatNobodyWantsEnd(t *testing.T) {
 
 // endsDuringSend is a transport that reports the end of the input while it sends, as a poller does beside a Flush.
 type endsDuringSend struct {
-	transport
-	c                *connection
-	told             error // what send returns
-	receives, rearms int
+	fakeTransport
+	receives, updates int
 }
 
-func (e *endsDuringSend) start(sink) error   { return nil }
-func (e *endsDuringSend) stop(bool) error    { return nil }
-func (e *endsDuringSend) release(bool) error { return nil }
-
-func (e *endsDuringSend) updateInterest() error {
-	e.rearms++
-	return nil
-}
-
-func (e *endsDuringSend) sendLater(sender) bool { return false }
-
-func (e *endsDuringSend) receive(*LinkBuffer, int) (n int, more bool, err error) {
-	e.receives++
-	return 0, false, io.EOF
-}
-
-func (e *endsDuringSend) send(v *vector) (n int, err error) {
-	if e.receives == 0 {
-		for range 3 { // a peer that has reset is reported whatever one is interested in
-			e.c.onPoll(evHup|evErr, nil)
+// newEndsDuringSend gives c such a transport. Its send returns told.
+func newEndsDuringSend(c *connection, told error) *endsDuringSend {
+	e := new(endsDuringSend)
+	e.onUpdate = func() { e.updates++ }
+	e.onReceive = func([]byte) (n int, full bool, err error) {
+		e.receives++
+		return 0, false, io.EOF
+	}
+	e.onSend = func(v *vector) (n int, err error) {
+		if e.receives == 0 {
+			for range 3 { // a peer that has reset is reported whatever one is interested in
+				pollerReports(c, evHup|evErr)
+			}
 		}
+		if told != nil {
+			return 0, told
+		}
+		return v.total(), nil
 	}
-	if e.told != nil {
-		return 0, e.told
-	}
-	return v.total(), nil
+	c.transport = e
+	return e
 }
 
 // A socket tells one call only of a reset. Whether the end that a receive finds is in order, the send beside it knows.
@@ -127,14 +112,13 @@ func TestEndOfInputWaitsForTheSendBesideIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newConnection("")
-			e := &endsDuringSend{c: c, told: test.told}
-			c.transport = e
+			e := newEndsDuringSend(c, test.told)
 			require.NoError(t, c.start(causePoller))
 			_, err := c.WriteString("hello")
 			require.NoError(t, err)
 			require.ErrorIs(t, c.Flush(), test.told)
 			require.Equal(t, 1, e.receives)
-			require.LessOrEqual(t, e.rearms, 1)
+			require.LessOrEqual(t, e.updates, 1)
 			bits := c.life.load()
 			require.True(t, bits.has(bitEnded))
 			require.False(t, bits.has(bitSendInFlight|bitEOFHeld))

@@ -126,7 +126,7 @@ func (c *connection) letInput() {
 // endRaw gives the descriptor's input back to the connection.
 func (c *connection) endRaw() {
 	c.life.clear(bitRaw)
-	if c.paused.CompareAndSwap(true, false) {
+	if c.window.resume() {
 		_ = c.transport.updateInterest()
 	}
 }

@@ -83,10 +83,10 @@ func TestConnectionThatKeepsDescriptorsReceivesByItself(t *testing.T) {
 	defer unix.Close(ends[1])
 	c := newSocketConnection(socketInfo{fd: ends[0], network: "unix"})
 	defer c.Close()
-	_, _, ok := c.beginReceive(evRead)
+	_, _, ok := c.transport.(batchReceiver).beginReceive(evRead)
 	require.False(t, ok)
 	require.NoError(t, c.self.(*UnixConnection).KeepDescriptors(false))
-	_, _, ok = c.beginReceive(evRead)
+	_, _, ok = c.transport.(batchReceiver).beginReceive(evRead)
 	require.True(t, ok)
-	c.endReceive(-int32(unix.EAGAIN), false, nil)
+	c.transport.(batchReceiver).endReceive(-int32(unix.EAGAIN), false, nil)
 }

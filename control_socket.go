@@ -30,7 +30,7 @@ type unixStream struct {
 // unixSocket is part of each UnixConnection.
 type unixSocket struct {
 	*socket
-	in   *LinkBuffer                 // the input of the connection
+	c    *connection                 // its upper layer
 	keep atomic.Bool                 // control data is kept; stored by KeepDescriptors and the server
 	held atomic.Pointer[heldControl] // stored by the one that receives; taken by the reader, or in the release
 }
@@ -46,22 +46,38 @@ type heldControl struct {
 // errHeldBack: what could be received next comes with control data, and there is some already.
 var errHeldBack = errors.New("netpoll: control data is held")
 
-var _ transport = (*unixSocket)(nil)
+var (
+	_ transport     = (*unixSocket)(nil)
+	_ batchReceiver = (*unixSocket)(nil)
+)
 
 // init makes s the transport of c.
 func (s *unixSocket) init(c *connection) {
-	s.socket, s.in = &c.common, &c.in
+	s.socket, s.c = &c.common, c
 	s.keep.Store(true)
 	c.transport = s
 }
 
-// receive implements transport. It receives control data with the bytes that it came with. What does not go into the
-// input of the connection is dropped with all that comes with it.
-func (s *unixSocket) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
-	if in != s.in || !s.keep.Load() {
-		return s.socket.receive(in, size)
+// start implements transport.
+func (s *unixSocket) start() error { return s.startFor(s) }
+
+// onPoll implements pollHandler.
+func (s *unixSocket) onPoll(ev pollEvent, b *batch) { deliver(s, s.up, ev, b) }
+
+// beginReceive implements batchReceiver: a batch has no place for control data.
+func (s *unixSocket) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
+	if s.keep.Load() {
+		return 0, nil, false
 	}
-	p := in.book(min(size, maxTransfer))
+	return s.socket.beginReceive(ev)
+}
+
+// receive implements receiver. It receives control data with the bytes that it came with. After CloseRead both are
+// dropped.
+func (s *unixSocket) receive(p []byte) (n int, full bool, err error) {
+	if !s.keep.Load() || s.c.life.load().has(bitReadShut) {
+		return s.socket.receive(p)
+	}
 	p = p[:min(len(p), maxMessage)] // the rest of the memory is for what comes next
 	var h *heldControl
 	for {
@@ -78,11 +94,10 @@ func (s *unixSocket) receive(in *LinkBuffer, size int) (n int, more bool, err er
 	ioOrder.Load()
 	n = max(n, 0)
 	if h != nil { // before the bytes are published, with which somebody may read past it
-		h.start = in.received()
+		h.start = s.c.in.received()
 		h.end = h.start + uint64(n)
 		s.held.Store(h)
 	}
-	in.bookAck(n)
 	switch {
 	case err == syscall.EAGAIN:
 		return 0, false, nil
@@ -100,7 +115,7 @@ func (s *unixSocket) receive(in *LinkBuffer, size int) (n int, more bool, err er
 // read with it. The caller is the reader.
 func (s *unixSocket) take(n int) (h *heldControl, most int) {
 	h = s.held.Load()
-	at := s.in.consumed()
+	at := s.c.in.consumed()
 	if h == nil || at+uint64(n) <= h.start || !s.held.CompareAndSwap(h, nil) {
 		return nil, n
 	}
@@ -109,7 +124,7 @@ func (s *unixSocket) take(n int) (h *heldControl, most int) {
 
 // passed closes what came with bytes that were consumed. The caller is the reader.
 func (s *unixSocket) passed() {
-	if h := s.held.Load(); h != nil && s.in.consumed() > h.start && s.held.CompareAndSwap(h, nil) {
+	if h := s.held.Load(); h != nil && s.c.in.consumed() > h.start && s.held.CompareAndSwap(h, nil) {
 		closeControl(h.oob)
 	}
 }
@@ -226,9 +241,9 @@ func (c *connection) holdBack(hup bool, b *batch) (goOn bool) {
 	if !ok {
 		return false
 	}
-	paused := c.paused.Swap(true)
-	waiting := max(c.need.Load(), c.grant.Load()) > int64(c.in.Len())
-	if (waiting || u.control.held.Load() == nil) && c.paused.CompareAndSwap(true, false) {
+	paused := c.window.paused.Swap(true)
+	waiting := max(c.window.lowWater.Load(), c.window.handlerQuota.Load()) > int64(c.in.Len())
+	if (waiting || u.control.held.Load() == nil) && c.window.resume() {
 		u.control.drop()
 		return true
 	}

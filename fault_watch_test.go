@@ -20,7 +20,7 @@ func TestReaderDoesNotWaitForWhatIsNotWatched(t *testing.T) {
 	conn, peer := fdConnection(t)
 	inner(conn).SetReadLimit(4)
 	writeAll(t, peer, "four")
-	testkit.Eventually(t, func() bool { return inner(conn).paused.Load() }, "the input is at its bound")
+	testkit.Eventually(t, func() bool { return inner(conn).window.paused.Load() }, "the input is at its bound")
 	var refused atomic.Int32
 	fault.SetHook(func(op fault.Op, size int) (int, syscall.Errno) {
 		if op == fault.EpollCtlMod && refused.Add(1) == 1 {

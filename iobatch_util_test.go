@@ -58,6 +58,9 @@ func newTestPoller(t testing.TB) *testPoller {
 	return h
 }
 
+// interest implements pollHandler.
+func (h *testPoller) interest() pollEvent { return evRead }
+
 // onPoll implements pollHandler.
 func (h *testPoller) onPoll(pollEvent, *batch) {
 	var b [64]byte

@@ -35,35 +35,36 @@ func withOwnPoller(t *testing.T) *poller {
 // stuckTransport takes what a poller is to send and never sends it: the test plays the poller. While full is set there
 // is no room.
 type stuckTransport struct {
-	transport
-	full    bool
-	failure error    // what send returns instead
-	sent    []byte   // what send took
-	onRearm []func() // called in the next rearms, one in each
+	fakeTransport
+	full      bool
+	failure   error    // what send returns instead
+	sent      []byte   // what send took
+	onUpdates []func() // called in the next rearms, one in each
 }
 
-func (s *stuckTransport) sendLater(from sender) bool { return from.addPending() }
-
-func (s *stuckTransport) send(v *vector) (n int, err error) {
-	switch {
-	case s.failure != nil:
-		return 0, s.failure
-	case s.full:
-		return 0, errWouldBlock
+func newStuckTransport(c *connection) *stuckTransport {
+	s := &stuckTransport{fakeTransport: fakeTransport{below: c.transport, dropsInterests: true}, full: true}
+	s.onSendLater = c.addPending
+	s.onSend = func(v *vector) (n int, err error) {
+		switch {
+		case s.failure != nil:
+			return 0, s.failure
+		case s.full:
+			return 0, errWouldBlock
+		}
+		for _, b := range v.bufs[:v.n] {
+			s.sent = append(s.sent, b...)
+		}
+		return v.total(), nil
 	}
-	for _, b := range v.bufs[:v.n] {
-		s.sent = append(s.sent, b...)
+	s.onUpdate = func() {
+		if len(s.onUpdates) > 0 {
+			f := s.onUpdates[0]
+			s.onUpdates = s.onUpdates[1:]
+			f()
+		}
 	}
-	return v.total(), nil
-}
-
-func (s *stuckTransport) updateInterest() error {
-	if len(s.onRearm) > 0 {
-		f := s.onRearm[0]
-		s.onRearm = s.onRearm[1:]
-		f()
-	}
-	return nil
+	return s
 }
 
 // owingPeer returns a connection that has pending "pending", and its transport, which is full.
@@ -71,7 +72,7 @@ func owingPeer(t *testing.T) (*connection, *stuckTransport) {
 	t.Helper()
 	conn, _ := fdConnection(t)
 	c := inner(conn)
-	stuck := &stuckTransport{transport: c.transport, full: true}
+	stuck := newStuckTransport(c)
 	c.transport = stuck
 	flush(t, c, "pending")
 	require.True(t, c.life.load().has(bitPending))
@@ -111,11 +112,11 @@ func TestRoomReportedWhileAnotherSendsIsNotMissed(t *testing.T) {
 			conn.direct = true
 			reported := false
 			for range c.skip {
-				stuck.onRearm = append(stuck.onRearm, func() {})
+				stuck.onUpdates = append(stuck.onUpdates, func() {})
 			}
-			stuck.onRearm = append(stuck.onRearm, func() {
+			stuck.onUpdates = append(stuck.onUpdates, func() {
 				stuck.full, reported = false, true
-				conn.onPoll(evWrite, nil)
+				pollerReports(conn, evWrite)
 			})
 			require.NoError(t, c.call(conn))
 			require.True(t, reported)
@@ -135,7 +136,7 @@ func TestPollerSendsNothingOfAFlushThatTimedOut(t *testing.T) {
 	require.ErrorIs(t, c.Flush(), ErrWriteTimeout)
 
 	stuck.full = false
-	c.onPoll(evWrite, nil)
+	pollerReports(c, evWrite)
 	require.Equal(t, "pending", string(stuck.sent))
 	require.NoError(t, c.Flush())
 	require.Equal(t, "pendingmine", string(stuck.sent))
@@ -159,7 +160,7 @@ func TestPassedWriteDeadlineDropsNothingThatWasFlushed(t *testing.T) {
 	<-time.After(50 * time.Millisecond) // to see that nothing happens
 	require.True(t, c.life.load().has(bitPending), c.life.load())
 	stuck.full = false
-	c.onPoll(evWrite, nil)
+	pollerReports(c, evWrite)
 	require.Equal(t, "pending", string(stuck.sent))
 }
 

@@ -158,12 +158,19 @@ func (s *countingSender) endSend(int32)                  {}
 func TestFlushWaitsForThePollerThatSends(t *testing.T) {
 	h := newTestPoller(t)
 	c, peer := h.connect("unix")
-	gate := &gatedSends{transport: c.transport, sending: make(chan struct{}, 100), goOn: make(chan struct{})}
-	h.do(func() { c.transport = gate })
+	below := c.transport
+	sending, goOn := make(chan struct{}, 100), make(chan struct{}) // a mark for each send that begins, and waits
+	h.do(func() {
+		c.transport = &fakeTransport{below: below, onSend: func(v *vector) (int, error) {
+			sending <- struct{}{}
+			<-goOn
+			return below.send(v, 0)
+		}}
+	})
 	release := h.hold()
 	putPending(t, c, "pending ")
 	release()
-	testkit.Receive(t, gate.sending, "the poller's send")
+	testkit.Receive(t, sending, "the poller's send")
 	require.True(t, c.life.load().has(bitSending))
 
 	_, err := c.WriteString("flushed ") // filling the output goes on meanwhile
@@ -173,23 +180,10 @@ func TestFlushWaitsForThePollerThatSends(t *testing.T) {
 	testkit.Eventually(t, func() bool { return c.writing.waiting.Load() != nil }, "Flush waits")
 	require.Empty(t, result)
 	require.ErrorIs(t, c.Flush(), ErrConcurrentAccess, "two goroutines in Flush are as wrong as ever")
-	close(gate.goOn)
+	close(goOn)
 	require.NoError(t, testkit.Receive(t, result, "Flush"))
 	testkit.Expect(t, peer, "pending flushed ")
 	noOneInside(t, c)
-}
-
-// gatedSends holds each send until told to go on.
-type gatedSends struct {
-	transport
-	sending chan struct{} // one mark for each send that begins
-	goOn    chan struct{}
-}
-
-func (g *gatedSends) send(v *vector) (int, error) {
-	g.sending <- struct{}{}
-	<-g.goOn
-	return g.transport.send(v)
 }
 
 // Two goroutines write, in turns and each in its own way, while the poller opens its queue again and again.

@@ -18,30 +18,32 @@ import (
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
-// dripping is a transport that takes as many bytes as it is allowed to, and runs a function at each updateInterest.
+// dripping is a transport that takes as many bytes as it is allowed to, and runs a function at its next updateInterest.
 type dripping struct {
-	transport
+	fakeTransport
 	allowed atomic.Int64
-	rearmed func() // nil: nothing
+	updated func() // nil: nothing
 }
 
-func (d *dripping) send(v *vector) (int, error) {
-	allowed := int(d.allowed.Load())
-	if allowed == 0 {
-		return 0, errWouldBlock
+func newDripping(below transport) *dripping {
+	d := &dripping{fakeTransport: fakeTransport{below: below}}
+	d.onSend = func(v *vector) (int, error) {
+		allowed := int(d.allowed.Load())
+		if allowed == 0 {
+			return 0, errWouldBlock
+		}
+		v.limit(allowed)
+		n, err := below.send(v, 0)
+		d.allowed.Add(-int64(n))
+		return n, err
 	}
-	v.limit(allowed)
-	n, err := d.transport.send(v)
-	d.allowed.Add(-int64(n))
-	return n, err
-}
-
-func (d *dripping) updateInterest() error {
-	if f := d.rearmed; f != nil {
-		d.rearmed = nil
-		f()
+	d.onUpdate = func() {
+		if f := d.updated; f != nil {
+			d.updated = nil
+			f()
+		}
 	}
-	return d.transport.updateInterest()
+	return d
 }
 
 // dripped returns a connection that has pending output over a transport that takes nothing. The real poller is held:
@@ -50,7 +52,7 @@ func dripped(t *testing.T) (c *connection, d *dripping, read func(want string)) 
 	t.Helper()
 	h := newTestPoller(t)
 	c, peer := h.connect("unix")
-	d = &dripping{transport: c.transport}
+	d = newDripping(c.transport)
 	h.do(func() { c.transport = d })
 	_ = h.hold()
 	putPending(t, c, debt)
@@ -62,9 +64,9 @@ func dripped(t *testing.T) (c *connection, d *dripping, read func(want string)) 
 // roomBetween makes the poller report room for everything while the caller makes ready to leave with output pending,
 // which is when the poller cannot send, because the caller still holds the sending.
 func roomBetween(c *connection, d *dripping) {
-	d.rearmed = func() {
+	d.updated = func() {
 		d.allowed.Store(1 << 20)
-		c.onPoll(evWrite, nil)
+		pollerReports(c, evWrite)
 	}
 }
 
@@ -120,7 +122,7 @@ func TestPendingBytesGoOutPieceByPiece(t *testing.T) {
 	for range len(debt) {
 		require.True(t, c.life.load().has(bitPending))
 		d.allowed.Store(1)
-		c.onPoll(evWrite, nil)
+		pollerReports(c, evWrite)
 	}
 	read(debt)
 	noOneInside(t, c)
@@ -153,7 +155,7 @@ func TestFlushThatCouldNotBePendingIsNotPending(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, c.Flush(), ErrWriteTimeout)
 	d.allowed.Store(1 << 20)
-	c.onPoll(evWrite, nil)
+	pollerReports(c, evWrite)
 	read(debt)
 	require.False(t, c.life.load().has(bitPending))
 	require.Equal(t, len(" small"), c.out.Len(), "sent behind the back of its user")

@@ -39,6 +39,16 @@ import (
 	"github.com/cloudwego/netpoll/internal/runner"
 )
 
+// pollHandler is told what happened to a watched descriptor.
+type pollHandler interface {
+	// onPoll runs on the poll goroutine and must neither block nor run the user's code; b takes what is to run after
+	// the batch, and is nil where there is none. What onPoll leaves undone is reported again in the next batch, as long
+	// as the descriptor is watched for it.
+	onPoll(ev pollEvent, b *batch)
+	// interest is what the descriptor has to be watched for now. It may be called from any goroutine.
+	interest() pollEvent
+}
+
 // poller is one poll goroutine with what it watches.
 type poller struct {
 	sel     *selector
@@ -331,7 +341,7 @@ func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
 	}
 }
 
-// follow asks for what the handler, which must be an interestSource, wants at the moment it is applied: of several
+// follow asks for what the handler wants at the moment it is applied: of several
 // concurrent calls the last one applied is never an outdated one. It does nothing before open and after close. After an
 // error, which it returns, the handler is told that the watch is lost.
 func (w *watch) updateInterest() error {
@@ -341,7 +351,7 @@ func (w *watch) updateInterest() error {
 	if !w.opened || w.closed || p.dead.Load() {
 		return nil
 	}
-	want := w.handler.(interestSource).interest()
+	want := w.handler.interest()
 	err := p.sel.modify(int(w.fd), w.token, w.asked, want)
 	w.asked = want
 	if err != nil {

@@ -20,6 +20,8 @@ type queueBreaker struct {
 	err       chan error
 }
 
+func (b *queueBreaker) interest() pollEvent { return evRead }
+
 func (b *queueBreaker) onPoll(ev pollEvent, _ *batch) {
 	if ev&evDetached == 0 {
 		b.err <- unix.Dup2(b.other, b.kq)

@@ -15,19 +15,6 @@ const (
 	evOnce                           // asked for only: what is asked for is reported once, and then nothing, where epoll is used
 )
 
-// pollHandler is told what happened to a watched descriptor.
-type pollHandler interface {
-	// onPoll runs on the poll goroutine and must neither block nor run the user's code; b takes what is to run after
-	// the batch, and is nil where there is none. What onPoll leaves undone is reported again in the next batch, as long
-	// as the descriptor is watched for it.
-	onPoll(ev pollEvent, b *batch)
-}
-
-// interestSource is a handler that knows what its descriptor has to be watched for now.
-type interestSource interface {
-	interest() pollEvent
-}
-
 // task is the run of a connection's handlers.
 type task interface {
 	runTask()  // here and now
@@ -40,6 +27,10 @@ type batch struct {
 	ready    []task // in the order in which they became ready
 	received int    // bytes, by those that have more to receive
 }
+
+// receiveBudget is what connections with much to receive may receive in one batch, all together, before those who wait
+// for the next one have their turn. Each receives once at least.
+const receiveBudget = 512 << 10
 
 // goesOn notes that one with more to receive has received n bytes. It reports whether it may go on at once.
 func (b *batch) goesOn(n int) bool {
@@ -57,16 +48,4 @@ func (b *batch) add(t task) bool {
 	}
 	b.ready = append(b.ready, t)
 	return true
-}
-
-// sender is one with output for the poller to send.
-type sender interface {
-	// addPending is called once the sender can be sure of the next three. It returns false if it does not need them.
-	addPending() bool
-	// sendPending sends what it can, now.
-	sendPending()
-	// beginSend returns what to send, and endSend takes what came of it, as a receiver does. If ok is false there is
-	// nothing to send.
-	beginSend() (fd int, p []byte, ok bool)
-	endSend(res int32)
 }

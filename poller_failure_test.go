@@ -86,26 +86,16 @@ func fdConnection(t *testing.T) (conn Connection, peer int) {
 	return conn, peer
 }
 
-// gatedTransport holds each receive until told to go on.
-type gatedTransport struct {
-	transport
-	receiving chan struct{} // one mark for each receive that begins
-	goOn      chan struct{}
-}
-
-func (g *gatedTransport) receive(in *LinkBuffer, size int) (int, bool, error) {
-	g.receiving <- struct{}{}
-	<-g.goOn
-	return g.transport.receive(in, size)
-}
-
 // Behaviour 5.11: when Detach returns, the poller does not use the descriptor any more, nor will it.
 func TestDetachWaitsForThePollerThatReceives(t *testing.T) {
 	conns := make(chan *connection, 1)
-	gate := &gatedTransport{receiving: make(chan struct{}, 100), goOn: make(chan struct{})}
+	receiving, goOn := make(chan struct{}, 100), make(chan struct{}) // a mark for each receive that begins, and waits
 	addr := serveOn(t, nil, WithOnPrepare(func(conn Connection) context.Context {
 		c := inner(conn)
-		gate.transport, c.transport = c.transport, gate
+		c.common.up = &hookedInput{c, func() {
+			receiving <- struct{}{}
+			<-goOn
+		}}
 		conns <- c
 		return context.Background()
 	}))
@@ -116,7 +106,7 @@ func TestDetachWaitsForThePollerThatReceives(t *testing.T) {
 	fd := c.Fd()
 	_, err = peer.Write([]byte("x"))
 	require.NoError(t, err)
-	testkit.Receive(t, gate.receiving, "the poller's receive")
+	testkit.Receive(t, receiving, "the poller's receive")
 
 	detached := make(chan error, 1)
 	go func() { detached <- c.Detach() }()
@@ -126,7 +116,7 @@ func TestDetachWaitsForThePollerThatReceives(t *testing.T) {
 		detached <- err
 	case <-time.After(50 * time.Millisecond):
 	}
-	close(gate.goOn)
+	close(goOn)
 	require.NoError(t, testkit.Receive(t, detached, "Detach"))
 	require.NoError(t, unix.Close(fd), "the descriptor was closed by Detach")
 }

@@ -105,35 +105,18 @@ func (l *simLife) countPolls() {
 	if l.plan.carrier.foreign() {
 		return // there is no poller
 	}
-	l.c.transport = &simTransport{l.c.transport, l}
+	l.c.common.up = &simInput{l.c, &l.polls}
 }
 
-// simTransport puts a sink that counts between a poller and the connection, and then leaves.
-type simTransport struct {
-	transport
-	l *simLife
-}
-
-func (t *simTransport) start(sink) error {
-	t.l.c.transport = t.transport
-	return t.transport.start(&simSink{t.l.c, &t.l.polls})
-}
-
-type simSink struct {
+// simInput counts what a poller reports to the connection.
+type simInput struct {
 	*connection
 	polls *atomic.Int64
 }
 
-func (s *simSink) onPoll(ev pollEvent, b *batch) {
+func (s *simInput) begin(ev pollEvent) bool {
 	s.polls.Add(1)
-	s.connection.onPoll(ev, b)
-}
-
-func (s *simSink) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
-	if fd, p, ok = s.connection.beginReceive(ev); ok { // else it is for onPoll
-		s.polls.Add(1)
-	}
-	return fd, p, ok
+	return s.connection.begin(ev)
 }
 
 // onPrepare runs for accepted connections only.

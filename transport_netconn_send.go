@@ -17,14 +17,11 @@ const maxNetWrite = 256 << 10
 
 // send implements transport. It blocks until conn has taken everything, the deadline has passed, or stop or closeWrite
 // ends it.
-func (t *netConn) send(v *vector) (n int, err error) {
-	if v.start == 0 {
-		v.start = now()
-	}
+func (t *netConn) send(v *vector, start int64) (n int, err error) {
 	if v.total() > maxNetWrite {
 		v.limit(maxNetWrite)
 	}
-	moves, err := t.beginSend(v.start)
+	moves, err := t.beginSend(start)
 	if err != nil {
 		return 0, err
 	}
@@ -36,7 +33,7 @@ func (t *netConn) send(v *vector) (n int, err error) {
 func (t *netConn) beginSend(start int64) (moves int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := t.sink.sendUntil(start)
+	at := t.up.sendUntil(start)
 	switch {
 	case t.stopped:
 		return 0, ErrConnClosed
@@ -75,7 +72,7 @@ func (t *netConn) deadlineChanged() {
 	defer t.mu.Unlock()
 	if t.sending && !t.stopped && !t.shut {
 		t.moves++
-		_ = t.setDeadline(t.sink.sendUntil(t.since))
+		_ = t.setDeadline(t.up.sendUntil(t.since))
 	}
 }
 
@@ -214,4 +211,7 @@ func (t *netConn) endSending() (interrupted bool) {
 }
 
 // sendLater implements transport: there is no poller to do it.
-func (t *netConn) sendLater(sender) bool { return false }
+func (t *netConn) sendLater() bool { return false }
+
+// blocks implements transport.
+func (t *netConn) blocks() bool { return true }
