@@ -90,7 +90,6 @@ func (f *fakeTransport) fd() int {
 func (f *fakeTransport) blocks() bool                      { return f.below != nil && f.below.blocks() }
 func (f *fakeTransport) deadlineChanged()                  {}
 func (f *fakeTransport) canCloseWrite() bool               { return true }
-func (f *fakeTransport) file(string) (*os.File, error)     { return nil, ErrUnsupported }
 func (f *fakeTransport) setKeepAlive(int) error            { return nil }
 func (f *fakeTransport) explain(errno syscall.Errno) error { return errno }
 
@@ -98,4 +97,11 @@ func (f *fakeTransport) explain(errno syscall.Errno) error { return errno }
 func pollerReports(c *connection, ev pollEvent) {
 	from, _ := c.transport.(receiver)
 	deliver(from, c, ev, nil)
+}
+
+func (f *fakeTransport) file(name string) (*os.File, error) {
+	if f.below == nil {
+		return nil, ErrUnsupported
+	}
+	return f.below.file(name)
 }
