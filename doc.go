@@ -105,6 +105,8 @@
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run
 //	internal/sock                    system calls on sockets, on every system
+//	internal/testkit                 what tests of all packages share
+//	internal/testnet                 servers and connected pairs for tests from outside
 //	internal/uring                   a ring for batches of system calls
 //	mux                              one connection for many writers
 //

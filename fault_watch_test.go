@@ -13,13 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll/internal/fault"
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 func TestReaderDoesNotWaitForWhatIsNotWatched(t *testing.T) {
 	conn, peer := fdConnection(t)
 	inner(conn).SetReadLimit(4)
 	writeAll(t, peer, "four")
-	soon(t, "the input is at its bound", func() bool { return inner(conn).window.paused.Load() })
+	testkit.Eventually(t, func() bool { return inner(conn).window.paused.Load() }, "the input is at its bound")
 	var refused atomic.Int32
 	fault.SetHook(func(op fault.Op, size int) (int, syscall.Errno) {
 		if op == fault.EpollCtlMod && refused.Add(1) == 1 {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // dripping is a transport that takes as many bytes as it is allowed to, and runs a function at its next updateInterest.
@@ -56,7 +58,7 @@ func dripped(t *testing.T) (c *connection, d *dripping, read func(want string)) 
 	putPending(t, c, debt)
 	c.sendPending()
 	require.True(t, c.wantWrite.Load())
-	return c, d, func(want string) { t.Helper(); get(t, peer, want) }
+	return c, d, func(want string) { t.Helper(); testkit.Expect(t, peer, want) }
 }
 
 // roomBetween makes the poller report room for everything while the caller makes ready to leave with output pending,
@@ -138,9 +140,9 @@ func TestQueuedConnectionWithNothingPendingIsLeftAlone(t *testing.T) {
 	require.NoError(t, err)
 	release()
 	h.settle()
-	get(t, peer, "queued sent ")
+	testkit.Expect(t, peer, "queued sent ")
 	require.NoError(t, c.Close())
-	getEnd(t, peer, "")
+	testkit.ExpectEnd(t, peer, "")
 }
 
 // A Flush that may not be left to the poller after all is no pending output: when it fails nobody sends its bytes later.
@@ -174,19 +176,19 @@ func TestLingerGivesUpThoughSomebodyIsSending(t *testing.T) {
 func TestFailedPollerForgetsWhatIsPending(t *testing.T) {
 	for _, flushing := range []bool{false, true} {
 		t.Run(map[bool]string{false: "alone", true: "with a Flush that waits"}[flushing], func(t *testing.T) {
-			quietLog(t)
+			testkit.CaptureLog(t, SetLoggerOutput)
 			h, c, _, _ := owing(t)
 			result := make(chan error, 1)
 			if flushing {
 				_, err := c.WriteBinary([]byte(strings.Repeat("x", BinaryInplaceThreshold+1)))
 				require.NoError(t, err)
 				go func() { result <- c.Flush() }()
-				soon(t, "Flush waits", func() bool { return c.writing.waiting.Load() != nil })
+				testkit.Eventually(t, func() bool { return c.writing.waiting.Load() != nil }, "Flush waits")
 			}
 			h.fail()
 			released(t, c)
 			if flushing {
-				require.ErrorIs(t, await(t, result, "Flush"), ErrConnClosed)
+				require.ErrorIs(t, testkit.Receive(t, result, "Flush"), ErrConnClosed)
 			}
 			require.ErrorIs(t, c.Flush(), ErrConnClosed)
 		})
@@ -195,7 +197,7 @@ func TestFailedPollerForgetsWhatIsPending(t *testing.T) {
 
 // What is queued when the poller fails is sent if there is room, and the ring that may be used for it is closed.
 func TestFailingPollerSendsItsQueue(t *testing.T) {
-	quietLog(t)
+	testkit.CaptureLog(t, SetLoggerOutput)
 	h := newTestPoller(t)
 	var made []*fakeRing
 	h.rings("always", func() (ring, error) {
@@ -208,8 +210,8 @@ func TestFailingPollerSendsItsQueue(t *testing.T) {
 	putPending(t, c, debt)
 	h.spoil()
 	release()
-	waitClosed(t, h.done, "the poller's failure")
-	getEnd(t, peer, debt)
+	testkit.Receive(t, h.done, "the poller's failure")
+	testkit.ExpectEnd(t, peer, debt)
 	released(t, c)
 	for i, r := range made {
 		require.EqualValues(t, 1, r.closed.Load(), "ring %d of %d", i, len(made))
@@ -222,7 +224,7 @@ func TestEndedPollerTakesNoSends(t *testing.T) {
 	require.NoError(t, err)
 	p.sends.setOpen()
 	p.retire()
-	waitClosed(t, p.done, "the end of the poller")
+	testkit.Receive(t, p.done, "the end of the poller")
 	p.sends.mu.Lock()
 	defer p.sends.mu.Unlock()
 	require.False(t, p.sends.open)
@@ -233,7 +235,7 @@ func (h *testPoller) fail() {
 	h.t.Helper()
 	h.spoil()
 	h.sel.interrupt()
-	waitClosed(h.t, h.done, "the poller's failure")
+	testkit.Receive(h.t, h.done, "the poller's failure")
 }
 
 // spoil puts another file in the place of the poller's queue: the next look fails.

@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds the words in which a poller, or a transport that does without one, tells what happened, and is told
-// what to look for.
+// This file holds what pollers, and transports that do without one, have in common: events, what a batch of them leads
+// to, and how new connections are spread.
 
 // pollEvent is a set of things that a descriptor can be watched for, or that happened to it.
 type pollEvent uint8
@@ -49,3 +49,13 @@ func (b *batch) add(t task) bool {
 	b.ready = append(b.ready, t)
 	return true
 }
+
+// LoadBalance says how new connections are spread over the pollers.
+type LoadBalance int
+
+const (
+	// RoundRobin gives each poller its turn. It is the default.
+	RoundRobin LoadBalance = iota
+	// Random picks a poller at random.
+	Random
+)

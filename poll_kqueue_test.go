@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll/internal/kqueue"
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // handlerFunc is a pollHandler that watches nothing by itself.
@@ -112,7 +113,7 @@ func TestWakeUpInTheMiddleOfABatchIsNotLost(t *testing.T) {
 			require.NoError(t, err)
 			p.sel.interrupt() // so that a wake-up is taken in the same batch
 			go p.run()
-			await(t, p.done, "the poller's end")
+			testkit.Receive(t, p.done, "the poller's end")
 			require.NoError(t, p.failure)
 		})
 	}
@@ -215,10 +216,10 @@ func TestWatchForTheEndAloneDropsWhatIsReported(t *testing.T) {
 	require.Empty(t, w.events, "data nobody asked for")
 
 	require.NoError(t, unix.Shutdown(b, unix.SHUT_WR))
-	require.NotZero(t, await(t, w.events, "the end")&evHup)
+	require.NotZero(t, testkit.Receive(t, w.events, "the end")&evHup)
 	w.wants.Store(uint32(evRead | evHup))
 	require.NoError(t, w.watch.updateInterest())
-	require.NotZero(t, await(t, w.events, "data and the end")&evRead)
+	require.NotZero(t, testkit.Receive(t, w.events, "data and the end")&evRead)
 	w.wants.Store(0)
 	require.NoError(t, w.watch.updateInterest())
 }

@@ -23,6 +23,8 @@ import (
 const (
 	// idleRead is how many bytes the memory has that waits for the next input of a quiet connection.
 	idleRead = 1 << 10
+	// maxEmptyReads is how often in a row a source may return nothing.
+	maxEmptyReads = 100
 	// stopGrace is how long a net.Conn may take to heed a deadline before it is closed to end its Read or Write.
 	stopGrace = 100 * time.Millisecond
 	// endGrace is how long the end of the stream waits for a Write that may know why it has come.

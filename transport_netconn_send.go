@@ -14,8 +14,12 @@ import (
 	"github.com/cloudwego/netpoll/internal/sock"
 )
 
-// maxNetWrite bounds one Write, so that a long one shows that it moves.
-const maxNetWrite = 256 << 10
+const (
+	// maxNetWrite bounds one Write, so that a long one shows that it moves.
+	maxNetWrite = 256 << 10
+	// maxJoined is up to how many bytes pieces are joined for one Write.
+	maxJoined = 16 << 10
+)
 
 // send implements transport. It blocks until conn has taken everything, the deadline has passed, or stop or closeWrite
 // ends it.

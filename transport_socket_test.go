@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -38,4 +39,43 @@ func TestEchoRequestCostsOneReceiveAndOneSend(t *testing.T) {
 	require.EqualValues(t, requests, receives.Load())
 	require.EqualValues(t, requests, sends.Load())
 	require.Zero(t, updates.Load(), "nothing to change at the poller while all goes well")
+}
+
+// hasty wants to send just after it was first asked what it wants, before there is a watch to tell: as a connection
+// does that OnPrepare has handed to another goroutine, which fills the socket.
+type hasty struct {
+	upperLayer
+	socket *socket
+	asked  bool
+	events chan pollEvent
+}
+
+func (s *hasty) interest() pollEvent {
+	if !s.asked {
+		s.asked = true
+		_ = s.socket.updateInterest()
+		return evRead | evHup
+	}
+	return evRead | evHup | evWrite
+}
+
+func (s *hasty) begin(ev pollEvent) bool {
+	select {
+	case s.events <- ev:
+	default:
+	}
+	return false
+}
+
+func TestRoomAskedForWhileTheReportsBeginIsReported(t *testing.T) {
+	a, _ := socketPair(t)
+	s := &socket{sysfd: a}
+	to := &hasty{socket: s, events: make(chan pollEvent, 1)}
+	s.up = to
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.stop(false)
+	for testkit.Receive(t, to.events, "room")&evWrite == 0 {
+	}
 }
