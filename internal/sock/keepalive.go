@@ -2,7 +2,7 @@
 
 package sock
 
-// This file holds TCP keepalive. The names of the options differ between systems: see keepalive_*.go, system_*.go.
+// This file holds TCP keepalive. The names of the options differ between systems: see keepalive_idle.go, system_*.go.
 
 import (
 	"net"

@@ -1,3 +1,5 @@
+//go:build linux || dragonfly || freebsd || netbsd
+
 package sock
 
 import "golang.org/x/sys/unix"
