@@ -120,6 +120,7 @@ type connection struct {
 	direct   bool         // every Flush sends by itself; constant after prepare
 
 	readLimit  atomic.Int64  // bound on unread input; stored by SetReadLimit
+	raw        rawInput      // whether somebody reads from the descriptor itself; see connection_descriptor.go
 	once       oneShot       // input is reported once; see connection_copy_linux.go
 	paused     atomic.Bool   // input is at its bound; set by the reporting goroutine, cleared by whoever resumes it
 	hungUp     atomic.Bool   // the peer has ended its side, says the poller: the kernel has all there is. Set by it
@@ -167,7 +168,7 @@ func newConnection(network string) (c *connection) {
 
 // prepare gives the connection the settings of the server that accepted it and calls OnPrepare, which may close it.
 func (c *connection) prepare(o *options) {
-	if c.life.enter(0, phaseOpening) != entered {
+	if c.life.setUp() != entered {
 		return // its server has closed it already
 	}
 	defer c.leave(0)
@@ -215,7 +216,7 @@ func (c *connection) runOnPrepare(on OnPrepare) {
 // start begins the life of the connection: it is watched from here on, and OnConnect runs. After an error it is closed,
 // for the cause onError.
 func (c *connection) start(onError cause) error {
-	if c.life.enter(0, phaseOpening) != entered {
+	if c.life.setUp() != entered {
 		return nil // closed while it was prepared
 	}
 	defer c.leave(0)

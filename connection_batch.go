@@ -14,11 +14,11 @@ import (
 
 // beginReceive implements receiver, for a connection that may receive and has nothing else to do.
 func (c *connection) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
-	if ev != evRead || c.life.enter(bitInPoll, phasePeerDone) != entered {
+	if ev != evRead || c.life.use(bitInPoll) != entered {
 		return 0, nil, false
 	}
 	fd, ok = c.plainSocket(true)
-	if !ok || c.life.load().has(bitEnded|bitEOFHeld|bitRaw|bitReadShut) || c.full() {
+	if !ok || c.life.load().has(bitEnded|bitEOFHeld|bitReadShut) || c.raw.held() || c.full() {
 		c.leave(bitInPoll)
 		return 0, nil, false
 	}

@@ -1,12 +1,173 @@
-//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
-
 package netpoll
 
-// This file holds access to the descriptor by functions of the user, as package net has it: syscall.RawConn.
+// This file holds access to the descriptor: options, and functions of the user as package net has them, syscall.RawConn.
+// What reads from the descriptor past the input buffer holds off the poller, or the goroutine that reads from a net.Conn:
+// else bytes could be on their way from the socket to the buffer, and be seen in neither.
 
 import (
+	"fmt"
 	"syscall"
+	"time"
+
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 )
+
+// withFd runs f while the descriptor is held open.
+func (c *connection) withFd(what string, f func(fd int) error) error {
+	if err := c.enterErr(0, what); err != nil {
+		return err
+	}
+	defer c.leave(0)
+	fd := c.transport.fd()
+	if fd < 0 {
+		return Exception(ErrUnsupported, what)
+	}
+	c.sendPending()
+	return f(fd)
+}
+
+// SetKeepAlive sets the TCP keepalive time, in seconds, and switches keepalive on. It does nothing for 0 or less and
+// for connections that are not TCP.
+func (c *connection) SetKeepAlive(second int) error {
+	if second <= 0 || c.network != "tcp" {
+		return nil
+	}
+	if c.NetConn() != nil {
+		return c.netKeepAlive(second)
+	}
+	return c.withFd("when set keepalive", func(fd int) error { return SetKeepAlive(fd, second) })
+}
+
+// SetIdleTimeout implements Connection.
+func (c *connection) SetIdleTimeout(timeout time.Duration) error {
+	if timeout <= 0 {
+		return nil
+	}
+	return c.SetKeepAlive(wholeSeconds(timeout))
+}
+
+// wholeSeconds rounds up; the longest times end at what the kernel takes.
+func wholeSeconds(d time.Duration) int {
+	const most = 32767 // of TCP_KEEPIDLE
+	if d > most*time.Second {
+		return most
+	}
+	return int((d + time.Second - 1) / time.Second)
+}
+
+// rawInput says whether somebody reads from the descriptor past the input buffer: a function of RawConn.Read, a copy, or
+// IsHealthyForReuse. The goroutine that does is its holder, and has bitReading when the hold begins. While there is one,
+// an event of input is reported to it and nothing is received.
+//
+// It need not be in the life word. The holder sets it and then waits for bitInPoll to be clear; the poller sets bitInPoll
+// and then looks here. So either the poller sees the holder, or the holder waits for the poller to leave.
+type rawInput struct{ state atomic.Uint32 }
+
+const (
+	rawFree  uint32 = iota // nobody: the poller receives
+	rawHeld                // somebody
+	rawReady               // somebody, and the poller has reported input since it was asked to
+)
+
+// hold makes the caller the holder. It returns false if there is one.
+func (r *rawInput) hold() bool { return r.state.CompareAndSwap(rawFree, rawHeld) }
+
+// free ends the hold, and reports whether there is a report, for which the transport watches no more.
+func (r *rawInput) free() (ready bool) { return r.state.Swap(rawFree) == rawReady }
+
+// askAgain forgets the report. It returns false if there is none.
+func (r *rawInput) askAgain() bool { return r.state.CompareAndSwap(rawReady, rawHeld) }
+
+func (r *rawInput) held() bool  { return r.state.Load() != rawFree }
+func (r *rawInput) ready() bool { return r.state.Load() == rawReady }
+
+// enterRaw enters as the reader and becomes the holder. A copy that is sending has given bitReading back and still holds.
+func (c *connection) enterRaw() entry {
+	e := c.life.use(bitReading)
+	if e == entered && !c.raw.hold() {
+		c.leave(bitReading)
+		return entryBusy
+	}
+	return e
+}
+
+// endRaw gives the descriptor's input back to the connection.
+func (c *connection) endRaw() {
+	if c.raw.free() {
+		_ = c.transport.updateInterest()
+	}
+}
+
+// reportRaw is called by the poller for an event of input. It returns false if nobody holds the input any more.
+func (c *connection) reportRaw() bool {
+	if !c.raw.state.CompareAndSwap(rawHeld, rawReady) {
+		return c.raw.held()
+	}
+	if !c.once.Load() {
+		_ = c.transport.updateInterest()
+	}
+	c.reading.wake()
+	return true
+}
+
+// holdInput waits until nobody receives any more. It stays so until letInput, or where there is a poller until endRaw,
+// because the caller is the holder. It gives up at the time that until returns.
+func (c *connection) holdInput(until func() int64) error {
+	if t, ok := c.transport.(*netConn); ok {
+		return t.holdReading(until())
+	}
+	w := c.reading.startWaiting()
+	defer c.reading.stopWaiting(w)
+	for c.life.load().has(bitInPoll) {
+		deadline := until()
+		if deadline <= now() {
+			return Exception(ErrReadTimeout, c.peerName())
+		}
+		w.wait(deadline)
+	}
+	return nil
+}
+
+// letInput undoes what holdInput has done to a net.Conn.
+func (c *connection) letInput() {
+	if t, ok := c.transport.(*netConn); ok {
+		t.letReading()
+	}
+}
+
+// beginRawRead enters for a function of RawConn.Read; endRawRead must follow. start is when the call began. There is no
+// error only if the function can see all that there is to read: nothing is buffered, or on its way there.
+func (c *connection) beginRawRead(start int64) error {
+	if err := c.refusal(c.enterRaw(), "when raw read"); err != nil {
+		return err
+	}
+	err := c.holdInput(func() int64 { return c.reading.until(start) })
+	if err != nil {
+		c.leaveRaw()
+		return err
+	}
+	switch {
+	case c.in.Len() > 0:
+		err = fmt.Errorf("raw read: %w", ErrBufferedInput)
+	case c.reading.expired():
+		err = Exception(ErrReadTimeout, c.peerName())
+	}
+	if err != nil {
+		c.endRawRead()
+	}
+	return err
+}
+
+func (c *connection) endRawRead() {
+	c.letInput()
+	c.leaveRaw()
+}
+
+// leaveRaw undoes enterRaw.
+func (c *connection) leaveRaw() {
+	c.endRaw()
+	c.leave(bitReading)
+}
 
 // SyscallConn gives access to the descriptor, which cannot be closed while a function given to the result runs.
 //
@@ -19,6 +180,9 @@ import (
 //
 // Control calls its function at once, whatever is buffered: it is for options. What it receives from the descriptor, the
 // connection does not see, and what the connection has received already, it does not see; the same holds for File.
+//
+// Over a [net.Conn] it is that one's, if it has one: then the deadline that holds when Read begins bounds its waiting,
+// and Write does not count as the one that flushes.
 func (c *connection) SyscallConn() (syscall.RawConn, error) {
 	if c.NetConn() != nil {
 		return c.netSyscallConn()
@@ -66,7 +230,7 @@ func (c *connection) callRaw(f func(fd uintptr) (done bool)) (done bool) {
 // waitReadable waits until the poller has reported the descriptor, which it then watches no more, or for a reason to
 // give up.
 func (c *connection) waitReadable(w *waiter, start int64) error {
-	if c.paused.CompareAndSwap(true, false) {
+	if c.raw.askAgain() {
 		if err := c.transport.updateInterest(); err != nil {
 			return Exception(err, "when raw read")
 		}
@@ -74,9 +238,9 @@ func (c *connection) waitReadable(w *waiter, start int64) error {
 	return c.waitReport(w, start)
 }
 
-// waitReport waits until the poller has reported input to the one that has bitRaw, or for a reason to give up.
+// waitReport waits until the poller has reported input to the holder, or for a reason to give up.
 func (c *connection) waitReport(w *waiter, start int64) error {
-	for !c.paused.Load() {
+	for !c.raw.ready() {
 		if b := c.life.load(); b.phase() >= phaseClosing || b.has(bitEnded|bitReadShut) {
 			return c.inputOver()
 		}
@@ -92,16 +256,10 @@ func (c *connection) waitReport(w *waiter, start int64) error {
 // Write implements syscall.RawConn.
 func (r rawConn) Write(f func(fd uintptr) (done bool)) error {
 	c := r.c
-	switch c.life.enter(bitFlushing, phasePeerDone) {
-	case entryBusy:
-		return Exception(ErrConcurrentAccess, "when raw write")
-	case entryShut:
-		return c.closedError("when raw write")
+	if err := c.enterErr(bitFlushing, "when raw write"); err != nil {
+		return err
 	}
-	defer c.closeIfDone()
-	defer c.resumePending()
-	defer c.leave(bitFlushing)
-	defer c.finishPending()
+	defer c.endOutput(bitFlushing)
 	c.awaitPoller()
 	if c.hasPending() {
 		own := bitFlushing
@@ -115,4 +273,32 @@ func (r rawConn) Write(f func(fd uintptr) (done bool)) error {
 		}
 	}
 	return nil
+}
+
+// rawNetConn is the syscall.RawConn of a net.Conn whose input is buffered here.
+type rawNetConn struct {
+	syscall.RawConn
+	c *connection
+}
+
+// Read implements syscall.RawConn.
+func (r rawNetConn) Read(f func(fd uintptr) (done bool)) error {
+	c := r.c
+	if err := c.beginRawRead(now()); err != nil {
+		return err
+	}
+	defer c.endRawRead()
+	err := r.RawConn.Read(func(fd uintptr) bool {
+		defer c.touch()
+		return f(fd)
+	})
+	switch {
+	case err == nil:
+		return nil
+	case c.life.load().phase() >= phaseClosing:
+		return c.closedError("when raw read")
+	case isTimeout(err):
+		return Exception(ErrReadTimeout, c.peerName())
+	}
+	return err
 }

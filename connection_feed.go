@@ -119,7 +119,7 @@ func (c *connection) dropsInput() bool { return c.life.load().has(bitReadShut) }
 
 // inputFed implements feedSink.
 func (c *connection) inputFed(n int, full bool, err error) {
-	if c.life.enter(bitInPoll, phasePeerDone) != entered {
+	if c.life.use(bitInPoll) != entered {
 		return
 	}
 	defer c.leave(bitInPoll)
@@ -136,8 +136,8 @@ func (c *connection) sendUntil(start int64) int64 { return c.writing.until(start
 
 // withNetConn runs f while the connection cannot be released.
 func (c *connection) withNetConn(what string, f func(conn net.Conn) error) error {
-	if c.life.enter(0, phasePeerDone) != entered {
-		return c.closedError(what)
+	if err := c.enterErr(0, what); err != nil {
+		return err
 	}
 	defer c.leave(0)
 	conn := c.NetConn()

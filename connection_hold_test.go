@@ -51,7 +51,7 @@ func receivingConnection(t *testing.T) (c *connection, peer int, goOn chan<- str
 
 // waitsFor returns when somebody holds the input of c back.
 func waitsFor(t *testing.T, c *connection) {
-	require.Eventually(t, func() bool { return c.life.load().has(bitRaw) && c.reading.waiting.Load() != nil },
+	require.Eventually(t, func() bool { return c.raw.held() && c.reading.waiting.Load() != nil },
 		holdPatience, time.Millisecond)
 }
 

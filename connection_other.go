@@ -7,7 +7,6 @@ package netpoll
 import (
 	"net"
 	"os"
-	"syscall"
 )
 
 // commonTransport is part of every connection, which saves an allocation.
@@ -40,9 +39,3 @@ func (c *connection) setTransport(conn net.Conn) {
 // File is that of the [net.Conn] below, if it has one: a duplicate of the descriptor as a file. The two are closed each
 // by itself; both act on the same socket, so reading from the file takes bytes away from the connection.
 func (c *connection) File() (f *os.File, err error) { return c.netFile() }
-
-// SyscallConn is that of the [net.Conn] below, if it has one. Read counts as the one reader of the connection, and the
-// deadline that holds when it begins bounds its waiting. If input is in the connection's buffer already, which the
-// function given to it would not see, that is not called and the error Is [ErrBufferedInput]. Control calls its function
-// at once, whatever is buffered. What either receives is not seen by the connection.
-func (c *connection) SyscallConn() (syscall.RawConn, error) { return c.netSyscallConn() }

@@ -66,7 +66,7 @@ func (c *connection) pendingLen() int { return int(int64(c.pendingEnd.Load() - c
 func (c *connection) sendPending() {
 	if c.life.enterSending() {
 		c.sendRest()
-		c.endSending()
+		c.endOutput(bitSending)
 	}
 }
 
@@ -116,7 +116,7 @@ func (c *connection) beginSend() (fd int, p []byte, ok bool) {
 	fd, ok = c.plainSocket(false)
 	if !ok || !c.hasPending() {
 		c.sendRest()
-		c.endSending()
+		c.endOutput(bitSending)
 		return 0, nil, false
 	}
 	var piece [1][]byte
@@ -138,14 +138,20 @@ func (c *connection) endSend(res int32) {
 	case c.pendingSent(int(res), nil) && c.hasPending():
 		c.sendRest()
 	}
-	c.endSending()
+	c.endOutput(bitSending)
 }
 
-// endSending gives bitSending back. What is still pending waits for room.
-func (c *connection) endSending() {
+// endOutput is how the one that sends leaves, with all that it entered with. The order matters. finishPending needs the
+// side: it looks at the output, and asks for room or ends the direction. After it the side is given back, which makes the
+// next one the one that sends: a Flush that waits for its turn is woken then. In between the poller may have reported
+// room, or taken the connection from its queue, and found the side taken: it does not come again, so resumePending, now
+// as anybody, sends in its place. closeIfDone is last, because a connection with output under way does not close.
+func (c *connection) endOutput(own lifeBits) {
 	c.finishPending()
-	c.leave(bitSending)
-	c.writing.wake() // a Flush may wait for its turn
+	c.leave(own)
+	if own == bitSending {
+		c.writing.wake()
+	}
 	c.resumePending()
 	c.closeIfDone()
 }

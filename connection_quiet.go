@@ -1,11 +1,10 @@
 package netpoll
 
-// This file holds what looks past the input buffer, at the socket itself: whether anything is there, for a pool that
-// wants to use the connection again, and the order that functions of RawConn.Read need. Both hold off whoever receives:
-// else bytes could be on their way from the socket to the buffer, and be seen in neither.
+// This file holds the look past the input buffer, at the socket itself: whether anything is there, for a pool that wants
+// to use the connection again. It holds the descriptor's input as a function of RawConn.Read does: see
+// connection_descriptor.go.
 
 import (
-	"fmt"
 	"os"
 	"syscall"
 	"time"
@@ -33,21 +32,24 @@ func (c *connection) IsHealthyForReuse(wait time.Duration) bool {
 	}
 	defer c.readers.Unlock()
 	const own = bitReading | bitProducing | bitFlushing
-	if c.life.enter(own|bitRaw, phaseOpen) != entered {
+	if c.life.enter(own, phaseOpen) != entered {
 		return false
 	}
 	until := noDeadline
 	if at := now(); int64(wait) < noDeadline-at {
 		until = at + int64(wait)
 	}
-	healthy := c.isQuiet(until)
-	c.endRaw()
+	healthy := false
+	if c.raw.hold() {
+		healthy = c.isQuiet(until)
+		c.endRaw()
+	}
 	c.leave(own)
 	c.closeIfDone()
 	return healthy
 }
 
-// isQuiet is IsHealthyForReuse for who is the one that reads, writes and sends, and has bitRaw.
+// isQuiet is IsHealthyForReuse for who is the one that reads, writes and sends, and is the holder.
 func (c *connection) isQuiet(until int64) bool {
 	if c.NetConn() != nil && !c.hasDescriptor() {
 		return c.nothingPending()
@@ -96,98 +98,4 @@ func (c *connection) withDescriptor(f func(fd int)) {
 		return
 	}
 	f(c.transport.fd())
-}
-
-// holdInput waits until nobody receives any more, and keeps it so until letInput, except for what bitRaw, which the
-// caller has, is for. It gives up at the time that until returns.
-func (c *connection) holdInput(until func() int64) error {
-	if t, ok := c.transport.(*netConn); ok {
-		return t.holdReading(until())
-	}
-	w := c.reading.startWaiting()
-	defer c.reading.stopWaiting(w)
-	for c.life.load().has(bitInPoll) {
-		deadline := until()
-		if deadline <= now() {
-			return Exception(ErrReadTimeout, c.peerName())
-		}
-		w.wait(deadline)
-	}
-	return nil
-}
-
-// letInput undoes holdInput. bitRaw is given back by endRaw.
-func (c *connection) letInput() {
-	if t, ok := c.transport.(*netConn); ok {
-		t.letReading()
-	}
-}
-
-// endRaw gives the descriptor's input back to the connection.
-func (c *connection) endRaw() {
-	c.life.clear(bitRaw)
-	if c.paused.CompareAndSwap(true, false) {
-		_ = c.transport.updateInterest()
-	}
-}
-
-// beginRawRead enters for a function of RawConn.Read; endRawRead must follow. start is when the call began. There is no
-// error only if the function can see all that there is to read: nothing is buffered, or on its way there.
-func (c *connection) beginRawRead(start int64) error {
-	switch c.life.enter(bitReading|bitRaw, phasePeerDone) {
-	case entryBusy:
-		return Exception(ErrConcurrentAccess, "when raw read")
-	case entryShut:
-		return c.closedError("when raw read")
-	}
-	err := c.holdInput(func() int64 { return c.reading.until(start) })
-	if err != nil {
-		c.endRaw()
-		c.leave(bitReading)
-		return err
-	}
-	switch {
-	case c.in.Len() > 0:
-		err = fmt.Errorf("raw read: %w", ErrBufferedInput)
-	case c.reading.expired():
-		err = Exception(ErrReadTimeout, c.peerName())
-	}
-	if err != nil {
-		c.endRawRead()
-	}
-	return err
-}
-
-func (c *connection) endRawRead() {
-	c.letInput()
-	c.endRaw()
-	c.leave(bitReading)
-}
-
-// rawNetConn is the syscall.RawConn of a net.Conn whose input is buffered here.
-type rawNetConn struct {
-	syscall.RawConn
-	c *connection
-}
-
-// Read implements syscall.RawConn.
-func (r rawNetConn) Read(f func(fd uintptr) (done bool)) error {
-	c := r.c
-	if err := c.beginRawRead(now()); err != nil {
-		return err
-	}
-	defer c.endRawRead()
-	err := r.RawConn.Read(func(fd uintptr) bool {
-		defer c.touch()
-		return f(fd)
-	})
-	switch {
-	case err == nil:
-		return nil
-	case c.life.load().phase() >= phaseClosing:
-		return c.closedError("when raw read")
-	case isTimeout(err):
-		return Exception(ErrReadTimeout, c.peerName())
-	}
-	return err
 }

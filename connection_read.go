@@ -28,8 +28,8 @@ func (c *connection) interest() (ev pollEvent) {
 		return 0 // nobody waits for room, and nothing is looked at any more
 	case b.has(bitEnded | bitEOFHeld): // nothing more to learn but errors, which always are reported
 	case b.phase() >= phaseClosing: // the same: it only sends its pending output
-	case c.paused.Load() && b.phase() >= phasePeerDone: // the same, until there is room again
-	case c.paused.Load():
+	case c.inputOff() && b.phase() >= phasePeerDone: // the same, until there is room again
+	case c.inputOff():
 		ev = evHup
 	case c.once.Load():
 		ev = evRead | evHup | evOnce
@@ -41,6 +41,10 @@ func (c *connection) interest() (ev pollEvent) {
 	}
 	return ev
 }
+
+// inputOff reports whether input is not to be reported: there is no room for it, or the holder of the descriptor has a
+// report already.
+func (c *connection) inputOff() bool { return c.paused.Load() || c.raw.ready() }
 
 // onPoll implements pollHandler.
 func (c *connection) onPoll(ev pollEvent, b *batch) {
@@ -97,12 +101,13 @@ func (c *connection) onReadable(hup bool, b *batch) {
 		return
 	case bits.has(bitEOFHeld):
 		return
-	case bits.has(bitRaw):
+	case c.raw.held():
 		if hup {
 			c.peerClosed(0, false)
 		}
-		c.reportRaw()
-		return
+		if c.reportRaw() {
+			return
+		}
 	}
 	for {
 		if c.pauseInput() {
@@ -263,7 +268,7 @@ func (c *connection) resumeInput() {
 
 // beginRead enters as the one reader. That is possible while anything is left to read, even in a closed connection.
 func (c *connection) beginRead() error {
-	switch c.life.enter(bitReading, phaseClosing) {
+	switch c.life.read() {
 	case entryBusy:
 		return Exception(ErrConcurrentAccess, "when read")
 	case entryShut:
@@ -408,7 +413,7 @@ func (c *connection) Len() (length int) { return c.in.Len() }
 
 // Release implements Reader. It does not wait.
 func (c *connection) Release() (err error) {
-	switch c.life.enter(bitReading, phaseClosing) {
+	switch c.life.read() {
 	case entryBusy:
 		return Exception(ErrConcurrentAccess, "when release")
 	case entryShut:

@@ -245,7 +245,7 @@ func fill(t testing.TB, c *connection) (filler string) {
 // released waits until c has been released.
 func released(t testing.TB, c *connection) {
 	t.Helper()
-	soon(t, "the connection is released", func() bool { return c.life.load().phase() == phaseClosed })
+	soon(t, "the connection is released", func() bool { return c.life.load().phase() >= phaseReleased })
 }
 
 // noOneInside requires that no reference of c is held but the connection's own.
