@@ -91,11 +91,15 @@ func (c *connection) enterRaw() entry {
 	return e
 }
 
-// endRaw gives the descriptor's input back to the connection.
+// endRaw gives the descriptor's input back to the connection. The caller has given bitReading back before, so that a
+// handler that is called from then on finds it free. One that ran beside the holder has found it taken, and left what was
+// received before: it is called again. Like letInput, endRaw needs no reference: where the transport was stopped both do
+// nothing.
 func (c *connection) endRaw() {
 	if c.raw.free() {
 		_ = c.transport.updateInterest()
 	}
+	c.triggerRequest(nil)
 }
 
 // reportRaw is called by the poller for an event of input. It returns false if nobody holds the input any more.
@@ -143,7 +147,8 @@ func (c *connection) beginRawRead(start int64) error {
 	}
 	err := c.holdInput(func() int64 { return c.reading.until(start) })
 	if err != nil {
-		c.leaveRaw()
+		c.leave(bitReading)
+		c.endRaw()
 		return err
 	}
 	switch {
@@ -159,14 +164,9 @@ func (c *connection) beginRawRead(start int64) error {
 }
 
 func (c *connection) endRawRead() {
-	c.letInput()
-	c.leaveRaw()
-}
-
-// leaveRaw undoes enterRaw.
-func (c *connection) leaveRaw() {
-	c.endRaw()
 	c.leave(bitReading)
+	c.letInput()
+	c.endRaw()
 }
 
 // SyscallConn gives access to the descriptor, which cannot be closed while a function given to the result runs.

@@ -39,26 +39,32 @@ func (c *connection) IsHealthyForReuse(wait time.Duration) bool {
 	if at := now(); int64(wait) < noDeadline-at {
 		until = at + int64(wait)
 	}
-	healthy := false
-	if c.raw.hold() {
-		healthy = c.isQuiet(until)
-		c.endRaw()
+	raw, held, healthy := c.raw.hold(), false, false
+	if raw {
+		held, healthy = c.isQuiet(until)
 	}
 	c.leave(own)
+	if held {
+		c.letInput()
+	}
+	if raw {
+		c.endRaw()
+	}
+	c.resumePending() // the poller may have come for it, and could not send beside the holder of bitFlushing
 	c.closeIfDone()
 	return healthy
 }
 
-// isQuiet is IsHealthyForReuse for who is the one that reads, writes and sends, and is the holder.
-func (c *connection) isQuiet(until int64) bool {
+// isQuiet is IsHealthyForReuse for the goroutine that has all sides and holds the descriptor's input. If held is true
+// letInput must follow.
+func (c *connection) isQuiet(until int64) (held, quiet bool) {
 	if c.NetConn() != nil && !c.hasDescriptor() {
-		return c.nothingPending()
+		return false, c.nothingPending()
 	}
 	if c.holdInput(func() int64 { return until }) != nil {
-		return false
+		return false, false
 	}
-	defer c.letInput()
-	return c.nothingPending() && c.socketIsQuiet() && c.life.load().phase() == phaseOpen
+	return true, c.nothingPending() && c.socketIsQuiet() && c.life.load().phase() == phaseOpen
 }
 
 // nothingPending is what this side knows.

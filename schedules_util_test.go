@@ -146,6 +146,8 @@ func (l *line) check() {
 		l.r.Failf("references: %v", b)
 	case b.has(bitReading | bitProducing | bitFlushing | bitRunning | bitInPoll | bitSending | bitSendInFlight | bitEOFHeld):
 		l.r.Failf("somebody is still inside: %v", b)
+	case l.c.raw.held():
+		l.r.Failf("the descriptor's input is still held")
 	case l.c.paused.Load() && b.phase() < phaseClosing && int64(l.c.in.Len()) <= l.c.readLimit.Load()/2:
 		l.r.Failf("nothing is received, with %d bytes buffered", l.c.in.Len())
 	}
