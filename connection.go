@@ -115,6 +115,7 @@ type connection struct {
 	disarmed bool        // the end of the input was seen and is not watched for any more; the same
 	direct   bool        // every Flush sends by itself; constant after prepare
 
+	raw        rawInput      // whether somebody reads from the descriptor itself; see connection_descriptor.go
 	once       oneShot       // input is reported once; see connection_copy_linux.go
 	hungUp     atomic.Bool   // the peer has ended its side, says the poller: the kernel has all there is. Set by it
 	halfOpen   atomic.Bool   // the end of the peer's side does not close it; stored by SetAllowHalfOpen
@@ -159,7 +160,7 @@ func newConnection(network string) (c *connection) {
 
 // prepare gives the connection the settings of the server that accepted it and calls OnPrepare, which may close it.
 func (c *connection) prepare(o *options) {
-	if c.life.enter(0, phaseOpening) != entered {
+	if c.life.setUp() != entered {
 		return // its server has closed it already
 	}
 	defer c.leave(0)
@@ -207,7 +208,7 @@ func (c *connection) runOnPrepare(on OnPrepare) {
 // start begins the life of the connection: it is watched from here on, and OnConnect runs. After an error it is closed,
 // for the cause onError.
 func (c *connection) start(onError cause) error {
-	if c.life.enter(0, phaseOpening) != entered {
+	if c.life.setUp() != entered {
 		return nil // closed while it was prepared
 	}
 	defer c.leave(0)

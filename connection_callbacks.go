@@ -76,7 +76,8 @@ type callbacks struct {
 	task func()
 	// cut says that the last run ended its goroutine and had consumed nothing. The owner of bitRunning uses it.
 	cut bool
-	// endSeen says that OnRequest has been called since the input ended. Stored by the owner of bitRunning.
+	// endSeen says that OnRequest has been called since the input ended, or is being called. Stored by the owner of
+	// bitRunning, before the call: who sees it and not bitRunning knows that the call has returned.
 	endSeen atomic.Bool
 
 	// mu guards what follows.
@@ -130,11 +131,7 @@ func (c *connection) SetOnRequest(on OnRequest) error {
 	c.calls.onRequest.Store(&on)
 	if c.life.load().phase() > phaseOpening {
 		c.resumeInput() // with a handler, the input has no bound once the peer has ended its side
-		ended := c.life.load().has(bitEnded)
 		c.triggerRequest(nil)
-		if ended { // that was the last call; if the end came later, peerClosed makes it and says so
-			c.life.set(bitLastCall)
-		}
 		c.closeIfDone()
 	}
 	return nil
@@ -209,6 +206,13 @@ func (c *connection) lastCallDue(b lifeBits) bool {
 		return false
 	}
 	return c.halfOpen.Load() && b.errno() == 0 || c.in.received() == 0 && !b.has(bitReadShut)
+}
+
+// handlerDone reports whether an OnRequest has nothing to be called for any more, in the state b, in which the input has
+// ended: it has been called since, or is not to be. An OnRequest that leaves input is not called again for that. Where it
+// is to be called, the one that noted the end or the one that set the handler makes the task do it.
+func (c *connection) handlerDone(b lifeBits) bool {
+	return c.calls.onRequest.Load() != nil && (c.calls.endSeen.Load() || !c.requestDue(b))
 }
 
 // trigger makes the task look at what there is to do, now or once more. If b can take it, it runs with that batch; but

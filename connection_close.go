@@ -1,6 +1,7 @@
 package netpoll
 
-// This file holds the end of a connection: what each move towards it sets off, and the release of what it holds.
+// This file holds the end of a connection, and of each of its directions: what each move towards it sets off, and the
+// release of what it holds.
 
 import (
 	"syscall"
@@ -53,6 +54,62 @@ func (c *connection) Detach() error {
 	}
 	c.leaveHere(0)
 	return err
+}
+
+// CloseRead shuts down the reading side: reads return what is buffered and then io.EOF, and what the peer sends from
+// then on is dropped. The writing side goes on, and the peer's end is noticed as before.
+func (c *connection) CloseRead() error {
+	if err := c.enterErr(0, "when close read"); err != nil {
+		return err
+	}
+	defer c.leave(0)
+	c.life.set(bitReadShut)
+	c.reading.Wake()
+	if c.window.resume() {
+		_ = c.transport.updateInterest()
+	}
+	return nil
+}
+
+// CloseWrite shuts down the writing side: the peer reads everything that was flushed and then the end of the stream.
+// A Flush that is waiting, and later ones, fail with EPIPE and drop what was not sent. The reading side goes on. Over a
+// [net.Conn] without a CloseWrite nothing happens, and the error Is [ErrUnsupported].
+func (c *connection) CloseWrite() error {
+	if err := c.enterErr(0, "when close write"); err != nil {
+		return err
+	}
+	defer c.leave(0)
+	if !c.transport.canCloseWrite() {
+		return Exception(ErrUnsupported, "when close write")
+	}
+	old := c.life.set(bitWriteShut)
+	c.writing.Wake()
+	if old.has(bitPending) {
+		c.sendPending()
+		return nil // whoever sends the last of what is pending ends the direction
+	}
+	if err := c.transport.closeWrite(); err != nil {
+		if c.NetConn() != nil && !old.has(bitWriteShut) {
+			c.life.clear(bitWriteShut) // nothing has ended, and the peer was told nothing
+		}
+		return err
+	}
+	return nil
+}
+
+// SetAllowHalfOpen says what the end of the peer's side does to a connection with an [OnRequest]; see
+// [WithAllowHalfOpen], which does the same for all connections of a server. Others are always left to the one who reads
+// them.
+func (c *connection) SetAllowHalfOpen(allow bool) error {
+	if err := c.settable("when set allow half open"); err != nil {
+		return err
+	}
+	c.halfOpen.Store(allow)
+	if c.life.load().phase() > phaseOpening {
+		c.triggerRequest(nil)
+		c.closeIfDone()
+	}
+	return nil
 }
 
 // close moves to closing, once, for a caller in which the user's callbacks must not run.
@@ -141,32 +198,61 @@ func (c *connection) peerClosed(errno syscall.Errno, ended bool) {
 		c.writing.Wake()
 	}
 	c.cancelContext()
-	handled := c.calls.onRequest.Load() != nil // a handler that is set from now on is called by SetOnRequest
-	c.triggerRequest(nil)
+	c.triggerRequest(nil) // a handler that is set from now on is called by SetOnRequest
 	if ended {
-		if handled { // that was the last call, for what is left
-			c.life.set(bitLastCall)
-		}
 		c.closeIfDone()
 	}
 }
 
-// closeIfDone does what has become due when somebody has left: a connection that its handler owns closes when the peer is
-// done and the handler has seen everything, and an idle one when its server shuts down.
+// closeIfDone closes a connection that has nothing left to do: one that its handler owns, because the peer has ended its
+// side, or an idle one, because its server shuts down. It is called when a run of the handlers, OnDisconnect, a call that
+// sends, or a reader of a served connection has ended, and when the peer's end or another handler may make the difference.
+//
+// With an OnRequest, the connection closes for the peer's end when all of this holds, and else stays:
+//
+//	phase peerDone, ended   everything that the peer has sent has been received
+//	handlerDone             OnRequest has been called for the end, or there is nothing to call it for
+//	not half-open           or the peer has reset: then neither side is open. Else it is OnRequest that closes
+//	connected               OnConnect has returned
+//	not running             no handler runs, which may still answer
+//	not disconnecting       OnDisconnect does not, which may too
+//	not flushing            nobody sends an answer; pending output is no reason to stay, because Close sends it
+//
+// The last four are looked at once more in the move to closing. Each party that makes one of them true calls this after
+// it, so the last one closes. handlerDone, once true, stays so until there is another handler.
 func (c *connection) closeIfDone() {
 	const busy = bitRunning | bitFlushing | bitDisconnecting
 	b := c.life.load()
 	if b.has(busy) {
-		return // they settle when they end
+		return // they call this when they end
 	}
 	halfOpen := c.halfOpen.Load() && b.errno() == 0 // after a reset neither side is open
-	if b.phase() == phasePeerDone && b.has(bitLastCall) && c.calls.onRequest.Load() != nil && !halfOpen {
+	if b.phase() == phasePeerDone && b.has(bitEnded) && c.handlerDone(b) && !halfOpen {
 		c.closeIf(causePeer, func(b lifeBits) bool { return !b.has(busy) && b.has(bitConnected) })
 		return
 	}
 	if c.owner != nil && b.phase() > phaseOpening && c.owner.draining() {
 		c.closeIfIdle()
 	}
+}
+
+// enterErr enters as lifeWord.use does, and returns why the caller is not let in.
+func (c *connection) enterErr(own lifeBits, what string) error {
+	if e := c.life.use(own); e != entered {
+		return c.refusal(e, what)
+	}
+	return nil
+}
+
+// refusal is the error of a call that was answered e, or nil.
+func (c *connection) refusal(e entry, what string) error {
+	switch e {
+	case entryBusy:
+		return Exception(ErrConcurrentAccess, what)
+	case entryShut:
+		return c.closedError(what)
+	}
+	return nil
 }
 
 // leave gives back what was entered with. The last one out of a closing connection releases it. If that may take its
@@ -185,7 +271,7 @@ func (c *connection) leave(own lifeBits) {
 	if w := c.detaching.Load(); w != nil {
 		w.Wake()
 	}
-	if own == bitInPoll && c.life.load().has(bitRaw) {
+	if own == bitInPoll && c.raw.held() {
 		c.reading.Wake() // holdInput waits for this
 	}
 }
@@ -197,7 +283,7 @@ func (c *connection) leaveHere(own lifeBits) {
 	}
 }
 
-// release runs once, when the word has moved to closed: nobody is inside, and nobody will be but a reader.
+// release runs once, when the word has moved to released: nobody is inside, and nobody will be but a reader.
 func (c *connection) release(callbacks []CloseCallback) {
 	if last := len(callbacks) - 1; last >= 0 {
 		defer c.release(callbacks[:last]) // also if this one ends its goroutine
@@ -206,7 +292,7 @@ func (c *connection) release(callbacks []CloseCallback) {
 	}
 	c.calls.endCloseCallbacks()
 	c.stopIdleLimit()
-	if c.in.Len() == 0 && c.life.dropKept() { // else whoever has the connection may go on with what is buffered
+	if c.in.Len() == 0 && c.life.endReading() { // else whoever has the connection may go on with what is buffered
 		c.in.abandon()
 	}
 	c.out.abandon()

@@ -3,8 +3,9 @@
 package netpoll
 
 // This file holds copying by the kernel: from a connection, through a pipe, to another. What the one that copies holds is
-// the right to read; it has bitRaw for the whole copy, so that the poller reports input to it and receives none, and
-// bitReading, with its reference, only while it takes bytes: a connection that is closed meanwhile ends at once.
+// the right to read; it is the holder of the descriptor's input for the whole copy, so that the poller reports input to
+// it and receives none, and has bitReading, with its reference, only while it takes bytes: a connection that is closed
+// meanwhile ends at once.
 //
 // Little is copied and much is spliced: below a few pages a system call more costs more than the bytes.
 
@@ -208,7 +209,7 @@ func (c *connection) copyTo(dst copyTarget, limit int64) (n int64, done bool, er
 	k := &connectionCopy{src: c, passage: passage{dst: dst, left: limit}}
 	c.readers.Lock()
 	defer c.readers.Unlock()
-	switch c.life.enter(bitReading|bitRaw, phasePeerDone) {
+	switch c.enterRaw() {
 	case entryBusy:
 		return 0, true, Exception(ErrConcurrentAccess, "when read")
 	case entryShut:
@@ -276,6 +277,7 @@ func (k *connectionCopy) passBuffered() error {
 	defer block.free()
 	k.bytes = block.buf[:k.src.in.readCopy(block.buf[:size])]
 	k.src.controlPassed()
+	k.src.resumeInput()
 	return k.pass()
 }
 
@@ -333,7 +335,10 @@ func (k *connectionCopy) pass() error {
 	if err := k.send(k); err != nil {
 		return err
 	}
-	if k.src.life.enter(bitReading, phasePeerDone) != entered {
+	switch k.src.life.use(bitReading) {
+	case entryBusy:
+		return Exception(ErrConcurrentAccess, "when read")
+	case entryShut:
 		return k.src.inputOver()
 	}
 	k.holding = true
@@ -342,7 +347,7 @@ func (k *connectionCopy) pass() error {
 
 // pausing implements mover. While this one is busy elsewhere, the end of the source is to be noticed all the same.
 func (k *connectionCopy) pausing() {
-	if !k.watched && k.src.window.paused.Load() && k.src.once.Load() {
+	if !k.watched && k.src.raw.ready() && k.src.once.Load() {
 		k.watched = true
 		_ = k.src.transport.updateInterest()
 	}
@@ -354,7 +359,7 @@ func (c *connection) waitArrival() error {
 	defer c.reading.Stop(w)
 	start := clock.Now()
 	c.once.Store(true)
-	c.window.paused.Store(false)
+	c.raw.askAgain()
 	if err := c.transport.updateInterest(); err != nil {
 		return Exception(err, "when read")
 	}
@@ -383,16 +388,19 @@ func (c *connection) copyEnded(err error) error {
 func (k *connectionCopy) end() {
 	c := k.src
 	k.putPipe()
-	if !k.holding && c.life.enter(bitReading, phasePeerDone) != entered {
-		c.life.clear(bitRaw) // it is closed
-		return
+	own := bitReading
+	if !k.holding {
+		own = 0
+		if c.life.use(own) != entered {
+			c.raw.free() // it is closed
+			return
+		}
 	}
-	c.life.clear(bitRaw)
 	once := c.once.Swap(false)
-	if c.window.paused.Swap(false) || once {
+	if c.raw.free() || once {
 		_ = c.transport.updateInterest()
 	}
-	c.leave(bitReading)
+	c.leave(own)
 	c.triggerRequest(nil) // for what was received and not copied
 	c.closeIfDone()
 }

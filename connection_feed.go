@@ -104,8 +104,8 @@ func (c *connection) NetConn() net.Conn {
 
 // withNetConn runs f while the connection cannot be released.
 func (c *connection) withNetConn(what string, f func(conn net.Conn) error) error {
-	if c.life.enter(0, phasePeerDone) != entered {
-		return c.closedError(what)
+	if err := c.enterErr(0, what); err != nil {
+		return err
 	}
 	defer c.leave(0)
 	conn := c.NetConn()

@@ -44,7 +44,7 @@ func receivingConnection(t *testing.T) (c *connection, peer int, goOn chan<- str
 
 // waitsFor returns when somebody holds the input of c back.
 func waitsFor(t *testing.T, c *connection) {
-	require.Eventually(t, func() bool { return c.life.load().has(bitRaw) && c.reading.Waiting() },
+	require.Eventually(t, func() bool { return c.raw.held() && c.reading.Waiting() },
 		holdPatience, time.Millisecond)
 }
 

@@ -39,7 +39,7 @@ func (c *connection) SetIdleLimit(d time.Duration) error {
 		}
 	}
 	l.set(d, c.checkIdle)
-	if c.life.load().phase() == phaseClosed {
+	if c.life.load().phase() >= phaseReleased {
 		c.stopIdleLimit()
 	}
 	return nil

@@ -20,8 +20,8 @@ func (c *connection) interest() (ev pollEvent) {
 		return 0 // nobody waits for room, and no event is handled any more
 	case b.has(bitEnded | bitEOFHeld): // nothing more to learn but errors, which always are reported
 	case b.phase() >= phaseClosing: // the same: it only sends its pending output
-	case c.window.paused.Load() && b.phase() >= phasePeerDone: // the same, until there is room again
-	case c.window.paused.Load():
+	case c.inputOff() && b.phase() >= phasePeerDone: // the same, until there is room again
+	case c.inputOff():
 		ev = evHup
 	case c.once.Load():
 		ev = evRead | evHup | evOnce
@@ -33,6 +33,10 @@ func (c *connection) interest() (ev pollEvent) {
 	}
 	return ev
 }
+
+// inputOff reports whether input is not to be reported: there is no room for it, or the holder of the descriptor has a
+// report already.
+func (c *connection) inputOff() bool { return c.window.paused.Load() || c.raw.ready() }
 
 // begin implements input.
 func (c *connection) begin(ev pollEvent) bool {
@@ -89,12 +93,13 @@ func (c *connection) wants(hup bool) bool {
 		return false
 	case b.has(bitEOFHeld):
 		return false
-	case b.has(bitRaw):
+	case c.raw.held():
 		if hup {
 			c.peerClosed(0, false)
 		}
-		c.reportRaw()
-		return false
+		if c.reportRaw() {
+			return false
+		}
 	}
 	if c.pauseInput() {
 		if hup {

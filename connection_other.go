@@ -6,7 +6,6 @@ package netpoll
 
 import (
 	"net"
-	"syscall"
 )
 
 // commonTransport is part of every connection, which saves an allocation.
@@ -26,9 +25,3 @@ func (c *connection) setTransport(conn net.Conn) {
 	c.common.init(conn, c)
 	c.transport = &c.common
 }
-
-// SyscallConn is that of the [net.Conn] below, if it has one. Read counts as the one reader of the connection, and the
-// deadline that holds when it begins bounds its waiting. If input is in the connection's buffer already, which the
-// function given to it would not see, that is not called and the error Is [ErrBufferedInput]. Control calls its function
-// at once, whatever is buffered. What either receives is not seen by the connection.
-func (c *connection) SyscallConn() (syscall.RawConn, error) { return c.netSyscallConn() }

@@ -67,7 +67,7 @@ func (c *connection) pendingLen() int { return int(int64(c.pendingEnd.Load() - c
 func (c *connection) sendPending() {
 	if c.life.enterSending() {
 		c.sendRest()
-		c.endSending()
+		c.endOutput(bitSending)
 	}
 }
 
@@ -115,7 +115,7 @@ func (c *connection) beginPending() (p []byte, ok bool) {
 		return nil, false
 	}
 	if !c.hasPending() {
-		c.endSending()
+		c.endOutput(bitSending)
 		return nil, false
 	}
 	var piece [1][]byte
@@ -134,14 +134,20 @@ func (c *connection) endPending(n int, err error) {
 	case c.pendingSent(n, err) && c.hasPending():
 		c.sendRest()
 	}
-	c.endSending()
+	c.endOutput(bitSending)
 }
 
-// endSending gives bitSending back. What is still pending waits for room.
-func (c *connection) endSending() {
+// endOutput is how the one that sends leaves, with all that it entered with. The order matters. finishPending needs the
+// side: it looks at the output, and asks for room or ends the direction. After it the side is given back, which makes the
+// next one the one that sends: a Flush that waits for its turn is woken then. In between the poller may have reported
+// room, or taken the connection from its queue, and found the side taken: it does not come again, so resumePending, now
+// as anybody, sends in its place. closeIfDone is last, because a connection with output under way does not close.
+func (c *connection) endOutput(own lifeBits) {
 	c.finishPending()
-	c.leave(bitSending)
-	c.writing.Wake() // a Flush may wait for its turn
+	c.leave(own)
+	if own == bitSending {
+		c.writing.Wake()
+	}
 	c.resumePending()
 	c.closeIfDone()
 }

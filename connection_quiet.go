@@ -1,11 +1,10 @@
 package netpoll
 
-// This file holds what looks past the input buffer, at the socket itself: whether anything is there, for a pool that
-// wants to use the connection again, and the order that functions of RawConn.Read need. Both hold off whoever receives:
-// else bytes could be on their way from the socket to the buffer, and be seen in neither.
+// This file holds the look past the input buffer, at the socket itself: whether anything is there, for a pool that wants
+// to use the connection again. It holds the descriptor's input as a function of RawConn.Read does: see
+// connection_descriptor.go.
 
 import (
-	"fmt"
 	"syscall"
 	"time"
 
@@ -36,12 +35,21 @@ func (c *connection) IsHealthyForReuse(wait time.Duration) bool {
 	}
 	defer c.readers.Unlock()
 	const own = bitReading | bitProducing | bitFlushing
-	if c.life.enter(own|bitRaw, phaseOpen) != entered {
+	if c.life.enter(own, phaseOpen) != entered {
 		return false
 	}
-	healthy := c.isQuiet(deadlineIn(wait))
-	c.endRaw()
+	raw, held, healthy := c.raw.hold(), false, false
+	if raw {
+		held, healthy = c.isQuiet(deadlineIn(wait))
+	}
 	c.leave(own)
+	if held {
+		c.letInput()
+	}
+	if raw {
+		c.endRaw()
+	}
+	c.resumePending() // the poller may have come for it, and could not send beside the holder of bitFlushing
 	c.closeIfDone()
 	return healthy
 }
@@ -54,16 +62,16 @@ func deadlineIn(d time.Duration) int64 {
 	return wait.NoDeadline
 }
 
-// isQuiet is IsHealthyForReuse for who is the one that reads, writes and sends, and has bitRaw.
-func (c *connection) isQuiet(until int64) bool {
+// isQuiet is IsHealthyForReuse for the goroutine that has all sides and holds the descriptor's input. If held is true
+// letInput must follow.
+func (c *connection) isQuiet(until int64) (held, quiet bool) {
 	if c.NetConn() != nil && !c.hasDescriptor() {
-		return c.nothingPending()
+		return false, c.nothingPending()
 	}
 	if c.holdInput(func() int64 { return until }) != nil {
-		return false
+		return false, false
 	}
-	defer c.letInput()
-	return c.nothingPending() && c.socketIsQuiet() && c.life.load().phase() == phaseOpen
+	return true, c.nothingPending() && c.socketIsQuiet() && c.life.load().phase() == phaseOpen
 }
 
 // nothingPending is what this side knows.
@@ -103,98 +111,4 @@ func (c *connection) withDescriptor(f func(fd int)) {
 		return
 	}
 	f(c.transport.fd())
-}
-
-// holdInput waits until nobody receives any more, and keeps it so until letInput, except for what bitRaw, which the
-// caller has, is for. It gives up at the time that until returns.
-func (c *connection) holdInput(until func() int64) error {
-	if t, ok := c.transport.(*netConn); ok {
-		return t.holdReading(until())
-	}
-	w := c.reading.Start()
-	defer c.reading.Stop(w)
-	for c.life.load().has(bitInPoll) {
-		deadline := until()
-		if deadline <= clock.Now() {
-			return Exception(ErrReadTimeout, c.peerName())
-		}
-		w.Wait(deadline)
-	}
-	return nil
-}
-
-// letInput undoes holdInput. bitRaw is given back by endRaw.
-func (c *connection) letInput() {
-	if t, ok := c.transport.(*netConn); ok {
-		t.letReading()
-	}
-}
-
-// endRaw gives the descriptor's input back to the connection.
-func (c *connection) endRaw() {
-	c.life.clear(bitRaw)
-	if c.window.resume() {
-		_ = c.transport.updateInterest()
-	}
-}
-
-// beginRawRead enters for a function of RawConn.Read; endRawRead must follow. start is when the call began. There is no
-// error only if the function can see all that there is to read: nothing is buffered, or on its way there.
-func (c *connection) beginRawRead(start int64) error {
-	switch c.life.enter(bitReading|bitRaw, phasePeerDone) {
-	case entryBusy:
-		return Exception(ErrConcurrentAccess, "when raw read")
-	case entryShut:
-		return c.closedError("when raw read")
-	}
-	err := c.holdInput(func() int64 { return c.reading.Until(start) })
-	if err != nil {
-		c.endRaw()
-		c.leave(bitReading)
-		return err
-	}
-	switch {
-	case c.in.Len() > 0:
-		err = fmt.Errorf("raw read: %w", ErrBufferedInput)
-	case c.reading.Expired():
-		err = Exception(ErrReadTimeout, c.peerName())
-	}
-	if err != nil {
-		c.endRawRead()
-	}
-	return err
-}
-
-func (c *connection) endRawRead() {
-	c.letInput()
-	c.endRaw()
-	c.leave(bitReading)
-}
-
-// rawNetConn is the syscall.RawConn of a net.Conn whose input is buffered here.
-type rawNetConn struct {
-	syscall.RawConn
-	c *connection
-}
-
-// Read implements syscall.RawConn.
-func (r rawNetConn) Read(f func(fd uintptr) (done bool)) error {
-	c := r.c
-	if err := c.beginRawRead(clock.Now()); err != nil {
-		return err
-	}
-	defer c.endRawRead()
-	err := r.RawConn.Read(func(fd uintptr) bool {
-		defer c.touch()
-		return f(fd)
-	})
-	switch {
-	case err == nil:
-		return nil
-	case c.life.load().phase() >= phaseClosing:
-		return c.closedError("when raw read")
-	case isTimeout(err):
-		return Exception(ErrReadTimeout, c.peerName())
-	}
-	return err
 }

@@ -13,7 +13,7 @@ import (
 
 // beginRead enters as the one reader. That is possible while anything is left to read, even in a closed connection.
 func (c *connection) beginRead() error {
-	switch c.life.enter(bitReading, phaseClosing) {
+	switch c.life.read() {
 	case entryBusy:
 		return Exception(ErrConcurrentAccess, "when read")
 	case entryShut:
@@ -156,7 +156,7 @@ func (c *connection) Len() (length int) { return c.in.Len() }
 
 // Release implements Reader. It does not wait.
 func (c *connection) Release() (err error) {
-	switch c.life.enter(bitReading, phaseClosing) {
+	switch c.life.read() {
 	case entryBusy:
 		return Exception(ErrConcurrentAccess, "when release")
 	case entryShut:

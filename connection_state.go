@@ -9,40 +9,47 @@ package netpoll
 //	   │                      │                              │
 //	   └──────────────────────┴──────────── close ───────────┤
 //	                                                         ▼
-//	                              last one inside leaves   closing
-//	                  closed ◀───────────────────────────────┘
+//	            nothing to read           the last one leaves
+//	   closed ◀───────────────── released ◀─────────────── closing
 //
-// The word:
+// The word, in five groups; the constants, String and the methods have the same order:
 //
+//	lifecycle
 //	bits  0–2   phase
 //	bits  3–5   cause, set once with the move to closing
-//	bit   6     reading: one goroutine is in a Reader method or in Read
-//	bit   7     producing: one goroutine is in a Writer method that fills the output
-//	bit   8     flushing: one goroutine sends the output
-//	bit   9     running: a run of the handlers is queued or going on
-//	bit  10     notified: something new happened for that run to look at
-//	bit  11     connected: OnConnect has returned, or there is none
-//	bit  12     disconnected: OnDisconnect has been started
-//	bit  13     ended: everything the peer sent before its end is in the input
-//	bit  14     readShut: CloseRead was called
-//	bit  15     writeShut: CloseWrite was called
-//	bit  16     kept: released, with input that can still be read
-//	bit   17    lastCall: OnRequest was called for the last time, for the end of the peer's side
-//	bit   18    peerClosed: the peer ended its side while this one was open
-//	bit   19    inPoll: an event of the transport is being handled
-//	bit   20    raw: a function of RawConn.Read takes the bytes from the descriptor
-//	bit   21    pending: the poller has to send output that was flushed; see connection_pending.go
-//	bit   22    sending: one goroutine sends pending output
-//	bit   23    sendFailed: pending output could not be sent
-//	bit   24    sendInFlight: the goroutine that sends is in a call of the transport, or has not noted its result yet
-//	bit   25    eofHeld: EOF was received while a send was in flight. The kernel reports a reset to one call only, so the
-//	            result of the send decides whether the input ended with EOF or with ECONNRESET
-//	bit  26     disconnecting: OnDisconnect is running
-//	bits 27–42  errno that ended the connection, 0 for an orderly end
-//	bits 43–63  references: parties inside, plus one for the connection not being closed
+//	bits  6–21  errno that ended the connection, 0 for an orderly end
+//	bit  22     peerClosed: the peer ended its side while this one was open
+//	bit  23     ended: everything the peer sent before its end is in the input
+//	bits 40–63  references: parties inside, plus one for the connection not being closed
 //
-// Closing takes the connection's own reference away. Whoever drops the last one moves the word to closed in the same
-// step, so exactly one party releases what the connection holds, and nobody is inside when it does.
+//	sides
+//	bit  24     reading: one goroutine is in a Reader method or in Read
+//	bit  25     producing: one goroutine is in a Writer method that fills the output
+//	bit  26     flushing: one goroutine sends the output
+//	bit  27     sending: one goroutine sends pending output
+//	bit  28     inPoll: an event of the transport is being handled
+//
+//	handler
+//	bit  29     running: a run of the handlers is queued or going on
+//	bit  30     notified: something new happened for that run to look at
+//	bit  31     connected: OnConnect has returned, or there is none
+//	bit  32     disconnected: OnDisconnect has been started
+//	bit  33     disconnecting: OnDisconnect is running
+//
+//	output
+//	bit  34     pending: the poller has to send output that was flushed; see connection_pending.go
+//	bit  35     sendFailed: pending output could not be sent
+//	bit  36     sendInFlight: the goroutine that sends is in a call of the transport, or has not noted its result yet
+//	bit  37     eofHeld: EOF was received while a send was in flight. The kernel reports a reset to one call only, so the
+//	            result of the send decides whether the input ended with EOF or with ECONNRESET
+//
+//	half-close
+//	bit  38     readShut: CloseRead was called
+//	bit  39     writeShut: CloseWrite was called
+//
+// Closing takes the connection's own reference away. The party that drops the last one moves the word to released in the
+// same step, so exactly one party releases what the connection holds, and nobody is inside when it does. Readers may
+// enter a released connection for what is left in its buffer; if nothing is, it is closed.
 
 import (
 	"fmt"
@@ -61,7 +68,8 @@ const (
 	phaseOpen                  // both sides are alive
 	phasePeerDone              // the peer has ended or reset its side; IsActive is false
 	phaseClosing               // closed on this side; somebody is still inside
-	phaseClosed                // released
+	phaseReleased              // nobody is inside, or only a reader: buffered input can still be read
+	phaseClosed                // and no more
 )
 
 // phaseMoves holds every legal move: for each phase the set of those that may follow it.
@@ -69,7 +77,8 @@ var phaseMoves = [...]uint8{
 	phaseOpening:  1<<phaseOpen | 1<<phaseClosing,
 	phaseOpen:     1<<phasePeerDone | 1<<phaseClosing,
 	phasePeerDone: 1 << phaseClosing,
-	phaseClosing:  1 << phaseClosed,
+	phaseClosing:  1 << phaseReleased,
+	phaseReleased: 1 << phaseClosed,
 	phaseClosed:   0,
 }
 
@@ -86,6 +95,8 @@ func (p phase) String() string {
 		return "peer done"
 	case phaseClosing:
 		return "closing"
+	case phaseReleased:
+		return "released"
 	case phaseClosed:
 		return "closed"
 	}
@@ -121,34 +132,35 @@ const (
 	phaseMask  lifeBits = 7
 	causeShift          = 3
 	causeMask  lifeBits = 7 << causeShift
+	errnoShift          = 6
 
-	bitReading      lifeBits = 1 << 6
-	bitProducing    lifeBits = 1 << 7
-	bitFlushing     lifeBits = 1 << 8
-	bitRunning      lifeBits = 1 << 9
-	bitNotified     lifeBits = 1 << 10
-	bitConnected    lifeBits = 1 << 11
-	bitDisconnected lifeBits = 1 << 12
-	bitEnded        lifeBits = 1 << 13
-	bitReadShut     lifeBits = 1 << 14
-	bitWriteShut    lifeBits = 1 << 15
+	bitPeerClosed lifeBits = 1 << 22
+	bitEnded      lifeBits = 1 << 23
 
-	bitKept       lifeBits = 1 << 16
-	bitLastCall   lifeBits = 1 << 17
-	bitPeerClosed lifeBits = 1 << 18
-	bitInPoll     lifeBits = 1 << 19
-	bitRaw        lifeBits = 1 << 20
+	bitReading   lifeBits = 1 << 24
+	bitProducing lifeBits = 1 << 25
+	bitFlushing  lifeBits = 1 << 26
+	bitSending   lifeBits = 1 << 27
+	bitInPoll    lifeBits = 1 << 28
 
-	bitPending      lifeBits = 1 << 21
-	bitSending      lifeBits = 1 << 22
-	bitSendFailed   lifeBits = 1 << 23
-	bitSendInFlight lifeBits = 1 << 24
-	bitEOFHeld      lifeBits = 1 << 25
+	bitRunning       lifeBits = 1 << 29
+	bitNotified      lifeBits = 1 << 30
+	bitConnected     lifeBits = 1 << 31
+	bitDisconnected  lifeBits = 1 << 32
+	bitDisconnecting lifeBits = 1 << 33
 
-	bitDisconnecting lifeBits = 1 << 26
+	bitPending      lifeBits = 1 << 34
+	bitSendFailed   lifeBits = 1 << 35
+	bitSendInFlight lifeBits = 1 << 36
+	bitEOFHeld      lifeBits = 1 << 37
 
-	errnoShift          = 27
-	oneRef     lifeBits = 1 << 43
+	bitReadShut  lifeBits = 1 << 38
+	bitWriteShut lifeBits = 1 << 39
+
+	oneRef lifeBits = 1 << 40
+	// maxRefs is how many references enter gives out. Twice as many fit, so the few that other moves add, each at most
+	// once at a time, need no look.
+	maxRefs = 1 << 23
 )
 
 func (b lifeBits) phase() phase         { return phase(b & phaseMask) }
@@ -176,15 +188,24 @@ func (b lifeBits) String() string {
 	if b.errno() != 0 {
 		fmt.Fprintf(&s, " errno=%v", b.errno())
 	}
-	for i, name := range [...]string{"reading", "producing", "flushing", "running", "notified", "connected", "disconnected",
-		"ended", "readShut", "writeShut", "kept", "lastCall", "peerClosed", "inPoll", "raw", "pending", "sending", "sendFailed", "sendInFlight",
-		"eofHeld", "disconnecting"} {
-		if b.has(bitReading << i) {
+	for i, name := range [...]string{"peerClosed", "ended", "reading", "producing", "flushing", "sending", "inPoll",
+		"running", "notified", "connected", "disconnected", "disconnecting", "pending", "sendFailed", "sendInFlight", "eofHeld",
+		"readShut", "writeShut"} {
+		if b.has(bitPeerClosed << i) {
 			s.WriteString(" " + name)
 		}
 	}
 	return s.String()
 }
+
+// entry is the answer to a party that wants in.
+type entry uint8
+
+const (
+	entered   entry = iota
+	entryBusy       // another goroutine has that side
+	entryShut       // the connection is too far gone for it
+)
 
 // lifeWord is the word. Its methods may be called from any goroutine and never block.
 type lifeWord struct{ v atomic.Uint64 }
@@ -217,53 +238,10 @@ func (l *lifeWord) begin(connected bool) {
 	l.v.Store(uint64(b))
 }
 
-// entry is the answer to a party that wants in.
-type entry uint8
-
-const (
-	entered   entry = iota
-	entryBusy       // another goroutine has that side
-	entryShut       // the connection is too far gone for it
-)
-
-// enter takes a reference and the sides in own, unless one of them is taken or the phase is past last.
-func (l *lifeWord) enter(own lifeBits, last phase) entry {
-	for {
-		old := l.load()
-		switch {
-		case old.phase() > last && !(own == bitReading && old.has(bitKept)):
-			return entryShut
-		case old.has(own):
-			return entryBusy
-		case l.swap(old, old+oneRef|own):
-			return entered
-		}
-	}
-}
-
-// leave gives back what enter took. It returns true to the one who was last in a closing connection, who must now
-// release it. Reading goes on until dropKept, so that there is no moment at which buffered input seems to be gone.
-func (l *lifeWord) leave(own lifeBits) (last bool) {
-	for {
-		old := l.load()
-		if old.refs() == 0 {
-			panic("netpoll: inconsistent connection state: left more often than entered: " + old.String())
-		}
-		next := old&^own - oneRef
-		last = next.refs() == 0 && old.phase().mayBecome(phaseClosed)
-		if last {
-			next = next.with(phaseClosed) | bitKept
-		}
-		if l.swap(old, next) {
-			return last
-		}
-	}
-}
-
-// dropKept ends reading for good. It returns false if somebody reads at the moment.
-func (l *lifeWord) dropKept() bool {
-	_, ok := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ bitKept, !old.has(bitReading) })
-	return ok
+// set sets flags that no move of its own guards, and returns what was before.
+func (l *lifeWord) set(flags lifeBits) (old lifeBits) {
+	old, _ = l.change(func(old lifeBits) (lifeBits, bool) { return old | flags, true })
+	return old
 }
 
 // clear gives a side back without leaving, and returns what was before.
@@ -271,6 +249,8 @@ func (l *lifeWord) clear(own lifeBits) (old lifeBits) {
 	old, _ = l.change(func(old lifeBits) (lifeBits, bool) { return old &^ own, old.has(own) })
 	return old
 }
+
+// The lifecycle.
 
 // open moves a prepared connection to open. It returns false if it was closed meanwhile.
 func (l *lifeWord) open() bool {
@@ -310,11 +290,6 @@ func (l *lifeWord) noteError(errno syscall.Errno) {
 	})
 }
 
-// disconnectDue holds if OnDisconnect may run now and has not been started.
-func (b lifeBits) disconnectDue() bool {
-	return b.has(bitPeerClosed) && b.has(bitConnected) && !b.has(bitDisconnected)
-}
-
 // close moves to closing, unless that has happened, and returns what was before. The winner must then leave for the
 // connection itself.
 func (l *lifeWord) close(why cause) (old lifeBits, ok bool) {
@@ -327,6 +302,106 @@ func (l *lifeWord) closeIf(why cause, cond func(lifeBits) bool) (old lifeBits, o
 		return old.with(phaseClosing).because(why), old.phase().mayBecome(phaseClosing) && cond(old)
 	})
 }
+
+// endReading moves a released connection to closed. It returns false if somebody reads at the moment.
+func (l *lifeWord) endReading() bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+		return old.with(phaseClosed), old.phase().mayBecome(phaseClosed) && !old.has(bitReading)
+	})
+	return ok
+}
+
+// The sides.
+
+// enter takes a reference and the sides in own, unless one of them is taken or the phase is past last.
+func (l *lifeWord) enter(own lifeBits, last phase) entry {
+	for {
+		old := l.load()
+		switch {
+		case old.phase() > last:
+			return entryShut
+		case old.has(own):
+			return entryBusy
+		case old.refs() >= maxRefs:
+			panic("netpoll: too many calls at a time in one connection: " + old.String())
+		case l.swap(old, old+oneRef|own):
+			return entered
+		}
+	}
+}
+
+// use enters a connection that is not closed on this side.
+func (l *lifeWord) use(own lifeBits) entry { return l.enter(own, phasePeerDone) }
+
+// read enters as the reader, which may go on as long as anything is left in the buffer.
+func (l *lifeWord) read() entry { return l.enter(bitReading, phaseReleased) }
+
+// setUp enters a connection that has yet to be started.
+func (l *lifeWord) setUp() entry { return l.enter(0, phaseOpening) }
+
+// leave gives back what enter took. It returns true to the one who was last in a closing connection, who must now
+// release it. Reading goes on until endReading, so that there is no moment at which buffered input seems to be gone.
+func (l *lifeWord) leave(own lifeBits) (last bool) {
+	for {
+		old := l.load()
+		if old.refs() == 0 {
+			panic("netpoll: inconsistent connection state: left more often than entered: " + old.String())
+		}
+		next := old&^own - oneRef
+		last = next.refs() == 0 && old.phase().mayBecome(phaseReleased)
+		if last {
+			next = next.with(phaseReleased)
+		}
+		if l.swap(old, next) {
+			return last
+		}
+	}
+}
+
+// The handlers.
+
+// startTask claims the run of the handlers, with a reference. If one is going on already it is notified instead.
+func (l *lifeWord) startTask() bool {
+	old, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+		if old.has(bitRunning) {
+			return old | bitNotified, true
+		}
+		return old + oneRef | bitRunning, old.phase() < phaseClosing
+	})
+	return ok && !old.has(bitRunning)
+}
+
+// endTask ends the run unless it was notified since the last call of clearNotified; the reference stays with the caller.
+func (l *lifeWord) endTask() bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ bitRunning, !old.has(bitNotified) })
+	return ok
+}
+
+func (l *lifeWord) clearNotified() { l.clear(bitNotified) }
+
+// clearConnected makes the next run call OnConnect. It returns false where that would come after OnDisconnect.
+func (l *lifeWord) clearConnected() bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+		return old &^ bitConnected, old.has(bitConnected) && !old.has(bitDisconnected) && old.phase() < phaseClosing
+	})
+	return ok
+}
+
+// claimDisconnect returns true, once, to the one who has to run OnDisconnect, with a reference. It gives bitDisconnecting
+// back when that has returned.
+func (l *lifeWord) claimDisconnect() bool {
+	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
+		return old + oneRef | bitDisconnected | bitDisconnecting, old.disconnectDue() && old.phase() <= phaseClosing
+	})
+	return ok
+}
+
+// disconnectDue holds if OnDisconnect may run now and has not been started.
+func (b lifeBits) disconnectDue() bool {
+	return b.has(bitPeerClosed) && b.has(bitConnected) && !b.has(bitDisconnected)
+}
+
+// The output.
 
 // addPending turns what a Flush entered with, own, into pending output, which the poller sends. It refuses where the
 // peer or this side has ended the direction: then the caller needs to see what sending says.
@@ -349,6 +424,13 @@ func (l *lifeWord) enterSending() bool {
 	return ok
 }
 
+// pendingDone ends the pending output if cond holds at that very moment. The caller has a reference of its own.
+func (l *lifeWord) pendingDone(cond func() bool) (old lifeBits, ok bool) {
+	return l.change(func(old lifeBits) (lifeBits, bool) {
+		return old&^bitPending - oneRef, old.has(bitPending) && cond()
+	})
+}
+
 // holdEOF leaves the end of the input to the one that is in a call to send. It returns false if there is none.
 func (l *lifeWord) holdEOF() bool {
 	_, ok := l.change(func(old lifeBits) (lifeBits, bool) { return old | bitEOFHeld, old.has(bitSendInFlight) })
@@ -360,53 +442,4 @@ func (l *lifeWord) holdEOF() bool {
 func (l *lifeWord) sendReturned() (ending bool) {
 	old, _ := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ (bitSendInFlight | bitEOFHeld), true })
 	return old.has(bitEOFHeld)
-}
-
-// pendingDone ends the pending output if cond holds at that very moment. The caller has a reference of its own.
-func (l *lifeWord) pendingDone(cond func() bool) (old lifeBits, ok bool) {
-	return l.change(func(old lifeBits) (lifeBits, bool) {
-		return old&^bitPending - oneRef, old.has(bitPending) && cond()
-	})
-}
-
-// startTask claims the run of the handlers, with a reference. If one is going on already it is kicked instead.
-func (l *lifeWord) startTask() bool {
-	old, ok := l.change(func(old lifeBits) (lifeBits, bool) {
-		if old.has(bitRunning) {
-			return old | bitNotified, true
-		}
-		return old + oneRef | bitRunning, old.phase() < phaseClosing
-	})
-	return ok && !old.has(bitRunning)
-}
-
-// endTask ends the run unless it was kicked since the last call of clearNotified; the reference stays with the caller.
-func (l *lifeWord) endTask() bool {
-	_, ok := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ bitRunning, !old.has(bitNotified) })
-	return ok
-}
-
-func (l *lifeWord) clearNotified() { l.clear(bitNotified) }
-
-// clearConnected makes the next run call OnConnect. It returns false where that would come after OnDisconnect.
-func (l *lifeWord) clearConnected() bool {
-	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
-		return old &^ bitConnected, old.has(bitConnected) && !old.has(bitDisconnected) && old.phase() < phaseClosing
-	})
-	return ok
-}
-
-// claimDisconnect returns true, once, to the one who has to run OnDisconnect, with a reference. It gives bitDisconnecting
-// back when that has returned.
-func (l *lifeWord) claimDisconnect() bool {
-	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
-		return old + oneRef | bitDisconnected | bitDisconnecting, old.disconnectDue() && old.phase() < phaseClosed
-	})
-	return ok
-}
-
-// set sets flags that no move of its own guards, and returns what was before.
-func (l *lifeWord) set(flags lifeBits) (old lifeBits) {
-	old, _ = l.change(func(old lifeBits) (lifeBits, bool) { return old | flags, true })
-	return old
 }

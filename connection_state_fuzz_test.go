@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 // FuzzConnectionState runs a program of moves on a word and on the model.
@@ -22,22 +24,40 @@ func FuzzConnectionState(f *testing.F) {
 
 // TestConnectionStateAgreesWithModel runs many programs, because a life is short.
 func TestConnectionStateAgreesWithModel(t *testing.T) {
+	reached := map[string]int{}
 	for seed := range uint64(200) {
-		runLife(t, randomProgram(seed, 400))
+		runCounting(t, randomProgram(seed, 400), reached)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
 	}
+	expected := strings.Fields("enter=entered enter=busy enter=shut use=entered use=busy use=shut read=entered read=busy " +
+		"read=shut setUp=entered setUp=shut clear clearNotified noteError=true noteError=false")
+	for _, move := range strings.Fields("leave leaveSelf peerClosed close startTask addPending pendingDone sendReturned") {
+		expected = append(expected, move+"=true", move+"=false")
+	}
+	for _, rule := range lifeRules {
+		expected = append(expected, rule.name+"=true", rule.name+"=false")
+	}
+	for _, flag := range settable {
+		expected = append(expected, "set "+flag)
+	}
+	for _, outcome := range expected {
+		require.NotZero(t, reached[outcome], "no program has reached %s, but: %v", outcome, reached)
+	}
 }
 
 // lifeFlags are the names of the flags, in the order of the table in connection_state.go.
-var lifeFlags = strings.Fields("reading producing flushing running notified connected disconnected ended readShut writeShut " +
-	"kept lastCall peerClosed inPoll raw pending sending sendFailed sendInFlight eofHeld disconnecting")
+var lifeFlags = strings.Fields("peerClosed ended reading producing flushing sending inPoll " +
+	"running notified connected disconnected disconnecting pending sendFailed sendInFlight eofHeld readShut writeShut")
+
+// settable are those that no move of its own guards.
+var settable = strings.Fields("connected sendFailed sendInFlight readShut writeShut")
 
 // lifeFlag returns the bits that go by these names.
 func lifeFlag(names string) (b lifeBits) {
 	for name := range strings.FieldsSeq(names) {
-		b |= bitReading << slices.Index(lifeFlags, name)
+		b |= bitPeerClosed << slices.Index(lifeFlags, name)
 	}
 	return b
 }
@@ -117,7 +137,7 @@ func (m *lifeModel) phaseIn(list string) bool {
 const (
 	untilPeerDone = "opening,open,peer done"
 	untilClosing  = "opening,open,peer done,closing"
-	untilClosed   = "opening,open,peer done,closing,closed"
+	untilClosed   = "opening,open,peer done,closing,released,closed"
 )
 
 // lifeRule is a move without an argument: it happens if all of this holds, and then does all of that.
@@ -140,6 +160,7 @@ var lifeRules = []lifeRule{
 	{name: "claimDisconnect", move: (*lifeWord).claimDisconnect, phases: untilClosing, need: "peerClosed connected",
 		lack: "disconnected", set: "disconnected disconnecting", enters: "disconnecting"},
 	{name: "holdEOF", move: (*lifeWord).holdEOF, phases: untilClosed, need: "sendInFlight", set: "eofHeld"},
+	{name: "endReading", move: (*lifeWord).endReading, phases: "released", lack: "reading", to: "closed"},
 	{name: "endTask", move: (*lifeWord).endTask, phases: untilClosed, lack: "notified", clear: "running"},
 }
 
@@ -149,10 +170,14 @@ type lifeRun struct {
 	word  lifeWord
 	model lifeModel
 	trace []string
+
+	reached map[string]int // how often each move has had each outcome
 }
 
-func runLife(t *testing.T, program []byte) {
-	v := &lifeRun{machine: machine{t: t, program: program}}
+func runLife(t *testing.T, program []byte) { runCounting(t, program, map[string]int{}) }
+
+func runCounting(t *testing.T, program []byte, reached map[string]int) {
+	v := &lifeRun{machine: machine{t: t, program: program}, reached: reached}
 	connected := v.arg()%2 == 0
 	v.word.begin(connected)
 	v.model = lifeModel{phase: "opening", alive: true, flags: map[string]bool{"connected": connected}}
@@ -173,7 +198,7 @@ func runLife(t *testing.T, program []byte) {
 		v.leave(0)
 	}
 	v.compare()
-	if v.model.phase != "closed" || v.model.ends != 1 || v.word.load().refs() != 0 {
+	if !v.model.phaseIn("released,closed") || v.model.ends != 1 || v.word.load().refs() != 0 {
 		v.fail("at the end %v was released %d times", &v.model, v.model.ends)
 	}
 }
@@ -188,8 +213,16 @@ func (v *lifeRun) compare() {
 	}
 }
 
-// answers compares what a move returned.
+// did notes a move that returns nothing.
+func (v *lifeRun) did(what string) {
+	v.reached[what]++
+	v.trace = append(v.trace, what)
+}
+
+// answers compares what a move returned. what may have its arguments behind the name.
 func (v *lifeRun) answers(what string, got, want any) {
+	move, _, _ := strings.Cut(what, "(")
+	v.reached[fmt.Sprintf("%s=%v", move, got)]++
 	v.trace = append(v.trace, fmt.Sprintf("%s=%v", what, got))
 	if got != want {
 		v.fail("%s says %v, the model %v", what, got, want)
@@ -237,19 +270,13 @@ var lifeMoves = []func(*lifeRun){
 	func(v *lifeRun) {
 		v.word.clearNotified()
 		v.model.set("notified", false)
-		v.trace = append(v.trace, "clearNotified")
+		v.did("clearNotified")
 	},
 	func(v *lifeRun) {
-		flag := [...]string{"connected", "lastCall", "readShut", "writeShut", "sendFailed", "raw", "sendInFlight"}[v.arg()%7]
+		flag := settable[v.arg()%len(settable)]
 		v.word.set(lifeFlag(flag))
 		v.model.set(flag, true)
-		v.trace = append(v.trace, "set "+flag)
-	},
-	func(v *lifeRun) {
-		if v.model.phase == "closed" { // by who releases it
-			v.answers("dropKept", v.word.dropKept(), !v.model.is("reading"))
-			v.model.set("kept", v.model.is("kept reading"))
-		}
+		v.did("set " + flag)
 	},
 	func(v *lifeRun) { v.clear() },
 	func(v *lifeRun) {
@@ -278,22 +305,31 @@ func (v *lifeRun) apply(r lifeRule) (ok bool) {
 	return true
 }
 
-// enter asks for some sides, up to some phase.
+// enter asks for some sides, up to some phase: by enter itself, or by one of its short forms.
 func (v *lifeRun) enter(sides, last int) {
-	own := [...]string{"", "reading", "producing", "flushing", "producing flushing", "inPoll", "raw reading"}[sides%7]
-	phases := []string{"opening", "open", "peer done", "closing", "closed"}
-	m := &v.model
-	want := entered
-	switch at := slices.Index(phases, m.phase); {
-	case at > last%5 && (own != "reading" || !m.is("kept")):
-		want = entryShut
-	case m.any(own):
-		want = entryBusy
-	case m.phase == "closed" && !m.is("kept"): // nobody asks for that
-		return
+	own := [...]string{"", "reading", "producing", "flushing", "producing flushing", "inPoll"}[sides%6]
+	phases := []string{"opening", "open", "peer done", "closing", "released", "closed"}
+	last %= len(phases) + 3
+	move := func() entry { return v.word.enter(lifeFlag(own), phase(last)) }
+	what := fmt.Sprintf("enter(%s, %d)", own, last)
+	switch last - len(phases) {
+	case 0:
+		what, last, move = "use("+own+")", 2, func() entry { return v.word.use(lifeFlag(own)) }
+	case 1:
+		what, last, own, move = "read()", 4, "reading", v.word.read
+	case 2:
+		what, last, own, move = "setUp()", 0, "", v.word.setUp
 	}
-	v.answers(fmt.Sprintf("enter(%s, %d)", own, last%5), v.word.enter(lifeFlag(own), phase(last%5)), want)
-	if want == entered {
+	m := &v.model
+	want := "entered"
+	switch at := slices.Index(phases, m.phase); {
+	case at > last:
+		want = "shut"
+	case m.any(own):
+		want = "busy"
+	}
+	v.answers(what, [...]string{"entered", "busy", "shut"}[move()], want)
+	if want == "entered" {
 		m.set(own, true)
 		m.inside = append(m.inside, own)
 	}
@@ -311,17 +347,16 @@ func (v *lifeRun) leave(i int) {
 // leaveSelf makes the connection leave for itself, when it is closed.
 func (v *lifeRun) leaveSelf() {
 	v.model.alive, v.model.toLeave = false, false
-	v.answers("leave for itself", v.word.leave(0), v.wasLast())
+	v.answers("leaveSelf", v.word.leave(0), v.wasLast())
 }
 
-// wasLast moves the model to closed if nobody is left.
+// wasLast moves the model to released if nobody is left.
 func (v *lifeRun) wasLast() bool {
 	m := &v.model
 	if m.parties() > 0 || m.phase != "closing" {
 		return false
 	}
-	m.phase = "closed"
-	m.set("kept", true)
+	m.phase = "released"
 	m.ends++
 	return true
 }
@@ -333,7 +368,7 @@ func (v *lifeRun) clear() {
 			v.word.clear(lifeFlag(first))
 			v.model.set(first, false)
 			v.model.inside[i] = rest
-			v.trace = append(v.trace, "yield "+first)
+			v.did("clear")
 			return
 		}
 	}
@@ -366,11 +401,12 @@ func (v *lifeRun) peerClosed(arg int) {
 
 func (v *lifeRun) noteError(errno syscall.Errno) {
 	m := &v.model
+	before := m.errno
 	if m.phaseIn(untilPeerDone) && !m.is("ended") && m.errno == 0 {
 		m.errno = errno
 	}
 	v.word.noteError(errno)
-	v.trace = append(v.trace, fmt.Sprintf("noteError(%d)", errno))
+	v.did(fmt.Sprintf("noteError=%t", m.errno != before))
 }
 
 func (v *lifeRun) close(why string, cond bool) {
@@ -379,7 +415,7 @@ func (v *lifeRun) close(why string, cond bool) {
 	m := &v.model
 	want := m.phaseIn(untilPeerDone) && cond
 	_, ok := v.word.closeIf(causes[why], func(lifeBits) bool { return cond })
-	v.answers("close "+why, ok, want)
+	v.answers("close("+why+")", ok, want)
 	if want {
 		m.phase, m.cause, m.toLeave = "closing", why, true
 	}
@@ -407,7 +443,7 @@ func (v *lifeRun) pay(cond bool) {
 	m := &v.model
 	want := m.pending && cond
 	_, ok := v.word.pendingDone(func() bool { return cond })
-	v.answers("paid", ok, want)
+	v.answers("pendingDone", ok, want)
 	if want {
 		m.set("pending", false)
 		m.pending = false

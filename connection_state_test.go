@@ -14,19 +14,20 @@ func TestLifeMovesOnlyAlongTheTable(t *testing.T) {
 		phaseOpen:     func(l *lifeWord) { l.open() },
 		phasePeerDone: func(l *lifeWord) { l.peerClosed(0, true, false) },
 		phaseClosing:  func(l *lifeWord) { l.close(causeUser) },
-		phaseClosed: func(l *lifeWord) {
+		phaseReleased: func(l *lifeWord) {
 			if l.load().phase() == phaseClosing {
 				l.leave(0)
 			}
 		},
+		phaseClosed: func(l *lifeWord) { l.endReading() },
 	}
 	for from := phaseOpening; from <= phaseClosed; from++ {
 		for to, move := range moves {
 			var l lifeWord
 			l.begin(true)
 			l.v.Store(uint64(l.load().with(from)))
-			if from == phaseClosed {
-				l.v.Store(uint64(lifeBits(phaseClosed)))
+			if from >= phaseReleased {
+				l.v.Store(uint64(from))
 			}
 			move(&l)
 			want := from
@@ -42,15 +43,15 @@ func TestLifeLastToLeaveClosesOnce(t *testing.T) {
 	var l lifeWord
 	l.begin(true)
 	require.True(t, l.open())
-	require.Equal(t, entered, l.enter(bitReading, phaseClosing))
-	require.Equal(t, entered, l.enter(bitFlushing, phasePeerDone))
+	require.Equal(t, entered, l.read())
+	require.Equal(t, entered, l.use(bitFlushing))
 	require.True(t, closes(&l, causeUser))
 	require.False(t, closes(&l, causePeer), "the second close must lose")
 	require.False(t, l.leave(0), "two are still inside")
 	require.False(t, l.leave(bitReading))
 	require.Equal(t, phaseClosing, l.load().phase())
 	require.True(t, l.leave(bitFlushing))
-	require.Equal(t, phaseClosed, l.load().phase())
+	require.Equal(t, phaseReleased, l.load().phase())
 	require.Equal(t, causeUser, l.load().cause())
 }
 
@@ -72,16 +73,19 @@ func TestLifeEnterRefusesPastItsPhase(t *testing.T) {
 	l.open()
 	l.enter(0, phaseOpen)
 	l.close(causeUser)
-	require.Equal(t, entryShut, l.enter(bitProducing, phasePeerDone))
-	require.Equal(t, entered, l.enter(bitReading, phaseClosing), "what is buffered can be read while somebody is inside")
+	require.Equal(t, entryShut, l.setUp())
+	require.Equal(t, entryShut, l.use(bitProducing))
+	require.Equal(t, entered, l.read(), "what is buffered can be read while somebody is inside")
 	l.leave(bitReading)
+	require.False(t, l.endReading(), "it is not released")
 	l.leave(0)
 	require.True(t, l.leave(0))
-	require.Equal(t, entered, l.enter(bitReading, phaseClosing), "input can be read until it is dropped")
-	require.False(t, l.dropKept(), "and is not dropped under a reader")
+	require.Equal(t, entered, l.read(), "input can be read until it is dropped")
+	require.False(t, l.endReading(), "and is not dropped under a reader")
 	require.False(t, l.leave(bitReading), "a connection is released once")
-	require.True(t, l.dropKept())
-	require.Equal(t, entryShut, l.enter(bitReading, phaseClosing))
+	require.True(t, l.endReading())
+	require.Equal(t, entryShut, l.read())
+	require.Equal(t, phaseClosed, l.load().phase())
 }
 
 func TestLifeFirstErrnoStays(t *testing.T) {
@@ -132,7 +136,7 @@ func TestLifeReleaseUnderContention(t *testing.T) {
 		for g := range 8 {
 			wg.Go(func() {
 				for range 50 {
-					if l.enter(0, phasePeerDone) == entered && l.leave(0) {
+					if l.use(0) == entered && l.leave(0) {
 						_, twice := releases.LoadOrStore("x", g)
 						require.False(t, twice)
 					}
@@ -146,7 +150,7 @@ func TestLifeReleaseUnderContention(t *testing.T) {
 		wg.Wait()
 		_, released := releases.Load("x")
 		require.True(t, released)
-		require.Equal(t, phaseClosed, l.load().phase())
+		require.Equal(t, phaseReleased, l.load().phase())
 		require.Zero(t, l.load().refs())
 	}
 }
@@ -154,6 +158,11 @@ func TestLifeReleaseUnderContention(t *testing.T) {
 func TestLifeInconsistencyPanics(t *testing.T) {
 	var l lifeWord
 	require.Panics(t, func() { l.leave(0) })
+	l.begin(true)
+	l.v.Store(uint64(l.load() + (maxRefs-2)*oneRef))
+	require.Equal(t, entered, l.use(0))
+	require.Panics(t, func() { l.use(0) }, "one more could become none")
+	require.Equal(t, maxRefs, l.load().refs())
 }
 
 func TestLifeNamesItself(t *testing.T) {
@@ -162,7 +171,7 @@ func TestLifeNamesItself(t *testing.T) {
 	l.open()
 	l.enter(bitReading, phaseOpen)
 	l.peerClosed(syscall.ECONNRESET, true, false)
-	require.Equal(t, "peer done refs=2 errno=connection reset by peer reading connected ended peerClosed", l.load().String())
+	require.Equal(t, "peer done refs=2 errno=connection reset by peer peerClosed ended reading connected", l.load().String())
 	require.Equal(t, "phase(7)", phase(7).String())
 	require.Equal(t, "cause(8)", cause(8).String())
 }

@@ -16,13 +16,7 @@ import (
 
 // beginWrite enters as the one that fills the output.
 func (c *connection) beginWrite(what string) error {
-	switch c.life.enter(bitProducing, phasePeerDone) {
-	case entryBusy:
-		return Exception(ErrConcurrentAccess, what)
-	case entryShut:
-		return c.closedError(what)
-	}
-	return nil
+	return c.enterErr(bitProducing, what)
 }
 
 // Malloc implements Writer.
@@ -120,11 +114,8 @@ func (c *connection) Write(p []byte) (n int, err error) {
 
 // submit sends everything that was written so far, and extra behind it. A start that is not 0 is when the call began.
 func (c *connection) submit(extra []byte, what string, start int64) (n int, err error) {
-	switch c.life.enter(bitProducing|bitFlushing, phasePeerDone) {
-	case entryBusy:
-		return 0, Exception(ErrConcurrentAccess, what)
-	case entryShut:
-		return 0, c.closedError(what)
+	if err := c.enterErr(bitProducing|bitFlushing, what); err != nil {
+		return 0, err
 	}
 	c.awaitPoller()
 	own := bitProducing | bitFlushing
@@ -134,10 +125,7 @@ func (c *connection) submit(extra []byte, what string, start int64) (n int, err 
 		}
 		n, err = c.send(extra, what, start, &own)
 	}
-	c.finishPending()
-	c.leave(own)
-	c.resumePending()
-	c.closeIfDone()
+	c.endOutput(own)
 	return n, err
 }
 
@@ -147,11 +135,8 @@ func (c *connection) sendBehind(what string, more func(start int64, own *lifeBit
 	start := c.writing.CallStart()
 	c.writers.Lock()
 	defer c.writers.Unlock()
-	switch c.life.enter(bitProducing|bitFlushing, phasePeerDone) {
-	case entryBusy:
-		return Exception(ErrConcurrentAccess, what)
-	case entryShut:
-		return c.closedError(what)
+	if err := c.enterErr(bitProducing|bitFlushing, what); err != nil {
+		return err
 	}
 	c.awaitPoller()
 	own := bitProducing | bitFlushing
@@ -161,10 +146,7 @@ func (c *connection) sendBehind(what string, more func(start int64, own *lifeBit
 			err = more(start, &own)
 		}
 	}
-	c.finishPending()
-	c.leave(own)
-	c.resumePending()
-	c.closeIfDone()
+	c.endOutput(own)
 	return err
 }
 

@@ -73,13 +73,13 @@
 //	connection_read.go, _write.go    its two directions
 //	connection_pending.go, _batch.go    output left to the poller, input received with that of others
 //	connection_callbacks.go          who calls the user's functions, when
-//	connection_close.go              its end
+//	connection_close.go              its end, and half-close
 //	connection_tcp.go                options of sockets, as package net has them
 //	connection_copy*.go, connection_sendfile_linux.go
 //	                                 ReadFrom and WriteTo: sendfile, splice
-//	connection_sys.go, _raw.go, _idle.go, _context.go
-//	                                 half-close and descriptor, idle limit, context
-//	connection_quiet.go              what looks past the buffer: is the socket silent?
+//	connection_descriptor.go, _idle.go, _context.go
+//	                                 the descriptor lent to functions of the user, idle limit, context
+//	connection_quiet.go              a look past the buffer: is the socket silent?
 //	connection_unix.go, control_*.go messages with descriptors, over Unix sockets
 //	connection_socket.go             how it is made of a socket
 //	transport.go, transport_*.go     what carries the bytes of a connection

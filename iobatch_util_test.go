@@ -197,7 +197,7 @@ func fill(t testing.TB, c *connection) (filler string) {
 // released waits until c has been released.
 func released(t testing.TB, c *connection) {
 	t.Helper()
-	testkit.Eventually(t, func() bool { return c.life.load().phase() == phaseClosed }, "the connection is released")
+	testkit.Eventually(t, func() bool { return c.life.load().phase() >= phaseReleased }, "the connection is released")
 }
 
 // noOneInside requires that no reference of c is held but the connection's own.

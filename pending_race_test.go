@@ -167,7 +167,7 @@ func TestLingerGivesUpThoughSomebodyIsSending(t *testing.T) {
 	require.NoError(t, c.Close())
 	require.True(t, c.life.enterSending())
 	c.checkLinger(c.out.consumed(), time.Second)
-	c.endSending()
+	c.endOutput(bitSending)
 	released(t, c)
 }
 

@@ -28,7 +28,7 @@ func owingWord(t *testing.T) *lifeWord {
 	l := new(lifeWord)
 	l.begin(true)
 	l.open()
-	require.Equal(t, entered, l.enter(flusher, phasePeerDone))
+	require.Equal(t, entered, l.use(flusher))
 	require.True(t, l.addPending(flusher))
 	return l
 }
@@ -39,7 +39,7 @@ func TestLifePendingTakesOverWhatTheFlushEnteredWith(t *testing.T) {
 	require.False(t, l.load().has(flusher))
 	require.Equal(t, 2, l.load().refs(), "the debt's and the connection's own")
 
-	require.Equal(t, entered, l.enter(flusher, phasePeerDone))
+	require.Equal(t, entered, l.use(flusher))
 	require.True(t, l.addPending(flusher))
 	require.Equal(t, 2, l.load().refs(), "a second debt is the same debt")
 }
@@ -61,7 +61,7 @@ func TestLifeNothingIsPendingWhereSendingMustTell(t *testing.T) {
 			if owing {
 				l = owingWord(t)
 			}
-			require.Equal(t, entered, l.enter(flusher, phasePeerDone))
+			require.Equal(t, entered, l.use(flusher))
 			tc.end(l)
 			before := l.load()
 			require.False(t, l.addPending(flusher), tc.name)
@@ -80,7 +80,7 @@ func TestLifeOneAtATimeSends(t *testing.T) {
 	require.True(t, l.enterSending())
 	require.Equal(t, 3, l.load().refs())
 	require.False(t, l.enterSending(), "one sends already")
-	require.Equal(t, entered, l.enter(flusher, phasePeerDone), "a Flush comes in and waits for its turn")
+	require.Equal(t, entered, l.use(flusher), "a Flush comes in and waits for its turn")
 	l.leave(bitSending)
 	require.False(t, l.enterSending(), "the Flush is the one that sends")
 	l.leave(flusher)
@@ -117,14 +117,14 @@ func TestLifePendingKeepsAClosingConnection(t *testing.T) {
 	_, ok = l.pendingDone(func() bool { return true })
 	require.True(t, ok)
 	require.True(t, l.leave(bitSending), "the one that paid is the last")
-	require.Equal(t, phaseClosed, l.load().phase())
+	require.Equal(t, phaseReleased, l.load().phase())
 }
 
 func TestLifeNamesPendingOutput(t *testing.T) {
 	l := owingWord(t)
 	l.enterSending()
 	l.set(bitSendFailed)
-	require.Equal(t, "open refs=3 connected pending sending sendFailed", l.load().String())
+	require.Equal(t, "open refs=3 sending connected pending sendFailed", l.load().String())
 }
 
 // A flusher, senders and one that closes: nobody sends beside another, and exactly one is the last.
@@ -158,7 +158,7 @@ func TestLifePendingUnderContention(t *testing.T) {
 		}
 		wg.Go(func() {
 			for range 50 {
-				if l.enter(flusher, phasePeerDone) != entered {
+				if l.use(flusher) != entered {
 					return
 				}
 				for l.load().has(bitSending) { // as awaitPoller, without a place to wait
@@ -190,7 +190,7 @@ func TestLifePendingUnderContention(t *testing.T) {
 		wg.Wait()
 		pay()
 		require.EqualValues(t, 1, releases.Load(), "%v", l.load())
-		require.Equal(t, phaseClosed, l.load().phase())
+		require.Equal(t, phaseReleased, l.load().phase())
 		require.Zero(t, debt.Load())
 	}
 }

@@ -145,12 +145,14 @@ func (l *line) check() {
 	switch {
 	case l.released > 1:
 		l.r.Failf("released %d times", l.released)
-	case l.released == 1 != (b.phase() == phaseClosed):
+	case l.released == 1 != (b.phase() >= phaseReleased):
 		l.r.Failf("released %d times: %v", l.released, b)
-	case b.phase() == phaseClosed && b.refs() != 0, b.phase() < phaseClosing && b.refs() != 1+pendingRef(b):
+	case b.phase() >= phaseReleased && b.refs() != 0, b.phase() < phaseClosing && b.refs() != 1+pendingRef(b):
 		l.r.Failf("references: %v", b)
 	case b.has(bitReading | bitProducing | bitFlushing | bitRunning | bitInPoll | bitSending | bitSendInFlight | bitEOFHeld):
 		l.r.Failf("somebody is still inside: %v", b)
+	case l.c.raw.held():
+		l.r.Failf("the descriptor's input is still held")
 	case l.c.window.paused.Load() && b.phase() < phaseClosing && int64(l.c.in.Len()) <= l.c.window.limit.Load()/2:
 		l.r.Failf("nothing is received, with %d bytes buffered", l.c.in.Len())
 	}

@@ -281,7 +281,7 @@ func (l *simLife) endsHere() bool {
 	return l.closes.Load() || l.w.faulty || l.w.shuts.Load() || l.c.life.load().phase() >= phaseClosing
 }
 
-func (l *simLife) released() bool { return l.c.life.load().phase() == phaseClosed }
+func (l *simLife) released() bool { return l.c.life.load().phase() >= phaseReleased }
 
 // buffered is how much input is buffered at one moment. Len by itself counts what a reader consumes while it looks.
 func (l *simLife) buffered() int64 {

@@ -9,7 +9,7 @@ func (l *simLife) judge() {
 	b := l.c.life.load()
 	const sides = bitReading | bitProducing | bitFlushing | bitRunning | bitPending | bitSending | bitInPoll |
 		bitSendInFlight | bitEOFHeld
-	if b.phase() != phaseClosed || b.refs() != 0 || b.has(sides) {
+	if b.phase() < phaseReleased || b.refs() != 0 || b.has(sides) {
 		l.fail("at the end: %v", b)
 	}
 	l.judgeInput(b)
