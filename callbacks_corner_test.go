@@ -2,12 +2,11 @@
 
 package netpoll_test
 
-// Callbacks in unusual company: set by one another, ended by Goexit, run in place by the runner.
+// Callbacks in unusual company: set by one another, run in place by the runner.
 
 import (
 	"context"
 	"io"
-	"runtime"
 	"testing"
 
 	"github.com/cloudwego/netpoll"
@@ -55,24 +54,4 @@ func TestOnConnectSetInsideRequestComesBeforeTheNextRequest(t *testing.T) {
 	require.NoError(t, err)
 	eventually(t, func() bool { return j.count("request") == 3 })
 	require.Equal(t, []string{"request", "connect", "request", "request"}, j.list())
-}
-
-// Behaviour 5.7: a handler that ends its goroutine, as t.FailNow does, is no reason to keep the connection for ever.
-func TestConnectionEndsThoughItsHandlerCalledGoexit(t *testing.T) {
-	handled, closed := make(chan struct{}), make(chan struct{})
-	s := newLifeServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
-		_ = discard(ctx, conn)
-		close(handled)
-		runtime.Goexit()
-		return nil
-	}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
-		_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
-		return context.Background()
-	}))
-	c := s.dial()
-	_, err := io.WriteString(c, "x")
-	require.NoError(t, err)
-	receive(t, handled)
-	require.NoError(t, c.Close())
-	receive(t, closed)
 }

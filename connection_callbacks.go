@@ -30,8 +30,6 @@ type callbacks struct {
 	// task is the method value connection.runTask, made once so that starting a task allocates nothing. Written by
 	// the first owner of bitRunning, read by later ones.
 	task func()
-	// cut says that the last run ended its goroutine and had consumed nothing. The owner of bitRunning uses it.
-	cut bool
 	// endSeen says that OnRequest has been called since the input ended. Stored by the owner of bitRunning.
 	endSeen atomic.Bool
 
@@ -186,32 +184,22 @@ func (c *connection) dispatch() {
 
 // runTask implements task: it runs until it finds nothing new to do.
 func (c *connection) runTask() {
-	cut := true // short by a callback that ends its goroutine with runtime.Goexit
-	before := c.in.consumed()
-	defer func() { c.taskDone(cut, c.in.consumed() == before) }()
-	for cut {
+	own := bitRunning | bitNotified // until endTask has given them back
+	defer func() { c.taskDone(own) }()
+	for own != 0 {
 		c.life.clearNotified()
 		c.runHandlers()
-		c.calls.cut = false
-		cut = !c.life.endTask()
+		if c.life.endTask() {
+			own = 0
+		}
 	}
 }
 
-// taskDone leaves for a task. One that ended in order has given bitRunning back already, and it may be the next one's.
-// One that was cut is repeated; but if it consumes nothing a second time it has to wait for news, as one that returns.
-func (c *connection) taskDone(cut, fruitless bool) {
-	if cut {
-		again := !fruitless || !c.calls.cut
-		c.calls.cut = fruitless
-		if !again {
-			c.grantMore()
-		}
-		if kicked := c.life.clear(bitRunning | bitNotified).has(bitNotified); kicked || again {
-			c.triggerRequest(nil)
-		}
-	}
+// taskDone leaves for a task. One that has come to its end owns nothing any more: bitRunning may be the next one's. One
+// whose callback has ended the goroutine does; the connection is closed, so there is no next one.
+func (c *connection) taskDone(own lifeBits) {
 	c.touch() // the time with a handler does not count as idle
-	c.leaveHere(0)
+	c.leaveHere(own)
 	c.closeIfDone()
 }
 
@@ -249,7 +237,7 @@ func (c *connection) grantMore() {
 	}
 }
 
-// connect runs OnConnect. What waits for it goes on also if it ends its goroutine.
+// connect runs OnConnect. What waits for it goes on also if that ends the goroutine.
 func (c *connection) connect() {
 	defer c.startDisconnect()
 	defer c.life.set(bitConnected)
@@ -265,8 +253,7 @@ func (c *connection) runOnConnect() {
 }
 
 func (c *connection) runOnRequest(on OnRequest) {
-	defer c.recovered("OnRequest")
-	_ = on(c.context(), c.self) // what it thinks of the request is its own business
+	c.guard("OnRequest", func() { _ = on(c.context(), c.self) }) // what it thinks of the request is its own business
 }
 
 // startDisconnect runs OnDisconnect if it is due.
@@ -294,20 +281,21 @@ func (c *connection) context() context.Context {
 	return c.calls.ctx
 }
 
-// guard runs a callback. A panic closes the connection and is reported; the server lives on.
+// guard runs a callback. One that panics or ends its goroutine (runtime.Goexit) closes the connection and is reported;
+// the server lives on. After the end of the goroutine only deferred calls of guard's callers run.
 func (c *connection) guard(name string, f func()) {
-	defer c.recovered(name)
-	f()
+	runner.Guard(f, func(value any) { c.callbackFailed(name, value) })
 }
 
-// recovered is deferred around a callback.
-func (c *connection) recovered(name string) {
-	if v := recover(); v != nil {
-		logger().Printf("netpoll: %s", panicText(name, c.peerName(), v))
-		c.close(causePanic)
+// callbackFailed reports and closes, also if the logger panics.
+func (c *connection) callbackFailed(name string, value any) {
+	defer c.close(causePanic)
+	logger().Printf("netpoll: %s", failureText(name, c.peerName(), value))
+}
+
+func failureText(name, peer string, value any) string {
+	if value == runner.ErrGoexit {
+		return fmt.Sprintf("%s of the connection with %s, which is closed, %v\n%s", name, peer, value, debug.Stack())
 	}
-}
-
-func panicText(name, peer string, v any) string {
-	return fmt.Sprintf("panic in %s of the connection with %s, which is closed: %v\n%s", name, peer, v, debug.Stack())
+	return fmt.Sprintf("panic in %s of the connection with %s, which is closed: %v\n%s", name, peer, value, debug.Stack())
 }

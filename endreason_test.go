@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,6 +28,11 @@ func TestReasonOfAnEndIsTold(t *testing.T) {
 	panics := func(_ context.Context, conn netpoll.Connection) error {
 		_ = conn.Reader().Skip(conn.Reader().Len()) // what is left could still be read
 		panic("planned")
+	}
+	leaves := func(_ context.Context, conn netpoll.Connection) error {
+		_ = conn.Reader().Skip(conn.Reader().Len())
+		runtime.Goexit()
+		return nil
 	}
 	for name, c := range map[string]struct {
 		on   netpoll.OnRequest
@@ -50,6 +56,9 @@ func TestReasonOfAnEndIsTold(t *testing.T) {
 			s.stop()
 		}, netpoll.ErrShutdown, "shut down"},
 		"panic": {panics, nil, func(t *testing.T, _ *lifeServer, _ netpoll.Connection, peer net.Conn) {
+			send(t, peer, "x")
+		}, netpoll.ErrPanic, "panicked"},
+		"Goexit": {leaves, nil, func(t *testing.T, _ *lifeServer, _ netpoll.Connection, peer net.Conn) {
 			send(t, peer, "x")
 		}, netpoll.ErrPanic, "panicked"},
 		"OnDisconnect panics": {discard, []netpoll.Option{netpoll.WithOnDisconnect(

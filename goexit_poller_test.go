@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -16,8 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Behaviour 5.3: an OnPrepare that ends its goroutine, which is the poller's, ends its connection and nothing else.
+// Behaviour 5.3, 5.7: an OnPrepare that ends its goroutine, which is the poller's, ends its connection and nothing else.
 func TestPollingGoesOnThoughOnPrepareCalledGoexit(t *testing.T) {
+	log := captureLog(t)
 	var seen atomic.Int32
 	closed := make(chan struct{})
 	s := newLifeServer(t, "tcp", discard, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
@@ -30,6 +32,7 @@ func TestPollingGoesOnThoughOnPrepareCalledGoexit(t *testing.T) {
 	first := s.dial()
 	requireEnd(t, first)
 	receive(t, closed)
+	require.Equal(t, 1, strings.Count(log.String(), "OnPrepare of the connection with "), log.String())
 	second := s.dial()
 	_, err := io.WriteString(second, "x")
 	require.NoError(t, err)
