@@ -33,7 +33,7 @@ func (d *acceptWatch) updateInterest() { _ = d.watch.updateInterest() }
 // close implements acceptSource.
 func (d *acceptWatch) close() { d.watch.close() }
 
-// interest implements interestSource.
+// interest implements pollHandler.
 func (d *acceptWatch) interest() pollEvent {
 	if d.a.paused.Load() {
 		return 0

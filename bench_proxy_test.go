@@ -16,11 +16,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -41,16 +41,14 @@ func TestBeAProxy(t *testing.T) {
 	dial := func() (net.Conn, error) { return net.Dial("tcp", upstream) }
 	if lib == "netpoll" {
 		listen = func(network, addr string) (net.Listener, error) { return netpoll.CreateListener(network, addr) }
-		dial = func() (net.Conn, error) { return netpoll.DialConnection("tcp", upstream, eventTimeout) }
+		dial = func() (net.Conn, error) { return netpoll.DialConnection("tcp", upstream, testkit.Timeout) }
 	}
 	ln, err := listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	go serveProxy(ln, dial)
 	fmt.Printf("\n%v\n", ln.Addr())
 	for in.Scan() {
-		var use syscall.Rusage
-		require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &use))
-		fmt.Println(use.Utime.Nano() + use.Stime.Nano())
+		fmt.Println(testkit.ProcessorTime().Nanoseconds())
 	}
 	os.Exit(0)
 }

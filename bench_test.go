@@ -22,6 +22,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 // echoServers starts an echo server of each library and returns its address.
@@ -29,7 +32,7 @@ var echoServers = []struct {
 	lib   string
 	start func(b *testing.B) (addr string)
 }{
-	{"netpoll", func(b *testing.B) string { return startServer(b, echo) }},
+	{"netpoll", func(b *testing.B) string { return testnet.NewServer(b, "tcp", testnet.Echo).Addr().String() }},
 	{"net", startPlainEchoServer},
 }
 
@@ -151,14 +154,14 @@ func BenchmarkIdleConnection(b *testing.B) {
 	for _, server := range echoServers {
 		b.Run("lib="+server.lib, func(b *testing.B) {
 			addr := server.start(b)
-			var clients []bareClient
+			var clients []testkit.BareClient
 			connect := func(n int) {
 				p := make([]byte, 1024)
 				for range n {
-					c, err := newBareClient(addr)
+					c, err := testkit.NewBareClient(addr)
 					require.NoError(b, err)
 					clients = append(clients, c)
-					require.NoError(b, c.roundTrip(p))
+					require.NoError(b, c.RoundTrip(p))
 				}
 			}
 			b.Cleanup(func() {
@@ -180,7 +183,7 @@ func BenchmarkIdleConnection(b *testing.B) {
 }
 
 func memoryInUse() (heap, stack int64) {
-	heap = heapInUse() // collects first
+	heap = testkit.HeapInUse() // collects first
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return heap, int64(m.StackInuse)

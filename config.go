@@ -1,26 +1,13 @@
 package netpoll
 
-// This file holds the settings of the whole process: Configure, the setters that came before it, and the logger.
+// This file holds the settings of the whole process: Configure, and the setters that came before it.
 
 import (
 	"context"
 	"fmt"
 	"io"
-	"log"
-	"os"
-	"sync/atomic"
 
 	"github.com/cloudwego/netpoll/internal/runner"
-)
-
-// LoadBalance says how new connections are spread over the pollers.
-type LoadBalance int
-
-const (
-	// RoundRobin gives each poller its turn. It is the default.
-	RoundRobin LoadBalance = iota
-	// Random picks a poller at random.
-	Random
 )
 
 // Config holds settings for the whole process. The zero value of a field leaves that setting as it is.
@@ -70,34 +57,6 @@ type Feature struct {
 	//
 	// Deprecated: leave it out.
 	AlwaysNoCopyRead bool
-}
-
-const (
-	builtinBufferSize = 4 << 10
-	builtinReadLimit  = 1 << 20
-)
-
-// These are stored by Configure; 0 stands for the built-in value.
-var (
-	bufferSize  atomic.Int64
-	readLimit   atomic.Int64
-	directFlush atomic.Bool
-)
-
-// defaultBufferSize is how many bytes a new connection receives at once at first.
-func defaultBufferSize() int {
-	if n := bufferSize.Load(); n > 0 {
-		return int(n)
-	}
-	return builtinBufferSize
-}
-
-// defaultReadLimit bounds the unread input of a new connection, in bytes; negative means no bound.
-func defaultReadLimit() int {
-	if n := readLimit.Load(); n != 0 {
-		return int(n)
-	}
-	return builtinReadLimit
 }
 
 // Configure changes the settings that are set in config and no others. If one of them is not valid it returns an error
@@ -185,18 +144,4 @@ func DisableGopool() error {
 // SetLoggerOutput sets where messages go; see [Config].LoggerOutput. A nil w drops them.
 //
 // Deprecated: use [Configure].
-func SetLoggerOutput(w io.Writer) {
-	if w == nil {
-		w = io.Discard
-	}
-	processLog.SetOutput(w)
-	runner.OnPanic(func(_ context.Context, v any, stack []byte) {
-		processLog.Printf("netpoll: panic in a callback: %v\n%s", v, stack)
-	})
-}
-
-// processLog may be used and redirected by many goroutines at once.
-var processLog = log.New(os.Stderr, "", log.LstdFlags)
-
-// logger is for what no caller can be told by an error; nothing is written in normal operation.
-func logger() *log.Logger { return processLog }
+func SetLoggerOutput(w io.Writer) { setLogOutput(w) }

@@ -83,7 +83,6 @@ var (
 	_ Connection = (*UnixConnection)(nil)
 	_ Conn       = (*TCPConnection)(nil)
 	_ ReadWriter = (*TCPConnection)(nil)
-	_ sink       = (*connection)(nil)
 )
 
 // connOwner is told of the end of the connections it started.
@@ -107,22 +106,16 @@ type connection struct {
 	transport transport
 	common    commonTransport
 
-	in       LinkBuffer   // filled by the transport's reports, emptied by whoever holds bitReading
-	out      LinkBuffer   // filled under bitProducing, sent under bitFlushing
-	reading  direction    // the waiting of readers
-	writing  direction    // the waiting of the one that flushes
-	need     atomic.Int64 // bytes that a waiting reader needs; stored by it, 0 when nobody waits
-	allow    atomic.Int64 // bytes that may be buffered for it, whatever the bound; the same
-	grant    atomic.Int64 // the same for a handler that waits by returning; stored by the task
-	recvBase int          // bytes to receive at once, at first and at least
-	recvSize int          // the same, now; only the reporting goroutine uses it
-	waited   bool         // under bitReading: input came while the reader waited
-	disarmed bool         // the end of the input was seen and is not watched for any more; the same
-	direct   bool         // every Flush sends by itself; constant after prepare
+	in       LinkBuffer  // filled by the transport's reports, emptied by whoever holds bitReading
+	out      LinkBuffer  // filled under bitProducing, sent under bitFlushing
+	reading  direction   // the waiting of readers
+	writing  direction   // the waiting of the one that flushes
+	window   inputWindow // how much input is taken
+	waited   bool        // under bitReading: input came while the reader waited
+	disarmed bool        // the end of the input was seen and is not watched for any more; the same
+	direct   bool        // every Flush sends by itself; constant after prepare
 
-	readLimit  atomic.Int64  // bound on unread input; stored by SetReadLimit
 	once       oneShot       // input is reported once; see connection_copy_linux.go
-	paused     atomic.Bool   // input is at its bound; set by the reporting goroutine, cleared by whoever resumes it
 	hungUp     atomic.Bool   // the peer has ended its side, says the poller: the kernel has all there is. Set by it
 	halfOpen   atomic.Bool   // the end of the peer's side does not close it; stored by SetAllowHalfOpen
 	wantWrite  atomic.Bool   // somebody waits for room to send; set by it, cleared by the reporting goroutine
@@ -160,9 +153,7 @@ func newConnection(network string) (c *connection) {
 	c.network = network
 	c.life.begin(true)
 	c.direct = directFlush.Load()
-	c.recvBase = defaultBufferSize()
-	c.recvSize = c.recvBase
-	c.readLimit.Store(int64(defaultReadLimit()))
+	c.window.init(defaultBufferSize(), defaultReadLimit())
 	return c
 }
 
@@ -180,7 +171,7 @@ func (c *connection) prepare(o *options) {
 	c.reading.setTimeout(o.readTimeout)
 	c.writing.setTimeout(o.writeTimeout)
 	_ = c.SetIdleTimeout(o.keepAlive) // a peer that is gone already shows soon enough
-	c.readLimit.Store(int64(o.readLimit))
+	c.window.limit.Store(int64(o.readLimit))
 	c.direct = c.direct || o.directFlush
 	c.halfOpen.Store(o.halfOpen)
 	if o.idleLimit > 0 {
@@ -215,7 +206,7 @@ func (c *connection) start(onError cause) error {
 	if !c.life.open() {
 		return nil
 	}
-	if err := c.transport.start(c); err != nil {
+	if err := c.transport.start(); err != nil {
 		c.close(onError)
 		return err
 	}
@@ -237,10 +228,10 @@ func (c *connection) IsActive() bool { return c.life.load().phase() <= phaseOpen
 // Fd returns the descriptor, or -1 if there is none; see [Conn].
 func (c *connection) Fd() (fd int) {
 	c.sendPending() // so that whatever is done to the descriptor comes after it
-	if c.NetConn() != nil {
-		return c.netFd()
+	if fd := c.transport.fd(); fd >= 0 {
+		return fd
 	}
-	return c.transport.fd()
+	return c.netFd()
 }
 
 // LocalAddr returns the address of this side, or nil if it has none. That of a connection over a [net.Conn] is the
@@ -337,7 +328,7 @@ func (c *connection) settable(what string) error {
 // same, and so does a handler that returns without consuming anything. 0 or less removes the bound. The default is
 // 1 MiB; see [WithReadLimit] and [Config]. A Read of a [net.Conn] that has begun keeps to the bound of that time.
 func (c *connection) SetReadLimit(bytes int) error {
-	c.readLimit.Store(int64(bytes))
+	c.window.limit.Store(int64(bytes))
 	c.resumeInput()
 	if c.full() {
 		c.triggerRequest(nil) // one that waits by returning had no bound to go beyond when it was called last

@@ -105,7 +105,7 @@ func (c *connection) closeIfIdleApart() {
 	old, ok := c.life.closeIf(causeServer, idle)
 	switch {
 	case !ok:
-	case c.NetConn() == nil:
+	case !c.transport.blocks():
 		c.closeFrom(old)
 	default:
 		go c.closeFrom(old)
@@ -174,7 +174,7 @@ func (c *connection) closeIfDone() {
 func (c *connection) leave(own lifeBits) {
 	if c.life.leave(own) {
 		callbacks := c.calls.takeCloseCallbacks()
-		if len(callbacks) == 0 && c.NetConn() == nil {
+		if len(callbacks) == 0 && !c.transport.blocks() {
 			c.release(nil)
 		} else {
 			runner.Run(c.context(), func() { c.release(callbacks) })
@@ -218,4 +218,10 @@ func (c *connection) release(callbacks []CloseCallback) {
 	if c.owner != nil {
 		c.owner.connClosed(c)
 	}
+}
+
+// endError is the error that tells how the connection ended, by errno or, if that says little, in the words of the
+// transport.
+func (c *connection) endError(errno syscall.Errno, what string) error {
+	return Exception(c.transport.explain(errno), what)
 }

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 const (
@@ -31,7 +32,7 @@ type oneShot = atomic.Bool
 // moveFrom is ReadFrom for what the kernel can move by itself, limit bytes at most. If done is false the rest, after n
 // bytes, is to be copied.
 func (c *connection) moveFrom(r io.Reader, limit int64) (n int64, done bool, err error) {
-	if _, ok := c.plainSocket(false); !ok {
+	if c.transport.fd() < 0 {
 		return 0, false, nil
 	}
 	if src := ownStream(r); src != nil {
@@ -48,7 +49,7 @@ func (c *connection) moveFrom(r io.Reader, limit int64) (n int64, done bool, err
 
 // moveTo is WriteTo for what the kernel can move by itself.
 func (c *connection) moveTo(w io.Writer, limit int64) (n int64, done bool, err error) {
-	if _, ok := c.plainSocket(false); !ok {
+	if c.transport.fd() < 0 {
 		return 0, false, nil
 	}
 	if dst := ownStream(w); dst != nil {
@@ -67,8 +68,8 @@ func (c *connection) moveTo(w io.Writer, limit int64) (n int64, done bool, err e
 
 // mover moves bytes to a socket, one system call at a time.
 type mover interface {
-	// move moves some; done says that those were the last. errWouldBlock: there is no room. errCannotSplice: it has to
-	// be done in another way.
+	// move moves some; done says that those were the last. errWouldBlock: there is no room. sock.ErrCannotSplice: it has
+	// to be done in another way.
 	move(fd int) (n int, done bool, err error)
 	// pausing is called before it waits for room.
 	pausing()
@@ -77,7 +78,7 @@ type mover interface {
 // passage is one copy, as far as it does not matter where it comes from.
 type passage struct {
 	dst   copyTarget
-	pipe  *pipe
+	pipe  *sock.Pipe
 	bytes []byte // to be sent instead of what the pipe holds, if there are any
 	left  int64  // how much may still be copied
 	moved int64
@@ -87,10 +88,10 @@ type passage struct {
 // move implements mover.
 func (p *passage) move(fd int) (n int, done bool, err error) {
 	if len(p.bytes) == 0 {
-		n, err = p.pipe.drain(fd)
-		return n, p.pipe.held == 0, err
+		n, err = p.pipe.Drain(fd)
+		return n, p.pipe.Len() == 0, err
 	}
-	n, err = sendBytes(fd, p.bytes)
+	n, err = sock.Send(fd, p.bytes)
 	p.bytes = p.bytes[n:]
 	return n, len(p.bytes) == 0, err
 }
@@ -98,7 +99,7 @@ func (p *passage) move(fd int) (n int, done bool, err error) {
 // send moves on what was taken, by m. What cannot be spliced any more is copied.
 func (p *passage) send(m mover) error {
 	err := p.sendOnce(m)
-	for err == errCannotSplice {
+	for err == sock.ErrCannotSplice {
 		p.plain = true
 		err = p.copyPipe(m)
 	}
@@ -116,8 +117,8 @@ func (p *passage) sendOnce(m mover) error {
 func (p *passage) copyPipe(m mover) error {
 	block := newBlock(copyBlock)
 	defer block.free()
-	for p.pipe.held > 0 {
-		n, err := p.pipe.read(block.buf[:copyBlock])
+	for p.pipe.Len() > 0 {
+		n, err := p.pipe.Read(block.buf[:copyBlock])
 		if err != nil {
 			return err
 		}
@@ -132,32 +133,15 @@ func (p *passage) copyPipe(m mover) error {
 // ready reports whether the next piece can be spliced.
 func (p *passage) ready() bool {
 	if p.pipe == nil && !p.plain {
-		p.pipe = getPipe()
+		p.pipe = sock.GetPipe()
 	}
 	return p.pipe != nil && !p.plain
 }
 
 func (p *passage) putPipe() {
 	if p.pipe != nil {
-		p.pipe.put()
+		p.pipe.Put()
 		p.pipe = nil
-	}
-}
-
-// sendBytes sends without waiting.
-func sendBytes(fd int, p []byte) (n int, err error) {
-	ioOrder.Add(1)
-	for {
-		part, errno := faultCut(opSend, fd, p)
-		if err = errno; errno == 0 {
-			n, err = writeNow(fd, part)
-		}
-		switch {
-		case err == nil:
-			return n, nil
-		case err != syscall.EINTR:
-			return 0, moveError("write", err)
-		}
 	}
 }
 
@@ -199,7 +183,7 @@ func (c *connection) moveAll(m mover, what string, own *lifeBits) (n int64, err 
 			if err := c.waitRoom(now(), what); err != nil {
 				return n, err
 			}
-		case errCannotSplice:
+		case sock.ErrCannotSplice:
 			return n, err
 		default:
 			return n, c.sendFailed(err, what)
@@ -212,7 +196,7 @@ func (c *connection) moveAll(m mover, what string, own *lifeBits) (n int64, err 
 func (c *connection) callMover(m mover) (n int, done bool, err error) {
 	c.life.set(bitSendInFlight)
 	n, done, err = m.move(c.transport.fd())
-	if err == nil || err == errWouldBlock || err == errCannotSplice {
+	if err == nil || err == errWouldBlock || err == sock.ErrCannotSplice {
 		c.called()
 	}
 	return n, done, err
@@ -296,12 +280,12 @@ func (k *connectionCopy) passBuffered() error {
 
 // passSpliced sends what has arrived, which stays in the kernel.
 func (k *connectionCopy) passSpliced() error {
-	n, err := k.pipe.fill(k.src.transport.fd(), int(min(k.left, math.MaxInt32)))
+	n, err := k.pipe.Fill(k.src.transport.fd(), int(min(k.left, math.MaxInt32)))
 	switch {
 	case err == errWouldBlock:
 		k.drained = true
 		return nil
-	case err == errCannotSplice:
+	case err == sock.ErrCannotSplice:
 		k.plain = true
 		return nil
 	case err != nil:
@@ -321,8 +305,9 @@ func (k *connectionCopy) passSpliced() error {
 // receive takes what has arrived into the input.
 func (k *connectionCopy) receive() error {
 	c := k.src
-	n, more, err := c.transport.receive(&c.in, c.receiveSize())
-	if err == errHeldBack { // what it waits behind has been copied
+	n, more, err := c.transport.(receiver).receive(c.room(sock.MaxTransfer))
+	c.put(n)
+	if err == sock.ErrHeldBack { // what it waits behind has been copied
 		c.controlPassed()
 		return nil
 	}
@@ -332,7 +317,7 @@ func (k *connectionCopy) receive() error {
 	k.drained = !more
 	if n > 0 {
 		c.touch()
-		c.adaptSize(n, more)
+		c.window.adapt(n, more)
 	}
 	if n >= spliceFrom {
 		k.wide, k.narrow = true, 0
@@ -356,7 +341,7 @@ func (k *connectionCopy) pass() error {
 
 // pausing implements mover. While this one is busy elsewhere, the end of the source is to be noticed all the same.
 func (k *connectionCopy) pausing() {
-	if !k.watched && k.src.paused.Load() && k.src.once.Load() {
+	if !k.watched && k.src.window.paused.Load() && k.src.once.Load() {
 		k.watched = true
 		_ = k.src.transport.updateInterest()
 	}
@@ -368,7 +353,7 @@ func (c *connection) waitArrival() error {
 	defer c.reading.stopWaiting(w)
 	start := now()
 	c.once.Store(true)
-	c.paused.Store(false)
+	c.window.paused.Store(false)
 	if err := c.transport.updateInterest(); err != nil {
 		return Exception(err, "when read")
 	}
@@ -403,7 +388,7 @@ func (k *connectionCopy) end() {
 	}
 	c.life.clear(bitRaw)
 	once := c.once.Swap(false)
-	if c.paused.Swap(false) || once {
+	if c.window.paused.Swap(false) || once {
 		_ = c.transport.updateInterest()
 	}
 	c.leave(bitReading)
@@ -425,13 +410,13 @@ func (c *connection) copyFromNet(conn netSocket, limit int64) (n int64, done boo
 		}
 		var taken int
 		rawErr := raw.Read(func(fd uintptr) bool {
-			taken, err = k.pipe.fill(int(fd), int(min(k.left, math.MaxInt32)))
+			taken, err = k.pipe.Fill(int(fd), int(min(k.left, math.MaxInt32)))
 			return err != errWouldBlock
 		})
 		switch {
 		case rawErr != nil:
 			return k.moved, true, opErrorOf(conn, "read", rawErr)
-		case err == errCannotSplice:
+		case err == sock.ErrCannotSplice:
 			return k.moved, false, nil
 		case err != nil:
 			return k.moved, true, opErrorOf(conn, "read", err)

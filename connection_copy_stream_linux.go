@@ -9,6 +9,8 @@ import (
 	"net"
 	"reflect"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // ownStream returns the connection that v is, if it is one of this package on a socket that a poller watches.
@@ -26,7 +28,7 @@ func ownStream(v any) *connection {
 	default:
 		return nil
 	}
-	if _, ok := c.plainSocket(false); !ok {
+	if c.transport.fd() < 0 {
 		return nil
 	}
 	return c
@@ -88,7 +90,7 @@ func (t copyTarget) send(m mover) (n int64, err error) {
 	switch {
 	case rawErr != nil:
 		return n, opErrorOf(t.conn, "write", rawErr)
-	case err == nil || err == errCannotSplice:
+	case err == nil || err == sock.ErrCannotSplice:
 		return n, err
 	}
 	return n, opErrorOf(t.conn, "write", err)

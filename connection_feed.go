@@ -6,10 +6,8 @@ package netpoll
 import (
 	"errors"
 	"net"
-	"os"
 	"reflect"
 	"syscall"
-	"time"
 )
 
 // NewConnection makes a [Connection] of any [net.Conn]: one of crypto/tls, an end of a [net.Pipe], one of your own. It
@@ -104,36 +102,6 @@ func (c *connection) NetConn() net.Conn {
 	return nil
 }
 
-var _ feedSink = (*connection)(nil)
-
-// wantsInput implements feedSink.
-func (c *connection) wantsInput() bool { return !c.pauseInput() && c.interest()&evRead != 0 }
-
-// inputRoom implements feedSink.
-func (c *connection) inputRoom() (in *LinkBuffer, size int, eager bool) {
-	return &c.in, c.receiveSize(), c.need.Load() > int64(c.in.Len())+idleRead
-}
-
-// dropsInput implements feedSink.
-func (c *connection) dropsInput() bool { return c.life.load().has(bitReadShut) }
-
-// inputFed implements feedSink.
-func (c *connection) inputFed(n int, full bool, err error) {
-	if c.life.enter(bitInPoll, phasePeerDone) != entered {
-		return
-	}
-	defer c.leave(bitInPoll)
-	if n > 0 && !c.dropsInput() {
-		c.received(n, full, nil)
-	}
-	if err != nil {
-		c.inputEnded(err)
-	}
-}
-
-// sendUntil implements feedSink.
-func (c *connection) sendUntil(start int64) int64 { return c.writing.until(start) }
-
 // withNetConn runs f while the connection cannot be released.
 func (c *connection) withNetConn(what string, f func(conn net.Conn) error) error {
 	if c.life.enter(0, phasePeerDone) != entered {
@@ -145,19 +113,6 @@ func (c *connection) withNetConn(what string, f func(conn net.Conn) error) error
 		return Exception(ErrUnsupported, what)
 	}
 	return f(conn)
-}
-
-// netFile is File for a net.Conn.
-func (c *connection) netFile() (f *os.File, err error) {
-	err = c.withNetConn("when file", func(conn net.Conn) (err error) {
-		filer, ok := conn.(interface{ File() (*os.File, error) })
-		if !ok {
-			return Exception(ErrUnsupported, "when file")
-		}
-		f, err = filer.File()
-		return err
-	})
-	return f, err
 }
 
 // netSyscallConn is SyscallConn for a net.Conn. What has been read from that is buffered here, so Read is not its own.
@@ -174,18 +129,6 @@ func (c *connection) netSyscallConn() (raw syscall.RawConn, err error) {
 		return err
 	})
 	return raw, err
-}
-
-// netKeepAlive is SetKeepAlive for a net.Conn.
-func (c *connection) netKeepAlive(second int) error {
-	return c.withNetConn("when set keepalive", func(conn net.Conn) error {
-		tcp, ok := conn.(*net.TCPConn)
-		if !ok {
-			return nil
-		}
-		d := time.Duration(second) * time.Second
-		return tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: d, Interval: d, Count: -1})
-	})
 }
 
 // netFd is Fd for a net.Conn.

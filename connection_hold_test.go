@@ -10,43 +10,36 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
-
-// heldTransport stops each receive before its system call.
-type heldTransport struct {
-	transport
-	entered, goOn chan struct{}
-}
-
-func (t *heldTransport) receive(in *LinkBuffer, size int) (int, bool, error) {
-	t.entered <- struct{}{}
-	<-t.goOn
-	return t.transport.receive(in, size)
-}
 
 // holdPatience is how long these tests wait for what must happen.
 const holdPatience = 20 * time.Second
 
 // receivingConnection returns a connection whose poller is about to receive.
 func receivingConnection(t *testing.T) (c *connection, peer int, goOn chan<- struct{}) {
-	ends, err := newSocketPair()
+	ends, err := sock.Pair()
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = unix.Close(ends[1]) })
 	require.NoError(t, unix.SetNonblock(ends[0], true))
 	c = newSocketConnection(socketInfo{fd: ends[0]})
-	held := &heldTransport{c.transport, make(chan struct{}), make(chan struct{})}
-	c.transport = held
+	entered, gate := make(chan struct{}), make(chan struct{})
+	c.common.up = &hookedInput{c, func() {
+		entered <- struct{}{}
+		<-gate
+	}}
 	require.NoError(t, c.start(causeDetach))
 	t.Cleanup(func() { c.Close() })
 	_, err = unix.Write(ends[1], []byte("x"))
 	require.NoError(t, err)
-	<-held.entered
+	<-entered
 	go func() { // later ones go through
-		for range held.entered {
+		for range entered {
 		}
 	}()
-	t.Cleanup(func() { close(held.entered) })
-	return c, ends[1], held.goOn
+	t.Cleanup(func() { close(entered) })
+	return c, ends[1], gate
 }
 
 // waitsFor returns when somebody holds the input of c back.

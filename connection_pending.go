@@ -12,8 +12,6 @@ package netpoll
 import (
 	"syscall"
 	"time"
-
-	"github.com/cloudwego/netpoll/internal/uring"
 )
 
 const (
@@ -30,10 +28,10 @@ func (c *connection) leaveToPoller() bool {
 	if n == 0 || n > maxPending || c.direct || c.wantWrite.Load() || c.writing.expired() || !c.out.ownsAll() {
 		return false
 	}
-	return c.transport.sendLater(c)
+	return c.transport.sendLater()
 }
 
-// addPending implements sender. The caller of Flush gives back what it entered with.
+// addPending implements output. The caller of Flush gives back what it entered with.
 func (c *connection) addPending() bool {
 	before := c.pendingEnd.Load()
 	c.pendingEnd.Store(c.out.received())
@@ -62,7 +60,7 @@ func (c *connection) hasPending() bool { return c.life.load().has(bitPending) &&
 // pendingLen is the number of bytes up to pendingEnd; less than 0 if a Flush has sent more than that.
 func (c *connection) pendingLen() int { return int(int64(c.pendingEnd.Load() - c.out.consumed())) }
 
-// sendPending implements sender.
+// sendPending implements output.
 func (c *connection) sendPending() {
 	if c.life.enterSending() {
 		c.sendRest()
@@ -73,11 +71,11 @@ func (c *connection) sendPending() {
 // sendRest sends pending bytes until there are none, or no room. The caller holds bitSending.
 func (c *connection) sendRest() {
 	v := getVector()
-	defer v.put()
+	defer putVector(v)
 	for c.hasPending() && !c.life.load().has(bitSendFailed) {
-		v.fill(&c.out, nil)
-		v.limit(c.pendingLen())
-		n, err := c.call(v)
+		fillVector(v, &c.out, nil)
+		v.Limit(c.pendingLen())
+		n, err := c.call(v, 0)
 		if !c.pendingSent(n, err) {
 			return
 		}
@@ -108,34 +106,29 @@ func (c *connection) pendingFailed(err error) {
 	}
 }
 
-// beginSend implements sender.
-func (c *connection) beginSend() (fd int, p []byte, ok bool) {
+// beginPending implements output.
+func (c *connection) beginPending() (p []byte, ok bool) {
 	if !c.life.enterSending() {
-		return 0, nil, false
+		return nil, false
 	}
-	fd, ok = c.plainSocket(false)
-	if !ok || !c.hasPending() {
-		c.sendRest()
+	if !c.hasPending() {
 		c.endSending()
-		return 0, nil, false
+		return nil, false
 	}
 	var piece [1][]byte
 	p = c.out.GetBytes(piece[:])[0]
-	return fd, p[:min(len(p), c.pendingLen())], true
+	return p[:min(len(p), c.pendingLen())], true
 }
 
-// endSend implements sender.
-func (c *connection) endSend(res int32) {
+// endPending implements output.
+func (c *connection) endPending(n int, err error) {
 	switch {
-	case res == uring.NotExecuted || errnoOf(res) == syscall.ENOTSOCK: // a ring can send to sockets only
+	case err == errNotExecuted:
 		c.sendRest()
-	case res == uring.InDoubt: // the kernel may still read from the block, so nobody else may ever have it
+	case err == errInDoubt: // the kernel may still read from the block, so nobody else may ever have it
 		c.out.leakHead()
 		c.pendingFailed(syscall.EIO)
-	case errnoOf(res) == syscall.EAGAIN || errnoOf(res) == syscall.EINTR:
-	case res < 0:
-		c.pendingFailed(errnoOf(res))
-	case c.pendingSent(int(res), nil) && c.hasPending():
+	case c.pendingSent(n, err) && c.hasPending():
 		c.sendRest()
 	}
 	c.endSending()
@@ -224,12 +217,4 @@ func (c *connection) dropPending() {
 		c.life.set(bitSendFailed)
 		c.sendPending()
 	}
-}
-
-// errnoOf returns the errno of a negative result; 0 for a result that is none.
-func errnoOf(res int32) syscall.Errno {
-	if res >= 0 || res <= uring.InDoubt {
-		return 0
-	}
-	return syscall.Errno(-res)
 }

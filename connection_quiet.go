@@ -6,9 +6,10 @@ package netpoll
 
 import (
 	"fmt"
-	"os"
 	"syscall"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // IsHealthyForReuse reports whether a pool may hand the connection out again: it is open, on both sides and in both
@@ -71,9 +72,9 @@ func (c *connection) nothingPending() bool {
 // that it tells here is noted for everybody.
 func (c *connection) socketIsQuiet() (quiet bool) {
 	var err error
-	c.withDescriptor(func(fd int) { quiet, err = peekSocket(fd) })
+	c.withDescriptor(func(fd int) { quiet, err = sock.Peek(fd) })
 	if endsConnection(asErrno(err)) {
-		c.inputEnded(os.NewSyscallError("recv", err))
+		c.inputEnded(err)
 	}
 	return quiet && err == nil
 }
@@ -82,7 +83,7 @@ func (c *connection) socketIsQuiet() (quiet bool) {
 func (c *connection) hasDescriptor() bool {
 	if conn := c.NetConn(); conn != nil {
 		_, ok := conn.(syscall.Conn)
-		return ok && canPeek
+		return ok && sock.CanPeek
 	}
 	return c.transport.fd() >= 0
 }
@@ -126,7 +127,7 @@ func (c *connection) letInput() {
 // endRaw gives the descriptor's input back to the connection.
 func (c *connection) endRaw() {
 	c.life.clear(bitRaw)
-	if c.paused.CompareAndSwap(true, false) {
+	if c.window.resume() {
 		_ = c.transport.updateInterest()
 	}
 }

@@ -66,7 +66,7 @@ func (c *connection) callRaw(f func(fd uintptr) (done bool)) (done bool) {
 // waitReadable waits until the poller has reported the descriptor, which it then watches no more, or for a reason to
 // give up.
 func (c *connection) waitReadable(w *waiter, start int64) error {
-	if c.paused.CompareAndSwap(true, false) {
+	if c.window.resume() {
 		if err := c.transport.updateInterest(); err != nil {
 			return Exception(err, "when raw read")
 		}
@@ -76,7 +76,7 @@ func (c *connection) waitReadable(w *waiter, start int64) error {
 
 // waitReport waits until the poller has reported input to the one that has bitRaw, or for a reason to give up.
 func (c *connection) waitReport(w *waiter, start int64) error {
-	for !c.paused.Load() {
+	for !c.window.paused.Load() {
 		if b := c.life.load(); b.phase() >= phaseClosing || b.has(bitEnded|bitReadShut) {
 			return c.inputOver()
 		}

@@ -10,7 +10,7 @@ import (
 	"reflect"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // maxSendfile bounds one system call, so that a deadline and Close are heeded.
@@ -47,7 +47,7 @@ func (c *connection) sendFile(file syscall.Conn, limit int64) (n int64, done boo
 		}
 		return true
 	})
-	if rawErr != nil || err == errCannotSplice {
+	if rawErr != nil || err == sock.ErrCannotSplice {
 		return n, false, nil
 	}
 	return n, done, err
@@ -61,14 +61,9 @@ type fileMover struct {
 }
 
 // measure returns false for what is no regular file.
-func (f *fileMover) measure() bool {
-	var stat unix.Stat_t
-	if unix.Fstat(f.fd, &stat) != nil || stat.Mode&unix.S_IFMT != unix.S_IFREG {
-		return false
-	}
-	at, err := unix.Seek(f.fd, 0, io.SeekCurrent)
-	f.known = max(0, stat.Size-at)
-	return err == nil
+func (f *fileMover) measure() (ok bool) {
+	f.known, ok = sock.RestOfFile(f.fd)
+	return ok
 }
 
 // move implements mover. It asks for no more than there is: with more to come, the kernel would hold back the last bytes
@@ -78,21 +73,9 @@ func (f *fileMover) move(fd int) (n int, done bool, err error) {
 	if f.known > 0 {
 		size = int(min(int64(size), f.known))
 	}
-	if waits(fd) {
-		return 0, false, errCannotSplice
-	}
-	ioOrder.Add(1)
-	for {
-		part, errno := faultOfTransfer(opSendfile, fd, size)
-		if err = errno; errno == 0 {
-			n, err = unix.Sendfile(fd, f.fd, nil, part)
-		}
-		if err != syscall.EINTR {
-			break
-		}
-	}
+	n, err = sock.Sendfile(fd, f.fd, size)
 	if err != nil {
-		return 0, false, moveError("sendfile", err)
+		return 0, false, err
 	}
 	f.left -= int64(n)
 	f.known -= int64(n)

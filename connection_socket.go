@@ -7,9 +7,8 @@ package netpoll
 import (
 	"net"
 	"net/netip"
-	"os"
 
-	"golang.org/x/sys/unix"
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // commonTransport is part of every connection, which saves an allocation where it is used.
@@ -28,7 +27,7 @@ type socketInfo struct {
 // newSocketConnection makes a connection that owns s.fd. It must then be prepared and started, or closed.
 func newSocketConnection(s socketInfo) *connection {
 	c := newConnection(s.network)
-	c.common.sysfd = s.fd
+	c.common.sysfd, c.common.up = s.fd, c
 	c.transport = &c.common
 	if u, ok := c.self.(*UnixConnection); ok {
 		u.control.init(c)
@@ -39,15 +38,6 @@ func newSocketConnection(s socketInfo) *connection {
 		c.remote.Store(&s.remote)
 	}
 	return c
-}
-
-// plainSocket returns the descriptor if sends, or receives, may be done on it past the transport.
-func (c *connection) plainSocket(receive bool) (fd int, ok bool) {
-	if c.transport == transport(&c.common) {
-		return c.common.sysfd, true
-	}
-	u, ok := c.transport.(*unixSocket)
-	return c.common.sysfd, ok && !(receive && u.keep.Load())
 }
 
 // connectionOf makes a connection of conn. What a poller can watch goes there, by a duplicate of its descriptor. The
@@ -75,38 +65,13 @@ func (c *connection) closeOriginal(conn net.Conn) {
 // closeDuplicate frees the duplicate of a connection that was made by connectionOf and then detached.
 func (c *connection) closeDuplicate() {
 	if c.NetConn() == nil {
-		_ = unix.Close(c.common.sysfd)
+		_ = sock.Close(c.common.sysfd)
 	}
 }
-
-// buffers returns a list for v. It is rarely needed: what package net can send as a list is a socket in most cases.
-func (v *vector) buffers() *net.Buffers { return new(net.Buffers) }
 
 // setTransport makes conn what carries the connection.
 func (c *connection) setTransport(conn net.Conn) {
 	t := new(netConn)
 	t.init(conn, c)
 	c.transport = t
-}
-
-// File returns a duplicate of the descriptor as a file, as the connections of package net do, except that it stays
-// non-blocking, also after its Fd. The two are closed each by itself; both act on the same socket, so reading from the
-// file takes bytes away from the connection. If SO_LINGER is set with a time, closing the connection switches that off
-// for both.
-func (c *connection) File() (f *os.File, err error) {
-	if c.NetConn() != nil {
-		return c.netFile()
-	}
-	err = c.withFd("when file", func(fd int) error {
-		if errno := fault(opDup); errno != 0 {
-			return os.NewSyscallError("fcntl", errno)
-		}
-		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			return os.NewSyscallError("fcntl", err)
-		}
-		f = os.NewFile(uintptr(dup), c.network+":"+c.peerName())
-		return nil
-	})
-	return f, err
 }

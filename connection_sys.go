@@ -3,7 +3,10 @@ package netpoll
 // This file holds half-close and socket options, on every system.
 
 import (
+	"os"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // CloseRead shuts down the reading side: reads return what is buffered and then io.EOF, and what the peer sends from
@@ -15,7 +18,7 @@ func (c *connection) CloseRead() error {
 	defer c.leave(0)
 	c.life.set(bitReadShut)
 	c.reading.wake()
-	if c.paused.CompareAndSwap(true, false) {
+	if c.window.resume() {
 		_ = c.transport.updateInterest()
 	}
 	return nil
@@ -62,6 +65,28 @@ func (c *connection) SetAllowHalfOpen(allow bool) error {
 	return nil
 }
 
+// File returns a duplicate of the descriptor as a file, as the connections of package net do, except that it stays
+// non-blocking, also after its Fd. The two are closed each by itself; both act on the same socket, so reading from the
+// file takes bytes away from the connection. If SO_LINGER is set with a time, closing the connection switches that off
+// for both. Over a [net.Conn] it is that one's File, if it has one.
+func (c *connection) File() (f *os.File, err error) {
+	err = c.withTransport("when file", func() (err error) {
+		f, err = c.transport.file(c.network + ":" + c.peerName())
+		return err
+	})
+	return f, err
+}
+
+// withTransport runs f while the transport is held open, after pending output has been sent.
+func (c *connection) withTransport(what string, f func() error) error {
+	if c.life.enter(0, phasePeerDone) != entered {
+		return c.closedError(what)
+	}
+	defer c.leave(0)
+	c.sendPending()
+	return f()
+}
+
 // withFd runs f while the descriptor is held open.
 func (c *connection) withFd(what string, f func(fd int) error) error {
 	if c.life.enter(0, phasePeerDone) != entered {
@@ -82,10 +107,7 @@ func (c *connection) SetKeepAlive(second int) error {
 	if second <= 0 || c.network != "tcp" {
 		return nil
 	}
-	if c.NetConn() != nil {
-		return c.netKeepAlive(second)
-	}
-	return c.withFd("when set keepalive", func(fd int) error { return SetKeepAlive(fd, second) })
+	return c.withTransport("when set keepalive", func() error { return c.transport.setKeepAlive(second) })
 }
 
 // SetIdleTimeout implements Connection.
@@ -93,21 +115,18 @@ func (c *connection) SetIdleTimeout(timeout time.Duration) error {
 	if timeout <= 0 {
 		return nil
 	}
-	return c.SetKeepAlive(wholeSeconds(timeout))
+	return c.SetKeepAlive(sock.WholeSeconds(timeout))
 }
 
-// wholeSeconds rounds up; the longest times end at what the kernel takes.
-func wholeSeconds(d time.Duration) int {
-	const most = 32767 // of TCP_KEEPIDLE
-	if d > most*time.Second {
-		return most
-	}
-	return int((d + time.Second - 1) / time.Second)
-}
+// SetKeepAlive switches TCP keepalive on for a descriptor: after secs seconds without traffic the peer is probed, every
+// secs seconds. secs is at least 1 and at most what the system takes (32767 on Linux). OpenBSD has one time for the
+// whole system, and keeps it. Where package net owns the descriptors, as on Windows, the error Is [ErrUnsupported]; the
+// method of the same name of a connection does work there.
+func SetKeepAlive(fd, secs int) error { return asUnsupported(sock.SetKeepAlive(fd, secs)) }
 
 // reportRaw tells a function of RawConn.Read that there is something for it.
 func (c *connection) reportRaw() {
-	if !c.paused.Swap(true) {
+	if !c.window.paused.Swap(true) {
 		if !c.once.Load() {
 			_ = c.transport.updateInterest()
 		}

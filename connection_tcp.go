@@ -5,13 +5,15 @@ package netpoll
 import (
 	"net"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // MultipathTCP reports whether the connection uses multipath TCP, as far as that can be told: not if the system, the peer
 // or something between them has made it fall back to plain TCP. Outside Linux it is false.
 func (c *TCPConnection) MultipathTCP() (uses bool, err error) {
 	err = c.setting(func(fd int) error {
-		uses = usesMultipath(fd)
+		uses = sock.UsesMultipath(fd)
 		return nil
 	}, func(conn net.Conn) (ok bool, err error) {
 		below, ok := conn.(interface{ MultipathTCP() (bool, error) })
@@ -26,7 +28,7 @@ func (c *TCPConnection) MultipathTCP() (uses bool, err error) {
 // SetNoDelay says whether what is written is sent at once, which is the default, or held back for a while if little of
 // what was sent before has been acknowledged.
 func (c *TCPConnection) SetNoDelay(noDelay bool) error {
-	return c.setting(func(fd int) error { return setNoDelayOption(fd, noDelay) }, func(conn net.Conn) (ok bool, err error) {
+	return c.setting(func(fd int) error { return sock.SetNoDelay(fd, noDelay) }, func(conn net.Conn) (ok bool, err error) {
 		below, ok := conn.(interface{ SetNoDelay(bool) error })
 		if ok {
 			err = below.SetNoDelay(noDelay)
@@ -39,7 +41,7 @@ func (c *TCPConnection) SetNoDelay(noDelay bool) error {
 // is less than 0, which is the default; it drops it and resets the connection if sec is 0; and else it does the one for
 // so many seconds and then, on some systems, the other.
 func (c *TCPConnection) SetLinger(sec int) error {
-	return c.setting(func(fd int) error { return setLingerOption(fd, sec) }, func(conn net.Conn) (ok bool, err error) {
+	return c.setting(func(fd int) error { return sock.SetLinger(fd, sec) }, func(conn net.Conn) (ok bool, err error) {
 		below, ok := conn.(interface{ SetLinger(int) error })
 		if ok {
 			err = below.SetLinger(sec)
@@ -51,7 +53,7 @@ func (c *TCPConnection) SetLinger(sec int) error {
 // SetKeepAlivePeriod sets how long the connection carries nothing before TCP probes the peer, in whole seconds, rounded
 // up. 0 means 15 seconds, and less leaves it as it is. [TCPConnection.SetKeepAliveConfig] sets more.
 func (c *TCPConnection) SetKeepAlivePeriod(d time.Duration) error {
-	return c.setting(func(fd int) error { return setKeepAlivePeriod(fd, d) }, func(conn net.Conn) (ok bool, err error) {
+	return c.setting(func(fd int) error { return sock.SetKeepAlivePeriod(fd, d) }, func(conn net.Conn) (ok bool, err error) {
 		below, ok := conn.(interface{ SetKeepAlivePeriod(time.Duration) error })
 		if ok {
 			err = below.SetKeepAlivePeriod(d)
@@ -63,7 +65,7 @@ func (c *TCPConnection) SetKeepAlivePeriod(d time.Duration) error {
 // SetKeepAliveConfig sets all of TCP keepalive, or switches it off. [TCPConnection.SetKeepAlive], which takes seconds, is
 // the one of cloudwego/netpoll.
 func (c *TCPConnection) SetKeepAliveConfig(config net.KeepAliveConfig) error {
-	return c.setting(func(fd int) error { return changeKeepAlive(fd, config) }, func(conn net.Conn) (ok bool, err error) {
+	return c.setting(func(fd int) error { return sock.SetKeepAliveConfig(fd, config) }, func(conn net.Conn) (ok bool, err error) {
 		below, ok := conn.(interface {
 			SetKeepAliveConfig(net.KeepAliveConfig) error
 		})
@@ -89,7 +91,7 @@ func (c *UnixConnection) SetReadBuffer(bytes int) error { return c.setReadBuffer
 func (c *UnixConnection) SetWriteBuffer(bytes int) error { return c.setWriteBuffer(bytes) }
 
 func (c *connection) setReadBuffer(bytes int) error {
-	return c.setting(func(fd int) error { return setReadBufferOption(fd, bytes) }, func(conn net.Conn) (ok bool, err error) {
+	return c.setting(func(fd int) error { return sock.SetReadBuffer(fd, bytes) }, func(conn net.Conn) (ok bool, err error) {
 		below, ok := conn.(interface{ SetReadBuffer(int) error })
 		if ok {
 			err = below.SetReadBuffer(bytes)
@@ -99,7 +101,7 @@ func (c *connection) setReadBuffer(bytes int) error {
 }
 
 func (c *connection) setWriteBuffer(bytes int) error {
-	return c.setting(func(fd int) error { return setWriteBufferOption(fd, bytes) }, func(conn net.Conn) (ok bool, err error) {
+	return c.setting(func(fd int) error { return sock.SetWriteBuffer(fd, bytes) }, func(conn net.Conn) (ok bool, err error) {
 		below, ok := conn.(interface{ SetWriteBuffer(int) error })
 		if ok {
 			err = below.SetWriteBuffer(bytes)

@@ -177,12 +177,14 @@ func (c *connection) send(extra []byte, what string, start int64, own *lifeBits)
 	if c.writing.expired() {
 		return 0, Exception(ErrWriteTimeout, what+" "+c.peerName())
 	}
+	if start == 0 && c.transport.blocks() {
+		start = now()
+	}
 	v := getVector()
-	v.start = start
-	defer v.put()
+	defer putVector(v)
 	for c.out.Len() > 0 || n < len(extra) {
-		v.fill(&c.out, extra[n:])
-		sent, err := c.call(v)
+		fillVector(v, &c.out, extra[n:])
+		sent, err := c.call(v, start)
 		queued := min(sent, c.out.Len())
 		if err := c.dequeue(queued); err != nil {
 			return n, err
@@ -210,9 +212,9 @@ func (c *connection) send(extra []byte, what string, start int64, own *lifeBits)
 }
 
 // call makes the transport send. After an error other than errWouldBlock, sendFailed must follow.
-func (c *connection) call(v *vector) (n int, err error) {
+func (c *connection) call(v *vector, start int64) (n int, err error) {
 	c.life.set(bitSendInFlight)
-	n, err = c.transport.send(v)
+	n, err = c.transport.send(v, start)
 	if err == nil || err == errWouldBlock {
 		c.called()
 	}

@@ -5,15 +5,11 @@ package netpoll
 // This file holds what stands for control data where package net has the sockets: nothing of it is received.
 
 import (
-	"errors"
 	"net"
 )
 
 // unixStream is what a UnixConnection is made of: nothing but a stream, here.
 type unixStream struct{ streamConnection }
-
-// errHeldBack is what no transport returns here.
-var errHeldBack = errors.New("netpoll: control data is held")
 
 // tellsSender: nobody asks package net who sent.
 const tellsSender = false

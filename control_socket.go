@@ -7,14 +7,10 @@ package netpoll
 // ahead of the program without asking would lose it.
 
 import (
-	"errors"
 	"io"
-	"os"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // maxMessage bounds one receive, as part of which bytes may be copied twice.
@@ -29,7 +25,7 @@ type unixStream struct {
 // unixSocket is part of each UnixConnection.
 type unixSocket struct {
 	*socket
-	in   *LinkBuffer                 // the input of the connection
+	c    *connection                 // its upper layer
 	keep atomic.Bool                 // control data is kept; stored by KeepDescriptors and the server
 	held atomic.Pointer[heldControl] // stored by the one that receives; taken by the reader, or in the release
 }
@@ -38,57 +34,59 @@ type unixSocket struct {
 // to whoever has taken it out of unixSocket.held.
 type heldControl struct {
 	start, end uint64
-	oob        []byte
-	flags      int
+	sock.Control
 }
 
-// errHeldBack: what could be received next comes with control data, and there is some already.
-var errHeldBack = errors.New("netpoll: control data is held")
+const (
+	// plainFlags are what comes beside bytes alone.
+	plainFlags = sock.PlainFlags
+	// tellsSender: a message tells the peer's address.
+	tellsSender = sock.TellsSender
+)
 
-var _ transport = (*unixSocket)(nil)
+var (
+	_ transport     = (*unixSocket)(nil)
+	_ batchReceiver = (*unixSocket)(nil)
+)
 
 // init makes s the transport of c.
 func (s *unixSocket) init(c *connection) {
-	s.socket, s.in = &c.common, &c.in
+	s.socket, s.c = &c.common, c
 	s.keep.Store(true)
 	c.transport = s
 }
 
-// receive implements transport. It receives control data with the bytes that it came with. What does not go into the
-// input of the connection is dropped with all that comes with it.
-func (s *unixSocket) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
-	if in != s.in || !s.keep.Load() {
-		return s.socket.receive(in, size)
+// start implements transport.
+func (s *unixSocket) start() error { return s.startFor(s) }
+
+// onPoll implements pollHandler.
+func (s *unixSocket) onPoll(ev pollEvent, b *batch) { deliver(s, s.up, ev, b) }
+
+// beginReceive implements batchReceiver: a batch has no place for control data.
+func (s *unixSocket) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
+	if s.keep.Load() {
+		return 0, nil, false
 	}
-	p := in.book(min(size, maxTransfer))
+	return s.socket.beginReceive(ev)
+}
+
+// receive implements receiver. It receives control data with the bytes that it came with. After CloseRead both are
+// dropped.
+func (s *unixSocket) receive(p []byte) (n int, full bool, err error) {
+	if !s.keep.Load() || s.c.life.load().has(bitReadShut) {
+		return s.socket.receive(p)
+	}
 	p = p[:min(len(p), maxMessage)] // the rest of the memory is for what comes next
-	var h *heldControl
-	for {
-		part, errno := faultCut(opRecv, s.sysfd, p)
-		if errno != 0 {
-			err = errno
-		} else {
-			n, h, err = receiveMessage(s.sysfd, part, s.held.Load() == nil)
-		}
-		if err != syscall.EINTR {
-			break
-		}
+	n, c, err := sock.RecvMessage(s.sysfd, p, s.held.Load() == nil)
+	if !c.Empty() { // before the bytes are published, with which somebody may read past it
+		start := s.c.in.received()
+		s.held.Store(&heldControl{start: start, end: start + uint64(n), Control: c})
 	}
-	ioOrder.Load()
-	n = max(n, 0)
-	if h != nil { // before the bytes are published, with which somebody may read past it
-		h.start = in.received()
-		h.end = h.start + uint64(n)
-		s.held.Store(h)
-	}
-	in.bookAck(n)
 	switch {
-	case err == syscall.EAGAIN:
+	case err == sock.ErrWouldBlock:
 		return 0, false, nil
-	case err == errHeldBack:
-		return 0, false, err
 	case err != nil:
-		return 0, false, os.NewSyscallError("recvmsg", err)
+		return 0, false, err
 	case n == 0:
 		return 0, false, io.EOF
 	}
@@ -99,7 +97,7 @@ func (s *unixSocket) receive(in *LinkBuffer, size int) (n int, more bool, err er
 // read with it. The caller is the reader.
 func (s *unixSocket) take(n int) (h *heldControl, most int) {
 	h = s.held.Load()
-	at := s.in.consumed()
+	at := s.c.in.consumed()
 	if h == nil || at+uint64(n) <= h.start || !s.held.CompareAndSwap(h, nil) {
 		return nil, n
 	}
@@ -108,55 +106,25 @@ func (s *unixSocket) take(n int) (h *heldControl, most int) {
 
 // passed closes what came with bytes that were consumed. The caller is the reader.
 func (s *unixSocket) passed() {
-	if h := s.held.Load(); h != nil && s.in.consumed() > h.start && s.held.CompareAndSwap(h, nil) {
-		closeControl(h.oob)
+	if h := s.held.Load(); h != nil && s.c.in.consumed() > h.start && s.held.CompareAndSwap(h, nil) {
+		h.Close()
 	}
 }
 
 // drop closes what is held. What is left says so, to whoever reads the bytes.
 func (s *unixSocket) drop() {
 	if h := s.held.Swap(nil); h != nil {
-		closeControl(h.oob)
+		h.Close()
 	}
 }
 
 // release implements transport.
 func (s *unixSocket) release(keep bool) error {
 	if h := s.held.Swap(nil); h != nil {
-		closeControl(h.oob)
-		s.held.Store(&heldControl{start: h.start, end: h.end, flags: h.flags | unix.MSG_CTRUNC})
+		h.Close()
+		s.held.Store(&heldControl{start: h.start, end: h.end, Control: h.Lost()})
 	}
 	return s.socket.release(keep)
-}
-
-// handOver copies the control data into oob as the kernel would: whole messages, and of descriptors as many as fit. The
-// others are closed.
-func (h *heldControl) handOver(oob []byte) (n, flags int) {
-	if len(h.oob) <= len(oob) {
-		return copy(oob, h.oob), h.flags
-	}
-	flags = h.flags
-	for rest := h.oob; len(rest) >= unix.CmsgLen(0); {
-		hdr, data, remainder, err := unix.ParseOneSocketControlMessage(rest)
-		if err != nil {
-			break
-		}
-		rest = remainder
-		fits := len(data)
-		if room := len(oob) - n - unix.CmsgLen(0); room < fits {
-			flags |= unix.MSG_CTRUNC
-			fits = 0
-			if isRights(&hdr) {
-				fits = max(room, 0) / sizeofFd * sizeofFd
-			}
-			descriptorsOf(&hdr, data[fits:], closeDescriptor)
-		}
-		if fits == 0 && len(data) > 0 {
-			continue
-		}
-		n += putControl(oob[n:], hdr, data[:fits])
-	}
-	return n, flags
 }
 
 // keepControl implements KeepDescriptors. It returns false if there is nothing to keep them.
@@ -171,31 +139,14 @@ func (c *UnixConnection) takeMessage(in *LinkBuffer, b, oob []byte) (m message) 
 	h, most := c.control.take(min(len(b), in.Len()))
 	m.n = in.readCopy(b[:most])
 	if h != nil {
-		m.oobn, m.flags = h.handOver(oob)
+		m.oobn, m.flags = h.HandOver(oob)
 	}
 	return m
 }
 
 // sendMessage sends b and oob, or says errWouldBlock. It returns how much of b was sent.
 func (c *UnixConnection) sendMessage(b, oob []byte, _ int64) (n int, err error) {
-	ioOrder.Add(1)
-	for {
-		if errno := fault(opSend); errno != 0 {
-			err = errno
-		} else {
-			n, err = unix.SendmsgN(c.common.sysfd, b, oob, nil, messageFlags)
-		}
-		if err != syscall.EINTR {
-			break
-		}
-	}
-	switch {
-	case err == syscall.EAGAIN:
-		return 0, errWouldBlock
-	case err != nil:
-		return 0, os.NewSyscallError("sendmsg", err)
-	}
-	return n, nil
+	return sock.SendMessage(c.common.sysfd, b, oob)
 }
 
 // dropsControl makes a served connection keep no control data, unless its program asks for it.
@@ -225,9 +176,9 @@ func (c *connection) holdBack(hup bool, b *batch) (goOn bool) {
 	if !ok {
 		return false
 	}
-	paused := c.paused.Swap(true)
-	waiting := max(c.need.Load(), c.grant.Load()) > int64(c.in.Len())
-	if (waiting || u.control.held.Load() == nil) && c.paused.CompareAndSwap(true, false) {
+	paused := c.window.paused.Swap(true)
+	waiting := max(c.window.lowWater.Load(), c.window.handlerQuota.Load()) > int64(c.in.Len())
+	if (waiting || u.control.held.Load() == nil) && c.window.resume() {
 		u.control.drop()
 		return true
 	}

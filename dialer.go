@@ -10,6 +10,9 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/fault"
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // Dialer makes connections to servers. The one of this package is [NetDialer].
@@ -138,7 +141,7 @@ var errMissingAddress = errors.New("missing address")
 
 // dialNet dials and starts the connection.
 func dialNet(ctx context.Context, d *net.Dialer, network, address string) (*connection, error) {
-	if errno := fault(opConnect); errno != 0 {
+	if errno := fault.Check(fault.Connect); errno != 0 {
 		return nil, nameErrno(dialError(network, nil, nil, os.NewSyscallError("connect", errno)))
 	}
 	conn, err := d.DialContext(ctx, network, address)
@@ -179,11 +182,11 @@ func nameTimeout(err error) error {
 func nameErrno(err error) error {
 	var op *net.OpError
 	var no syscall.Errno
-	if !errors.As(err, &op) || !errors.As(err, &no) || commonErrno(no) == no {
+	if !errors.As(err, &op) || !errors.As(err, &no) || sock.CommonErrno(no) == no {
 		return err
 	}
 	named := *op
-	named.Err = errors.Join(commonErrno(no), op.Err)
+	named.Err = errors.Join(sock.CommonErrno(no), op.Err)
 	return &named
 }
 

@@ -66,18 +66,17 @@
 //	                                 the server behind it
 //	listen.go, listener*.go, dialer.go, fd*.go
 //	                                 where connections come from
-//	socket_*.go, sockaddr.go, keepalive*.go, backlog*.go, reuseport*.go, resolve.go, network.go
-//	                                 what they need of the system
+//	resolve.go, network.go           addresses, networks
 //	config.go, features.go           settings of the process; what of the system is in use
-//	errors.go, errno*.go             all errors
+//	errors.go                        all errors
 //	connection.go, _stream.go        what a connection is, its addresses and settings; its face as a net.Conn
 //	connection_state.go              its life: one word, and who may change it
 //	connection_read.go, _write.go    its two directions
 //	connection_pending.go, _batch.go    output left to the poller, input received with that of others
 //	connection_callbacks.go          who calls the user's functions, when
 //	connection_close.go              its end
-//	connection_tcp*.go, multipath*.go options of sockets, as package net has them
-//	connection_copy*.go, connection_sendfile_linux.go, pipe_linux.go
+//	connection_tcp.go                options of sockets, as package net has them
+//	connection_copy*.go, connection_sendfile_linux.go
 //	                                 ReadFrom and WriteTo: sendfile, splice
 //	connection_sys.go, _raw.go, _idle.go, _context.go
 //	                                 half-close and descriptor, idle limit, context
@@ -101,10 +100,14 @@
 //	linkbuffer*.go, block.go         the buffers and their memory
 //	readwriter.go                    Reader and Writer, and adapters from and to package io
 //	memdebug.go                      finding uses of memory after its Release
-//	fault*.go                        where tests make system calls fail
+//	export_faults.go                 what tests of failing system calls need
+//	internal/fault                   where tests make system calls fail
 //	internal/interleave              atomics and locks, which the tests of schedules replace
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run
+//	internal/sock                    system calls on sockets, on every system
+//	internal/testkit                 what tests of all packages share
+//	internal/testnet                 servers and connected pairs for tests from outside
 //	internal/uring                   a ring for batches of system calls
 //	mux                              one connection for many writers
 //

@@ -4,6 +4,8 @@ package netpoll_test
 // in examples/echo.
 
 import (
+	"go/build/constraint"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -69,7 +71,7 @@ func TestCitedBehaviourExists(t *testing.T) {
 	}
 	cite := regexp.MustCompile(`// Behaviours? (\d+\.\d+(?:, \d+\.\d+)*)`)
 	cited := 0
-	for _, pattern := range []string{"*_test.go", "mux/*_test.go", "examples/*/*_test.go", "compat/*_test.go", "compat/*/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "test/*_test.go", "test/torture/*_test.go", "mux/*_test.go", "examples/*/*_test.go", "compat/*_test.go", "compat/*/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		for _, file := range files {
@@ -82,4 +84,51 @@ func TestCitedBehaviourExists(t *testing.T) {
 		}
 	}
 	require.NotZero(t, cited)
+}
+
+// TestContributingListsVariablesAndTags looks up in CONTRIBUTING.md every environment variable and every build tag of
+// the project's own, and looks for each that is listed there in the code.
+func TestContributingListsVariablesAndTags(t *testing.T) {
+	name := regexp.MustCompile(`NETPOLL_[A-Z_]*[A-Z]`)
+	inCode := make(map[string]bool)
+	require.NoError(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		if filepath.Ext(path) == ".go" || filepath.Dir(path) == ".ci" {
+			text := readText(t, path)
+			for _, variable := range name.FindAllString(text, -1) {
+				inCode[variable] = true
+			}
+			addTags(t, inCode, path, text)
+		}
+		return nil
+	}))
+	listed := make(map[string]bool)
+	for _, match := range regexp.MustCompile("`(NETPOLL_[A-Z_]+)`|(?m)^\\| `([a-z]+)` \\|.*-tags ").FindAllStringSubmatch(
+		readText(t, "CONTRIBUTING.md"), -1) {
+		listed[match[1]+match[2]] = true
+	}
+	require.NotEmpty(t, listed)
+	require.Equal(t, listed, inCode)
+}
+
+// addTags adds the build tags of a file that are no systems, processors or others of Go itself.
+func addTags(t *testing.T, tags map[string]bool, path, text string) {
+	ofGo := regexp.MustCompile(`^(aix|android|darwin|dragonfly|freebsd|illumos|ios|js|linux|netbsd|openbsd|plan9|solaris|wasip1|` +
+		`windows|unix|386|amd64|arm|arm64|loong64|ppc64|ppc64le|riscv64|s390x|wasm|race|cgo|go1[.].*)$`)
+	for line := range strings.Lines(text) {
+		if !constraint.IsGoBuild(line) {
+			continue
+		}
+		expr, err := constraint.Parse(strings.TrimSpace(line))
+		require.NoError(t, err, path)
+		expr.Eval(func(tag string) bool {
+			if !ofGo.MatchString(tag) {
+				tags[tag] = true
+			}
+			return true
+		})
+		return
+	}
 }

@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // The codes of this package. They are errnos outside every system's own range, so that they can be compared with
@@ -167,5 +169,23 @@ func endsConnection(no syscall.Errno) bool {
 		syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ENETRESET:
 		return true
 	}
-	return no == errnoShutdown
+	return no == sock.ErrnoShutdown
+}
+
+// asErrno finds the errno in err; 0 if there is none.
+func asErrno(err error) syscall.Errno {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return sock.CommonErrno(no)
+	}
+	return 0
+}
+
+// asUnsupported gives what package sock does not have the code of this package.
+func asUnsupported(err error) error {
+	var what sock.Unsupported
+	if errors.As(err, &what) {
+		return Exception(ErrUnsupported, string(what))
+	}
+	return err
 }

@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds what a user of the server sees: the EventLoop, its callbacks, and the error of its shutdown. How it
-// works is in server.go.
+// This file holds what a user of the server sees: the EventLoop and the error of its shutdown. The callbacks
+// are in connection_callbacks.go; how it works is in server.go.
 
 import (
 	"context"
@@ -48,51 +48,6 @@ type EventLoop interface {
 	// Only the first call does all this; later ones return nil at once.
 	Shutdown(ctx context.Context) error
 }
-
-// OnPrepare is called first on an accepted connection, before anything is read from it. It may set timeouts, add close
-// callbacks, or close the connection to turn the peer away: then neither OnConnect nor OnRequest is called for it. What
-// it returns is the context of the later callbacks; nil stands for the background context.
-//
-// It runs where the new connection was accepted, and accepting waits for it: it must be quick, and must not use Reader
-// or Writer. If that is the goroutine of Serve, one that ends it ends Serve: see there.
-type OnPrepare func(connection Connection) context.Context
-
-// OnConnect is called when the connection is open, in the runner. It may read, write, block, and close. OnRequest is
-// not called before it has returned, and gets the context that it returned; nil keeps the one from OnPrepare.
-type OnConnect func(ctx context.Context, connection Connection) context.Context
-
-// OnDisconnect is called once when the peer is gone, in the runner, with the context that OnConnect returned and not
-// before it has returned. OnRequest may be running at that moment, and reads what the peer sent before it went. It may
-// read, write and flush: a peer that has only ended its side gets the answer. A connection with an OnRequest is not
-// closed before OnDisconnect has returned.
-type OnDisconnect func(ctx context.Context, connection Connection)
-
-// OnRequest is called when there is input, never twice at once for one connection:
-//
-//	func handle(ctx context.Context, c netpoll.Connection) error {
-//		defer c.Reader().Release()
-//		request, err := c.Reader().Next(size)
-//		if err != nil {
-//			return err
-//		}
-//		if _, err := c.Writer().WriteBinary(reply(request)); err != nil {
-//			return err
-//		}
-//		return c.Writer().Flush()
-//	}
-//
-// It is called again as long as it leaves input and has consumed some. If it has consumed nothing it is called again
-// when more arrives, when another handler is set, and one last time when the peer is gone. If the peer ends its side,
-// or resets the connection, without having sent anything it is called once, with an empty Reader: an empty request may be
-// answered, and a client that reads in its handler has to learn of the end. In a handler,
-// an inactive connection with an empty Reader is one that has been read to the end. It may block for as long as the
-// connection lives while others read. The error it returns is ignored; to end the connection, close it. One that panics,
-// or ends its goroutine, is not called again: its connection is closed.
-//
-// It runs in the runner or, if none was set by [Config], also on the goroutine of the poller: that saves the change of
-// goroutine, which costs more than most requests. When it does not return soon, or waits for a connection, another
-// goroutine goes on polling, and while many handlers are slow all of them go to the runner.
-type OnRequest func(ctx context.Context, connection Connection) error
 
 // NewEventLoop makes an event loop that is ready to Serve. It starts nothing and returns no error. A nil onRequest
 // leaves a connection to whoever reads it, and has to close it, or to a handler that OnConnect sets by SetOnRequest.

@@ -11,25 +11,30 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/fault"
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 func TestReaderDoesNotWaitForWhatIsNotWatched(t *testing.T) {
 	conn, peer := fdConnection(t)
 	inner(conn).SetReadLimit(4)
 	writeAll(t, peer, "four")
-	soon(t, "the input is at its bound", func() bool { return inner(conn).paused.Load() })
+	testkit.Eventually(t, func() bool { return inner(conn).window.paused.Load() }, "the input is at its bound")
 	var refused atomic.Int32
-	setFaults(func(op sysOp, size int) (int, syscall.Errno) {
-		if op == opEpollCtlMod && refused.Add(1) == 1 {
+	fault.SetHook(func(op fault.Op, size int) (int, syscall.Errno) {
+		if op == fault.EpollCtlMod && refused.Add(1) == 1 {
 			return size, syscall.ENOMEM
 		}
 		return size, 0
 	})
-	defer setFaults(nil)
+	defer fault.SetHook(nil)
 	got, err := conn.Reader().ReadString(4)
 	require.NoError(t, err)
 	require.Equal(t, "four", got)
-	writeAll(t, peer, "more")
+	if _, err = syscall.Write(peer, []byte("more")); err != nil {
+		require.ErrorIs(t, err, syscall.EPIPE, "the poller may have closed the connection by now")
+	}
 	_, err = conn.Reader().ReadString(4)
 	require.ErrorIs(t, err, ErrConnClosed)
 	require.NotErrorIs(t, err, ErrReadTimeout)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
@@ -61,7 +62,7 @@ func TestModesOfTheRing(t *testing.T) {
 }
 
 func TestUnknownModeOfTheOperatorIsReportedOnceAndIgnored(t *testing.T) {
-	log := quietLog(t)
+	log := testkit.CaptureLog(t, SetLoggerOutput)
 	u := newRingPolicy("sometimes", func() error { return nil })
 	require.Equal(t, leastBatch, u.least(), "as without it")
 	require.NoError(t, u.refusal())
@@ -102,7 +103,7 @@ func TestConfigureRefusesARingThatCannotBeHadAndChangesNothing(t *testing.T) {
 
 // A ring that has failed stays out of use whatever is configured afterwards.
 func TestBrokenRingStaysOutOfUse(t *testing.T) {
-	quietLog(t)
+	testkit.CaptureLog(t, SetLoggerOutput)
 	u := newRingPolicy("", func() error { return nil })
 	u.failed(uring.ErrMisbehaves)
 	u.failed(errors.New("another"))
@@ -124,5 +125,5 @@ func TestConfiguredDirectFlushHoldsForLaterConnections(t *testing.T) {
 	putPending(t, before, "earlier connections are as they were")
 	put(t, c, "direct")
 	require.False(t, c.life.load().has(bitPending))
-	get(t, peer, "direct")
+	testkit.Expect(t, peer, "direct")
 }

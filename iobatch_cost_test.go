@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 func TestBatchIsOneCallForItsReceivesAndOneForItsSends(t *testing.T) {
@@ -96,7 +98,7 @@ func TestBatchOfRequestsAllocatesNothing(t *testing.T) {
 					require.NoError(t, conn.SetOnRequest(echoAll))
 					defer unix.Close(peer)
 					defer conn.Close()
-					limit := unix.NsecToTimeval(patience.Nanoseconds())
+					limit := unix.NsecToTimeval(testkit.Timeout.Nanoseconds())
 					require.NoError(t, unix.SetsockoptTimeval(peer, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit))
 					peers[i] = peer
 				}

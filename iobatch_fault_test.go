@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
@@ -63,7 +64,7 @@ func (f *fleet) answered(t testing.TB, without ...int) {
 	t.Helper()
 	for i, peer := range f.peers {
 		if len(without) == 0 || without[0] != i {
-			get(t, peer, f.message(i))
+			testkit.Expect(t, peer, f.message(i))
 		}
 	}
 }
@@ -135,7 +136,7 @@ func TestEachByteArrivesOnceWhateverTheRingDoes(t *testing.T) {
 		{"short receives", 64, func(f *faults) ringScript { return f.cut(1, false) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			log := quietLog(t)
+			log := testkit.CaptureLog(t, SetLoggerOutput)
 			h := newTestPoller(t)
 			var f faults
 			r := &fakeRing{size: tc.size}
@@ -175,11 +176,11 @@ func TestQueuedSendsOfAFleetGoThroughTheRing(t *testing.T) {
 	r := &fakeRing{size: 64}
 	h.rings("always", func() (ring, error) { return r, nil })
 	fl := newFleet(t, h, 8, "unix")
-	soon(t, "handlers run on the poll goroutine and their answers are gathered", func() bool {
+	testkit.Eventually(t, func() bool {
 		fl.ask(t)
 		fl.answered(t)
 		return r.sends.Load() > 0
-	})
+	}, "handlers run on the poll goroutine and their answers are gathered")
 }
 
 var errRing = fmt.Errorf("the ring fails: %w", syscall.ENXIO)
@@ -188,7 +189,7 @@ func TestRingThatBreaksInTheMiddleIsReplacedByPlainCalls(t *testing.T) {
 	for _, sends := range []bool{false, true} {
 		for at := range 8 {
 			t.Run(fmt.Sprintf("sends=%v/at=%d", sends, at), func(t *testing.T) {
-				log := quietLog(t)
+				log := testkit.CaptureLog(t, SetLoggerOutput)
 				h := newTestPoller(t)
 				r := &fakeRing{size: 64}
 				r.broken = func(_, i int) error {
@@ -235,7 +236,7 @@ func usePolicy(t testing.TB, policy *ringPolicy) {
 }
 
 func TestRingsThatFailTogetherAreReportedOnce(t *testing.T) {
-	log := quietLog(t)
+	log := testkit.CaptureLog(t, SetLoggerOutput)
 	policy := newRingPolicy("auto", func() error { return nil })
 	var pollers sync.WaitGroup
 	for i := range 8 {
@@ -249,7 +250,7 @@ func TestRingsThatFailTogetherAreReportedOnce(t *testing.T) {
 
 // A ring that cannot be made, though the probe could make one, is news that Features tells.
 func TestRingThatCannotBeMadeIsReported(t *testing.T) {
-	log := quietLog(t)
+	log := testkit.CaptureLog(t, SetLoggerOutput)
 	h := newTestPoller(t)
 	var asked atomic.Int32
 	policy := h.rings("always", func() (ring, error) {
@@ -269,7 +270,7 @@ func TestRingThatCannotBeMadeIsReported(t *testing.T) {
 
 // Where the probe has said so already it is no news: a container without io_uring logs nothing.
 func TestRingThatWasNeverThereIsNotReported(t *testing.T) {
-	log := quietLog(t)
+	log := testkit.CaptureLog(t, SetLoggerOutput)
 	h := newTestPoller(t)
 	refusal := fmt.Errorf("forbidden: %w", syscall.EPERM)
 	policy := newRingPolicy("", func() error { return refusal })
@@ -299,7 +300,7 @@ func losing(fd int, send bool, lost *atomic.Int64) func(o operation) int32 {
 }
 
 func TestLostReceiveEndsItsConnectionOnly(t *testing.T) {
-	quietLog(t)
+	testkit.CaptureLog(t, SetLoggerOutput)
 	h := newTestPoller(t)
 	r := &fakeRing{size: 64}
 	var lost atomic.Int64
@@ -310,16 +311,16 @@ func TestLostReceiveEndsItsConnectionOnly(t *testing.T) {
 	h.do(func() { r.script = losing(victim.Fd(), false, &lost) })
 	fl.ask(t)
 	fl.answered(t, 3)
-	soon(t, "the connection ends", func() bool { return !victim.IsActive() })
+	testkit.Eventually(t, func() bool { return !victim.IsActive() }, "the connection ends")
 	require.Equal(t, syscall.EIO, victim.life.load().errno())
 	fl.peers[3].Close()
 	require.NoError(t, victim.Close())
 	released(t, victim)
-	soon(t, "the close callback", func() bool { return closes.Load() == 1 })
+	testkit.Eventually(t, func() bool { return closes.Load() == 1 }, "the close callback")
 }
 
 func TestLostSendEndsItsConnectionAndSaysSo(t *testing.T) {
-	quietLog(t)
+	testkit.CaptureLog(t, SetLoggerOutput)
 	h := newTestPoller(t)
 	r := &fakeRing{size: 64}
 	var lost atomic.Int64
@@ -329,7 +330,7 @@ func TestLostSendEndsItsConnectionAndSaysSo(t *testing.T) {
 	h.do(func() { r.script = losing(victim.Fd(), true, &lost) })
 	fl.tell(t)
 	fl.answered(t, 3)
-	soon(t, "the connection ends", func() bool { return !victim.IsActive() })
+	testkit.Eventually(t, func() bool { return !victim.IsActive() }, "the connection ends")
 	require.ErrorIs(t, victim.Flush(), syscall.EIO)
 	_, err := victim.Write([]byte("x"))
 	require.ErrorIs(t, err, syscall.EIO)
@@ -343,18 +344,18 @@ func TestMemoryOfALostOperationIsNeverUsedAgain(t *testing.T) {
 	h := newTestPoller(t)
 	c, _ := h.connect("tcp")
 	_ = h.hold()
-	_, _, ok := c.beginReceive(evRead)
+	_, _, ok := c.transport.(batchReceiver).beginReceive(evRead)
 	require.True(t, ok)
 	block := c.in.last.blk
-	c.endReceive(uring.InDoubt, false, nil)
+	c.transport.(batchReceiver).endReceive(uring.InDoubt, false, nil)
 	require.NotZero(t, block.refs.Load()&keptForUser)
 
 	c, _ = h.connect("unix")
 	putPending(t, c, debt)
-	_, _, ok = c.beginSend()
+	_, _, ok = c.transport.(sender).beginSend()
 	require.True(t, ok)
 	block = c.out.first().blk
-	c.endSend(uring.InDoubt)
+	c.transport.(sender).endSend(uring.InDoubt)
 	require.NotZero(t, block.refs.Load()&keptForUser)
 	require.Zero(t, c.out.Len())
 	require.ErrorIs(t, c.Close(), syscall.EIO)
@@ -368,18 +369,18 @@ func TestErrorsOfTheRingAreThoseOfPlainCalls(t *testing.T) {
 			h := newTestPoller(t)
 			c, _ := h.connect("unix")
 			_ = h.hold()
-			_, _, ok := c.beginReceive(evRead)
+			_, _, ok := c.transport.(batchReceiver).beginReceive(evRead)
 			require.True(t, ok)
-			c.endReceive(-int32(no), false, nil)
+			c.transport.(batchReceiver).endReceive(-int32(no), false, nil)
 			require.False(t, c.IsActive())
 			_, err := c.Next(1)
 			require.ErrorIs(t, err, no)
 
 			c, _ = h.connect("unix")
 			putPending(t, c, debt)
-			_, _, ok = c.beginSend()
+			_, _, ok = c.transport.(sender).beginSend()
 			require.True(t, ok)
-			c.endSend(-int32(no))
+			c.transport.(sender).endSend(-int32(no))
 			require.False(t, c.IsActive())
 			require.ErrorIs(t, c.Flush(), no)
 			noOneInside(t, c)
@@ -401,7 +402,7 @@ func TestEndOfStreamComesThroughTheRing(t *testing.T) {
 	}
 	release()
 	for i, peer := range fl.peers {
-		getEnd(t, peer, fl.message(i))
+		testkit.ExpectEnd(t, peer, fl.message(i))
 	}
 	for _, c := range fl.conns {
 		released(t, c)
@@ -423,7 +424,7 @@ func TestPipesAreServedBesideTheRing(t *testing.T) {
 	w, err := NewFDConnection(out[1])
 	require.NoError(t, err)
 	defer w.Close()
-	require.NoError(t, r.SetReadTimeout(patience))
+	require.NoError(t, r.SetReadTimeout(testkit.Timeout))
 	for range 3 {
 		_, err = unix.Write(in[1], []byte("in"))
 		require.NoError(t, err)

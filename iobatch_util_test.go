@@ -7,7 +7,6 @@ package netpoll
 
 import (
 	"bytes"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -19,23 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cloudwego/netpoll/internal/sock"
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
-
-// patience is how long these tests wait for what must happen. Only a failing test waits that long.
-const patience = 20 * time.Second
-
-// soon waits until cond holds, or ends the test.
-func soon(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for pause := 50 * time.Microsecond; !cond(); pause = min(2*pause, 5*time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-		time.Sleep(pause)
-	}
-}
 
 // testPoller is a fresh poller, the only one of the process until the test ends, with a descriptor through which the test
 // acts on its goroutine.
@@ -66,22 +52,15 @@ func newTestPoller(t testing.TB) *testPoller {
 		if list != nil {
 			for _, q := range *list {
 				q.retire()
-				waitClosed(t, q.done, "the end of a poller")
+				testkit.Receive(t, q.done, "the end of a poller")
 			}
 		}
 	})
 	return h
 }
 
-// waitClosed waits until ch is closed.
-func waitClosed(t testing.TB, ch <-chan struct{}, what string) {
-	t.Helper()
-	select {
-	case <-ch:
-	case <-time.After(patience):
-		t.Fatalf("waited in vain for %s", what)
-	}
-}
+// interest implements pollHandler.
+func (h *testPoller) interest() pollEvent { return evRead }
 
 // onPoll implements pollHandler.
 func (h *testPoller) onPoll(pollEvent, *batch) {
@@ -105,7 +84,7 @@ func (h *testPoller) do(f func()) {
 	h.t.Helper()
 	done := make(chan struct{})
 	h.post(func() { defer close(done); f() })
-	waitClosed(h.t, done, "the poller")
+	testkit.Receive(h.t, done, "the poller")
 }
 
 // hold stops the poller in the middle of a batch, with its send queue open: it will look at the queue when release is
@@ -114,7 +93,7 @@ func (h *testPoller) hold() (release func()) {
 	h.t.Helper()
 	held, goOn := make(chan struct{}), make(chan struct{})
 	h.post(func() { close(held); <-goOn })
-	waitClosed(h.t, held, "the poller to stop")
+	testkit.Receive(h.t, held, "the poller to stop")
 	h.sends.setOpen()
 	release = sync.OnceFunc(func() { close(goOn) })
 	h.t.Cleanup(release)
@@ -150,8 +129,8 @@ func (h *testPoller) connect(network string) (c *connection, peer net.Conn) {
 		conn, peer = connectTCP(h.t)
 	}
 	h.t.Cleanup(func() { conn.Close(); peer.Close() })
-	require.NoError(h.t, peer.SetDeadline(time.Now().Add(2*patience)))
-	require.NoError(h.t, conn.SetReadTimeout(patience))
+	require.NoError(h.t, peer.SetDeadline(time.Now().Add(2*testkit.Timeout)))
+	require.NoError(h.t, conn.SetReadTimeout(testkit.Timeout))
 	return inner(conn), peer
 }
 
@@ -160,7 +139,7 @@ func connectTCP(t testing.TB) (conn Connection, peer net.Conn) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer ln.Close()
-	conn, err = DialConnection("tcp", ln.Addr().String(), patience)
+	conn, err = DialConnection("tcp", ln.Addr().String(), testkit.Timeout)
 	require.NoError(t, err)
 	peer, err = ln.Accept()
 	require.NoError(t, err)
@@ -181,13 +160,6 @@ func connectPair(t testing.TB) (conn Connection, peer net.Conn) {
 	return conn, peer
 }
 
-// overBoth runs a test over TCP and over Unix sockets.
-func overBoth(t *testing.T, f func(t *testing.T, network string)) {
-	for _, network := range []string{"tcp", "unix"} {
-		t.Run(network, func(t *testing.T) { f(t, network) })
-	}
-}
-
 // put flushes s, which must not fail.
 func put(t testing.TB, c *connection, s string) {
 	t.Helper()
@@ -201,26 +173,6 @@ func putPending(t testing.TB, c *connection, s string) {
 	t.Helper()
 	put(t, c, s)
 	require.True(t, c.life.load().has(bitPending), "sent at once: %v", c.life.load())
-}
-
-// get reads exactly what is expected.
-func get(t testing.TB, r io.Reader, want string) {
-	t.Helper()
-	got := make([]byte, len(want))
-	_, err := io.ReadFull(r, got)
-	require.NoError(t, err)
-	if !bytes.Equal(got, []byte(want)) { // require.Equal prints all of it
-		t.Fatalf("got %.80q…, want %.80q…", got, want)
-	}
-}
-
-// getEnd reads exactly what is expected, and the end of the stream.
-func getEnd(t testing.TB, r io.Reader, want string) {
-	t.Helper()
-	get(t, r, want)
-	rest, err := io.ReadAll(r)
-	require.NoError(t, err)
-	require.Empty(t, rest)
 }
 
 // fill makes the socket of c full, past the connection, and returns what it took.
@@ -245,13 +197,13 @@ func fill(t testing.TB, c *connection) (filler string) {
 // released waits until c has been released.
 func released(t testing.TB, c *connection) {
 	t.Helper()
-	soon(t, "the connection is released", func() bool { return c.life.load().phase() == phaseClosed })
+	testkit.Eventually(t, func() bool { return c.life.load().phase() == phaseClosed }, "the connection is released")
 }
 
 // noOneInside requires that no reference of c is held but the connection's own.
 func noOneInside(t testing.TB, c *connection) {
 	t.Helper()
-	soon(t, "nobody is inside", func() bool { return c.life.load().refs() == 1 })
+	testkit.Eventually(t, func() bool { return c.life.load().refs() == 1 }, "nobody is inside")
 	require.False(t, c.life.load().has(bitPending|bitSending|bitFlushing|bitProducing), "%v", c.life.load())
 }
 
@@ -269,11 +221,11 @@ func (o operation) plain() int32 {
 		var n int
 		var err error
 		if o.send {
-			ioOrder.Add(1)
+			sock.BeforeSend()
 			n, err = unix.SendmsgN(o.fd, o.p, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		} else {
 			n, _, err = unix.Recvfrom(o.fd, o.p, unix.MSG_DONTWAIT)
-			ioOrder.Load()
+			sock.AfterReceive()
 		}
 		if err == unix.EINTR {
 			continue
@@ -354,13 +306,4 @@ func (f *fakeRing) execute(o operation) int32 {
 		return o.plain()
 	}
 	return f.script(o)
-}
-
-// quietLog collects what the library logs until the test ends.
-func quietLog(t testing.TB) *lockedBuffer {
-	t.Helper()
-	log := new(lockedBuffer)
-	SetLoggerOutput(log)
-	t.Cleanup(func() { SetLoggerOutput(os.Stderr) })
-	return log
 }

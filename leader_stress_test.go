@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // crew is the stress and what it has seen.
@@ -146,7 +148,7 @@ func TestEachRequestIsAnsweredOnceUnderRandomTakeovers(t *testing.T) {
 		takers.Go(func() { w.takeAtRandom(stop, seed+uint64(g)) })
 	}
 	rounds := 0
-	soon(t, "the leadership was taken often from handlers on the poll goroutine", func() bool {
+	testkit.Eventually(t, func() bool {
 		var talkers sync.WaitGroup
 		for i, peer := range peers {
 			talkers.Go(func() {
@@ -158,7 +160,7 @@ func TestEachRequestIsAnsweredOnceUnderRandomTakeovers(t *testing.T) {
 		talkers.Wait()
 		rounds++
 		return t.Failed() || rounds >= 3 && w.inline.Load() > 10 && w.taken.Load() > 10
-	})
+	}, "the leadership was taken often from handlers on the poll goroutine")
 	close(stop)
 	takers.Wait()
 	require.Zero(t, w.twice.Load(), "tasks that met another one of their connection")
@@ -167,5 +169,5 @@ func TestEachRequestIsAnsweredOnceUnderRandomTakeovers(t *testing.T) {
 		released(t, all[i])
 	}
 	alone(t, before+1)
-	soon(t, "no leadership is counted as free", func() bool { return freeLeaderships.Load() == 0 })
+	testkit.Eventually(t, func() bool { return freeLeaderships.Load() == 0 }, "no leadership is counted as free")
 }

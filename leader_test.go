@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // onPollGoroutine reports whether the caller's goroutine is one that polls, or did when its handler began.
@@ -33,7 +35,7 @@ func pollGoroutines() int {
 // alone requires that the poller is left with one goroutine once the handlers are over.
 func alone(t testing.TB, before int) {
 	t.Helper()
-	soon(t, "goroutines that lost the leadership end", func() bool { return pollGoroutines() <= before })
+	testkit.Eventually(t, func() bool { return pollGoroutines() <= before }, "goroutines that lost the leadership end")
 }
 
 func TestHandlersRunOnThePollGoroutine(t *testing.T) {
@@ -44,10 +46,10 @@ func TestHandlersRunOnThePollGoroutine(t *testing.T) {
 		there.Store(onPollGoroutine())
 		return echoAll(ctx, conn)
 	}))
-	soon(t, "a handler runs on the poll goroutine", func() bool { // not always: a busy machine makes handlers slow
+	testkit.Eventually(t, func() bool { // not always: a busy machine makes handlers slow
 		send1(t, peer)
 		return there.Load()
-	})
+	}, "a handler runs on the poll goroutine")
 }
 
 // send1 sends a byte and waits for its echo.
@@ -55,7 +57,7 @@ func send1(t testing.TB, peer net.Conn) {
 	t.Helper()
 	_, err := peer.Write([]byte("x"))
 	require.NoError(t, err)
-	get(t, peer, "x")
+	testkit.Expect(t, peer, "x")
 }
 
 func TestHandlersRunInTheRunnerOfTheUser(t *testing.T) {
@@ -111,7 +113,7 @@ var blockings = map[string]func(t *testing.T, h *testPoller) (wait, end func()){
 			if _, err := c.Write([]byte("y")); err != nil {
 				t.Error(err)
 			}
-		}, func() { get(t, peer, filler+"y") }
+		}, func() { testkit.Expect(t, peer, filler+"y") }
 	},
 	"processor": func(*testing.T, *testPoller) (wait, end func()) {
 		var stop atomic.Bool
@@ -148,7 +150,7 @@ func TestHandlerThatBlocksStopsNobodyElse(t *testing.T) {
 				require.NoError(t, c.SetOnRequest(echoAll))
 				send1(t, peer)
 				end()
-				get(t, fl.peers[victim], late)
+				testkit.Expect(t, fl.peers[victim], late)
 				noOneInside(t, fl.conns[victim])
 				fl.ask(t)
 				fl.answered(t)
@@ -168,7 +170,7 @@ func (noAlarm) close()            {}
 func TestLeadershipIsLeftAtOnceByHandlersThatSayThatTheyWait(t *testing.T) {
 	for _, name := range []string{"reader of another connection", "writer of another connection", "end of goroutine"} {
 		t.Run(name, func(t *testing.T) {
-			quietLog(t)
+			testkit.CaptureLog(t, SetLoggerOutput)
 			h := newTestPoller(t)
 			h.do(func() {
 				h.watchdog.alarm.close()
@@ -191,7 +193,7 @@ func TestLeadershipIsLeftAtOnceByHandlersThatSayThatTheyWait(t *testing.T) {
 			} else {
 				late := fl.message(0)
 				end()
-				get(t, fl.peers[0], late)
+				testkit.Expect(t, fl.peers[0], late)
 			}
 			fl.ask(t)
 			fl.answered(t)
@@ -233,7 +235,7 @@ func TestProxiesOnOnePollerGetTheirAnswers(t *testing.T) {
 		back, err := NewFDConnection(b)
 		require.NoError(t, err)
 		t.Cleanup(func() { front.Close(); back.Close() })
-		require.NoError(t, front.SetReadTimeout(patience))
+		require.NoError(t, front.SetReadTimeout(testkit.Timeout))
 		require.NoError(t, back.SetOnRequest(echoAll))
 		require.NoError(t, c.SetOnRequest(func(_ context.Context, conn Connection) error {
 			n := conn.Reader().Len()
@@ -264,7 +266,7 @@ func TestHandlerThatEndsItsGoroutineEndsItsConnectionOnly(t *testing.T) {
 	for _, taken := range []bool{false, true} {
 		for _, victim := range []int{0, 3, 7} {
 			t.Run(fmt.Sprintf("taken=%v/%d", taken, victim), func(t *testing.T) {
-				log := quietLog(t)
+				log := testkit.CaptureLog(t, SetLoggerOutput)
 				before := pollGoroutines()
 				h := newTestPoller(t)
 				fl := newFleet(t, h, 8, "tcp")
@@ -293,7 +295,7 @@ func TestHandlerThatEndsItsGoroutineEndsItsConnectionOnly(t *testing.T) {
 func TestHandlerThatPanicsEndsItsConnectionOnly(t *testing.T) {
 	for _, victim := range []int{0, 3, 7} {
 		t.Run(fmt.Sprint(victim), func(t *testing.T) {
-			log := quietLog(t)
+			log := testkit.CaptureLog(t, SetLoggerOutput)
 			before := pollGoroutines()
 			h := newTestPoller(t)
 			fl := newFleet(t, h, 8, "tcp")
@@ -329,20 +331,20 @@ func TestSlowHandlersGoToTheRunner(t *testing.T) {
 		<-goOn
 		return echoAll(ctx, conn)
 	}))
-	soon(t, "a handler runs on the poll goroutine", func() bool {
+	testkit.Eventually(t, func() bool {
 		_, err := peer.Write([]byte("x"))
 		require.NoError(t, err)
-		soon(t, "the handler runs", func() bool { return c.life.load().has(bitRunning) })
+		testkit.Eventually(t, func() bool { return c.life.load().has(bitRunning) }, "the handler runs")
 		var slowUntil int64
 		h.do(func() { slowUntil = h.inlinePolicy.slowUntil }) // which takes another poll goroutine
 		goOn <- struct{}{}
-		get(t, peer, "x")
+		testkit.Expect(t, peer, "x")
 		if there.Load() {
 			require.NotZero(t, slowUntil, "the watchdog found the handler slow")
 			h.do(func() { h.inlinePolicy.slowUntil = noDeadline })
 		}
 		return there.Load()
-	})
+	}, "a handler runs on the poll goroutine")
 	close(goOn)
 	noOneInside(t, c) // a task that began on the poll goroutine may serve more than one request
 	for range 20 {
@@ -351,10 +353,10 @@ func TestSlowHandlersGoToTheRunner(t *testing.T) {
 		noOneInside(t, c)
 	}
 	h.do(func() { h.inlinePolicy = inlinePolicy{} })
-	soon(t, "a handler runs on the poll goroutine again", func() bool {
+	testkit.Eventually(t, func() bool {
 		send1(t, peer)
 		return there.Load()
-	})
+	}, "a handler runs on the poll goroutine again")
 }
 
 // A poller that is retired ends with its last descriptor, though a handler that began on it still runs.
@@ -387,9 +389,9 @@ func TestRetiredPollerEndsWhileItsHandlerRuns(t *testing.T) {
 		require.NoError(t, err)
 	}
 	for _, peer := range peers[1:] {
-		get(t, peer, "x")
+		testkit.Expect(t, peer, "x")
 	}
-	soon(t, "the handler runs", func() bool { return conns[0].life.load().has(bitRunning) })
+	testkit.Eventually(t, func() bool { return conns[0].life.load().has(bitRunning) }, "the handler runs")
 	require.NoError(t, SetNumLoops(1))
 	for _, peer := range peers[1:] {
 		send1(t, peer) // it serves what it has
@@ -397,10 +399,10 @@ func TestRetiredPollerEndsWhileItsHandlerRuns(t *testing.T) {
 	for _, c := range conns {
 		require.NoError(t, c.Close())
 	}
-	waitClosed(t, retiring.done, "the end of the retired poller")
+	testkit.Receive(t, retiring.done, "the end of the retired poller")
 	require.NoError(t, retiring.failure)
 	close(goOn)
-	waitClosed(t, ended, "the handler")
+	testkit.Receive(t, ended, "the handler")
 	released(t, conns[0])
 }
 
@@ -425,13 +427,13 @@ func TestOneProcessorIsEnough(t *testing.T) {
 	late := fl.message(0)
 	fl.answered(t, 0)
 	end()
-	get(t, fl.peers[0], late)
+	testkit.Expect(t, fl.peers[0], late)
 	filler := fill(t, fl.conns[1])
 	release := h.hold()
 	putPending(t, fl.conns[1], debt)
 	release()
 	require.NoError(t, fl.conns[1].Close())
-	getEnd(t, fl.peers[1], filler+debt)
+	testkit.ExpectEnd(t, fl.peers[1], filler+debt)
 	alone(t, before+1)
 }
 

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"sync"
 	"testing"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // FuzzLinkBufferOfTwoGoroutines runs two programs at the same time on the two sides of one buffer.
@@ -92,7 +94,7 @@ func (s *duplexSide) produce() {
 
 // next returns the next n bytes and counts them as written.
 func (s *duplexSide) next(n int) []byte {
-	p := tape{}.piece(s.pos, n)
+	p := testkit.Stream{}.Piece(s.pos, n)
 	s.pos += int64(n)
 	return p
 }
@@ -217,7 +219,7 @@ func (s *duplexSide) fits(what string, n int, there bool, err error) bool {
 }
 
 func (s *duplexSide) check(what string, p []byte) {
-	if at := (tape{}).differs(s.pos, p); at >= 0 {
+	if at := (testkit.Stream{}).Differs(s.pos, p); at >= 0 {
 		s.fail("%s: differs at %d", what, at)
 	}
 }
@@ -305,7 +307,7 @@ var duplexReads = []func(*duplexSide){
 		s.shown = nil
 		s.slices.Go(func() {
 			p, err := part.Next(n)
-			if at := (tape{}).differs(at, p); err != nil || at >= 0 || len(p) != n {
+			if at := (testkit.Stream{}).Differs(at, p); err != nil || at >= 0 || len(p) != n {
 				s.t.Errorf("a slice of %d bytes differs at %d, %v", n, at, err)
 			}
 			_ = part.Release()
@@ -329,7 +331,7 @@ var duplexReads = []func(*duplexSide){
 	},
 	func(s *duplexSide) {
 		c, skip := byte(s.arg()), s.size()
-		if i := s.buf.indexByte(c, skip); i >= 0 && (i < skip || (tape{}).piece(s.pos+int64(i), 1)[0] != c) {
+		if i := s.buf.indexByte(c, skip); i >= 0 && (i < skip || (testkit.Stream{}).Piece(s.pos+int64(i), 1)[0] != c) {
 			s.fail("indexByte(%d, %d) is %d", c, skip, i)
 		}
 	},

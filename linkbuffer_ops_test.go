@@ -12,7 +12,7 @@ import (
 
 func init() {
 	operations = append(operations,
-		opBytes, opWriteBuffer, opAppendAdapter, opWriteIO, opReadIO, opAdopt, opNew, opGetSome)
+		opBytes, opWriteBuffer, opAppendAdapter, opWriteIO, opReadIO, opNew, opGetSome)
 }
 
 func opBytes(v *machine, m *modelled) {
@@ -88,18 +88,6 @@ func opReadIO(v *machine, m *modelled) {
 	if n > 0 {
 		m.shown, m.aged = nil, m.shown
 	}
-}
-
-// opAdopt publishes a block that was filled elsewhere.
-func opAdopt(v *machine, m *modelled) {
-	if m.mallocLen() > 0 {
-		return
-	}
-	data := v.bytes(1 + v.size())
-	nd := newBlock(len(data) + v.arg())
-	copy(nd.buf, data)
-	m.buf.adopt(nd, len(data))
-	m.ready = append(m.ready, data...)
 }
 
 // opNew adds a buffer of another size, or with a part of this one's memory.

@@ -315,15 +315,6 @@ func (b *LinkBuffer) book(size int) []byte {
 	return nd.buf[nd.end:end:end]
 }
 
-// adopt publishes the first n bytes of nd, a block that the caller has filled and that is the buffer's from then on. n is
-// positive, and nothing may be unpublished.
-func (b *LinkBuffer) adopt(nd *node, n int) {
-	b.hold()
-	b.attach(nd, nd)
-	nd.end += n
-	b.publish(n)
-}
-
 // bookAck publishes the first n booked bytes and gives the rest back, all of it if n is zero. It returns the number of
 // readable bytes.
 func (b *LinkBuffer) bookAck(n int) (length int) {
@@ -337,4 +328,10 @@ func (b *LinkBuffer) bookAck(n int) (length int) {
 	}
 	b.giveUp()
 	return b.Len()
+}
+
+// leakTail is bookAck(0) for memory that something outside may write to for ever: the block is never used again.
+func (b *LinkBuffer) leakTail() {
+	b.last.blk.refs.Or(keptForUser)
+	b.bookAck(0)
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"net"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // Listener is a [net.Listener] that shows its descriptor. Those made by this package are real listeners beside that:
@@ -67,6 +69,18 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (Li
 
 // controlFunc is the type of net.ListenConfig.Control.
 type controlFunc = func(network, address string, c syscall.RawConn) error
+
+// reusePort returns a Control function that sets the option after next, which may be nil.
+func reusePort(next controlFunc) controlFunc {
+	return func(network, address string, c syscall.RawConn) error {
+		if next != nil {
+			if err := next(network, address, c); err != nil {
+				return err
+			}
+		}
+		return asUnsupported(sock.ReusePort(c))
+	}
+}
 
 // ConvertListener makes a Listener of any net.Listener. Its Accept returns a [Connection], made as [NewConnection] does.
 // Closing the result closes l too. What is a Listener already is returned as it is, one that is not of this package, too.

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // takeOver replaces original, which it closes unless it returns an error.
@@ -23,7 +23,7 @@ func (lc *ListenConfig) takeOver(original net.Listener) (*listener, error) {
 		return nil, err
 	}
 	if lc.Backlog > 0 {
-		if err := changeBacklog(ln.sysfd, lc.Backlog); err != nil {
+		if err := sock.SetBacklog(uintptr(ln.sysfd), lc.Backlog); err != nil {
 			_ = ln.file.Close()
 			return nil, err
 		}
@@ -34,14 +34,6 @@ func (lc *ListenConfig) takeOver(original net.Listener) (*listener, error) {
 	}
 	_ = original.Close()
 	return ln, nil
-}
-
-// changeBacklog bounds the queue of a socket that is listening already.
-func changeBacklog(fd, n int) error {
-	if errno := fault(opListen); errno != 0 {
-		return os.NewSyscallError("listen", errno)
-	}
-	return os.NewSyscallError("listen", unix.Listen(fd, n))
 }
 
 // pathToUnlink is the file of a Unix socket; "" if it is in the abstract name space.
@@ -159,36 +151,29 @@ func (ln *listener) accept() (socket socketInfo, err error) {
 
 // acceptNow is accept for a caller that holds the descriptor open. Its errors are bare errnos.
 func (ln *listener) acceptNow() (socket socketInfo, err error) {
-	var peer sockaddr
-	fd, err := acceptSocket(ln.sysfd, &peer)
+	fd, peer, err := sock.Accept(ln.sysfd)
 	if err != nil {
 		return socket, err
 	}
 	socket = socketInfo{fd: fd, network: ln.network, local: ln.addr}
 	if ln.network != "tcp" {
-		socket.remote = peer.unixAddr()
+		socket.remote = peer.Unix()
 		return socket, nil
 	}
-	socket.remoteAP = peer.addrPort()
+	socket.remoteAP = peer.TCP
 	// It need not be the listener's: that may be a wildcard, or the kernel was told to send others' connections here.
-	if local := localAddr(fd); local != nil {
+	if local := sock.LocalAddr(fd); local != nil {
 		socket.local = local
 	}
-	setNoDelay(fd)
-	setKeepAliveConfig(fd, ln.keepAlive)
+	_ = sock.SetNoDelay(fd, true) // fails if the peer is gone already
+	sock.StartKeepAlive(fd, ln.keepAlive)
 	return socket, nil
 }
 
 // unblock makes sure that accepting does not wait in the kernel. The mode belongs to everybody who has a duplicate of the
 // descriptor, in other processes too, and package os changes it when a file of package net is given to a program.
 func (ln *listener) unblock() error {
-	return ln.hold(func(fd int) error {
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-		if err == nil && flags&unix.O_NONBLOCK == 0 {
-			err = unix.SetNonblock(fd, true)
-		}
-		return os.NewSyscallError("fcntl", err)
-	})
+	return ln.hold(sock.Unblock)
 }
 
 // fileError gives an error of ln.file the name it has in package net.
@@ -217,7 +202,7 @@ func (ln *listener) Close() error {
 		a.listenerClosed(ln.original != nil) // the descriptor must not be watched when it is closed
 	}
 	if ln.path != "" && !ln.keepsPath() {
-		_ = unix.Unlink(ln.path) // may be gone already; package net does not tell either
+		_ = syscall.Unlink(ln.path) // may be gone already; package net does not tell either
 	}
 	err := ln.file.Close()
 	if ln.original != nil {

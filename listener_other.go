@@ -8,6 +8,8 @@ import (
 	"errors"
 	"net"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // takeOver wraps original, which still belongs to the caller if there is an error.
@@ -21,7 +23,7 @@ func (lc *ListenConfig) takeOver(original net.Listener) (*netListener, error) {
 		if err != nil {
 			return nil, err
 		}
-		controlErr := raw.Control(func(fd uintptr) { err = setBacklog(fd, lc.Backlog) })
+		controlErr := raw.Control(func(fd uintptr) { err = asUnsupported(sock.SetBacklog(fd, lc.Backlog)) })
 		if err := errors.Join(controlErr, err); err != nil {
 			return nil, err
 		}

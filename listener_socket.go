@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 var _ socketListener = (*listener)(nil)
@@ -58,7 +60,7 @@ func netConnOf(socket socketInfo) (net.Conn, error) {
 	defer file.Close()
 	keepAlive := net.KeepAliveConfig{}
 	if socket.network == "tcp" {
-		keepAlive = keepAliveOfSocket(socket.fd)
+		keepAlive = sock.KeepAlive(socket.fd)
 	}
 	conn, err := net.FileConn(file)
 	if tcp, ok := conn.(*net.TCPConn); ok && err == nil {

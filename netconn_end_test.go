@@ -16,27 +16,30 @@ import (
 
 // feed notes what a reading goroutine brings. It has room for a few bytes.
 type feed struct {
-	feedSink
-	in     LinkBuffer
+	upperLayer
 	ended  atomic.Bool
 	brings chan string
 }
 
-func (f *feed) wantsInput() bool                    { return !f.ended.Load() }
-func (f *feed) dropsInput() bool                    { return false }
-func (f *feed) sendUntil(int64) int64               { return noDeadline }
-func (f *feed) inputRoom() (*LinkBuffer, int, bool) { return &f.in, 10, false }
+func (f *feed) wants(bool) bool         { return !f.ended.Load() }
+func (f *feed) begin(pollEvent) bool    { return true }
+func (f *feed) end()                    {}
+func (f *feed) next() (size, lacks int) { return 10, 0 }
+func (f *feed) room(most int) []byte    { return make([]byte, most) }
+func (f *feed) put(int)                 {}
+func (f *feed) sendUntil(int64) int64   { return noDeadline }
 
 func (f *feed) interest() (ev pollEvent) {
-	if f.wantsInput() {
+	if f.wants(false) {
 		ev = evRead
 	}
 	return ev
 }
 
-func (f *feed) inputFed(n int, _ bool, err error) {
+func (f *feed) fed(n int, _, _ bool, err error, _ *batch) (more bool) {
 	f.ended.Store(err != nil)
 	f.brings <- fmt.Sprint(n, " ", err)
+	return false
 }
 
 // lastWords is a net.Conn whose last bytes come with the end.
@@ -58,7 +61,6 @@ func TestInputDoesNotWaitForWhatItsEndMeans(t *testing.T) {
 	require.EqualError(t, conn.endSend(0, syscall.ECONNRESET, 0), syscall.ECONNRESET.Error())
 	require.Equal(t, "0 "+syscall.ECONNRESET.Error(), <-to.brings)
 	require.NoError(t, conn.stop(false)) // it leaves closing to release
-	require.NoError(t, to.in.Close())
 }
 
 // What broke a Write may be what has ended the input; that nobody takes output any more is not.

@@ -1,8 +1,11 @@
 package netpoll
 
-// This file holds the options of NewEventLoop.
+// This file holds the options of NewEventLoop, and what new connections begin with.
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Option sets one property of an [EventLoop] and of the connections it accepts. Options are applied in their order;
 // the last one of a kind counts.
@@ -118,4 +121,28 @@ func WithDirectFlush() Option {
 // callback runs. A connection that the peer has reset closes by itself, as ever.
 func WithAllowHalfOpen() Option {
 	return Option{func(o *options) { o.halfOpen = true }}
+}
+
+// What new connections begin with, as Configure has stored it: sizes in bytes, where 0 stands for the built-in value and
+// a negative limit for none; and whether every Flush sends by itself.
+var (
+	bufferSize  atomic.Int64
+	readLimit   atomic.Int64
+	directFlush atomic.Bool
+)
+
+const (
+	builtinBufferSize = 4 << 10
+	builtinReadLimit  = 1 << 20
+)
+
+func defaultBufferSize() int { return orBuiltin(bufferSize.Load(), builtinBufferSize) }
+
+func defaultReadLimit() int { return orBuiltin(readLimit.Load(), builtinReadLimit) }
+
+func orBuiltin(set int64, builtin int) int {
+	if set != 0 {
+		return int(set)
+	}
+	return builtin
 }

@@ -19,6 +19,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 const debt = "flushed before the end"
@@ -48,7 +50,7 @@ func countCloses(t *testing.T, c *connection) *atomic.Int32 {
 }
 
 func TestCloseSendsWhatIsQueued(t *testing.T) {
-	overBoth(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		h := newTestPoller(t)
 		c, peer := h.connect(network)
 		closes := countCloses(t, c)
@@ -59,7 +61,7 @@ func TestCloseSendsWhatIsQueued(t *testing.T) {
 		require.NoError(t, c.Close())
 		require.ErrorIs(t, c.Flush(), ErrConnClosed)
 		require.NoError(t, c.Close())
-		getEnd(t, peer, debt)
+		testkit.ExpectEnd(t, peer, debt)
 		released(t, c)
 		require.EqualValues(t, 1, closes.Load())
 	})
@@ -82,18 +84,18 @@ func TestCloseLingersUntilASlowPeerHasAll(t *testing.T) {
 	}
 	require.True(t, filler+debt == got.String(), "got %d bytes, want %d", got.Len(), len(filler+debt))
 	released(t, c)
-	soon(t, "the close callback", func() bool { return closes.Load() == 1 })
+	testkit.Eventually(t, func() bool { return closes.Load() == 1 }, "the close callback")
 }
 
 func TestCloseWriteEndsTheStreamBehindWhatIsQueued(t *testing.T) {
-	overBoth(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		h := newTestPoller(t)
 		c, peer := h.connect(network)
 		release := h.hold()
 		putPending(t, c, debt)
 		require.NoError(t, c.CloseWrite())
 		require.ErrorIs(t, c.Flush(), syscall.EPIPE)
-		getEnd(t, peer, debt)
+		testkit.ExpectEnd(t, peer, debt)
 		release()
 		_, err := io.WriteString(peer, "the other direction goes on")
 		require.NoError(t, err)
@@ -110,7 +112,7 @@ func TestCloseWriteWithAFullSocketEndsTheStreamWhenAllIsSent(t *testing.T) {
 	_, err := c.WriteString("too late")
 	require.NoError(t, err)
 	require.ErrorIs(t, c.Flush(), syscall.EPIPE)
-	getEnd(t, peer, filler+debt)
+	testkit.ExpectEnd(t, peer, filler+debt)
 	noOneInside(t, c)
 	_, err = c.WriteString("too late")
 	require.NoError(t, err)
@@ -119,7 +121,7 @@ func TestCloseWriteWithAFullSocketEndsTheStreamWhenAllIsSent(t *testing.T) {
 }
 
 func TestDetachHandsOverBehindWhatIsQueued(t *testing.T) {
-	overBoth(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		h := newTestPoller(t)
 		c, peer := h.connect(network)
 		fd := c.Fd()
@@ -129,7 +131,7 @@ func TestDetachHandsOverBehindWhatIsQueued(t *testing.T) {
 		_, err := unix.Write(fd, []byte(" and the new owner's"))
 		require.NoError(t, err)
 		require.NoError(t, unix.Close(fd))
-		getEnd(t, peer, debt+" and the new owner's")
+		testkit.ExpectEnd(t, peer, debt+" and the new owner's")
 		released(t, c)
 	})
 }
@@ -139,22 +141,22 @@ func TestDetachWaitsUntilAFullSocketHasWhatIsPending(t *testing.T) {
 	fd := c.Fd()
 	result := make(chan error, 1)
 	go func() { result <- c.Detach() }()
-	soon(t, "Detach has begun", func() bool { return c.life.load().phase() >= phaseClosing })
+	testkit.Eventually(t, func() bool { return c.life.load().phase() >= phaseClosing }, "Detach has begun")
 	require.Empty(t, result, "the poller still sends")
-	get(t, peer, filler+debt)
-	require.NoError(t, await(t, result, "Detach"))
+	testkit.Expect(t, peer, filler+debt)
+	require.NoError(t, testkit.Receive(t, result, "Detach"))
 	_, err := unix.Write(fd, []byte("new owner"))
 	require.NoError(t, err)
 	require.NoError(t, unix.Close(fd))
-	getEnd(t, peer, "new owner")
+	testkit.ExpectEnd(t, peer, "new owner")
 }
 
 func TestIdleLimitSendsWhatIsPending(t *testing.T) {
 	_, c, peer, filler := owing(t)
 	require.NoError(t, c.SetIdleLimit(20*time.Millisecond))
-	soon(t, "the idle limit closes", func() bool { return c.life.load().phase() >= phaseClosing })
+	testkit.Eventually(t, func() bool { return c.life.load().phase() >= phaseClosing }, "the idle limit closes")
 	require.Equal(t, causeIdle, c.life.load().cause())
-	getEnd(t, peer, filler+debt)
+	testkit.ExpectEnd(t, peer, filler+debt)
 	released(t, c)
 }
 
@@ -165,8 +167,8 @@ func TestCloseGivesUpAPeerThatTakesNothing(t *testing.T) {
 	require.NoError(t, c.SetWriteTimeout(20*time.Millisecond))
 	require.NoError(t, c.Close())
 	released(t, c)
-	soon(t, "the close callback", func() bool { return closes.Load() == 1 })
-	getEnd(t, peer, filler)
+	testkit.Eventually(t, func() bool { return closes.Load() == 1 }, "the close callback")
+	testkit.ExpectEnd(t, peer, filler)
 }
 
 // Output that was given up shows: over TCP the end is a reset, and the peer does not take what it got for everything.
@@ -174,7 +176,7 @@ func TestLostOutputEndsInAReset(t *testing.T) {
 	h := newTestPoller(t)
 	c, peer := h.connect("tcp")
 	put(t, c, "some")
-	get(t, peer, "some")
+	testkit.Expect(t, peer, "some")
 	c.life.set(bitSendFailed)
 	require.Error(t, c.Close())
 	_, err := peer.Read(make([]byte, 1))
@@ -187,7 +189,7 @@ func TestCloseWaitsOnForAPeerThatTakesSomething(t *testing.T) {
 	require.NoError(t, c.Close())
 	c.checkLinger(c.out.consumed()-1, time.Millisecond)
 	require.True(t, c.life.load().has(bitPending), "given up though something was taken since")
-	getEnd(t, peer, filler+debt)
+	testkit.ExpectEnd(t, peer, filler+debt)
 	released(t, c)
 }
 
@@ -200,11 +202,11 @@ func TestCloseDuringAFlushSendsOnlyWhatWasPending(t *testing.T) {
 	require.NoError(t, err)
 	result := make(chan error, 1)
 	go func() { result <- c.Flush() }()
-	soon(t, "Flush waits", func() bool { return c.writing.waiting.Load() != nil })
+	testkit.Eventually(t, func() bool { return c.writing.waiting.Load() != nil }, "Flush waits")
 	require.NoError(t, c.Close())
-	require.ErrorIs(t, await(t, result, "Flush"), ErrConnClosed)
+	require.ErrorIs(t, testkit.Receive(t, result, "Flush"), ErrConnClosed)
 	clear(large) // the user's again
-	getEnd(t, peer, filler+debt)
+	testkit.ExpectEnd(t, peer, filler+debt)
 	released(t, c)
 }
 
@@ -215,7 +217,7 @@ func TestFlushThatTimesOutLeavesOnlyWhatWasPendingToThePoller(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.SetWriteTimeout(20*time.Millisecond))
 	require.ErrorIs(t, c.Flush(), ErrWriteTimeout)
-	get(t, peer, filler+debt)
+	testkit.Expect(t, peer, filler+debt)
 	noOneInside(t, c)
 	h.settle()
 	require.Equal(t, len(large), c.out.Len(), "sent behind the back of its user")
@@ -223,7 +225,7 @@ func TestFlushThatTimesOutLeavesOnlyWhatWasPendingToThePoller(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.SetWriteTimeout(0))
 	require.NoError(t, c.Flush())
-	get(t, peer, large+" and more")
+	testkit.Expect(t, peer, large+" and more")
 }
 
 func TestWriteDeadlineHoldsForAFlushBehindWhatIsPending(t *testing.T) {
@@ -235,11 +237,11 @@ func TestWriteDeadlineHoldsForAFlushBehindWhatIsPending(t *testing.T) {
 	n, err := c.Write([]byte("argument"))
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.Zero(t, n)
-	get(t, peer, filler+debt)
+	testkit.Expect(t, peer, filler+debt)
 	noOneInside(t, c)
 	require.NoError(t, c.SetWriteDeadline(time.Time{}))
 	require.NoError(t, c.Flush())
-	get(t, peer, "small")
+	testkit.Expect(t, peer, "small")
 }
 
 // requireBroken requires that the connection says that what it flushed did not arrive, again and again, and that what
@@ -250,16 +252,11 @@ func requireBroken(t *testing.T, c *connection) {
 		_, err := c.WriteString("more")
 		require.NoError(t, err)
 		err = c.Flush()
-		require.True(t, isReset(err), "Flush returned %v", err)
+		require.True(t, testkit.IsReset(err), "Flush returned %v", err)
 		_, err = c.Write([]byte("more"))
-		require.True(t, isReset(err), "Write returned %v", err)
+		require.True(t, testkit.IsReset(err), "Write returned %v", err)
 		require.Zero(t, c.out.Len(), "what can never be sent is kept")
 	}
-}
-
-func isReset(err error) bool {
-	no := asErrno(err)
-	return no == syscall.ECONNRESET || no == syscall.EPIPE
 }
 
 func TestPeerThatResetsWithSendsQueuedIsReported(t *testing.T) {
@@ -273,12 +270,12 @@ func TestPeerThatResetsWithSendsQueuedIsReported(t *testing.T) {
 	require.NoError(t, peer.(*net.TCPConn).SetLinger(0))
 	require.NoError(t, peer.Close())
 	release()
-	soon(t, "the reset is noticed", func() bool { return !c.IsActive() })
+	testkit.Eventually(t, func() bool { return !c.IsActive() }, "the reset is noticed")
 	noOneInside(t, c)
 	requireBroken(t, c)
 	_, err := c.ReadString(1)
 	require.ErrorIs(t, err, ErrConnClosed)
-	soon(t, "OnDisconnect", func() bool { return disconnects.Load() == 1 })
+	testkit.Eventually(t, func() bool { return disconnects.Load() == 1 }, "OnDisconnect")
 	require.ErrorIs(t, c.Close(), syscall.ECONNRESET)
 	require.NoError(t, c.Close(), "it was said once")
 	released(t, c)
@@ -289,7 +286,7 @@ func TestPeerThatResetsWithSendsQueuedIsReported(t *testing.T) {
 func TestPeerThatGoesWhileTheSocketIsFullIsReported(t *testing.T) {
 	_, c, peer, _ := owing(t)
 	require.NoError(t, peer.Close())
-	soon(t, "the end is noticed", func() bool { return !c.IsActive() && !c.life.load().has(bitPending) })
+	testkit.Eventually(t, func() bool { return !c.IsActive() && !c.life.load().has(bitPending) }, "the end is noticed")
 	noOneInside(t, c)
 	requireBroken(t, c)
 	require.Error(t, c.Close())

@@ -18,10 +18,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 func TestQueuedFlushOwnsItsBytes(t *testing.T) {
-	overBoth(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		h := newTestPoller(t)
 		c, peer := h.connect(network)
 		release := h.hold()
@@ -33,7 +35,7 @@ func TestQueuedFlushOwnsItsBytes(t *testing.T) {
 		require.True(t, c.life.load().has(bitPending))
 		clear(p) // the user's again
 		release()
-		get(t, peer, "copied when it was written;allocated")
+		testkit.Expect(t, peer, "copied when it was written;allocated")
 		noOneInside(t, c)
 	})
 }
@@ -87,13 +89,13 @@ func TestFlushSendsByItselfWhatItDoesNotOwn(t *testing.T) {
 			tc.write(t, c)
 			require.NoError(t, c.Flush())
 			require.False(t, c.life.load().has(bitPending))
-			get(t, peer, tc.want)
+			testkit.Expect(t, peer, tc.want)
 		})
 	}
 }
 
 func TestWriteSendsByItselfAndAfterWhatIsPending(t *testing.T) {
-	overBoth(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		h := newTestPoller(t)
 		c, peer := h.connect(network)
 		_ = h.hold()
@@ -101,7 +103,7 @@ func TestWriteSendsByItselfAndAfterWhatIsPending(t *testing.T) {
 		n, err := c.Write([]byte("second"))
 		require.NoError(t, err)
 		require.Equal(t, len("second"), n)
-		get(t, peer, "first second")
+		testkit.Expect(t, peer, "first second")
 		noOneInside(t, c)
 	})
 }
@@ -117,7 +119,7 @@ func TestSeveralFlushesMayBePending(t *testing.T) {
 	}
 	require.Equal(t, 2, c.life.load().refs(), "one debt, one reference")
 	release()
-	get(t, peer, want.String())
+	testkit.Expect(t, peer, want.String())
 	noOneInside(t, c)
 }
 
@@ -156,43 +158,37 @@ func (s *countingSender) endSend(int32)                  {}
 func TestFlushWaitsForThePollerThatSends(t *testing.T) {
 	h := newTestPoller(t)
 	c, peer := h.connect("unix")
-	gate := &gatedSends{transport: c.transport, sending: make(chan struct{}, 100), goOn: make(chan struct{})}
-	h.do(func() { c.transport = gate })
+	below := c.transport
+	sending, goOn := make(chan struct{}, 100), make(chan struct{}) // a mark for each send that begins, and waits
+	h.do(func() {
+		c.transport = &fakeTransport{below: below, onSend: func(v *vector) (int, error) {
+			sending <- struct{}{}
+			<-goOn
+			return below.send(v, 0)
+		}}
+	})
 	release := h.hold()
 	putPending(t, c, "pending ")
 	release()
-	await(t, gate.sending, "the poller's send")
+	testkit.Receive(t, sending, "the poller's send")
 	require.True(t, c.life.load().has(bitSending))
 
 	_, err := c.WriteString("flushed ") // filling the output goes on meanwhile
 	require.NoError(t, err)
 	result := make(chan error, 1)
 	go func() { result <- c.Flush() }()
-	soon(t, "Flush waits", func() bool { return c.writing.waiting.Load() != nil })
+	testkit.Eventually(t, func() bool { return c.writing.waiting.Load() != nil }, "Flush waits")
 	require.Empty(t, result)
 	require.ErrorIs(t, c.Flush(), ErrConcurrentAccess, "two goroutines in Flush are as wrong as ever")
-	close(gate.goOn)
-	require.NoError(t, await(t, result, "Flush"))
-	get(t, peer, "pending flushed ")
+	close(goOn)
+	require.NoError(t, testkit.Receive(t, result, "Flush"))
+	testkit.Expect(t, peer, "pending flushed ")
 	noOneInside(t, c)
-}
-
-// gatedSends holds each send until told to go on.
-type gatedSends struct {
-	transport
-	sending chan struct{} // one mark for each send that begins
-	goOn    chan struct{}
-}
-
-func (g *gatedSends) send(v *vector) (int, error) {
-	g.sending <- struct{}{}
-	<-g.goOn
-	return g.transport.send(v)
 }
 
 // Two goroutines write, in turns and each in its own way, while the poller opens its queue again and again.
 func TestQueuedAndDirectSendsKeepTheirOrder(t *testing.T) {
-	overBoth(t, func(t *testing.T, network string) {
+	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		h := newTestPoller(t)
 		c, peer := h.connect(network)
 		const rounds = 2000
@@ -238,7 +234,7 @@ func TestQueuedAndDirectSendsKeepTheirOrder(t *testing.T) {
 		}()
 		writers.Wait()
 		require.NoError(t, c.Close())
-		got := await(t, read, "all that was sent")
+		got := testkit.Receive(t, read, "all that was sent")
 		require.True(t, bytes.Equal(want.Bytes(), got), "%d bytes sent, %d received; or another order", want.Len(), len(got))
 	})
 }
@@ -254,7 +250,7 @@ func TestRawWriteComesAfterWhatIsPending(t *testing.T) {
 		n, err := unix.Write(int(fd), []byte("raw"))
 		return err == nil && n == len("raw")
 	}))
-	get(t, peer, "pending raw")
+	testkit.Expect(t, peer, "pending raw")
 	noOneInside(t, c)
 }
 
@@ -278,8 +274,8 @@ func TestRawWriteSendsWhatIsPendingToAFullSocketFirst(t *testing.T) {
 		}
 		result <- err
 	}()
-	get(t, peer, filler+"pending raw")
-	require.NoError(t, await(t, result, "RawConn.Write"))
+	testkit.Expect(t, peer, filler+"pending raw")
+	require.NoError(t, testkit.Receive(t, result, "RawConn.Write"))
 	noOneInside(t, c)
 }
 
@@ -293,7 +289,7 @@ func TestFileWritesAfterWhatIsPending(t *testing.T) {
 	defer f.Close()
 	_, err = f.WriteString("by the file")
 	require.NoError(t, err)
-	get(t, peer, "pending by the file")
+	testkit.Expect(t, peer, "pending by the file")
 	noOneInside(t, c)
 }
 
@@ -312,20 +308,20 @@ func TestServerShutsDownAfterWhatIsPending(t *testing.T) {
 	peer, err := net.Dial("tcp", ln.Addr().String())
 	require.NoError(t, err)
 	defer peer.Close()
-	require.NoError(t, peer.SetDeadline(time.Now().Add(patience)))
-	c := await(t, conns, "the connection")
-	soon(t, "OnConnect is over", func() bool { return !c.life.load().has(bitRunning) })
+	require.NoError(t, peer.SetDeadline(time.Now().Add(testkit.Timeout)))
+	c := testkit.Receive(t, conns, "the connection")
+	testkit.Eventually(t, func() bool { return !c.life.load().has(bitRunning) }, "OnConnect is over")
 
 	release := h.hold()
 	putPending(t, c, "flushed before the shutdown")
 	shut := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
 	defer cancel()
 	go func() { shut <- loop.Shutdown(ctx) }()
 	release()
-	getEnd(t, peer, "flushed before the shutdown")
-	require.NoError(t, await(t, shut, "Shutdown"))
-	require.NoError(t, await(t, served, "Serve"))
+	testkit.ExpectEnd(t, peer, "flushed before the shutdown")
+	require.NoError(t, testkit.Receive(t, shut, "Shutdown"))
+	require.NoError(t, testkit.Receive(t, served, "Serve"))
 }
 
 // A deadline that has passed makes Flush fail at once, whether it could have been left to the poller or not.
@@ -342,5 +338,5 @@ func TestFlushPastItsDeadlineIsNotQueued(t *testing.T) {
 	require.NoError(t, c.SetWriteDeadline(time.Time{}))
 	require.NoError(t, c.Flush())
 	release()
-	get(t, peer, "late")
+	testkit.Expect(t, peer, "late")
 }

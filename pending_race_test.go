@@ -14,32 +14,36 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
-// dripping is a transport that takes as many bytes as it is allowed to, and runs a function at each updateInterest.
+// dripping is a transport that takes as many bytes as it is allowed to, and runs a function at its next updateInterest.
 type dripping struct {
-	transport
+	fakeTransport
 	allowed atomic.Int64
-	rearmed func() // nil: nothing
+	updated func() // nil: nothing
 }
 
-func (d *dripping) send(v *vector) (int, error) {
-	allowed := int(d.allowed.Load())
-	if allowed == 0 {
-		return 0, errWouldBlock
+func newDripping(below transport) *dripping {
+	d := &dripping{fakeTransport: fakeTransport{below: below}}
+	d.onSend = func(v *vector) (int, error) {
+		allowed := int(d.allowed.Load())
+		if allowed == 0 {
+			return 0, errWouldBlock
+		}
+		v.Limit(allowed)
+		n, err := below.send(v, 0)
+		d.allowed.Add(-int64(n))
+		return n, err
 	}
-	v.limit(allowed)
-	n, err := d.transport.send(v)
-	d.allowed.Add(-int64(n))
-	return n, err
-}
-
-func (d *dripping) updateInterest() error {
-	if f := d.rearmed; f != nil {
-		d.rearmed = nil
-		f()
+	d.onUpdate = func() {
+		if f := d.updated; f != nil {
+			d.updated = nil
+			f()
+		}
 	}
-	return d.transport.updateInterest()
+	return d
 }
 
 // dripped returns a connection that has pending output over a transport that takes nothing. The real poller is held:
@@ -48,21 +52,21 @@ func dripped(t *testing.T) (c *connection, d *dripping, read func(want string)) 
 	t.Helper()
 	h := newTestPoller(t)
 	c, peer := h.connect("unix")
-	d = &dripping{transport: c.transport}
+	d = newDripping(c.transport)
 	h.do(func() { c.transport = d })
 	_ = h.hold()
 	putPending(t, c, debt)
 	c.sendPending()
 	require.True(t, c.wantWrite.Load())
-	return c, d, func(want string) { t.Helper(); get(t, peer, want) }
+	return c, d, func(want string) { t.Helper(); testkit.Expect(t, peer, want) }
 }
 
 // roomBetween makes the poller report room for everything while the caller makes ready to leave with output pending,
 // which is when the poller cannot send, because the caller still holds the sending.
 func roomBetween(c *connection, d *dripping) {
-	d.rearmed = func() {
+	d.updated = func() {
 		d.allowed.Store(1 << 20)
-		c.onPoll(evWrite, nil)
+		pollerReports(c, evWrite)
 	}
 }
 
@@ -118,7 +122,7 @@ func TestPendingBytesGoOutPieceByPiece(t *testing.T) {
 	for range len(debt) {
 		require.True(t, c.life.load().has(bitPending))
 		d.allowed.Store(1)
-		c.onPoll(evWrite, nil)
+		pollerReports(c, evWrite)
 	}
 	read(debt)
 	noOneInside(t, c)
@@ -136,9 +140,9 @@ func TestQueuedConnectionWithNothingPendingIsLeftAlone(t *testing.T) {
 	require.NoError(t, err)
 	release()
 	h.settle()
-	get(t, peer, "queued sent ")
+	testkit.Expect(t, peer, "queued sent ")
 	require.NoError(t, c.Close())
-	getEnd(t, peer, "")
+	testkit.ExpectEnd(t, peer, "")
 }
 
 // A Flush that may not be left to the poller after all is no pending output: when it fails nobody sends its bytes later.
@@ -151,7 +155,7 @@ func TestFlushThatCouldNotBePendingIsNotPending(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, c.Flush(), ErrWriteTimeout)
 	d.allowed.Store(1 << 20)
-	c.onPoll(evWrite, nil)
+	pollerReports(c, evWrite)
 	read(debt)
 	require.False(t, c.life.load().has(bitPending))
 	require.Equal(t, len(" small"), c.out.Len(), "sent behind the back of its user")
@@ -172,19 +176,19 @@ func TestLingerGivesUpThoughSomebodyIsSending(t *testing.T) {
 func TestFailedPollerForgetsWhatIsPending(t *testing.T) {
 	for _, flushing := range []bool{false, true} {
 		t.Run(map[bool]string{false: "alone", true: "with a Flush that waits"}[flushing], func(t *testing.T) {
-			quietLog(t)
+			testkit.CaptureLog(t, SetLoggerOutput)
 			h, c, _, _ := owing(t)
 			result := make(chan error, 1)
 			if flushing {
 				_, err := c.WriteBinary([]byte(strings.Repeat("x", BinaryInplaceThreshold+1)))
 				require.NoError(t, err)
 				go func() { result <- c.Flush() }()
-				soon(t, "Flush waits", func() bool { return c.writing.waiting.Load() != nil })
+				testkit.Eventually(t, func() bool { return c.writing.waiting.Load() != nil }, "Flush waits")
 			}
 			h.fail()
 			released(t, c)
 			if flushing {
-				require.ErrorIs(t, await(t, result, "Flush"), ErrConnClosed)
+				require.ErrorIs(t, testkit.Receive(t, result, "Flush"), ErrConnClosed)
 			}
 			require.ErrorIs(t, c.Flush(), ErrConnClosed)
 		})
@@ -193,7 +197,7 @@ func TestFailedPollerForgetsWhatIsPending(t *testing.T) {
 
 // What is queued when the poller fails is sent if there is room, and the ring that may be used for it is closed.
 func TestFailingPollerSendsItsQueue(t *testing.T) {
-	quietLog(t)
+	testkit.CaptureLog(t, SetLoggerOutput)
 	h := newTestPoller(t)
 	var made []*fakeRing
 	h.rings("always", func() (ring, error) {
@@ -206,8 +210,8 @@ func TestFailingPollerSendsItsQueue(t *testing.T) {
 	putPending(t, c, debt)
 	h.spoil()
 	release()
-	waitClosed(t, h.done, "the poller's failure")
-	getEnd(t, peer, debt)
+	testkit.Receive(t, h.done, "the poller's failure")
+	testkit.ExpectEnd(t, peer, debt)
 	released(t, c)
 	for i, r := range made {
 		require.EqualValues(t, 1, r.closed.Load(), "ring %d of %d", i, len(made))
@@ -220,7 +224,7 @@ func TestEndedPollerTakesNoSends(t *testing.T) {
 	require.NoError(t, err)
 	p.sends.setOpen()
 	p.retire()
-	waitClosed(t, p.done, "the end of the poller")
+	testkit.Receive(t, p.done, "the end of the poller")
 	p.sends.mu.Lock()
 	defer p.sends.mu.Unlock()
 	require.False(t, p.sends.open)
@@ -231,7 +235,7 @@ func (h *testPoller) fail() {
 	h.t.Helper()
 	h.spoil()
 	h.sel.interrupt()
-	waitClosed(h.t, h.done, "the poller's failure")
+	testkit.Receive(h.t, h.done, "the poller's failure")
 }
 
 // spoil puts another file in the place of the poller's queue: the next look fails.

@@ -33,10 +33,21 @@ package netpoll
 import (
 	"errors"
 
+	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
 	"github.com/cloudwego/netpoll/internal/runner"
 )
+
+// pollHandler is told what happened to a watched descriptor.
+type pollHandler interface {
+	// onPoll runs on the poll goroutine and must neither block nor run the user's code; b takes what is to run after
+	// the batch, and is nil where there is none. What onPoll leaves undone is reported again in the next batch, as long
+	// as the descriptor is watched for it.
+	onPoll(ev pollEvent, b *batch)
+	// interest is what the descriptor has to be watched for now. It may be called from any goroutine.
+	interest() pollEvent
+}
 
 // poller is one poll goroutine with what it watches.
 type poller struct {
@@ -54,7 +65,7 @@ type poller struct {
 	broken     failedWatches
 
 	// These belong to the leader.
-	seen         sightings
+	seen         fault.Events       // what tests make of the events of a look
 	turnFunc     func() (stop bool) // turn, made once
 	empty        bool               // nothing is watched any more, and nothing will be
 	inlinePolicy inlinePolicy
@@ -164,7 +175,9 @@ func (p *poller) turn() (stop bool) {
 			p.failure = err
 			return true
 		}
-		n = p.seen.note(p, n)
+		if fault.Enabled {
+			n = p.noteEvents(n)
+		}
 		if n == 0 {
 			p.sendAll(p.sends.shut())
 			p.inlinePolicy.parks()
@@ -175,6 +188,27 @@ func (p *poller) turn() (stop bool) {
 			return true
 		}
 	}
+}
+
+// event is the i-th event of the last look.
+func (p *poller) event(i int) (token uint64, ev pollEvent) {
+	if fault.Enabled {
+		e := p.seen.At(i)
+		return e.Token, pollEvent(e.Bits)
+	}
+	return p.sel.event(i)
+}
+
+// noteEvents lets tests change the n events of a look, and returns how many there are then.
+func (p *poller) noteEvents(n int) int {
+	at := func(i int) fault.Event {
+		token, ev := p.sel.event(i)
+		return fault.Event{Token: token, Bits: uint8(ev)}
+	}
+	return p.seen.Note(n, at, func(token uint64) bool {
+		w := p.slots.lookup(token)
+		return w != nil && w.token == token
+	})
 }
 
 // dispatch tells the handlers of one batch. A slot freed meanwhile is not given to a stranger before the batch ends.
@@ -207,7 +241,7 @@ func (p *poller) report(r *reports) {
 			if r.list != nil {
 				i = r.list[i]
 			}
-			token, ev := p.seen.event(p.sel, i)
+			token, ev := p.event(i)
 			if w := p.slots.lookup(token); w != nil {
 				w.handler.onPoll(ev, &p.batch)
 			}
@@ -307,7 +341,7 @@ func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
 	}
 }
 
-// follow asks for what the handler, which must be an interestSource, wants at the moment it is applied: of several
+// follow asks for what the handler wants at the moment it is applied: of several
 // concurrent calls the last one applied is never an outdated one. It does nothing before open and after close. After an
 // error, which it returns, the handler is told that the watch is lost.
 func (w *watch) updateInterest() error {
@@ -317,7 +351,7 @@ func (w *watch) updateInterest() error {
 	if !w.opened || w.closed || p.dead.Load() {
 		return nil
 	}
-	want := w.handler.(interestSource).interest()
+	want := w.handler.interest()
 	err := p.sel.modify(int(w.fd), w.token, w.asked, want)
 	w.asked = want
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 type timerfd struct {
@@ -30,7 +32,7 @@ func newAlarm(ring func() (again time.Duration)) alarm {
 }
 
 func newTimerfd(ring func() (again time.Duration)) (*timerfd, error) {
-	if errno := fault(opTimer); errno != 0 {
+	if errno := fault.Check(fault.Timer); errno != 0 {
 		return nil, os.NewSyscallError("timerfd_create", errno)
 	}
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)

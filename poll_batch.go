@@ -9,18 +9,31 @@ package netpoll
 import (
 	"os"
 
+	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
-// receiver is a pollHandler whose receives can be done together with those of others.
-type receiver interface {
+// batchReceiver is a pollHandler whose receives can be done together with those of others.
+type batchReceiver interface {
 	// beginReceive returns what to receive with because of ev; endReceive must follow, on the same goroutine and in
-	// the same batch. If ok is false the event is one for onPoll.
+	// the same batch. If p is nil there is nothing to receive; if ok is false the event is one for onPoll.
 	beginReceive(ev pollEvent) (fd int, p []byte, ok bool)
 	// endReceive takes what came of it: the number of bytes, which is 0 at the end of the stream, or one of the
 	// negative results of package uring. full says that they fill p.
 	endReceive(res int32, full bool, b *batch)
+}
+
+// sender is one with output for the poller to send.
+type sender interface {
+	// addPending is called once the sender can be sure of the next three. It returns false if it does not need them.
+	addPending() bool
+	// sendPending sends what it can, now.
+	sendPending()
+	// beginSend returns what to send, and endSend takes what came of it, as a receiver does. If ok is false there is
+	// nothing to send.
+	beginSend() (fd int, p []byte, ok bool)
+	endSend(res int32)
 }
 
 // maxSends bounds a queue of senders. Beyond it they send by themselves.
@@ -99,7 +112,7 @@ type ioBatch struct {
 }
 
 type receiving struct {
-	by   receiver
+	by   batchReceiver
 	size int
 }
 
@@ -120,14 +133,17 @@ func newRing() (ring, error) {
 	if err := uring.ProbeOnce(); err != nil {
 		return nil, err
 	}
-	if errno := fault(opRingSetup); errno != 0 {
+	if errno := fault.Check(fault.RingSetup); errno != 0 {
 		return nil, os.NewSyscallError("io_uring_setup", errno)
 	}
 	r, err := uring.New(ringSize)
 	if err != nil {
 		return nil, err
 	}
-	return faultyRing(r), nil
+	if fault.Enabled {
+		return fault.WrapRing(r), nil
+	}
+	return r, nil
 }
 
 func (e *ioBatch) close() {
@@ -176,12 +192,12 @@ func (p *poller) submitBatch(n int, sends []sender) {
 		e.send(s)
 	}
 	for i := range n {
-		token, ev := p.seen.event(p.sel, i)
+		token, ev := p.event(i)
 		w := p.slots.lookup(token)
 		if w == nil {
 			continue
 		}
-		if r, ok := w.handler.(receiver); !ok || !e.receive(r, ev) {
+		if r, ok := w.handler.(batchReceiver); !ok || !e.receive(r, ev) {
 			e.others = append(e.others, i)
 		}
 	}
@@ -202,10 +218,10 @@ func (e *ioBatch) send(s sender) {
 	e.sending = append(e.sending, s)
 }
 
-func (e *ioBatch) receive(r receiver, ev pollEvent) bool {
+func (e *ioBatch) receive(r batchReceiver, ev pollEvent) bool {
 	fd, p, ok := r.beginReceive(ev)
-	if !ok {
-		return false
+	if p == nil {
+		return ok
 	}
 	e.makeRoom()
 	if e.ring == nil || !e.ring.Recv(fd, p, uint64(len(e.recvs))) {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // queueBreaker puts another file under the number of its poller's queue, on the poll goroutine, while that does not
@@ -17,6 +19,8 @@ type queueBreaker struct {
 	kq, other int
 	err       chan error
 }
+
+func (b *queueBreaker) interest() pollEvent { return evRead }
 
 func (b *queueBreaker) onPoll(ev pollEvent, _ *batch) {
 	if ev&evDetached == 0 {
@@ -33,5 +37,5 @@ func breakQueue(t *testing.T, p *poller) {
 	require.NoError(t, w.open(p, a, breaker, evRead))
 	_, err := unix.Write(b, []byte("x"))
 	require.NoError(t, err)
-	require.NoError(t, await(t, breaker.err, "the queue to be replaced"))
+	require.NoError(t, testkit.Receive(t, breaker.err, "the queue to be replaced"))
 }

@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds the words in which a poller, or a transport that does without one, tells what happened, and is told
-// what to look for.
+// This file holds what pollers, and transports that do without one, have in common: events, what a batch of them leads
+// to, and how new connections are spread.
 
 // pollEvent is a set of things that a descriptor can be watched for, or that happened to it.
 type pollEvent uint8
@@ -15,19 +15,6 @@ const (
 	evOnce                           // asked for only: what is asked for is reported once, and then nothing, where epoll is used
 )
 
-// pollHandler is told what happened to a watched descriptor.
-type pollHandler interface {
-	// onPoll runs on the poll goroutine and must neither block nor run the user's code; b takes what is to run after
-	// the batch, and is nil where there is none. What onPoll leaves undone is reported again in the next batch, as long
-	// as the descriptor is watched for it.
-	onPoll(ev pollEvent, b *batch)
-}
-
-// interestSource is a handler that knows what its descriptor has to be watched for now.
-type interestSource interface {
-	interest() pollEvent
-}
-
 // task is the run of a connection's handlers.
 type task interface {
 	runTask()  // here and now
@@ -40,6 +27,10 @@ type batch struct {
 	ready    []task // in the order in which they became ready
 	received int    // bytes, by those that have more to receive
 }
+
+// receiveBudget is what connections with much to receive may receive in one batch, all together, before those who wait
+// for the next one have their turn. Each receives once at least.
+const receiveBudget = 512 << 10
 
 // goesOn notes that one with more to receive has received n bytes. It reports whether it may go on at once.
 func (b *batch) goesOn(n int) bool {
@@ -59,14 +50,12 @@ func (b *batch) add(t task) bool {
 	return true
 }
 
-// sender is one with output for the poller to send.
-type sender interface {
-	// addPending is called once the sender can be sure of the next three. It returns false if it does not need them.
-	addPending() bool
-	// sendPending sends what it can, now.
-	sendPending()
-	// beginSend returns what to send, and endSend takes what came of it, as a receiver does. If ok is false there is
-	// nothing to send.
-	beginSend() (fd int, p []byte, ok bool)
-	endSend(res int32)
-}
+// LoadBalance says how new connections are spread over the pollers.
+type LoadBalance int
+
+const (
+	// RoundRobin gives each poller its turn. It is the default.
+	RoundRobin LoadBalance = iota
+	// Random picks a poller at random.
+	Random
+)

@@ -14,12 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll/internal/kqueue"
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // handlerFunc is a pollHandler that watches nothing by itself.
 type handlerFunc func(ev pollEvent)
 
 func (f handlerFunc) onPoll(ev pollEvent, _ *batch) { f(ev) }
+
+func (f handlerFunc) interest() pollEvent { return 0 }
 
 // stillPoller is a poller without its goroutine: the test is the goroutine.
 func stillPoller(t *testing.T) *poller {
@@ -38,8 +41,8 @@ func readable(t *testing.T, w *watch) (e kqueue.Change) {
 	return kqueue.Change{Ident: int(w.fd), Filter: kqueue.Read, Udata: udata}
 }
 
-// deliver dispatches a batch of events as if the kernel had given it.
-func deliver(p *poller, events ...kqueue.Change) {
+// raise dispatches a batch of events as if the kernel had given it.
+func raise(p *poller, events ...kqueue.Change) {
 	for i, e := range events {
 		p.sel.events[i].Set(e)
 	}
@@ -66,9 +69,9 @@ func TestStaleEventReachesNobodyThoughItsSlotIsUsedAgain(t *testing.T) {
 	next := openWatch(t, p, func(pollEvent) { told++ })
 	require.Equal(t, uint32(stale.Udata>>1)&0xff, uint32(readable(t, next).Udata>>1)&0xff,
 		"the slot must be used again for this test to mean anything")
-	deliver(p, stale)
+	raise(p, stale)
 	require.Zero(t, told, "an event for the slot's former owner")
-	deliver(p, readable(t, next))
+	raise(p, readable(t, next))
 	require.Equal(t, 1, told)
 }
 
@@ -84,7 +87,7 @@ func TestSlotFreedInABatchIsNotUsedUntilItsEnd(t *testing.T) {
 	})
 	second = openWatch(t, p, func(pollEvent) { t.Error("told after it was closed") })
 	stale := readable(t, second)
-	deliver(p, readable(t, first), stale)
+	raise(p, readable(t, first), stale)
 	require.NotEqual(t, uint32(second.token), uint32(third.token), "the slot was used again within the batch")
 }
 
@@ -110,7 +113,7 @@ func TestWakeUpInTheMiddleOfABatchIsNotLost(t *testing.T) {
 			require.NoError(t, err)
 			p.sel.interrupt() // so that a wake-up is taken in the same batch
 			go p.run()
-			await(t, p.done, "the poller's end")
+			testkit.Receive(t, p.done, "the poller's end")
 			require.NoError(t, p.failure)
 		})
 	}
@@ -213,10 +216,10 @@ func TestWatchForTheEndAloneDropsWhatIsReported(t *testing.T) {
 	require.Empty(t, w.events, "data nobody asked for")
 
 	require.NoError(t, unix.Shutdown(b, unix.SHUT_WR))
-	require.NotZero(t, await(t, w.events, "the end")&evHup)
+	require.NotZero(t, testkit.Receive(t, w.events, "the end")&evHup)
 	w.wants.Store(uint32(evRead | evHup))
 	require.NoError(t, w.watch.updateInterest())
-	require.NotZero(t, await(t, w.events, "data and the end")&evRead)
+	require.NotZero(t, testkit.Receive(t, w.events, "data and the end")&evRead)
 	w.wants.Store(0)
 	require.NoError(t, w.watch.updateInterest())
 }

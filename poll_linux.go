@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 // maxEvents is how many events one look fetches.
@@ -36,7 +38,7 @@ type selector struct {
 // newSelector makes the epoll descriptor itself pollable: waiting for it parks a goroutine, not a thread, and the Go
 // scheduler learns of an event in the same place as of everything else it waits for.
 func newSelector() (*selector, error) {
-	if errno := fault(opEpollCreate); errno != 0 {
+	if errno := fault.Check(fault.EpollCreate); errno != 0 {
 		return nil, os.NewSyscallError("epoll_create1", errno)
 	}
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -61,14 +63,14 @@ func newSelector() (*selector, error) {
 }
 
 func (s *selector) add(fd int, token uint64, interest pollEvent) error {
-	if errno := fault(opEpollCtlAdd); errno != 0 {
+	if errno := fault.Check(fault.EpollCtlAdd); errno != 0 {
 		return os.NewSyscallError("epoll_ctl", errno)
 	}
 	return os.NewSyscallError("epoll_ctl", s.ctl(unix.EPOLL_CTL_ADD, fd, token, interest))
 }
 
 func (s *selector) modify(fd int, token uint64, _, interest pollEvent) error {
-	if errno := fault(opEpollCtlMod); errno != 0 {
+	if errno := fault.Check(fault.EpollCtlMod); errno != 0 {
 		return os.NewSyscallError("epoll_ctl", errno)
 	}
 	return os.NewSyscallError("epoll_ctl", s.ctl(unix.EPOLL_CTL_MOD, fd, token, interest))
@@ -108,7 +110,7 @@ func epollBits(interest pollEvent) (bits uint32) {
 // look never blocks in the kernel, so it goes there without telling the scheduler.
 func (s *selector) look() (int, error) {
 	for {
-		n, errno := uintptr(0), fault(opEpollWait)
+		n, errno := uintptr(0), fault.Check(fault.EpollWait)
 		if errno == 0 {
 			n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epfd),
 				uintptr(unsafe.Pointer(&s.events[0])), maxEvents, 0, 0, 0)

@@ -3,7 +3,6 @@
 package netpoll
 
 import (
-	"bytes"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // recorder is a handler that hands on what it is told.
@@ -210,7 +211,7 @@ func TestRetiredPollerServesWhatItHasAndEndsWithIt(t *testing.T) {
 
 // The poller's queue is closed under it: everything it watches is told, and nothing hangs.
 func TestFailedPollerTellsAllItWatches(t *testing.T) {
-	var log lockedBuffer
+	var log testkit.Log
 	SetLoggerOutput(&log)
 	defer SetLoggerOutput(os.Stderr)
 	p, err := newPoller(nil)
@@ -273,22 +274,4 @@ func TestPollerSetSpreadsAndResizes(t *testing.T) {
 		p.retire()
 		<-p.done
 	}
-}
-
-// lockedBuffer takes log output from any goroutine.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

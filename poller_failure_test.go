@@ -14,18 +14,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-)
 
-// await returns what arrives on ch, or ends the test.
-func await[T any](t *testing.T, ch <-chan T, what string) (v T) {
-	t.Helper()
-	select {
-	case v = <-ch:
-	case <-time.After(20 * time.Second):
-		t.Fatalf("waited in vain for %s", what)
-	}
-	return v
-}
+	"github.com/cloudwego/netpoll/internal/testkit"
+)
 
 // withFailingPoller makes a fresh poller the only one of the process until the test ends, and returns a function that
 // makes it fail. The pollers that came after it are let go then.
@@ -41,13 +32,13 @@ func withFailingPoller(t *testing.T) (fail func()) {
 		}
 		for _, p := range *list {
 			p.retire()
-			await(t, p.done, "the poller's end")
+			testkit.Receive(t, p.done, "the poller's end")
 		}
 	})
 	return func() {
 		t.Helper()
 		breakQueue(t, p)
-		await(t, p.done, "the poller's failure")
+		testkit.Receive(t, p.done, "the poller's failure")
 		require.Error(t, p.failure)
 	}
 }
@@ -55,7 +46,7 @@ func withFailingPoller(t *testing.T) (fail func()) {
 // Behaviour 6.5: when a poller has failed its connections end, and new ones do not try for ever to use it: they work, on
 // another one.
 func TestConnectionsGoOnAfterAPollerFailed(t *testing.T) {
-	var log lockedBuffer
+	var log testkit.Log
 	SetLoggerOutput(&log)
 	defer SetLoggerOutput(os.Stderr)
 	fail := withFailingPoller(t)
@@ -65,7 +56,7 @@ func TestConnectionsGoOnAfterAPollerFailed(t *testing.T) {
 	_, err := lost.Reader().Next(1)
 	require.ErrorIs(t, err, ErrConnClosed)
 	require.ErrorIs(t, err, ErrPollerFailed) // Behaviour 9.9: the reason is told
-	await(t, ctx.Done(), "the end of the context")
+	testkit.Receive(t, ctx.Done(), "the end of the context")
 	require.ErrorIs(t, context.Cause(ctx), ErrPollerFailed)
 
 	conn, peer := fdConnection(t)
@@ -89,43 +80,33 @@ func fdConnection(t *testing.T) (conn Connection, peer int) {
 		conn, err = NewFDConnection(fd)
 		made <- err
 	}()
-	require.NoError(t, await(t, made, "NewFDConnection"))
+	require.NoError(t, testkit.Receive(t, made, "NewFDConnection"))
 	t.Cleanup(func() { conn.Close() })
 	require.NoError(t, conn.SetReadTimeout(20*time.Second))
 	return conn, peer
 }
 
-// gatedTransport holds each receive until told to go on.
-type gatedTransport struct {
-	transport
-	receiving chan struct{} // one mark for each receive that begins
-	goOn      chan struct{}
-}
-
-func (g *gatedTransport) receive(in *LinkBuffer, size int) (int, bool, error) {
-	g.receiving <- struct{}{}
-	<-g.goOn
-	return g.transport.receive(in, size)
-}
-
 // Behaviour 5.11: when Detach returns, the poller does not use the descriptor any more, nor will it.
 func TestDetachWaitsForThePollerThatReceives(t *testing.T) {
 	conns := make(chan *connection, 1)
-	gate := &gatedTransport{receiving: make(chan struct{}, 100), goOn: make(chan struct{})}
+	receiving, goOn := make(chan struct{}, 100), make(chan struct{}) // a mark for each receive that begins, and waits
 	addr := serveOn(t, nil, WithOnPrepare(func(conn Connection) context.Context {
 		c := inner(conn)
-		gate.transport, c.transport = c.transport, gate
+		c.common.up = &hookedInput{c, func() {
+			receiving <- struct{}{}
+			<-goOn
+		}}
 		conns <- c
 		return context.Background()
 	}))
 	peer, err := net.Dial("tcp", addr.String())
 	require.NoError(t, err)
 	defer peer.Close()
-	c := await(t, conns, "the connection")
+	c := testkit.Receive(t, conns, "the connection")
 	fd := c.Fd()
 	_, err = peer.Write([]byte("x"))
 	require.NoError(t, err)
-	await(t, gate.receiving, "the poller's receive")
+	testkit.Receive(t, receiving, "the poller's receive")
 
 	detached := make(chan error, 1)
 	go func() { detached <- c.Detach() }()
@@ -135,8 +116,8 @@ func TestDetachWaitsForThePollerThatReceives(t *testing.T) {
 		detached <- err
 	case <-time.After(50 * time.Millisecond):
 	}
-	close(gate.goOn)
-	require.NoError(t, await(t, detached, "Detach"))
+	close(goOn)
+	require.NoError(t, testkit.Receive(t, detached, "Detach"))
 	require.NoError(t, unix.Close(fd), "the descriptor was closed by Detach")
 }
 
@@ -162,5 +143,5 @@ func TestBusyConnectionMayBeClosedWhileItIsAdmitted(t *testing.T) {
 		c.prepare(s.opts)
 		require.NoError(t, c.start(causePoller))
 	})
-	await(t, s.limit.empty, "the release of the last connection")
+	testkit.Receive(t, s.limit.empty, "the release of the last connection")
 }

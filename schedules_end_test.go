@@ -20,7 +20,7 @@ func TestScheduleInactiveConnectionHasAllOfItsInput(t *testing.T) {
 			explored.Explore(t, 2, func(r *interleave.Run) {
 				l := newLine(r, 100)
 				n := countCalls(l)
-				l.c.readLimit.Store(2)
+				l.c.window.limit.Store(2)
 				on := OnRequest(func(ctx context.Context, conn Connection) error {
 					active := conn.IsActive()
 					_ = n.onRequest(ctx, conn)

@@ -7,6 +7,7 @@ package netpoll
 
 import (
 	"io"
+	"os"
 	"syscall"
 
 	"github.com/cloudwego/netpoll/internal/interleave"
@@ -43,7 +44,7 @@ func makeLine(r *interleave.Run, room int) *line {
 	l := &line{r: r, c: newConnection(""), room: room}
 	c := l.c
 	c.transport = l
-	r.Quiet(&c.idle, &c.derived, &c.remote, &c.readLimit, &c.reading.timeout, &c.writing.timeout)
+	r.Quiet(&c.idle, &c.derived, &c.remote, &c.window.limit, &c.reading.timeout, &c.writing.timeout)
 	r.Check(l.check)
 	return l
 }
@@ -51,7 +52,7 @@ func makeLine(r *interleave.Run, room int) *line {
 // sendsOnly is for scenarios without input.
 func (l *line) sendsOnly() {
 	c := l.c
-	l.r.Quiet(&c.need, &c.allow, &c.grant, &c.paused, &c.calls.onRequest, &c.reading.waiting, &c.reading.deadline)
+	l.r.Quiet(&c.window.lowWater, &c.window.readerQuota, &c.window.handlerQuota, &c.window.paused, &c.calls.onRequest, &c.reading.waiting, &c.reading.deadline)
 }
 
 // newLine makes a connection over a line that is open.
@@ -71,7 +72,7 @@ func (l *line) poll() {
 			interleave.Await("look", l, ready)
 			ev, before := l.events(), len(l.input)+l.room
 			l.told |= ev
-			l.c.onPoll(ev, nil)
+			deliver(l, l.c, ev, nil)
 			if l.events() == ev && len(l.input)+l.room == before {
 				l.r.Idle() // the same will be reported until somebody does something about it
 			}
@@ -146,7 +147,7 @@ func (l *line) check() {
 		l.r.Failf("references: %v", b)
 	case b.has(bitReading | bitProducing | bitFlushing | bitRunning | bitInPoll | bitSending | bitSendInFlight | bitEOFHeld):
 		l.r.Failf("somebody is still inside: %v", b)
-	case l.c.paused.Load() && b.phase() < phaseClosing && int64(l.c.in.Len()) <= l.c.readLimit.Load()/2:
+	case l.c.window.paused.Load() && b.phase() < phaseClosing && int64(l.c.in.Len()) <= l.c.window.limit.Load()/2:
 		l.r.Failf("nothing is received, with %d bytes buffered", l.c.in.Len())
 	}
 }
@@ -165,7 +166,7 @@ func (l *line) alive(what string) {
 	}
 }
 
-func (l *line) start(sink) error { return l.updateInterest() }
+func (l *line) start() error { return l.updateInterest() }
 
 // updateInterest is what a watch does.
 func (l *line) updateInterest() error {
@@ -182,7 +183,7 @@ func (l *line) stop(keep bool) error {
 	return nil
 }
 
-func (l *line) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
+func (l *line) receive(p []byte) (n int, full bool, err error) {
 	if l.receives {
 		l.r.Failf("two receive at a time")
 	}
@@ -193,17 +194,15 @@ func (l *line) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
 	if l.wasReset() {
 		return 0, false, syscall.ECONNRESET
 	}
-	n = min(size, len(l.input))
-	if n == 0 && l.eof {
+	if l.input == "" && l.eof {
 		return 0, false, io.EOF
 	}
-	copy(in.book(size), l.input[:n])
-	in.bookAck(n)
+	n = copy(p, l.input)
 	l.input = l.input[n:]
-	return n, n == size, nil
+	return n, n == len(p), nil
 }
 
-func (l *line) send(v *vector) (n int, err error) {
+func (l *line) send(v *vector, _ int64) (n int, err error) {
 	if l.sending {
 		l.r.Failf("two send at a time")
 	}
@@ -221,7 +220,7 @@ func (l *line) send(v *vector) (n int, err error) {
 	case l.room == 0:
 		return 0, errWouldBlock
 	}
-	for _, p := range v.bufs[:v.n] {
+	for _, p := range v.Bufs[:v.N] {
 		p = p[:min(len(p), l.room)]
 		l.sent += string(p)
 		l.room -= len(p)
@@ -232,7 +231,15 @@ func (l *line) send(v *vector) (n int, err error) {
 
 func (l *line) deadlineChanged() {}
 
-func (l *line) sendLater(s sender) bool { return l.sends != nil && l.sends.add(s) }
+func (l *line) blocks() bool { return false }
+
+func (l *line) sendLater() bool { return l.sends != nil && l.sends.add(lineSender{l.c}) }
+
+// lineSender is a line as its poller's queue has it.
+type lineSender struct{ *connection }
+
+func (s lineSender) beginSend() (fd int, p []byte, ok bool) { return 0, nil, false }
+func (s lineSender) endSend(int32)                          {}
 
 func (l *line) closeWrite() error {
 	interleave.Step("close write", l)
@@ -257,6 +264,10 @@ func (l *line) release(keep bool) error {
 }
 
 func (l *line) fd() int { return -1 }
+
+func (l *line) file(string) (*os.File, error)     { return nil, ErrUnsupported }
+func (l *line) setKeepAlive(int) error            { return nil }
+func (l *line) explain(errno syscall.Errno) error { return errno }
 
 // connClosed implements connOwner.
 func (l *line) connClosed(*connection) {}

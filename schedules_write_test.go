@@ -202,8 +202,8 @@ func TestScheduleReaderGetsAllBeforeTheEnd(t *testing.T) {
 func TestScheduleNoResumeIsLost(t *testing.T) {
 	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 100)
-		l.c.readLimit.Store(2)
-		l.c.recvBase, l.c.recvSize = 1, 1
+		l.c.window.limit.Store(2)
+		l.c.window.base, l.c.window.size = 1, 1
 		l.input = "abcde"
 		l.poll()
 		got := ""

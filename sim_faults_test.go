@@ -11,20 +11,22 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/fault"
 )
 
 func init() {
 	simFaults = injectFaults
-	simFaultReport = func() string { return "\n" + strings.Join(FaultTotals.Lines(), "\n") }
+	simFaultReport = func() string { return "\n" + strings.Join(fault.Totals.Lines(), "\n") }
 }
 
 // simFaultKinds are the errors of each call: first those that no user may notice.
-var simFaultKinds = map[sysOp][2][]syscall.Errno{
-	opRecv:      {{shortTransfer, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET}},
-	opSend:      {{shortTransfer, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET, syscall.ENOBUFS}},
-	opSendv:     {{shortTransfer, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET, syscall.ENOBUFS}},
-	opEpollWait: {{syscall.EINTR}, nil},
-	opAccept:    {{syscall.EINTR, syscall.EAGAIN, syscall.ECONNABORTED}, nil},
+var simFaultKinds = map[fault.Op][2][]syscall.Errno{
+	fault.Recv:      {{fault.Short, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET}},
+	fault.Send:      {{fault.Short, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET, syscall.ENOBUFS}},
+	fault.Sendv:     {{fault.Short, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET, syscall.ENOBUFS}},
+	fault.EpollWait: {{syscall.EINTR}, nil},
+	fault.Accept:    {{syscall.EINTR, syscall.EAGAIN, syscall.ECONNABORTED}, nil},
 }
 
 // injectFaults fails one call in a few, and one in many for good if rude is set.
@@ -33,7 +35,7 @@ func injectFaults(seed uint64, rude bool) (stop func() (injected int64)) {
 	r := rand.New(rand.NewPCG(seed, 4))
 	oneIn := 3 + r.IntN(60)
 	var injected atomic.Int64
-	setFaults(func(op sysOp, size int) (limit int, errno syscall.Errno) {
+	fault.SetHook(func(op fault.Op, size int) (limit int, errno syscall.Errno) {
 		kinds := simFaultKinds[op]
 		mu.Lock()
 		defer mu.Unlock()
@@ -47,18 +49,18 @@ func injectFaults(seed uint64, rude bool) (stop func() (injected int64)) {
 			return size, 0
 		}
 		errno = list[r.IntN(len(list))]
-		if errno == shortTransfer && size < 2 {
+		if errno == fault.Short && size < 2 {
 			return size, 0
 		}
 		injected.Add(1)
-		FaultTotals.note(op, errno)
-		if errno == shortTransfer {
+		fault.Totals.Note(op, errno)
+		if errno == fault.Short {
 			return 1 + r.IntN(size-1), 0
 		}
 		return size, errno
 	})
 	return func() int64 {
-		setFaults(nil)
+		fault.SetHook(nil)
 		return injected.Load()
 	}
 }

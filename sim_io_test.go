@@ -191,14 +191,14 @@ func (r *simReader) take(p []byte, n int) {
 }
 
 func (r *simReader) check(p []byte, pos int64) {
-	if at := r.l.in.differs(pos, p); at >= 0 {
+	if at := r.l.in.Differs(pos, p); at >= 0 {
 		r.l.fail("input differs at %d", at)
 	}
 }
 
 func (r *simReader) release() {
 	for _, s := range r.shown {
-		if at := r.l.in.differs(s.pos, s.p); at >= 0 {
+		if at := r.l.in.Differs(s.pos, s.p); at >= 0 {
 			r.l.fail("a slice from %d on changed at %d before Release", s.pos, at)
 		}
 	}
@@ -341,7 +341,7 @@ func (w *simWriter) sent(what string, n, want int, err error) {
 }
 
 // next is what has to be written next.
-func (w *simWriter) next(n int) []byte { return w.l.out.piece(w.pos, n) }
+func (w *simWriter) next(n int) []byte { return w.l.out.Piece(w.pos, n) }
 
 func (w *simWriter) wrote(what string, n int, err error) {
 	if !w.failed(what, err) && err == nil {

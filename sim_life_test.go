@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // simLife is one connection with all that is known about it.
@@ -20,7 +22,7 @@ type simLife struct {
 	w       *simWorld
 	id      int
 	plan    *simPlan
-	in, out tape // peer to user, user to peer
+	in, out testkit.Stream // peer to user, user to peer
 	conn    Connection
 	c       *connection
 	peer    *simPeer
@@ -72,7 +74,7 @@ type simOrder struct {
 
 func newSimLife(w *simWorld, id int, plan *simPlan) *simLife {
 	l := &simLife{w: w, id: id, plan: plan}
-	l.in.offset, l.out.offset = int64(id)*977, int64(id)*977+tapeLen/2
+	l.in.Offset, l.out.Offset = int64(id)*977, int64(id)*977+testkit.StreamPeriod/2
 	l.ready, l.quiet, l.over = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	l.lowest, l.adding = -1, -1
 	l.peer = &simPeer{l: l}
@@ -102,35 +104,18 @@ func (l *simLife) countPolls() {
 	if l.plan.carrier.foreign() {
 		return // there is no poller
 	}
-	l.c.transport = &simTransport{l.c.transport, l}
+	l.c.common.up = &simInput{l.c, &l.polls}
 }
 
-// simTransport puts a sink that counts between a poller and the connection, and then leaves.
-type simTransport struct {
-	transport
-	l *simLife
-}
-
-func (t *simTransport) start(sink) error {
-	t.l.c.transport = t.transport
-	return t.transport.start(&simSink{t.l.c, &t.l.polls})
-}
-
-type simSink struct {
+// simInput counts what a poller reports to the connection.
+type simInput struct {
 	*connection
 	polls *atomic.Int64
 }
 
-func (s *simSink) onPoll(ev pollEvent, b *batch) {
+func (s *simInput) begin(ev pollEvent) bool {
 	s.polls.Add(1)
-	s.connection.onPoll(ev, b)
-}
-
-func (s *simSink) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
-	if fd, p, ok = s.connection.beginReceive(ev); ok { // else it is for onPoll
-		s.polls.Add(1)
-	}
-	return fd, p, ok
+	return s.connection.begin(ev)
 }
 
 // onPrepare runs for accepted connections only.
@@ -463,7 +448,7 @@ func (l *simLife) end() {
 
 // readOn reads what the kernel has beyond the input of a connection that was detached.
 func (l *simLife) readOn(fd int) {
-	buf := make([]byte, maxPiece)
+	buf := make([]byte, testkit.MaxPiece)
 	var all []byte
 	for {
 		n, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
@@ -483,6 +468,6 @@ func (l *simLife) await() {
 	select {
 	case <-l.over:
 	case <-deadline.C:
-		l.fail("not released %v after its end: %v\n%s", simPatience, l.c.life.load(), allStacks())
+		l.fail("not released %v after its end: %v\n%s", simPatience, l.c.life.load(), testkit.Stacks())
 	}
 }

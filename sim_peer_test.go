@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // maxInput bounds what one peer sends. If it is taken in tiny portions, less will do.
@@ -41,7 +43,7 @@ type simPeer struct {
 
 var peerActs = []simAct[*simPeer]{
 	{"send", 8, func(p *simPeer, arg int) { p.send(simSize(arg)) }},
-	{"send-much", 1, func(p *simPeer, arg int) { p.send(1 + arg%maxPiece) }},
+	{"send-much", 1, func(p *simPeer, arg int) { p.send(1 + arg%testkit.MaxPiece) }},
 	{"trickle", 2, func(p *simPeer, arg int) {
 		for range 1 + arg%5 {
 			p.send(1)
@@ -49,7 +51,7 @@ var peerActs = []simAct[*simPeer]{
 	}},
 	{"receive", 6, func(p *simPeer, arg int) { p.receive(simSize(arg)) }},
 	{"receive-all", 3, func(p *simPeer, _ int) {
-		for p.receive(maxPiece) {
+		for p.receive(testkit.MaxPiece) {
 		}
 	}},
 	{"yield", 3, func(*simPeer, int) { runtime.Gosched() }},
@@ -63,7 +65,7 @@ func (p *simPeer) attach(conn net.Conn) {
 	if err != nil {
 		p.l.fail("SyscallConn of the peer: %v", err)
 	}
-	p.conn, p.raw, p.buf = conn, raw, make([]byte, maxPiece)
+	p.conn, p.raw, p.buf = conn, raw, make([]byte, testkit.MaxPiece)
 }
 
 // stop holds when the peer has nothing more to do with its socket.
@@ -73,7 +75,7 @@ func (p *simPeer) stop() bool { return p.broken != nil || p.sent > p.l.plan.maxI
 func (p *simPeer) send(n int) {
 	n = int(min(int64(n), p.l.plan.maxInput()))
 	_ = p.raw.Write(func(fd uintptr) bool {
-		m, err := unix.SendmsgN(int(fd), p.l.in.piece(p.sent, n), nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		m, err := unix.SendmsgN(int(fd), p.l.in.Piece(p.sent, n), nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if err == nil {
 			p.sent += int64(m)
 		}
@@ -97,7 +99,7 @@ func (p *simPeer) receive(n int) (more bool) {
 
 // took checks what was received.
 func (p *simPeer) took(n int, eof bool) (more bool) {
-	if at := p.l.out.differs(p.got, p.buf[:n]); at >= 0 {
+	if at := p.l.out.Differs(p.got, p.buf[:n]); at >= 0 {
 		p.l.fail("output differs at %d", at)
 	}
 	p.got += int64(n)

@@ -35,7 +35,7 @@ func (l *simLife) steps() int {
 
 func (l *simLife) judgeInput(b lifeBits) {
 	total := l.reader.pos
-	if at := l.in.differs(total, l.handler.beyond); at >= 0 {
+	if at := l.in.Differs(total, l.handler.beyond); at >= 0 {
 		l.fail("what was left in the descriptor differs at %d", at)
 	}
 	total += l.beyond

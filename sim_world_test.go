@@ -16,15 +16,16 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 // simPatience is how long the simulation waits for what must happen: many are at work, perhaps on a busy machine.
-const simPatience = 3 * patience
+const simPatience = 3 * testkit.Timeout
 
 // simFaults, if it is built in, lets system calls fail at random until stop is called; with rude also for good.
 var simFaults func(seed uint64, rude bool) (stop func() (injected int64))
@@ -150,7 +151,7 @@ func simulate(t testing.TB, dir string, seed uint64, lives, length int) simTotal
 	for i := range lives {
 		w.lives = append(w.lives, newSimLife(w, i, drawPlan(rand.New(rand.NewPCG(seed, 100+uint64(i))), length)))
 	}
-	log := new(lockedBuffer)
+	log := new(testkit.Log)
 	SetLoggerOutput(log)
 	defer SetLoggerOutput(os.Stderr)
 	undo := w.settings.apply(t)
@@ -307,7 +308,7 @@ func (w *simWorld) run() {
 	select {
 	case <-done:
 	case <-time.After(3 * simPatience):
-		w.fail("not all have come to their end\n"+allStacks(), w.lives[0])
+		w.fail("not all have come to their end\n"+testkit.Stacks(), w.lives[0])
 		w.verdict("")
 	}
 }
@@ -358,15 +359,15 @@ func (w *simWorld) standStill() {
 	}
 	var used []string
 	for range 20 {
-		before, start := simProcessorTime(), time.Now()
+		before, start := testkit.ProcessorTime(), time.Now()
 		<-time.After(20 * time.Millisecond)
-		took, window := simProcessorTime()-before, time.Since(start) // which may be longer on a busy machine
+		took, window := testkit.ProcessorTime()-before, time.Since(start) // which may be longer on a busy machine
 		if took < window/2 {
 			return
 		}
 		used = append(used, fmt.Sprintf("%v of %v", took, window))
 	}
-	w.fail(fmt.Sprintf("processor time in a standstill: %v\n%s", used, allStacks()), w.lives[0])
+	w.fail(fmt.Sprintf("processor time in a standstill: %v\n%s", used, testkit.Stacks()), w.lives[0])
 }
 
 // standsStill waits until both sides wait for the world to go on.
@@ -382,14 +383,6 @@ func (l *simLife) standsStill() {
 			return
 		}
 	}
-}
-
-func simProcessorTime() time.Duration {
-	var ru syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
-		panic(err)
-	}
-	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
 }
 
 // stock is what a world must leave as it has found it.
@@ -445,10 +438,5 @@ func (w *simWorld) end(before stock) {
 			return
 		}
 	}
-	w.fail(fmt.Sprintf("left: %+v, where there was %+v\n%s", after, before, allStacks()), w.lives[0])
-}
-
-func allStacks() string {
-	buf := make([]byte, 1<<20)
-	return string(buf[:runtime.Stack(buf, true)])
+	w.fail(fmt.Sprintf("left: %+v, where there was %+v\n%s", after, before, testkit.Stacks()), w.lives[0])
 }

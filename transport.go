@@ -1,55 +1,100 @@
 package netpoll
 
-// This file holds the seam below a connection's two buffers: what carries the bytes. A connection knows only this
-// interface; a socket is its first implementation, any net.Conn the second.
+// This file holds the seam below a connection's two buffers: what carries the bytes. A connection knows its transport by
+// this interface only, and a transport knows the connection as its upper layer only. A socket that a poller watches is
+// the first implementation, any net.Conn the second. What stands between the two, as TLS would, is an upper layer to the
+// transport below it and a transport to the connection above it.
+//
+// A transport brings its input: it asks its upper layer for room, receives into that, and says what came. It sends when
+// it is asked to.
 
 import (
 	"errors"
+	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
-// ioOrder lets the memory model, and so the race detector, know what the kernel guarantees anyway: what a goroutine
-// did before it sent bytes happens before what another does after receiving them. The system calls of this package do
-// not say it by themselves.
-var ioOrder atomic.Uint32
-
 // errWouldBlock: the transport can take no more at the moment.
-var errWouldBlock = errors.New("netpoll: transport would block")
+var errWouldBlock = sock.ErrWouldBlock
 
-// sink is what a transport reports to.
-type sink interface {
-	pollHandler
-	interestSource
+// The results of a send in a batch that are no errors of the socket.
+var (
+	errNotExecuted = errors.New("netpoll: not executed")    // nothing was done: it has to be done by plain system calls
+	errInDoubt     = errors.New("netpoll: result in doubt") // the kernel may still use the memory
+)
+
+// upperLayer is what a transport works for.
+type upperLayer interface {
+	input
+	output
 }
 
-// transport moves bytes between the world and the two buffers of a connection. No method blocks, except that send and
-// stop do where it is said.
+// input is where the input goes. All methods but interest are for one goroutine at a time.
+type input interface {
+	// interest is what the transport should report now. Any goroutine may call it.
+	interest() pollEvent
+	// begin takes what a poller has reported, and does what it calls for, except for receiving. It returns false if
+	// nobody wants to know; otherwise end must follow, and in between the upper layer keeps its transport.
+	begin(ev pollEvent) bool
+	end()
+
+	// wants reports whether to receive now. If not, it has seen to it that this is not asked again without a reason.
+	// hup says that the peer has ended its side: that may not be reported anew.
+	wants(hup bool) bool
+	// room returns memory for at most most bytes of input, and more than none.
+	room(most int) []byte
+	// next is how much to receive at once; lacks is how many bytes more than have arrived somebody waits for.
+	next() (size, lacks int)
+	// put takes the first n bytes of the room, which may be none. It, or loseRoom, must follow room.
+	put(n int)
+	// loseRoom is put(0) for room that something outside may write to for ever: it is never used again.
+	loseRoom()
+	// fed is called after put, with the number of bytes; full says that they were all there was room for. At the end of
+	// the input, instead, err is io.EOF or what there is in its place. b is the batch that is going on, or nil. It
+	// reports whether to receive again at once.
+	fed(n int, full, hup bool, err error, b *batch) (more bool)
+}
+
+// output is where the output comes from, for what a transport sends without being asked at that moment.
+type output interface {
+	// sendUntil is when a call that began at start has to give up sending. Any goroutine may call it.
+	sendUntil(start int64) int64
+	// addPending marks output as pending, once it is sure that the transport will call one of the next two. It returns
+	// false if the caller of sendLater has to send by itself.
+	addPending() bool
+	// sendPending makes the upper layer send what is pending, now.
+	sendPending()
+	// beginPending returns pending output to send. endPending must follow, with the number of bytes that were sent, or
+	// an error: errWouldBlock, errNotExecuted, errInDoubt, or one of the transport. If ok is false there is nothing left.
+	beginPending() (p []byte, ok bool)
+	endPending(n int, err error)
+}
+
+// transport moves bytes between the world and its upper layer. No method blocks, except for send, stop and release
+// where blocks says so.
 type transport interface {
-	// start begins to report to s. It is called at most once, and before stop. A updateInterest that comes earlier, or
-	// at the same time, because OnPrepare has handed the connection on, is not lost.
-	start(s sink) error
-	// updateInterest makes the transport report what its sink is interested in now.
+	// start begins to report. It is called at most once, and before stop. An updateInterest that comes earlier, or at
+	// the same time, because OnPrepare has handed the connection on, is not lost.
+	start() error
+	// updateInterest makes the transport report what its upper layer is interested in now.
 	updateInterest() error
 	// stop ends the reports; one that has begun may still be running. It is idempotent. If keep is set the descriptor,
 	// or what there is in its place, will be kept; an error says that it cannot.
 	stop(keep bool) error
 
-	// receive moves what has arrived into in, about size bytes at most. more says that there may be more right now.
-	// No bytes and no error: nothing is there. At the end of the stream the error is io.EOF. One goroutine at a time.
-	// It is called for what was reported by onPoll; a transport that feeds its sink instead is not asked.
-	receive(in *LinkBuffer, size int) (n int, more bool, err error)
 	// send takes bytes from v, in order, and says how many it took; errWouldBlock if it can take none now. One
-	// goroutine at a time. A transport that has no way to be told of room blocks instead, within the deadline that its
-	// sink has for a call that began at v.start.
-	send(v *vector) (n int, err error)
-	// deadlineChanged is called when that deadline has changed.
+	// goroutine at a time. start is when the call began; one that blocks heeds the deadline that this has.
+	send(v *vector, start int64) (n int, err error)
+	// blocks reports whether send waits for room, and release for what it closes.
+	blocks() bool
+	// deadlineChanged is called when the deadline for sending has changed.
 	deadlineChanged()
-
-	// sendLater makes the poller send for s, after s.addPending has returned true. If it returns false that will not
-	// happen.
-	sendLater(s sender) bool
+	// sendLater makes the poller send pending output after its batch, if addPending has returned true. If it returns
+	// false that will not happen.
+	sendLater() bool
 
 	// closeWrite ends the sending direction, after what was sent; the other goes on.
 	closeWrite() error
@@ -61,70 +106,37 @@ type transport interface {
 	// uses the transport any more.
 	release(keep bool) error
 
-	// fd is the descriptor, or -1 if there is none.
+	// fd is the descriptor that a poller watches, or -1 if there is none.
 	fd() int
+	// file returns a duplicate of the descriptor, as a file with that name.
+	file(name string) (*os.File, error)
+	// setKeepAlive sets the times of TCP keepalive.
+	setKeepAlive(second int) error
+	// explain returns an error that tells more than the errno that ended the connection, or that errno.
+	explain(errno syscall.Errno) error
 }
 
-// maxVector is how many pieces one send takes. More than that need another system call, which is cheap beside copying
-// so much.
-const maxVector = 64
-
-// vector is a list of byte slices to send, with room for what the system call needs.
-type vector struct {
-	bufs  [maxVector][]byte
-	n     int
-	start int64 // when the call began that sends, as now counts; 0 if nobody has asked yet
-	sys   sysVector
-}
+// vector is what a transport is given to send.
+type vector = sock.Vector
 
 var vectorPool = sync.Pool{New: func() any { return new(vector) }}
 
 func getVector() *vector { return vectorPool.Get().(*vector) }
 
-// put gives v back and forgets the memory it pointed to.
-func (v *vector) put() {
-	clear(v.bufs[:v.n])
-	v.n, v.start = 0, 0
+// putVector gives v back and forgets the memory it pointed to.
+func putVector(v *vector) {
+	v.Clear()
 	vectorPool.Put(v)
 }
 
-// fill collects what is ready in out, and extra behind it.
-func (v *vector) fill(out *LinkBuffer, extra []byte) {
-	clear(v.bufs[:v.n])
-	v.n = 0
+// fillVector collects what is ready in out, and extra behind it.
+func fillVector(v *vector, out *LinkBuffer, extra []byte) {
+	v.Clear()
 	if out.Len() > 0 {
-		v.n = len(out.GetBytes(v.bufs[:]))
+		v.N = len(out.GetBytes(v.Bufs[:]))
 	}
-	if len(extra) > 0 && v.n < maxVector && v.total() == out.Len() {
-		v.bufs[v.n] = extra
-		v.n++
+	if len(extra) > 0 && v.N < sock.MaxVector && v.Total() == out.Len() {
+		v.Bufs[v.N] = extra
+		v.N++
 	}
-}
-
-// limit cuts v down to n bytes.
-func (v *vector) limit(n int) {
-	for i, b := range v.bufs[:v.n] {
-		v.bufs[i] = b[:min(n, len(b))]
-		if n -= len(b); n <= 0 {
-			clear(v.bufs[i+1 : v.n])
-			v.n = i + 1
-			return
-		}
-	}
-}
-
-func (v *vector) total() (n int) {
-	for _, b := range v.bufs[:v.n] {
-		n += len(b)
-	}
-	return n
-}
-
-// asErrno finds the errno in err; 0 if there is none.
-func asErrno(err error) syscall.Errno {
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		return commonErrno(no)
-	}
-	return 0
 }

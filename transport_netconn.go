@@ -11,15 +11,20 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 const (
 	// idleRead is how many bytes the memory has that waits for the next input of a quiet connection.
 	idleRead = 1 << 10
+	// maxEmptyReads is how often in a row a source may return nothing.
+	maxEmptyReads = 100
 	// stopGrace is how long a net.Conn may take to heed a deadline before it is closed to end its Read or Write.
 	stopGrace = 100 * time.Millisecond
 	// endGrace is how long the end of the stream waits for a Write that may know why it has come.
@@ -29,28 +34,10 @@ const (
 // longAgo is a deadline that ends whatever is blocked.
 var longAgo = time.Unix(1, 0)
 
-// feedSink is a sink that is given its input instead of being told to receive it. All methods but the last are for the
-// reading goroutine.
-type feedSink interface {
-	sink
-	// wantsInput reports whether to go on reading, and notes that the input is at its bound if that is why not. It is
-	// the transport's updateInterest that tells of the contrary.
-	wantsInput() bool
-	// inputRoom says where to read to and how much. eager says that more than usual is known to be on its way.
-	inputRoom() (in *LinkBuffer, size int, eager bool)
-	// dropsInput reports whether nobody wants to see what arrives.
-	dropsInput() bool
-	// inputFed is called when n bytes have been put into the input, which was all the room there was if full is set; or
-	// when it has ended with err.
-	inputFed(n int, full bool, err error)
-	// sendUntil is when a call that began at start has to give up sending. Any goroutine may call it.
-	sendUntil(start int64) int64
-}
-
 // netConn owns its net.Conn from the moment it is made until release.
 type netConn struct {
 	conn net.Conn
-	sink feedSink
+	up   upperLayer
 
 	// Only the reading goroutine uses these.
 	ahead int   // bytes to expect at once, by how the last read went
@@ -80,20 +67,20 @@ var _ transport = (*netConn)(nil)
 
 // init makes t carry conn for to, which may send before start. A deadline that conn had before is taken away: it is the
 // connection that has deadlines.
-func (t *netConn) init(conn net.Conn, to feedSink) {
-	t.conn, t.sink = conn, to
+func (t *netConn) init(conn net.Conn, to upperLayer) {
+	t.conn, t.up = conn, to
 	t.deadline = noDeadline
 	_ = conn.SetDeadline(time.Time{}) // one that knows no deadlines has none
 }
 
 // start implements transport.
-func (t *netConn) start(sink) error { return t.updateInterest() }
+func (t *netConn) start() error { return t.updateInterest() }
 
 // updateInterest implements transport: it starts the reading goroutine if there is none and something to do for it.
 func (t *netConn) updateInterest() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.running && !t.stopped && !t.held && t.sink.interest()&evRead != 0 {
+	if !t.running && !t.stopped && !t.held && t.up.interest()&evRead != 0 {
 		t.running = true
 		go t.read()
 	}
@@ -105,20 +92,28 @@ func (t *netConn) read() {
 	for t.mayRead() {
 		n, full, err := t.readOnce()
 		if err == io.EOF {
-			t.sink.inputFed(n, full, nil) // it need not wait for what the end means
+			t.feed(n, full, nil) // it need not wait for what the end means
 			n, full, err = 0, false, t.endOfStream()
 		}
-		t.sink.inputFed(n, full, err)
+		t.feed(n, full, err)
+	}
+}
+
+// feed tells of n bytes that are in the input, or of its end.
+func (t *netConn) feed(n int, full bool, err error) {
+	if t.up.begin(0) {
+		t.up.fed(n, full, false, err, nil)
+		t.up.end()
 	}
 }
 
 // mayRead lets the next read begin, or ends the reading goroutine. Whether input is wanted is asked under mu once more,
 // so that a updateInterest either is seen here or sees that there is no goroutine.
 func (t *netConn) mayRead() bool {
-	wanted := t.sink.wantsInput()
+	wanted := t.up.wants(false) && t.up.interest()&evRead != 0
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	wanted = wanted || t.sink.interest()&evRead != 0
+	wanted = wanted || t.up.interest()&evRead != 0
 	t.booked = wanted && !t.stopped && !t.held
 	t.running = t.booked
 	if !t.running && t.block != nil {
@@ -128,16 +123,17 @@ func (t *netConn) mayRead() bool {
 	return t.booked
 }
 
-// readOnce reads, and publishes what came even if stop has interrupted it.
+// readOnce reads, and puts what came into the input even if stop has interrupted it.
 func (t *netConn) readOnce() (n int, full bool, err error) {
-	in, size, eager := t.sink.inputRoom()
+	size, lacks := t.up.next()
+	eager := lacks > idleRead
 	if quiet := min(size, idleRead); eager || t.ahead > quiet {
 		if !eager {
 			size = min(size, t.ahead)
 		}
-		n, full, err = t.readWide(in, size)
+		n, full, err = t.readWide(size)
 	} else {
-		n, full, err = t.readQuiet(in, quiet)
+		n, full, err = t.readQuiet(quiet)
 	}
 	t.ahead = 0
 	if full && !eager { // what a reader waited for has an end
@@ -180,41 +176,34 @@ func (t *netConn) sendGoingOn() <-chan struct{} {
 }
 
 // readWide reads straight into the input, when much is on its way.
-func (t *netConn) readWide(in *LinkBuffer, size int) (n int, full bool, err error) {
-	p := in.book(size)
+func (t *netConn) readWide(size int) (n int, full bool, err error) {
+	p := t.up.room(size)
 	n, err = t.readInto(p)
-	if t.sink.dropsInput() {
-		in.bookAck(0)
-	} else {
-		in.bookAck(n)
-	}
+	t.up.put(n)
 	return n, n == len(p), err
 }
 
 // readQuiet reads into a block apart, because it may have to wait for long and must not hold what has been read before.
-// If there is enough in the block it moves into the input; a few bytes are copied, and it serves again.
-func (t *netConn) readQuiet(in *LinkBuffer, size int) (n int, full bool, err error) {
+// What comes is copied, and the block serves again.
+func (t *netConn) readQuiet(size int) (n int, full bool, err error) {
 	if t.block == nil {
 		t.block = newBlock(idleRead)
 	}
 	p := t.block.buf[:size]
 	n, err = t.readInto(p)
-	switch {
-	case n == 0 || t.sink.dropsInput():
-	case n > idleRead/2:
-		in.adopt(t.block, n)
-		t.block = nil
-	default:
-		in.bookAck(copy(in.book(n), p[:n]))
+	for rest := p[:n]; len(rest) > 0; {
+		part := copy(t.up.room(len(rest)), rest)
+		t.up.put(part)
+		rest = rest[part:]
 	}
-	return n, n == size, err
+	return n, n == len(p), err
 }
 
 // readInto is Read that returns bytes or an error, and keeps to its promises.
 func (t *netConn) readInto(p []byte) (n int, err error) {
 	for range maxEmptyReads {
 		n, err = t.conn.Read(p)
-		ioOrder.Load()
+		sock.AfterReceive()
 		switch {
 		case n < 0 || n > len(p):
 			return 0, errors.New("netpoll: net.Conn returned an impossible number of bytes from Read")
@@ -225,7 +214,7 @@ func (t *netConn) readInto(p []byte) (n int, err error) {
 	return 0, io.ErrNoProgress
 }
 
-// settled is settle for who does not hold mu. It reports whether stop has been called, and whether reading is held.
+// settled is finish for who does not hold mu. It reports whether stop has been called, and whether reading is held.
 func (t *netConn) settled(flag *bool) (stopped, held bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -233,7 +222,7 @@ func (t *netConn) settled(flag *bool) (stopped, held bool) {
 	return t.stopped, t.held
 }
 
-// settle clears flag, which stop or holdReading may be waiting for. The caller holds mu.
+// finish clears flag, which stop or holdReading may be waiting for. The caller holds mu.
 func (t *netConn) finish(flag *bool) {
 	*flag = false
 	for _, w := range [...]*waiter{t.leaving, t.awaited} {
@@ -243,16 +232,13 @@ func (t *netConn) finish(flag *bool) {
 	}
 }
 
-// readError keeps an error that inputFed cannot tell by itself. The one that stop has caused tells nothing.
+// readError keeps an error that no errno tells. The one that stop has caused tells nothing.
 func (t *netConn) readError(err error, stopped bool) error {
 	if err != nil && err != io.EOF && asErrno(err) == 0 && !stopped {
 		t.failure.CompareAndSwap(nil, &connError{err})
 	}
 	return err
 }
-
-// receive implements transport. What arrives is in the input before it is reported.
-func (t *netConn) receive(*LinkBuffer, int) (n int, more bool, err error) { return 0, false, nil }
 
 // stop implements transport. It interrupts a Read or Write that is going on, first by deadlines, and closes conn if that
 // has no effect. When it returns nobody but a caller of send uses conn or the input.
@@ -331,7 +317,7 @@ func (t *netConn) close() error {
 	}
 	if tcp, ok := t.conn.(*net.TCPConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) { endLinger(int(fd)) }) // fails when it is closed
+			_ = raw.Control(func(fd uintptr) { sock.EndLinger(int(fd)) }) // fails when it is closed
 		}
 	}
 	return t.conn.Close()
@@ -361,13 +347,29 @@ func (e *connError) Unwrap() error { return e.err }
 // Is makes it an error that ends a connection.
 func (e *connError) Is(target error) bool { return target == ErrConnClosed }
 
-// endError is the error that tells how the connection ended, by errno or, if that says little, in the words of what
-// carried it.
-func (c *connection) endError(errno syscall.Errno, what string) error {
-	if t, ok := c.transport.(*netConn); ok && errno == syscall.EIO {
-		if err := t.failure.Load(); err != nil {
-			return Exception(err, what)
-		}
+// explain implements transport: in the words of conn, where no errno says why.
+func (t *netConn) explain(errno syscall.Errno) error {
+	if err := t.failure.Load(); err != nil && errno == syscall.EIO {
+		return err
 	}
-	return Exception(errno, what)
+	return errno
+}
+
+// file implements transport. The name is conn's affair.
+func (t *netConn) file(string) (*os.File, error) {
+	filer, ok := t.conn.(interface{ File() (*os.File, error) })
+	if !ok {
+		return nil, Exception(ErrUnsupported, "when file")
+	}
+	return filer.File()
+}
+
+// setKeepAlive implements transport. It does nothing where conn is not TCP.
+func (t *netConn) setKeepAlive(second int) error {
+	tcp, ok := t.conn.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	d := time.Duration(second) * time.Second
+	return tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: d, Interval: d, Count: -1})
 }

@@ -10,21 +10,24 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
-// maxNetWrite bounds one Write, so that a long one shows that it moves.
-const maxNetWrite = 256 << 10
+const (
+	// maxNetWrite bounds one Write, so that a long one shows that it moves.
+	maxNetWrite = 256 << 10
+	// maxJoined is up to how many bytes pieces are joined for one Write.
+	maxJoined = 16 << 10
+)
 
 // send implements transport. It blocks until conn has taken everything, the deadline has passed, or stop or closeWrite
 // ends it.
-func (t *netConn) send(v *vector) (n int, err error) {
-	if v.start == 0 {
-		v.start = now()
+func (t *netConn) send(v *vector, start int64) (n int, err error) {
+	if v.Total() > maxNetWrite {
+		v.Limit(maxNetWrite)
 	}
-	if v.total() > maxNetWrite {
-		v.limit(maxNetWrite)
-	}
-	moves, err := t.beginSend(v.start)
+	moves, err := t.beginSend(start)
 	if err != nil {
 		return 0, err
 	}
@@ -36,7 +39,7 @@ func (t *netConn) send(v *vector) (n int, err error) {
 func (t *netConn) beginSend(start int64) (moves int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := t.sink.sendUntil(start)
+	at := t.up.sendUntil(start)
 	switch {
 	case t.stopped:
 		return 0, ErrConnClosed
@@ -75,29 +78,28 @@ func (t *netConn) deadlineChanged() {
 	defer t.mu.Unlock()
 	if t.sending && !t.stopped && !t.shut {
 		t.moves++
-		_ = t.setDeadline(t.sink.sendUntil(t.since))
+		_ = t.setDeadline(t.up.sendUntil(t.since))
 	}
 }
 
 // write hands v to conn, all of it or its first pieces.
 func (t *netConn) write(v *vector) (n int, err error) {
-	ioOrder.Add(1)
-	want := len(v.bufs[0])
+	sock.BeforeSend()
+	want := len(v.Bufs[0])
 	switch {
-	case v.n == 1 || want >= maxJoined && !gathers(t.conn):
-		n, err = t.conn.Write(v.bufs[0])
+	case v.N == 1 || want >= maxJoined && !gathers(t.conn):
+		n, err = t.conn.Write(v.Bufs[0])
 	case gathers(t.conn):
-		want = v.total()
-		list := v.buffers()
-		*list = v.bufs[:v.n]
+		want = v.Total()
+		list := v.Buffers()
 		var sent int64
 		sent, err = list.WriteTo(t.conn)
 		*list = nil
 		n = int(sent)
 	default: // each Write may cost a system call, or a record of TLS, which is not longer than this
-		joined := newBlock(min(v.total(), maxJoined))
+		joined := newBlock(min(v.Total(), maxJoined))
 		p := joined.buf[:0]
-		for _, b := range v.bufs[:v.n] {
+		for _, b := range v.Bufs[:v.N] {
 			p = append(p, b[:min(len(b), maxJoined-len(p))]...)
 		}
 		want = len(p)
@@ -214,4 +216,7 @@ func (t *netConn) endSending() (interrupted bool) {
 }
 
 // sendLater implements transport: there is no poller to do it.
-func (t *netConn) sendLater(sender) bool { return false }
+func (t *netConn) sendLater() bool { return false }
+
+// blocks implements transport.
+func (t *netConn) blocks() bool { return true }

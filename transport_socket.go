@@ -9,31 +9,74 @@ import (
 	"os"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/cloudwego/netpoll/internal/sock"
+	"github.com/cloudwego/netpoll/internal/uring"
 )
 
-// maxTransfer bounds one system call; some kernels refuse more than 2 GiB, and whole pages keep the rest aligned.
-const maxTransfer = 1 << 30
+// receiver is a transport that receives when it is asked to.
+type receiver interface {
+	// receive receives into p, without waiting. full says that there may be more to receive at once. No bytes and no
+	// error: nothing is there. At the end of the stream the error is io.EOF.
+	receive(p []byte) (n int, full bool, err error)
+}
 
-// socket owns its descriptor from the moment it is made until release.
+// deliver passes on to what a poller has reported about from.
+func deliver(from receiver, to input, ev pollEvent, b *batch) {
+	if !to.begin(ev) {
+		return
+	}
+	defer to.end()
+	if ev&(evRead|evHup|evErr) != 0 {
+		receiveAll(from, to, ev&(evHup|evErr) != 0, b)
+	}
+}
+
+// receiveAll receives until from is drained, or to wants no more for now.
+func receiveAll(from receiver, to input, hup bool, b *batch) {
+	for to.wants(hup) {
+		n, full, err := from.receive(to.room(sock.MaxTransfer))
+		to.put(n)
+		if !to.fed(n, full, hup, err, b) {
+			return
+		}
+	}
+}
+
+// socket owns its descriptor from the moment it is made until release. It is the handler of its watch.
 type socket struct {
 	sysfd int
+	up    upperLayer
 	watch watch
 }
 
-var _ transport = (*socket)(nil)
+var (
+	_ transport     = (*socket)(nil)
+	_ pollHandler   = (*socket)(nil)
+	_ receiver      = (*socket)(nil)
+	_ batchReceiver = (*socket)(nil)
+	_ sender        = (*socket)(nil)
+)
 
-func (s *socket) start(to sink) error {
-	prepareSocket(s.sysfd)
-	asked := to.interest()
-	if err := s.watch.openAny(s.sysfd, to, asked); err != nil {
+func (s *socket) start() error { return s.startFor(s) }
+
+// startFor is start with h as the handler.
+func (s *socket) startFor(h pollHandler) error {
+	sock.NoSigpipe(s.sysfd)
+	asked := s.interest()
+	if err := s.watch.openAny(s.sysfd, h, asked); err != nil {
 		return err
 	}
-	if to.interest() != asked { // a updateInterest may have come before there was a watch
+	if s.interest() != asked { // an updateInterest may have come before there was a watch
 		return s.updateInterest()
 	}
 	return nil
 }
+
+// interest implements pollHandler.
+func (s *socket) interest() pollEvent { return s.up.interest() }
+
+// onPoll implements pollHandler.
+func (s *socket) onPoll(ev pollEvent, b *batch) { deliver(s, s.up, ev, b) }
 
 func (s *socket) updateInterest() error { return s.watch.updateInterest() }
 
@@ -42,94 +85,134 @@ func (s *socket) stop(bool) error {
 	return nil
 }
 
+func (s *socket) blocks() bool { return false }
+
 // deadlineChanged has nothing to do: send does not block.
 func (s *socket) deadlineChanged() {}
 
 func (s *socket) fd() int { return s.sysfd }
 
-func (s *socket) receive(in *LinkBuffer, size int) (n int, more bool, err error) {
-	p := in.book(min(size, maxTransfer))
-	for {
-		part, errno := faultCut(opRecv, s.sysfd, p)
-		if errno != 0 {
-			err = errno
-		} else {
-			n, err = readNow(s.sysfd, part)
-		}
-		if err != syscall.EINTR {
-			break
-		}
-	}
-	ioOrder.Load()
-	n = max(n, 0)
-	in.bookAck(n)
+// receive implements receiver.
+func (s *socket) receive(p []byte) (n int, full bool, err error) {
+	n, err = sock.Recv(s.sysfd, p)
 	switch {
-	case err == syscall.EAGAIN:
+	case err == sock.ErrWouldBlock:
 		return 0, false, nil
 	case err != nil:
-		return 0, false, os.NewSyscallError("read", err)
+		return 0, false, err
 	case n == 0:
 		return 0, false, io.EOF
 	}
 	return n, n == len(p), nil
 }
 
-func (s *socket) send(v *vector) (n int, err error) {
-	ioOrder.Add(1)
-	for {
-		if v.n == 1 {
-			b := v.bufs[0]
-			part, errno := faultCut(opSend, s.sysfd, b[:min(len(b), maxTransfer)])
-			if errno != 0 {
-				err = errno
-			} else {
-				n, err = writeNow(s.sysfd, part)
-			}
-		} else {
-			n, err = faultyGather(s.sysfd, v)
-		}
-		if err != syscall.EINTR {
-			break
-		}
+// beginReceive implements batchReceiver, for an event that is input alone.
+func (s *socket) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
+	if ev != evRead {
+		return 0, nil, false
 	}
-	switch {
-	case err == syscall.EAGAIN:
-		return 0, errWouldBlock
-	case err != nil:
-		return 0, os.NewSyscallError("write", err)
+	if !s.up.begin(ev) {
+		return 0, nil, true
 	}
-	return n, nil
+	if !s.up.wants(false) {
+		s.up.end()
+		return 0, nil, true
+	}
+	return s.sysfd, s.up.room(sock.MaxTransfer), true
 }
 
-func (s *socket) sendLater(from sender) bool {
+// endReceive implements batchReceiver.
+func (s *socket) endReceive(res int32, full bool, b *batch) {
+	defer s.up.end()
+	if res == uring.InDoubt { // the kernel may still write into the room
+		s.up.loseRoom()
+		s.up.fed(0, false, false, syscall.EIO, b)
+		return
+	}
+	n := int(max(res, 0))
+	s.up.put(n)
+	switch errno := errnoOf(res); {
+	case res > 0:
+		if s.up.fed(n, full, false, nil, b) {
+			receiveAll(s, s.up, false, b)
+		}
+	case res == 0:
+		s.up.fed(0, false, false, io.EOF, b)
+	case res == uring.NotExecuted || errno == syscall.ENOTSOCK: // a ring can receive from sockets only
+		receiveAll(s, s.up, false, b)
+	case errno != syscall.EAGAIN && errno != syscall.EINTR:
+		s.up.fed(0, false, false, os.NewSyscallError("recv", errno), b)
+	}
+}
+
+func (s *socket) send(v *vector, _ int64) (n int, err error) { return sock.Sendv(s.sysfd, v) }
+
+func (s *socket) sendLater() bool {
 	p := s.watch.p.Load()
-	return p != nil && p.sends.add(from)
+	return p != nil && p.sends.add(s)
 }
 
-func (s *socket) closeWrite() error {
-	err := syscall.Shutdown(s.sysfd, syscall.SHUT_WR)
-	if errno := fault(opShutdown); errno != 0 {
-		err = errno
-	}
-	return os.NewSyscallError("shutdown", err)
+// addPending implements sender.
+func (s *socket) addPending() bool { return s.up.addPending() }
+
+// sendPending implements sender.
+func (s *socket) sendPending() { s.up.sendPending() }
+
+// beginSend implements sender.
+func (s *socket) beginSend() (fd int, p []byte, ok bool) {
+	p, ok = s.up.beginPending()
+	return s.sysfd, p, ok
 }
+
+// endSend implements sender.
+func (s *socket) endSend(res int32) {
+	switch errno := errnoOf(res); {
+	case res == uring.NotExecuted || errno == syscall.ENOTSOCK: // a ring can send to sockets only
+		s.up.endPending(0, errNotExecuted)
+	case res == uring.InDoubt:
+		s.up.endPending(0, errInDoubt)
+	case errno == syscall.EAGAIN || errno == syscall.EINTR:
+		s.up.endPending(0, errWouldBlock)
+	case res < 0:
+		s.up.endPending(0, errno)
+	default:
+		s.up.endPending(int(res), nil)
+	}
+}
+
+func (s *socket) closeWrite() error { return sock.CloseWrite(s.sysfd) }
 
 func (s *socket) canCloseWrite() bool { return true }
 
 // abort implements transport. A Unix socket has no reset of its own.
-func (s *socket) abort() {
-	_ = unix.SetsockoptLinger(s.sysfd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-}
+func (s *socket) abort() { sock.ResetOnClose(s.sysfd) }
 
 func (s *socket) release(keep bool) error {
 	s.watch.close()
 	if keep {
 		return nil
 	}
-	endLinger(s.sysfd)
-	err := syscall.Close(s.sysfd)
-	if errno := fault(opCloseFd); errno != 0 {
-		err = errno
+	sock.EndLinger(s.sysfd)
+	return sock.Close(s.sysfd)
+}
+
+// file implements transport. The file stays non-blocking.
+func (s *socket) file(name string) (*os.File, error) {
+	dup, err := sock.Duplicate(s.sysfd)
+	if err != nil {
+		return nil, err
 	}
-	return os.NewSyscallError("close", err)
+	return os.NewFile(uintptr(dup), name), nil
+}
+
+func (s *socket) setKeepAlive(second int) error { return SetKeepAlive(s.sysfd, second) }
+
+func (s *socket) explain(errno syscall.Errno) error { return errno }
+
+// errnoOf returns the errno of a negative result; 0 for a result that is none.
+func errnoOf(res int32) syscall.Errno {
+	if res >= 0 || res <= uring.InDoubt {
+		return 0
+	}
+	return syscall.Errno(-res)
 }

@@ -5,31 +5,20 @@ package netpoll
 import (
 	"context"
 	"net"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// countingTransport counts the calls that go through the seam to the transport below.
-type countingTransport struct {
-	transport
-	receives, sends, rearms atomic.Int64
+// hookedInput is an upper layer that runs a function before each receive.
+type hookedInput struct {
+	upperLayer
+	onRoom func()
 }
 
-func (t *countingTransport) receive(in *LinkBuffer, size int) (int, bool, error) {
-	t.receives.Add(1)
-	return t.transport.receive(in, size)
-}
-
-func (t *countingTransport) send(v *vector) (int, error) {
-	t.sends.Add(1)
-	return t.transport.send(v)
-}
-
-func (t *countingTransport) updateInterest() error {
-	t.rearms.Add(1)
-	return t.transport.updateInterest()
+func (h *hookedInput) room(most int) []byte {
+	h.onRoom()
+	return h.upperLayer.room(most)
 }
 
 // inner returns the connection behind its public value.

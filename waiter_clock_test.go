@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
 // inShiftedProcess runs body in processes of its own, one with a wall clock that was put back and one with one that was
@@ -22,7 +24,7 @@ import (
 func inShiftedProcess(t *testing.T, body func(t *testing.T)) {
 	for name, d := range map[string]time.Duration{"back": time.Hour, "forward": -time.Hour} {
 		t.Run(name, func(t *testing.T) {
-			inSubprocess(t, func(t *testing.T) {
+			testkit.OwnProcess(t, func(t *testing.T) {
 				netpoll.ShiftClockStart(d)
 				body(t)
 			})
@@ -38,19 +40,19 @@ func bare200ms() time.Time { return time.Now().UTC().Round(0).Add(200 * time.Mil
 func TestDeadlineWithoutMonotonicReadingIsADuration(t *testing.T) {
 	calls := map[string]func(conn netpoll.Connection) error{
 		"SetReadDeadline, Read": func(conn netpoll.Connection) error {
-			return errors.Join(conn.SetReadDeadline(bare200ms()), second(conn.Read(make([]byte, 1))))
+			return errors.Join(conn.SetReadDeadline(bare200ms()), testkit.ErrorOf(conn.Read(make([]byte, 1))))
 		},
 		"SetDeadline, Next": func(conn netpoll.Connection) error {
-			return errors.Join(conn.SetDeadline(bare200ms()), second(conn.Reader().Next(1)))
+			return errors.Join(conn.SetDeadline(bare200ms()), testkit.ErrorOf(conn.Reader().Next(1)))
 		},
 		"SetWriteDeadline, Write": func(conn netpoll.Connection) error {
-			return errors.Join(conn.SetWriteDeadline(bare200ms()), second(conn.Write(make([]byte, 64<<20))))
+			return errors.Join(conn.SetWriteDeadline(bare200ms()), testkit.ErrorOf(conn.Write(make([]byte, 64<<20))))
 		},
 	}
 	inShiftedProcess(t, func(t *testing.T) {
 		for name, call := range calls {
 			t.Run(name, func(t *testing.T) {
-				conn, _ := rawPair(t, "tcp")
+				conn, _ := testnet.Dialed(t, "tcp")
 				requireAfter100ms(t, func() error { return call(conn) })
 			})
 			t.Run(name+" over a net.Conn", func(t *testing.T) {
@@ -65,14 +67,12 @@ func TestDeadlineWithoutMonotonicReadingIsADuration(t *testing.T) {
 	})
 }
 
-func second[T any](_ T, err error) error { return err }
-
 // requireAfter100ms fails unless f ends for a deadline, and not at once.
 func requireAfter100ms(t *testing.T, f func() error) {
 	t.Helper()
 	start := time.Now()
 	var err error
-	within(t, eventTimeout, func() { err = f() })
+	testkit.Within(t, testkit.Timeout, func() { err = f() })
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.GreaterOrEqual(t, time.Since(start), 100*time.Millisecond)
 }
@@ -100,31 +100,31 @@ func TestNetConnBelowIsToldTheDeadlineByTheWallClock(t *testing.T) {
 		conn, err := netpoll.NewConnection(below)
 		require.NoError(t, err)
 		defer conn.Close()
-		want := time.Now().UTC().Round(0).Add(eventTimeout)
+		want := time.Now().UTC().Round(0).Add(testkit.Timeout)
 		require.NoError(t, conn.SetWriteDeadline(want))
-		written := blocked(t, func() error { return second(conn.Write([]byte("x"))) })
-		told := receive(t, below.deadlines)
-		require.WithinDuration(t, want, told.Round(0), eventTimeout/2, "by the wall clock")
-		require.InDelta(t, time.Until(want), time.Until(told), float64(eventTimeout/2), "by the monotonic clock")
+		written := testkit.Blocked(t, func() error { return testkit.ErrorOf(conn.Write([]byte("x"))) })
+		told := testkit.Receive(t, below.deadlines)
+		require.WithinDuration(t, want, told.Round(0), testkit.Timeout/2, "by the wall clock")
+		require.InDelta(t, time.Until(want), time.Until(told), float64(testkit.Timeout/2), "by the monotonic clock")
 		_, err = other.Read(make([]byte, 1))
 		require.NoError(t, err)
-		require.NoError(t, receive(t, written))
+		require.NoError(t, testkit.Receive(t, written))
 	})
 }
 
 // A deadline that no clock will reach is none, and one before all time has passed.
 func TestExtremeDeadlines(t *testing.T) {
-	conn, peer := rawPair(t, "tcp")
+	conn, peer := testnet.Dialed(t, "tcp")
 	for _, never := range []time.Time{time.Unix(1<<40, 0), time.Unix(1<<40, 0).UTC(), time.Now().Add(1<<63 - 1)} {
 		require.NoError(t, conn.SetReadDeadline(never))
-		send(t, peer, "x")
-		require.NoError(t, second(conn.Read(make([]byte, 1))))
+		testkit.Send(t, peer, "x")
+		require.NoError(t, testkit.ErrorOf(conn.Read(make([]byte, 1))))
 	}
 	for _, passed := range []time.Time{{}, time.Unix(-1<<40, 0), time.Unix(0, 0), time.Now().Add(-1 << 62)} {
 		if passed.IsZero() {
 			passed = passed.Add(1)
 		}
 		require.NoError(t, conn.SetReadDeadline(passed))
-		require.ErrorIs(t, second(conn.Read(make([]byte, 1))), os.ErrDeadlineExceeded)
+		require.ErrorIs(t, testkit.ErrorOf(conn.Read(make([]byte, 1))), os.ErrDeadlineExceeded)
 	}
 }

@@ -1,6 +1,0 @@
-//go:build linux && (netconn || kqsim)
-
-package netpoll_test
-
-// sendsFiles says that the bytes of a copy pass through the process.
-const sendsFiles = false

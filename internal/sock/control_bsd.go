@@ -1,0 +1,42 @@
+//go:build darwin || dragonfly || freebsd || netbsd || openbsd
+
+package sock
+
+// This file holds receiving a message with its control data, as macOS and the BSDs have it.
+
+import (
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// PlainFlags are what recvmsg returns beside bytes alone.
+	PlainFlags = 0
+	// messageFlags make sending wait for nothing; the descriptor does not anyway.
+	messageFlags = unix.MSG_DONTWAIT
+	// TellsSender: a receive from a stream does not tell the peer's address.
+	TellsSender = false
+)
+
+var controlPool = sync.Pool{New: func() any { return new([controlRoom]byte) }}
+
+// receiveMessage is one attempt of RecvMessage. If it may not hold control data nothing is received, because nobody tells
+// what comes next. These systems end a receive before the first byte that comes with control data.
+func receiveMessage(fd int, p []byte, mayHold bool) (n int, c Control, err error) {
+	if !mayHold {
+		return 0, Control{}, ErrHeldBack
+	}
+	room := controlPool.Get().(*[controlRoom]byte)
+	defer controlPool.Put(room)
+	n, oobn, flags, _, err := unix.Recvmsg(fd, p, room[:], receiveFlags)
+	if err != nil {
+		return n, Control{}, err
+	}
+	c = received(room[:oobn], flags)
+	closeOnExec(c.Data)
+	return n, c, nil
+}
+
+// isProcess returns false: there is no such thing.
+func isProcess(*unix.Cmsghdr) bool { return false }

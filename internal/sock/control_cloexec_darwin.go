@@ -1,0 +1,12 @@
+package sock
+
+// This file holds how descriptors become close-on-exec on macOS, whose kernel does not make them so.
+
+import "golang.org/x/sys/unix"
+
+const receiveFlags = unix.MSG_DONTWAIT
+
+// closeOnExec marks the descriptors in oob. A program that is started at that very moment may get them all the same.
+func closeOnExec(oob []byte) {
+	eachDescriptor(oob, unix.CloseOnExec)
+}

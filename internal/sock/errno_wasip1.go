@@ -1,0 +1,6 @@
+package sock
+
+import "syscall"
+
+// ErrnoShutdown is what sending gives after this side has ended it, where that is not EPIPE.
+const ErrnoShutdown = syscall.EPIPE // there is no other

@@ -1,0 +1,68 @@
+package testkit
+
+// This file holds the log of the library as tests see it.
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"sync"
+	"testing"
+)
+
+// Log takes log output from any goroutine. The zero value is ready.
+type Log struct {
+	mu    sync.Mutex
+	text  bytes.Buffer  // guarded by mu, as the next
+	wrote chan struct{} // holds one mark for everything written since the last one was taken; see marks
+}
+
+// CaptureLog collects what the library logs until the test ends. set is netpoll.SetLoggerOutput.
+func CaptureLog(t testing.TB, set func(io.Writer)) *Log {
+	t.Helper()
+	l := new(Log)
+	set(l)
+	t.Cleanup(func() { set(os.Stderr) })
+	return l
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Write(p)
+	select {
+	case l.marks() <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+// marks returns the channel of marks. The caller holds mu.
+func (l *Log) marks() chan struct{} {
+	if l.wrote == nil {
+		l.wrote = make(chan struct{}, 1)
+	}
+	return l.wrote
+}
+
+// Wrote has something to receive when something was written since the last receive.
+func (l *Log) Wrote() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.marks()
+}
+
+// String is all that was written.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Lines is the number of lines written so far.
+func (l *Log) Lines() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Count(l.text.Bytes(), []byte("\n"))
+}

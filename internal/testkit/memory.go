@@ -1,0 +1,15 @@
+package testkit
+
+// This file holds the memory that the process uses.
+
+import "runtime"
+
+// HeapInUse returns how many bytes of heap are reachable.
+func HeapInUse() int64 {
+	for range 3 { // what sync.Pool holds survives one collection
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}

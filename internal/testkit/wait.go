@@ -1,0 +1,89 @@
+// Package testkit holds what tests of all packages share and what needs nothing of netpoll: waiting for events, bytes
+// that show when they are misplaced, logs, processes, plain connections. Package testnet, which uses netpoll, adds
+// servers and connections of it.
+//
+// A helper that takes a [testing.TB] ends the test when what it waits for does not happen.
+package testkit
+
+// This file holds waiting: for what must happen, and to see that something does not.
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+)
+
+const (
+	// Timeout is how long a test waits for something that must happen. Only a failing test waits that long.
+	Timeout = 20 * time.Second
+	// Calm is how long a test looks on to see that nothing happens.
+	Calm = 50 * time.Millisecond
+	// Short is a timeout of the library that a test lets pass.
+	Short = 60 * time.Millisecond
+)
+
+// Eventually waits until cond holds. What it waits for may be said, by a format and its arguments.
+func Eventually(t testing.TB, cond func() bool, what ...any) {
+	t.Helper()
+	limit := time.After(Timeout)
+	for pause := 50 * time.Microsecond; !cond(); pause = min(2*pause, 5*time.Millisecond) {
+		select {
+		case <-limit:
+			fail(t, Timeout, what)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Receive returns what arrives on ch, or the zero value when ch is closed.
+func Receive[T any](t testing.TB, ch <-chan T, what ...any) (v T) {
+	t.Helper()
+	select {
+	case v = <-ch:
+	case <-time.After(Timeout):
+		fail(t, Timeout, what)
+	}
+	return v
+}
+
+// Silent fails the test if something arrives on ch within d, which is [Calm] if nothing else is to pass meanwhile.
+func Silent[T any](t testing.TB, d time.Duration, ch <-chan T, what string) {
+	t.Helper()
+	select {
+	case v := <-ch:
+		if conn, ok := any(v).(net.Conn); ok { // whose fields are not for this goroutine to read
+			t.Fatalf("%s too early, with %T", what, conn)
+		}
+		t.Fatalf("%s too early, with %v", what, v)
+	case <-time.After(d):
+	}
+}
+
+// Within runs f and ends the test if it has not returned after d. f must not end the test itself.
+func Within(t testing.TB, d time.Duration, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(d):
+		fail(t, d, nil)
+	}
+}
+
+// ErrorOf is the error of a call that returns another value, too.
+func ErrorOf[T any](_ T, err error) error { return err }
+
+// fail ends the test, which has waited for d, with what all goroutines do.
+func fail(t testing.TB, d time.Duration, what []any) {
+	t.Helper()
+	text := ""
+	if len(what) > 0 {
+		text = " for " + fmt.Sprintf(fmt.Sprint(what[0]), what[1:]...)
+	}
+	t.Fatalf("waited %v in vain%s\n%s", d, text, Stacks())
+}

@@ -1,0 +1,133 @@
+// Package testnet holds servers and connections of package netpoll for tests that use it from outside.
+package testnet
+
+// This file holds servers.
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/stretchr/testify/require"
+)
+
+// Listen returns a listener of package netpoll on a fresh address. It is closed when the test ends.
+func Listen(t testing.TB, network string) netpoll.Listener {
+	t.Helper()
+	ln, err := netpoll.CreateListener(network, testkit.LocalAddress(t, network))
+	require.NoError(t, err)
+	t.Cleanup(func() { ln.Close() })
+	return ln
+}
+
+// Server is an EventLoop with one Serve under way.
+type Server struct {
+	Loop     netpoll.EventLoop
+	Listener net.Listener
+	Served   chan error // what Serve returned
+
+	T testing.TB // the test that it belongs to
+}
+
+// NewServer serves a fresh address until the test ends, which fails if Serve or Shutdown then reports an error. onRequest
+// may be nil.
+func NewServer(t testing.TB, network string, onRequest netpoll.OnRequest, opts ...netpoll.Option) *Server {
+	t.Helper()
+	s := start(t, Listen(t, network), onRequest, opts)
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// ServeOn serves ln until the test ends, at the latest. What becomes of it is for the test to judge.
+func ServeOn(t testing.TB, ln net.Listener, onRequest netpoll.OnRequest, opts ...netpoll.Option) *Server {
+	t.Helper()
+	s := start(t, ln, onRequest, opts)
+	t.Cleanup(func() { _ = s.Shutdown() })
+	return s
+}
+
+func start(t testing.TB, ln net.Listener, onRequest netpoll.OnRequest, opts []netpoll.Option) *Server {
+	t.Helper()
+	s := &Server{Listener: ln, Served: make(chan error, 1), T: t}
+	var err error
+	s.Loop, err = netpoll.NewEventLoop(onRequest, opts...)
+	require.NoError(t, err)
+	go func() { s.Served <- s.Loop.Serve(ln) }()
+	return s
+}
+
+// Shutdown is that of the loop, in time.
+func (s *Server) Shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
+	defer cancel()
+	return s.Loop.Shutdown(ctx)
+}
+
+// Shutdown shuts loop down, in order and in time.
+func Shutdown(t testing.TB, loop netpoll.EventLoop) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
+	defer cancel()
+	require.NoError(t, loop.Shutdown(ctx))
+}
+
+// Stop shuts the server down in order. It is harmless after a Shutdown by the test.
+func (s *Server) Stop() {
+	if err := s.Shutdown(); err != nil {
+		s.T.Errorf("Shutdown: %v", err)
+	}
+	select {
+	case err := <-s.Served:
+		if err != nil {
+			s.T.Errorf("Serve: %v", err)
+		}
+		s.Served <- nil
+	case <-time.After(testkit.Timeout):
+		s.T.Errorf("Serve has not returned %v after Shutdown", testkit.Timeout)
+	}
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() net.Addr { return s.Listener.Addr() }
+
+// Dial connects a client of package net to the server. A lost reply ends its calls, so that the test does not hang.
+func (s *Server) Dial() net.Conn {
+	s.T.Helper()
+	c := testkit.Dial(s.T, s.Addr())
+	require.NoError(s.T, c.SetDeadline(time.Now().Add(2*testkit.Timeout)))
+	return c
+}
+
+// Echo is an OnRequest that sends back all that is there.
+func Echo(_ context.Context, conn netpoll.Connection) error {
+	r, w := conn.Reader(), conn.Writer()
+	p, err := r.Next(r.Len())
+	if err != nil {
+		return err
+	}
+	if _, err = w.WriteBinary(p); err != nil {
+		return err
+	}
+	if err = w.Flush(); err != nil {
+		return err
+	}
+	return r.Release()
+}
+
+// Discard is an OnRequest that throws away what there is.
+func Discard(_ context.Context, conn netpoll.Connection) error {
+	if err := conn.Reader().Skip(conn.Reader().Len()); err != nil {
+		return err
+	}
+	return conn.Reader().Release()
+}
+
+// Poison fills released memory with a pattern until the test ends, which fails if any is used.
+func Poison(t testing.TB) {
+	t.Helper()
+	netpoll.SetMemoryDebug(func(err error) { t.Error(err) })
+	t.Cleanup(func() { netpoll.SetMemoryDebug(nil) })
+}

@@ -1,8 +1,0 @@
-package netpoll_test
-
-// The names of the keepalive times: there are none.
-const (
-	tcpKeepIdle     = noOption
-	tcpKeepInterval = noOption
-	tcpKeepCount    = noOption
-)

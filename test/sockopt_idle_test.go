@@ -1,0 +1,12 @@
+//go:build dragonfly || freebsd || linux || netbsd
+
+package test
+
+import "golang.org/x/sys/unix"
+
+// The names of the keepalive times.
+const (
+	tcpKeepIdle     = unix.TCP_KEEPIDLE
+	tcpKeepInterval = unix.TCP_KEEPINTVL
+	tcpKeepCount    = unix.TCP_KEEPCNT
+)

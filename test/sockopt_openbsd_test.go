@@ -1,0 +1,8 @@
+package test
+
+// The names of the keepalive times: there are none.
+const (
+	tcpKeepIdle     = noOption
+	tcpKeepInterval = noOption
+	tcpKeepCount    = noOption
+)

@@ -1,0 +1,337 @@
+//go:build faults && linux && !netconn && !kqsim
+
+package torture
+
+// The scenes: what programs do with the library. Each ends whatever system call fails, and returns the first error that
+// it meets.
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
+	"github.com/cloudwego/netpoll/internal/testnet"
+)
+
+// scene is one of them. Where accepts is set it calls Accept itself, which returns errors that a server survives.
+type scene struct {
+	name    string
+	accepts bool
+	play    func(s *stage) error
+}
+
+var scenes = []scene{
+	{"echo", false, playEcho},
+	{"large message both ways", false, playLarge},
+	{"pipelined", false, playPipelined},
+	{"half-close then reply", false, playHalfClose},
+	{"reset by peer", false, playReset},
+	{"server with shutdown", false, playShutdown},
+	{"dial refused", false, playRefused},
+	{"dial many", false, playMany},
+	{"read timeout", false, playReadTimeout},
+	{"write timeout", true, playWriteTimeout},
+	{"mux", false, playMux},
+	{"net-http", true, playHTTP},
+	{"detach", false, playDetach},
+	{"file and control", false, playFile},
+	{"descriptors of the user", false, playDescriptors},
+	{"accept by the caller", true, playAccept},
+	{"converted listener", false, playConverted},
+}
+
+func playEcho(s *stage) error {
+	conn, err := s.connect(orClose(testnet.Echo))
+	if err != nil {
+		return err
+	}
+	for _, text := range []string{"a", "two", strings.Repeat("three", 100)} {
+		if err := s.exchange(conn, text); err != nil {
+			return err
+		}
+	}
+	return conn.Close()
+}
+
+func playLarge(s *stage) error {
+	conn, err := s.connect(orClose(testnet.Echo))
+	if err != nil {
+		return err
+	}
+	data := testkit.Pattern(150 << 10)
+	return allOf(2, func(i int) error {
+		if i == 0 {
+			return orEnd(conn, sendInParts(conn, data, 50<<10))
+		}
+		for rest := data; len(rest) > 0; {
+			got, err := conn.Reader().ReadBinary(min(len(rest), 20_000))
+			if err != nil {
+				return orEnd(conn, err)
+			}
+			s.prefixOf(rest, got)
+			rest = rest[len(got):]
+		}
+		return nil
+	})
+}
+
+// orEnd closes the connection after an error, so that the other direction ends too.
+func orEnd(conn netpoll.Connection, err error) error {
+	if err != nil {
+		_ = conn.Close()
+	}
+	return err
+}
+
+func sendInParts(conn netpoll.Connection, data []byte, size int) error {
+	for len(data) > 0 {
+		n := min(size, len(data))
+		if _, err := conn.Writer().WriteBinary(data[:n]); err != nil {
+			return err
+		}
+		if err := conn.Writer().Flush(); err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
+// frameSize is the size of a request where each is answered by itself.
+const frameSize = 16
+
+// answerFrames sends back each whole frame with a Flush of its own.
+func answerFrames(_ context.Context, conn netpoll.Connection) error {
+	for conn.Reader().Len() >= frameSize {
+		frame, err := conn.Reader().ReadString(frameSize)
+		if err != nil {
+			return err
+		}
+		if _, err := conn.Writer().WriteString(frame); err != nil {
+			return err
+		}
+		if err := conn.Writer().Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func playPipelined(s *stage) error {
+	conn, err := s.connect(orClose(answerFrames))
+	if err != nil {
+		return err
+	}
+	text := string(testkit.Pattern(12 * frameSize))
+	if err := sendInParts(conn, []byte(text), frameSize); err != nil {
+		return err
+	}
+	return s.expect(conn, text)
+}
+
+// answerTheEnd answers when it has read all there is.
+func answerTheEnd(_ context.Context, conn netpoll.Connection) error {
+	question, err := io.ReadAll(conn)
+	if err != nil {
+		return err
+	}
+	if _, err := conn.Write(append(question, " answered"...)); err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+func playHalfClose(s *stage) error {
+	conn, err := s.connect(orClose(answerTheEnd))
+	if err != nil {
+		return err
+	}
+	if _, err := conn.Write([]byte("question")); err != nil {
+		return err
+	}
+	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		return err
+	}
+	answer, err := io.ReadAll(conn)
+	s.prefixOf([]byte("question answered"), answer)
+	if err == nil && len(answer) == 0 {
+		return io.ErrUnexpectedEOF // the server has failed
+	}
+	return err
+}
+
+// playReset leaves input unread, so that the end is a reset over Unix sockets too.
+func playReset(s *stage) error {
+	addr, err := s.serve(orClose(testnet.Echo))
+	if err != nil {
+		return err
+	}
+	peer, err := net.Dial(addr.Network(), addr.String())
+	if err != nil {
+		return err
+	}
+	defer peer.Close()
+	if _, err := peer.Write([]byte("hello")); err != nil {
+		return err
+	}
+	var first [1]byte
+	if _, err := peer.Read(first[:]); err != nil {
+		return err
+	}
+	if tcp, ok := peer.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = peer.Close()
+	if !s.soon(func() bool { return s.prepared.Load() == s.closed.Load() }) {
+		s.wrong("a connection that was reset has not ended")
+	}
+	return nil
+}
+
+func playShutdown(s *stage) error {
+	ln, err := netpoll.CreateListener(s.network, s.address())
+	if err != nil {
+		return err
+	}
+	loop, err := s.serveOn(ln, orClose(testnet.Echo))
+	if err != nil {
+		return err
+	}
+	const clients = 3
+	begun, over := make(chan struct{}, clients), make(chan struct{})
+	s.later(func() { <-over })
+	go func() {
+		defer close(over)
+		for range clients {
+			<-begun
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), endTime/2)
+		defer cancel()
+		if err := loop.Shutdown(ctx); err != nil {
+			s.wrong("Shutdown: %w", err)
+		}
+	}()
+	return allOf(clients, func(int) error {
+		var once atomic.Bool
+		note := func() {
+			if !once.Swap(true) {
+				begun <- struct{}{}
+			}
+		}
+		defer note()
+		conn, err := s.dial(ln.Addr())
+		if err != nil {
+			return err
+		}
+		if err := s.exchange(conn, "first"); err != nil {
+			return err
+		}
+		note()
+		for s.exchange(conn, "more") == nil {
+		}
+		return nil // the server has closed it
+	})
+}
+
+func playRefused(s *stage) error {
+	ln, err := net.Listen(s.network, s.address())
+	if err != nil {
+		return err
+	}
+	_ = ln.Close()
+	conn, err := s.dial(ln.Addr())
+	if err == nil {
+		s.wrong("a dial that must be refused gave %v", conn)
+	}
+	return nil
+}
+
+func playMany(s *stage) error {
+	addr, err := s.serve(orClose(testnet.Echo))
+	if err != nil {
+		return err
+	}
+	return allOf(6, func(int) error {
+		conn, err := s.dial(addr)
+		if err != nil {
+			return err
+		}
+		return s.exchange(conn, "hello")
+	})
+}
+
+func playReadTimeout(s *stage) error {
+	conn, err := s.connect(orClose(testnet.Echo))
+	if err != nil {
+		return err
+	}
+	_ = conn.SetReadTimeout(2 * time.Millisecond)
+	_, err = conn.Reader().Next(1)
+	switch {
+	case err == nil:
+		s.wrong("a byte came that nobody had sent")
+	case !errors.Is(err, netpoll.ErrReadTimeout):
+		return err
+	}
+	_ = conn.SetReadTimeout(0)
+	return s.exchange(conn, "hello")
+}
+
+// tinyBuffer makes a new socket hold little.
+func tinyBuffer(_, _ string, raw syscall.RawConn) error {
+	return raw.Control(func(fd uintptr) {
+		_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, 4096)
+		_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096)
+	})
+}
+
+func playWriteTimeout(s *stage) error {
+	ln, err := (&net.ListenConfig{Control: tinyBuffer}).Listen(context.Background(), s.network, s.address())
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	dialer := netpoll.NetDialer{Dialer: net.Dialer{Control: tinyBuffer}}
+	conn, err := dialer.DialConnection(s.network, ln.Addr().String(), endTime)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	peer, err := ln.Accept()
+	if err != nil {
+		return err
+	}
+	defer peer.Close()
+	data := testkit.Pattern(300 << 10)
+	_ = conn.SetWriteTimeout(3 * time.Millisecond)
+	if _, err := conn.Writer().WriteBinary(data); err != nil {
+		return err
+	}
+	switch err := conn.Writer().Flush(); {
+	case err == nil:
+		s.wrong("a peer that does not read took everything")
+	case !errors.Is(err, netpoll.ErrWriteTimeout):
+		return err
+	}
+	got := make(chan []byte)
+	go func() {
+		all, _ := io.ReadAll(peer)
+		got <- all
+	}()
+	_ = conn.SetWriteTimeout(0)
+	err = conn.Writer().Flush()
+	_ = conn.Close()
+	all := <-got
+	s.prefixOf(data, all)
+	if err == nil && len(all) < len(data) {
+		s.wrong("Flush returned nil, but of %d bytes %d arrived", len(data), len(all))
+	}
+	return err
+}
