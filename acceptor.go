@@ -25,18 +25,21 @@ const (
 	reportInterval = time.Second
 )
 
-// acceptor is one running Serve. Its state is guarded by the server's mu.
+// acceptor is one running Serve. It pauses for one of two reasons: at the connection limit, which resumes it, or because
+// the system has no descriptors or memory left, for a while or until a connection of the server has closed.
 type acceptor struct {
 	srv    *server
 	ln     serverListener
 	source acceptSource
 
-	// stalled is written under the server's mu; the door reads it to know whether it is to be open.
-	stalled atomic.Bool
+	// paused is written under mu; the source reads it to know whether to watch for new connections.
+	paused atomic.Bool
 
+	// mu guards the fields below. It is taken before the locks of the server, its limit, and a watch, never after them.
+	mu       sync.Mutex
 	ended    bool
 	backOff  time.Duration // the last time waited; 0 after a success
-	retry    *clock.Timer  // ends the stall for want of descriptors
+	retry    *clock.Timer  // ends a pause for want of descriptors; nil if there is none
 	short    bool          // some new connection could not be accepted since the backlog was last seen empty
 	reported time.Time     // when that was last logged
 
@@ -46,9 +49,9 @@ type acceptor struct {
 
 // acceptSource is where the new connections of a listener come in. Its methods may be called from any goroutine.
 type acceptSource interface {
-	// open begins to let them in, by calls of takePlace and admit. It may block until close, if it does so itself.
+	// open begins to let them in, by calls of acquire and admit. It may block until close, if it does so itself.
 	open() error
-	// follow is called when a.stalled has changed, under the server's mu.
+	// updateInterest is called when a.paused has changed, under the acceptor's mu.
 	updateInterest()
 	// close lets nobody in any more, except for one who is coming in at that moment. It is idempotent.
 	close()
@@ -57,9 +60,9 @@ type acceptSource interface {
 // serverListener is a listener that a server can accept from.
 type serverListener interface {
 	Listener
-	attach(a *acceptor) error
-	attached(a *acceptor) bool
-	detach(a *acceptor)
+	bind(a *acceptor) error
+	bound(a *acceptor) bool
+	unbind(a *acceptor)
 	newSource(a *acceptor) acceptSource
 	closesSlowly() bool // it is not of this package, and its Close may take its time
 	opError(op string, err error) error
@@ -77,8 +80,8 @@ type listenerState struct {
 // errServedAlready ends a second Serve of a listener; the first goes on.
 var errServedAlready = errors.New("netpoll: serve: listener is being served already")
 
-// attach makes a the one that is told of Close.
-func (s *listenerState) attach(a *acceptor) error {
+// bind makes a the acceptor that Close ends.
+func (s *listenerState) bind(a *acceptor) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -91,14 +94,14 @@ func (s *listenerState) attach(a *acceptor) error {
 	return nil
 }
 
-// attached reports whether a is told of Close.
-func (s *listenerState) attached(a *acceptor) bool {
+// bound reports whether a is the acceptor that Close ends.
+func (s *listenerState) bound(a *acceptor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.acceptor == a
 }
 
-func (s *listenerState) detach(a *acceptor) {
+func (s *listenerState) unbind(a *acceptor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.acceptor == a {
@@ -112,7 +115,7 @@ func (s *listenerState) isClosed() bool {
 	return s.closed
 }
 
-// shut marks the listener as closed and returns whom to tell of it, the first time.
+// shut marks the listener as closed and returns the acceptor that has to end, if there is one, the first time.
 func (s *listenerState) shut() (a *acceptor, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +134,7 @@ func newAcceptor(s *server, ln serverListener) *acceptor {
 
 // run accepts until the acceptor has ended.
 func (a *acceptor) run() {
-	err := a.ln.attach(a)
+	err := a.ln.bind(a)
 	if err == nil {
 		err = a.source.open()
 	}
@@ -141,10 +144,10 @@ func (a *acceptor) run() {
 	<-a.done
 }
 
-// closedByUser reports whether err only says that the listener was closed after attach: then listenerClosed, which
+// closedByUser reports whether err only says that the listener was closed after bind: then listenerClosed, which
 // Close calls, does what that calls for.
 func (a *acceptor) closedByUser(err error) bool {
-	return a.ln.attached(a) && errors.Is(err, net.ErrClosed)
+	return a.ln.bound(a) && errors.Is(err, net.ErrClosed)
 }
 
 // finish ends the acceptor; the first reason counts. It accepts nothing more once finish has returned, except for a
@@ -154,7 +157,7 @@ func (a *acceptor) finish(err error) {
 		return
 	}
 	a.source.close()
-	a.ln.detach(a)
+	a.ln.unbind(a)
 	close(a.done)
 }
 
@@ -168,12 +171,12 @@ func (a *acceptor) listenerClosed(converted bool) {
 	a.finish(a.ln.closedError("accept"))
 }
 
-// admit starts an accepted connection, for which a place was taken. Its errors are those of a system that has no room
-// for one connection more.
+// admit starts an accepted connection, which acquire has counted. Its errors are those of a system that has no room for
+// one connection more.
 func (a *acceptor) admit(c *connection) error {
 	if !a.srv.register(c) {
 		c.close(causeServer)
-		a.srv.returnPlace()
+		a.srv.limit.release() // no descriptor came free, so those that wait for one go on waiting
 		return nil
 	}
 	c.prepare(a.srv.opts)
@@ -187,53 +190,74 @@ func (a *acceptor) admit(c *connection) error {
 	return nil
 }
 
+// acquire counts the next connection before it is accepted. At the connection limit it returns false, and the acceptor
+// pauses until one has ended. It returns false also where nothing may be accepted for another reason.
+func (a *acceptor) acquire() bool { return a.ask(a.srv.limit.acquire) }
+
+// hasRoom is acquire without counting anything.
+func (a *acceptor) hasRoom() bool { return a.ask(a.srv.limit.hasRoom) }
+
+// ask asks the limit by get and pauses if it refuses.
+func (a *acceptor) ask(get func(limitWaiter) bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended || a.paused.Load() {
+		return false
+	}
+	if get(a) {
+		return true
+	}
+	a.pauseAccept()
+	return false
+}
+
 // end marks the acceptor as ended and takes it from its server. It returns true the first time.
 func (a *acceptor) end(err error) (first bool) {
-	s := a.srv
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.ended {
 		return false
 	}
 	a.ended, a.err = true, err
-	s.acceptors = without(s.acceptors, a)
-	s.unstall(a)
+	a.srv.removeAcceptor(a)
+	a.srv.limit.forget(a)
+	a.resumeAccept()
 	return true
 }
 
 // hasEnded reports whether nothing more is to be accepted.
 func (a *acceptor) hasEnded() bool {
-	a.srv.mu.Lock()
-	defer a.srv.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	return a.ended || a.srv.ending.Load()
 }
 
 // succeeded notes that a connection was accepted: there is no reason to wait long any more.
 func (a *acceptor) succeeded() {
-	a.srv.mu.Lock()
-	defer a.srv.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.backOff = 0
 }
 
-// wait stalls the acceptor for a while, because the system had no room for one more connection.
+// wait pauses the acceptor for a while, because the system had no room for one more connection.
 func (a *acceptor) wait(err error) {
-	if backOff, report := a.stallForAWhile(); report {
+	if backOff, report := a.pauseForAWhile(); report {
 		logger().Printf("netpoll: Accept error on %v: %v; retrying in %v", a.ln.Addr(), err, backOff)
 	}
 }
 
-// stallForAWhile returns how long, and whether it is time for a message: one for each time that new connections have to
+// pauseForAWhile returns how long, and whether it is time for a message: one for each time that new connections have to
 // wait.
-func (a *acceptor) stallForAWhile() (backOff time.Duration, report bool) {
-	s := a.srv
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (a *acceptor) pauseForAWhile() (backOff time.Duration, report bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.ended {
 		return 0, false
 	}
 	a.backOff = min(max(2*a.backOff, minBackOff), maxBackOff)
-	s.stall(a)
+	a.pauseAccept()
 	a.retry = clock.AfterFunc(a.backOff, a.tryAgain)
+	a.srv.addBackingOff(a)
 	report = !a.short && time.Since(a.reported) >= reportInterval
 	a.short = true
 	if report {
@@ -242,40 +266,37 @@ func (a *acceptor) stallForAWhile() (backOff time.Duration, report bool) {
 	return a.backOff, report
 }
 
+// tryAgain ends a pause for want of descriptors: its time has passed, or a connection has closed.
 func (a *acceptor) tryAgain() {
-	a.srv.mu.Lock()
-	defer a.srv.mu.Unlock()
-	a.srv.unstall(a)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.retry != nil {
+		a.resumeAccept()
+	}
 }
 
-// stall stops watching the listener of a. The caller holds mu.
-func (s *server) stall(a *acceptor) {
-	a.stalled.Store(true)
-	s.stalled = append(s.stalled, a)
+// released implements limitWaiter.
+func (a *acceptor) released() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.resumeAccept()
+}
+
+// pauseAccept stops watching the listener. The caller holds mu.
+func (a *acceptor) pauseAccept() {
+	a.paused.Store(true)
 	a.source.updateInterest()
 }
 
-// unstall undoes stall. The caller holds mu.
-func (s *server) unstall(a *acceptor) {
-	if !a.stalled.Swap(false) {
+// resumeAccept ends a pause, if there is one. The caller holds mu.
+func (a *acceptor) resumeAccept() {
+	if !a.paused.Swap(false) {
 		return
 	}
-	s.stalled = without(s.stalled, a)
 	if a.retry != nil {
-		a.retry.Stop() // if it is too late for that, a later stall ends a little early
+		a.retry.Stop() // if it is too late for that, a later pause ends a little early
 		a.retry = nil
+		a.srv.removeBackingOff(a)
 	}
 	a.source.updateInterest()
-}
-
-// without returns list with a removed.
-func without(list []*acceptor, a *acceptor) []*acceptor {
-	for i := range list {
-		if list[i] == a {
-			last := len(list) - 1
-			list[i], list[last] = list[last], nil
-			return list[:last]
-		}
-	}
-	return list
 }

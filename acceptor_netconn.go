@@ -1,6 +1,6 @@
 package netpoll
 
-// This file holds the door of a listener whose Accept blocks: the goroutine of Serve calls it.
+// This file holds accepting from a listener whose Accept blocks: the goroutine of Serve calls it.
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 type acceptLoop struct {
 	a     *acceptor
 	ln    *netListener
-	again chan struct{} // holds one wake-up: the acceptor has been unstalled, or has ended
+	again chan struct{} // holds one wake-up: the acceptor has been resumed, or has ended
 }
 
 // newSource implements serverListener.
@@ -19,10 +19,10 @@ func (ln *netListener) newSource(a *acceptor) acceptSource {
 	return &acceptLoop{a: a, ln: ln, again: make(chan struct{}, 1)}
 }
 
-// follow implements acceptSource.
+// updateInterest implements acceptSource.
 func (l *acceptLoop) updateInterest() { l.wake() }
 
-// close implements acceptSource. A blocked Accept is ended by closing the listener, which whoever ends the acceptor does.
+// close implements acceptSource. A blocked Accept ends when the listener is closed, which the caller of finish does.
 func (l *acceptLoop) close() { l.wake() }
 
 func (l *acceptLoop) wake() {
@@ -32,10 +32,10 @@ func (l *acceptLoop) wake() {
 	}
 }
 
-// open implements acceptSource. At the bound of connections it asks for no new connection, so that they wait where the
-// listener keeps them; one that came while the last place was taken by another listener's waits here.
+// open implements acceptSource. At the connection limit it asks for no new connection, so that they wait where the
+// listener keeps them; one that came while another listener reached the limit waits here.
 func (l *acceptLoop) open() error {
-	for l.waitFor(l.a.srv.hasPlace) {
+	for l.waitFor(l.a.hasRoom) {
 		c, err := l.ln.accept()
 		if err != nil {
 			if !l.goOnAfter(err) {
@@ -43,7 +43,7 @@ func (l *acceptLoop) open() error {
 			}
 			continue
 		}
-		if !l.waitFor(l.a.srv.takePlace) {
+		if !l.waitFor(l.a.acquire) {
 			c.close(causeServer)
 			return nil
 		}
@@ -54,9 +54,9 @@ func (l *acceptLoop) open() error {
 	return nil
 }
 
-// waitFor waits until the server gives what get asks it for. It returns false if the acceptor has ended before.
-func (l *acceptLoop) waitFor(get func(*acceptor) bool) bool {
-	for !get(l.a) {
+// waitFor waits until get, which asks the limit, returns true. It returns false if the acceptor has ended before.
+func (l *acceptLoop) waitFor(get func() bool) bool {
+	for !get() {
 		if l.a.hasEnded() {
 			return false
 		}

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// This file holds the door of a listener that a poller watches.
+// This file holds accepting from a listener that a poller watches.
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 // acceptBatch is how many connections are accepted before the others of the poller have their turn.
 const acceptBatch = 64
 
-// acceptWatch accepts on a poller, which does not watch the listener while its acceptor is stalled.
+// acceptWatch accepts on a poller, which does not watch the listener while its acceptor is paused.
 type acceptWatch struct {
 	a     *acceptor
 	ln    *listener
@@ -27,7 +27,7 @@ func (d *acceptWatch) open() error {
 	return d.ln.hold(func(fd int) error { return d.watch.openAny(fd, d, d.interest()) })
 }
 
-// follow implements acceptSource.
+// updateInterest implements acceptSource.
 func (d *acceptWatch) updateInterest() { _ = d.watch.updateInterest() }
 
 // close implements acceptSource.
@@ -35,7 +35,7 @@ func (d *acceptWatch) close() { d.watch.close() }
 
 // interest implements pollHandler.
 func (d *acceptWatch) interest() pollEvent {
-	if d.a.stalled.Load() {
+	if d.a.paused.Load() {
 		return 0
 	}
 	return evRead
@@ -61,12 +61,12 @@ func (d *acceptWatch) onPoll(ev pollEvent, _ *batch) {
 // acceptOne accepts a connection and says whether there may be another one to accept at once.
 func (d *acceptWatch) acceptOne() bool {
 	a := d.a
-	if !a.srv.takePlace(a) {
+	if !a.acquire() {
 		return false
 	}
 	socket, err := d.ln.accept()
 	if err != nil {
-		a.srv.returnPlace()
+		a.srv.limit.release()
 		return d.goOnAfter(err)
 	}
 	if err := a.admit(newSocketConnection(socket)); err != nil {
@@ -96,9 +96,9 @@ func (d *acceptWatch) goOnAfter(err error) bool {
 	}
 }
 
-// drained notes that the backlog is empty: nobody waits for want of descriptors.
+// drained notes that the backlog is empty: no new connection waits for want of descriptors.
 func (a *acceptor) drained() {
-	a.srv.mu.Lock()
-	defer a.srv.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.short = false
 }

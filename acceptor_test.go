@@ -19,19 +19,19 @@ func TestAcceptorWithoutDescriptorsDropsItsInterest(t *testing.T) {
 	s := newServer(newOptions(nil, nil))
 	source := new(countingSource)
 	a := &acceptor{srv: s, source: source}
-	first, report := a.stallForAWhile()
+	first, report := a.pauseForAWhile()
 	require.True(t, report, "the first time is reported")
-	require.True(t, a.stalled.Load(), "it must not be asked again at once")
+	require.True(t, a.paused.Load(), "it must not be asked again at once")
 	require.Equal(t, 1, source.updates)
-	require.False(t, s.takePlace(a), "nor accept")
+	require.False(t, a.acquire(), "nor accept")
 	require.Equal(t, minBackOff, first)
 
 	a.tryAgain()
-	require.False(t, a.stalled.Load(), "it goes on")
+	require.False(t, a.paused.Load(), "it goes on")
 	require.Equal(t, 2, source.updates)
-	second, report := a.stallForAWhile()
+	second, report := a.pauseForAWhile()
 	require.False(t, report, "the second time is not reported")
 	require.Equal(t, 2*first, second)
 	a.tryAgain() // which stops the timer, too
-	require.Empty(t, s.stalled)
+	require.Empty(t, s.backingOff)
 }

@@ -25,7 +25,8 @@ type Conn interface {
 	Fd() (fd int)
 }
 
-// CloseCallback is called once when a connection ends. Its error is ignored.
+// CloseCallback is called once when a connection ends, whatever becomes of the others: one that panics or ends its
+// goroutine is reported. Its error is ignored.
 type CloseCallback func(connection Connection) error
 
 // Connection is a byte stream with zero-copy access to its two buffers. It is also a full [net.Conn]: deadlines,
@@ -189,20 +190,12 @@ func (c *connection) prepare(o *options) {
 	}
 }
 
-// runOnPrepare also closes a connection whose OnPrepare ends its goroutine: nobody would start it.
 func (c *connection) runOnPrepare(on OnPrepare) {
-	returned := false
-	defer func() {
-		if !returned {
-			c.close(causePanic)
-		}
-	}()
 	c.guard("OnPrepare", func() {
 		if base := on(c.self); base != nil {
 			c.calls.base.Store(&base)
 		}
 	})
-	returned = true
 }
 
 // start begins the life of the connection: it is watched from here on, and OnConnect runs. After an error it is closed,

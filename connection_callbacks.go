@@ -21,7 +21,7 @@ import (
 // it returns is the context of the later callbacks; nil stands for the background context.
 //
 // It runs where the new connection was accepted, and accepting waits for it: it must be quick, and must not use Reader
-// or Writer.
+// or Writer. If that is the goroutine of Serve, one that ends it ends Serve: see there.
 type OnPrepare func(connection Connection) context.Context
 
 // OnConnect is called when the connection is open, in the runner. It may read, write, block, and close. OnRequest is
@@ -53,7 +53,8 @@ type OnDisconnect func(ctx context.Context, connection Connection)
 // or resets the connection, without having sent anything it is called once, with an empty Reader: an empty request may be
 // answered, and a client that reads in its handler has to learn of the end. In a handler, an inactive connection with an
 // empty Reader is one that has been read to the end. It may block for as long as the connection lives while others read.
-// The error it returns is ignored; to end the connection, close it.
+// The error it returns is ignored; to end the connection, close it. One that panics, or ends its goroutine, is not called
+// again: its connection is closed.
 //
 // It runs in the runner or, if none was set by [Config], also on the goroutine of the poller: that saves the change of
 // goroutine, which costs more than most requests. When it does not return soon, or waits for a connection, another
@@ -74,8 +75,6 @@ type callbacks struct {
 	// task is the method value connection.runTask, made once so that starting a task allocates nothing. Written by
 	// the first owner of bitRunning, read by later ones.
 	task func()
-	// cut says that the last run ended its goroutine and had consumed nothing. The owner of bitRunning uses it.
-	cut bool
 	// endSeen says that OnRequest has been called since the input ended, or is being called. Stored by the owner of
 	// bitRunning, before the call: who sees it and not bitRunning knows that the call has returned.
 	endSeen atomic.Bool
@@ -234,32 +233,22 @@ func (c *connection) dispatch() {
 
 // runTask implements task: it runs until it finds nothing new to do.
 func (c *connection) runTask() {
-	cut := true // short by a callback that ends its goroutine with runtime.Goexit
-	before := c.in.consumed()
-	defer func() { c.taskDone(cut, c.in.consumed() == before) }()
-	for cut {
+	own := bitRunning | bitNotified // until endTask has given them back
+	defer func() { c.taskDone(own) }()
+	for own != 0 {
 		c.life.clearNotified()
 		c.runHandlers()
-		c.calls.cut = false
-		cut = !c.life.endTask()
+		if c.life.endTask() {
+			own = 0
+		}
 	}
 }
 
-// taskDone leaves for a task. One that ended in order has given bitRunning back already, and it may be the next one's.
-// One that was cut is repeated; but if it consumes nothing a second time it has to wait for news, as one that returns.
-func (c *connection) taskDone(cut, fruitless bool) {
-	if cut {
-		again := !fruitless || !c.calls.cut
-		c.calls.cut = fruitless
-		if !again {
-			c.grantMore()
-		}
-		if kicked := c.life.clear(bitRunning | bitNotified).has(bitNotified); kicked || again {
-			c.triggerRequest(nil)
-		}
-	}
+// taskDone leaves for a task. One that has come to its end owns nothing any more: bitRunning may be the next one's. One
+// whose callback has ended the goroutine does; the connection is closed, so there is no next one.
+func (c *connection) taskDone(own lifeBits) {
 	c.touch() // the time with a handler does not count as idle
-	c.leaveHere(0)
+	c.leaveHere(own)
 	c.closeIfDone()
 }
 
@@ -295,7 +284,7 @@ func (c *connection) grantMore() {
 	}
 }
 
-// connect runs OnConnect. What waits for it goes on also if it ends its goroutine.
+// connect runs OnConnect. What waits for it goes on also if that ends the goroutine.
 func (c *connection) connect() {
 	defer c.startDisconnect()
 	defer c.life.set(bitConnected)
@@ -311,8 +300,7 @@ func (c *connection) runOnConnect() {
 }
 
 func (c *connection) runOnRequest(on OnRequest) {
-	defer c.recovered("OnRequest")
-	_ = on(c.context(), c.self) // what it thinks of the request is its own business
+	c.guard("OnRequest", func() { _ = on(c.context(), c.self) }) // what it thinks of the request is its own business
 }
 
 // startDisconnect runs OnDisconnect if it is due.
@@ -340,20 +328,21 @@ func (c *connection) context() context.Context {
 	return c.calls.ctx
 }
 
-// guard runs a callback. A panic closes the connection and is reported; the server lives on.
+// guard runs a callback. One that panics or ends its goroutine (runtime.Goexit) closes the connection and is reported;
+// the server lives on. After the end of the goroutine only deferred calls of guard's callers run.
 func (c *connection) guard(name string, f func()) {
-	defer c.recovered(name)
-	f()
+	runner.Guard(f, func(value any) { c.callbackFailed(name, value) })
 }
 
-// recovered is deferred around a callback.
-func (c *connection) recovered(name string) {
-	if v := recover(); v != nil {
-		logger().Printf("netpoll: %s", panicText(name, c.peerName(), v))
-		c.close(causePanic)
+// callbackFailed reports and closes, also if the logger panics.
+func (c *connection) callbackFailed(name string, value any) {
+	defer c.close(causePanic)
+	logger().Printf("netpoll: %s", failureText(name, c.peerName(), value))
+}
+
+func failureText(name, peer string, value any) string {
+	if value == runner.ErrGoexit {
+		return fmt.Sprintf("%s of the connection with %s, which is closed, %v\n%s", name, peer, value, debug.Stack())
 	}
-}
-
-func panicText(name, peer string, v any) string {
-	return fmt.Sprintf("panic in %s of the connection with %s, which is closed: %v\n%s", name, peer, v, debug.Stack())
+	return fmt.Sprintf("panic in %s of the connection with %s, which is closed: %v\n%s", name, peer, value, debug.Stack())
 }

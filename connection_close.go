@@ -285,11 +285,13 @@ func (c *connection) leaveHere(own lifeBits) {
 
 // release runs once, when the word has moved to released: nobody is inside, and nobody will be but a reader.
 func (c *connection) release(callbacks []CloseCallback) {
-	if last := len(callbacks) - 1; last >= 0 {
-		defer c.release(callbacks[:last]) // also if this one ends its goroutine
-		c.guard("CloseCallback", func() { _ = callbacks[last](c.self) })
-		return
-	}
+	runner.Protect(func() {
+		for last := len(callbacks) - 1; last >= 0; last-- {
+			on := callbacks[last]
+			callbacks = callbacks[:last]
+			c.guard("CloseCallback", func() { _ = on(c.self) })
+		}
+	}, func() { c.release(callbacks) })
 	c.calls.endCloseCallbacks()
 	c.stopIdleLimit()
 	if c.in.Len() == 0 && c.life.endReading() { // else whoever has the connection may go on with what is buffered

@@ -62,7 +62,8 @@
 // # Map
 //
 //	eventloop.go, options.go         the server as its user sees it: callbacks, options
-//	server.go, acceptor.go           the server behind it
+//	server.go, acceptor.go, connlimit.go
+//	                                 the server behind it
 //	listen.go, listener*.go, dialer.go, fd*.go
 //	                                 where connections come from
 //	resolve.go, network.go           addresses, networks

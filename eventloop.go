@@ -21,7 +21,10 @@ import (
 // Then the descriptor is closed. A connection is closed by Close, and by itself when the peer is gone, OnRequest has
 // had the chance to read what came before, and OnDisconnect has returned; see [WithAllowHalfOpen]. Without an OnRequest
 // it belongs to whoever reads it, who must close it. OnDisconnect does not run for a connection that was closed on this
-// side first. A panic in a callback is logged and closes that connection; the server goes on.
+// side first.
+//
+// A panic in a callback is logged and closes that connection; the server goes on. A callback that ends its goroutine by
+// [runtime.Goexit], as FailNow of package testing does, counts as one that panicked: its connection is closed.
 type EventLoop interface {
 	// Serve accepts connections from ln, which it owns from then on, and blocks. It returns nil when Shutdown begins,
 	// or at once if that was called before: connections may still be busy then, so a program that is to end in order
@@ -35,7 +38,7 @@ type EventLoop interface {
 	// A *net.TCPListener or *net.UnixListener goes through [ConvertListener] first: Serve goes on until Shutdown when
 	// somebody closes it. Any other listener that is not of this package, of TLS or in memory, is asked for new
 	// connections by its Accept, in the goroutine of Serve. Connections over what it returns are made as by
-	// [NewConnection].
+	// [NewConnection]. An OnPrepare that ends that goroutine ends Serve with it, and ln is closed.
 	Serve(ln net.Listener) error
 
 	// Shutdown ends the server. It closes the listeners and makes every Serve return, closes the connections that are

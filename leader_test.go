@@ -171,6 +171,7 @@ func (noAlarm) Close()            {}
 func TestLeadershipIsLeftAtOnceByHandlersThatSayThatTheyWait(t *testing.T) {
 	for _, name := range []string{"reader of another connection", "writer of another connection", "end of goroutine"} {
 		t.Run(name, func(t *testing.T) {
+			testkit.CaptureLog(t, SetLoggerOutput)
 			h := newTestPoller(t)
 			h.do(func() {
 				h.watchdog.alarm.Close()
@@ -188,9 +189,13 @@ func TestLeadershipIsLeftAtOnceByHandlersThatSayThatTheyWait(t *testing.T) {
 			}))
 			fl.ask(t)
 			fl.answered(t, 0)
-			late := fl.message(0)
-			end()
-			testkit.Expect(t, fl.peers[0], late)
+			if name == "end of goroutine" {
+				fl.drop(t, 0)
+			} else {
+				late := fl.message(0)
+				end()
+				testkit.Expect(t, fl.peers[0], late)
+			}
 			fl.ask(t)
 			fl.answered(t)
 		})
@@ -258,10 +263,11 @@ func TestProxiesOnOnePollerGetTheirAnswers(t *testing.T) {
 	alone(t, before+1)
 }
 
-func TestHandlerThatEndsItsGoroutineEndsNothingElse(t *testing.T) {
+func TestHandlerThatEndsItsGoroutineEndsItsConnectionOnly(t *testing.T) {
 	for _, taken := range []bool{false, true} {
 		for _, victim := range []int{0, 3, 7} {
 			t.Run(fmt.Sprintf("taken=%v/%d", taken, victim), func(t *testing.T) {
+				log := testkit.CaptureLog(t, SetLoggerOutput)
 				before := pollGoroutines()
 				h := newTestPoller(t)
 				fl := newFleet(t, h, 8, "tcp")
@@ -277,8 +283,8 @@ func TestHandlerThatEndsItsGoroutineEndsNothingElse(t *testing.T) {
 				fl.ask(t)
 				fl.answered(t, victim)
 				close(goOn)
-				noOneInside(t, fl.conns[victim])
-				require.NoError(t, fl.conns[victim].SetOnRequest(echoAll))
+				fl.drop(t, victim)
+				require.Equal(t, 1, strings.Count(log.String(), "OnRequest of the connection with "))
 				fl.ask(t)
 				fl.answered(t)
 				alone(t, before+1)
@@ -297,16 +303,22 @@ func TestHandlerThatPanicsEndsItsConnectionOnly(t *testing.T) {
 			require.NoError(t, fl.conns[victim].SetOnRequest(func(context.Context, Connection) error { panic("of a handler") }))
 			fl.ask(t)
 			fl.answered(t, victim)
-			released(t, fl.conns[victim])
-			require.Equal(t, causePanic, fl.conns[victim].life.load().cause())
+			fl.drop(t, victim)
 			require.Equal(t, 1, strings.Count(log.String(), "panic in OnRequest"))
-			fl.conns = append(fl.conns[:victim], fl.conns[victim+1:]...)
-			fl.peers = append(fl.peers[:victim], fl.peers[victim+1:]...)
 			fl.ask(t)
 			fl.answered(t)
 			alone(t, before+1)
 		})
 	}
+}
+
+// drop waits for the end of the connection i, whose handler has not returned, and goes on without it.
+func (f *fleet) drop(t testing.TB, i int) {
+	t.Helper()
+	released(t, f.conns[i])
+	require.Equal(t, causePanic, f.conns[i].life.load().cause())
+	f.conns = append(f.conns[:i], f.conns[i+1:]...)
+	f.peers = append(f.peers[:i], f.peers[i+1:]...)
 }
 
 // A handler that keeps the watchdog waiting makes the poller hand the next ones to the runner.

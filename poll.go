@@ -96,37 +96,40 @@ func makePoller(sel *selector, failed func(*poller)) *poller {
 // run is the poll goroutine, which may change. It ends when the poller has been retired and nothing is watched any
 // more, when the system's queue fails, or when another goroutine has taken the leadership.
 func (p *poller) run() {
-	cut := true // short by user code that ends its goroutine with runtime.Goexit
-	polling := false
-	defer func() {
-		switch {
-		case cut && polling: // it was OnPrepare, and the handlers of its batch have not run
-			tasks := p.batch.ready
-			p.batch.ready = nil
-			sync.Go(func() {
-				p.dispatchTasks(tasks)
-				p.run()
-			})
-		case cut:
+	polling := false // else handlers run, and the leadership is free
+	runner.Protect(func() {
+		for {
+			polling = true
+			if err := p.sel.park(p.turnFunc); err != nil {
+				p.failure = err
+			}
+			polling = false
+			if p.failure != nil || p.empty {
+				p.end()
+				return
+			}
+			if !p.runReady() {
+				return
+			}
+			p.inlinePolicy.yieldIfBusy()
+		}
+	}, func() {
+		if polling {
+			p.goOnElsewhere()
+		} else {
 			p.handOff(false)
 		}
-	}()
-	for {
-		polling = true
-		if err := p.sel.park(p.turnFunc); err != nil {
-			p.failure = err
-		}
-		polling = false
-		if p.failure != nil || p.empty {
-			p.end()
-			break
-		}
-		if !p.runReady() {
-			break
-		}
-		p.inlinePolicy.yieldIfBusy()
-	}
-	cut = false
+	})
+}
+
+// goOnElsewhere polls on for a goroutine that an OnPrepare has ended. The handlers of that batch have not run.
+func (p *poller) goOnElsewhere() {
+	tasks := p.batch.ready
+	p.batch.ready = nil
+	sync.Go(func() {
+		p.dispatchTasks(tasks)
+		p.run()
+	})
 }
 
 // end frees the poller. If it failed, everything that is still watched is told so.
@@ -232,22 +235,19 @@ type reports struct {
 // report tells the handlers of events, as far as they are still watched. An OnPrepare that ends its goroutine does not
 // keep the others from being told: some events come once.
 func (p *poller) report(r *reports) {
-	defer func() {
-		if r.next < r.n {
-			p.report(r)
+	runner.Protect(func() {
+		for r.next < r.n {
+			i := r.next
+			r.next++
+			if r.list != nil {
+				i = r.list[i]
+			}
+			token, ev := p.event(i)
+			if w := p.slots.lookup(token); w != nil {
+				w.handler.onPoll(ev, &p.batch)
+			}
 		}
-	}()
-	for r.next < r.n {
-		i := r.next
-		r.next++
-		if r.list != nil {
-			i = r.list[i]
-		}
-		token, ev := p.event(i)
-		if w := p.slots.lookup(token); w != nil {
-			w.handler.onPoll(ev, &p.batch)
-		}
-	}
+	}, func() { p.report(r) })
 }
 
 // failedWatches holds watches whose interest could not be changed. What they wait for may never be reported, so they end.

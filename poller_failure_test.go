@@ -122,13 +122,13 @@ func TestDetachWaitsForThePollerThatReceives(t *testing.T) {
 }
 
 // Behaviour 6.1: a connection that a Shutdown reports as busy may be closed at once, even in the middle of being
-// admitted: it gives back its place, and the rest of its admission is harmless.
+// admitted: it is counted no more, and the rest of its admission is harmless.
 func TestBusyConnectionMayBeClosedWhileItIsAdmitted(t *testing.T) {
 	s := newServer(newOptions(nil, nil))
 	fd, peer := GetSysFdPairs()
 	require.GreaterOrEqual(t, fd, 0)
 	defer unix.Close(peer)
-	s.places = 1 // as the acceptor takes it before it accepts
+	require.True(t, s.limit.acquire(nil)) // as the acceptor does before it accepts
 	c := newSocketConnection(socketInfo{fd: fd, network: "unix"})
 	require.True(t, s.register(c))
 
@@ -143,5 +143,5 @@ func TestBusyConnectionMayBeClosedWhileItIsAdmitted(t *testing.T) {
 		c.prepare(s.opts)
 		require.NoError(t, c.start(causePoller))
 	})
-	testkit.Receive(t, s.empty, "the return of the last place")
+	testkit.Receive(t, s.limit.empty, "the release of the last connection")
 }

@@ -42,8 +42,8 @@ func newGate(r *interleave.Run, backlog, maxConns int) *gate {
 	for range backlog {
 		g.lines = append(g.lines, makeLine(r, 100))
 	}
-	if err := g.attach(g.a); err != nil {
-		r.Failf("attach: %v", err)
+	if err := g.bind(g.a); err != nil {
+		r.Failf("bind: %v", err)
 	}
 	_ = g.open()
 	r.Daemon("poller", g.ready, g.poll)
@@ -63,11 +63,11 @@ func (g *gate) open() error {
 	return nil
 }
 
-// follow is what a watch does.
+// updateInterest is what a watch does.
 func (g *gate) updateInterest() {
 	g.watch.Lock()
 	defer g.watch.Unlock()
-	g.asked = !g.a.stalled.Load()
+	g.asked = !g.a.paused.Load()
 }
 
 func (g *gate) close() {
@@ -101,18 +101,18 @@ func (g *gate) poll() {
 
 // acceptOne is what an acceptWatch does.
 func (g *gate) acceptOne() bool {
-	if !g.srv.takePlace(g.a) {
+	if !g.a.acquire() {
 		return false
 	}
 	interleave.Step("accept", g)
 	switch {
 	case g.backlog == 0:
-		g.srv.returnPlace()
+		g.srv.limit.release()
 		return false
 	case g.noFiles > 0:
 		g.noFiles--
-		g.srv.returnPlace()
-		g.a.stallForAWhile()
+		g.srv.limit.release()
+		g.a.pauseForAWhile()
 		return false
 	}
 	g.backlog--
@@ -133,30 +133,25 @@ func (g *gate) check() {
 	for c := s.first; c != nil; c = c.link.next {
 		open++
 	}
+	l := &s.limit
+	waits := len(l.waiting) + len(s.backingOff)
 	switch {
-	case s.places != open:
-		g.r.Failf("%d places are taken by %d connections", s.places, open)
-	case s.opts.maxConns > 0 && s.places > s.opts.maxConns:
-		g.r.Failf("%d connections", s.places)
-	case g.a.ended != g.closed, g.a.ended != isClosed(g.a.done), g.a.ended && g.a.stalled.Load():
-		g.r.Failf("ended %v, door closed %v, done %v", g.a.ended, g.closed, isClosed(g.a.done))
-	case !g.a.ended && g.asked == g.a.stalled.Load():
-		g.r.Failf("stalled %v, and the door is open: %v", g.a.stalled.Load(), g.asked)
-	case g.a.stalled.Load() != (len(s.stalled) == 1):
-		g.r.Failf("stalled %v, of %d", g.a.stalled.Load(), len(s.stalled))
-	case s.ending.Load() && (s.places == 0) != isClosed(s.empty):
-		g.r.Failf("%d places, empty: %v", s.places, isClosed(s.empty))
+	case l.held != open:
+		g.r.Failf("%d connections are counted, of %d", l.held, open)
+	case l.max > 0 && l.held > l.max:
+		g.r.Failf("%d connections", l.held)
+	case g.a.ended != g.closed, g.a.ended != isClosed(g.a.done), g.a.ended && g.a.paused.Load():
+		g.r.Failf("ended %v, source closed %v, done %v", g.a.ended, g.closed, isClosed(g.a.done))
+	case !g.a.ended && g.asked == g.a.paused.Load():
+		g.r.Failf("paused %v, and the listener is watched: %v", g.a.paused.Load(), g.asked)
+	case waits > 1 || g.a.paused.Load() != (waits == 1):
+		g.r.Failf("paused %v, waits %d times", g.a.paused.Load(), waits)
+	case (g.a.retry != nil) != (len(s.backingOff) == 1):
+		g.r.Failf("%d back off, and a time to try again is set: %v", len(s.backingOff), g.a.retry != nil)
+	case s.ending.Load() && (l.held == 0) != isClosed(l.empty):
+		g.r.Failf("%d connections, empty: %v", l.held, isClosed(l.empty))
 	case s.ending.Load() && !g.a.ended:
 		g.r.Failf("the server has ended and accepts")
-	}
-}
-
-func isClosed(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
 	}
 }
 
@@ -175,11 +170,11 @@ func (g *gate) passes(times int) {
 	}
 }
 
-func TestScheduleFullServerGoesOnWhenThereIsAPlace(t *testing.T) {
+func TestScheduleFullServerGoesOnWhenAConnectionHasEnded(t *testing.T) {
 	explored.Explore(t, 2, func(r *interleave.Run) {
 		g := newGate(r, 3, 1)
 		r.Check(func() {
-			if g.accepted != 3 || g.srv.places != 0 {
+			if g.accepted != 3 || g.srv.limit.held != 0 {
 				r.Failf("%d accepted, %d wait", g.accepted, g.backlog)
 			}
 		})
@@ -192,7 +187,7 @@ func TestScheduleServerWithoutDescriptorsGoesOn(t *testing.T) {
 		g.noFiles = 2
 		r.Go("clock", func() { g.passes(2) })
 		r.Check(func() {
-			if g.accepted == 3 || g.a.stalled.Load() && g.a.retry != nil { // it may still wait for its time
+			if g.accepted == 3 || g.a.paused.Load() && g.a.retry != nil { // it may still wait for its time
 				return
 			}
 			r.Failf("%d accepted, %d wait", g.accepted, g.backlog)
@@ -215,8 +210,8 @@ func TestScheduleShutdownAgainstPauseAndAccept(t *testing.T) {
 				r.Go("shutdown", g.shutdown)
 				r.Go("other", func() { tc.other(g) })
 				r.Check(func() {
-					if !isClosed(g.srv.empty) {
-						r.Failf("Shutdown never ends: %d places", g.srv.places)
+					if !isClosed(g.srv.limit.empty) {
+						r.Failf("Shutdown never ends: %d connections", g.srv.limit.held)
 					}
 				})
 			})
@@ -231,8 +226,8 @@ func TestScheduleShutdownClosesWhatComesLast(t *testing.T) {
 		g.linger = true
 		r.Go("shutdown", g.shutdown)
 		r.Check(func() {
-			if !isClosed(g.srv.empty) {
-				r.Failf("%d connections are left", g.srv.places)
+			if !isClosed(g.srv.limit.empty) {
+				r.Failf("%d connections are left", g.srv.limit.held)
 			}
 		})
 	})

@@ -7,6 +7,9 @@ package netpoll
 
 import (
 	"context"
+	"io"
+	"os"
+	"runtime"
 	"testing"
 
 	"github.com/cloudwego/netpoll/internal/interleave"
@@ -18,6 +21,8 @@ type calls struct {
 	l           *line
 	inside      int // handlers that run
 	seen        string
+	leaves      bool // the handler ends its goroutine
+	requests    int
 	connects    int
 	disconnects int
 	closes      int
@@ -52,6 +57,10 @@ func (n *calls) onRequest(_ context.Context, conn Connection) error {
 	}
 	_ = conn.Reader().Release()
 	n.inside--
+	n.requests++
+	if n.leaves {
+		runtime.Goexit()
+	}
 	return nil
 }
 
@@ -156,6 +165,37 @@ func TestScheduleNoNotificationIsLost(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A handler that ends its goroutine closes its connection, whatever arrives or ends meanwhile, and is not called again.
+func TestScheduleHandlerThatEndsItsGoroutineClosesOnce(t *testing.T) {
+	SetLoggerOutput(io.Discard)
+	defer SetLoggerOutput(os.Stderr)
+	for name, other := range map[string]func(l *line){
+		"input": func(l *line) { l.arrives("b") },
+		"end":   func(l *line) { l.hangsUp() },
+		"close": func(l *line) { _ = l.c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			explored.Explore(t, 1, func(r *interleave.Run) {
+				l := newLine(r, 100)
+				n := countCalls(l).handlerStays()
+				n.leaves = true
+				l.poll()
+				r.Go("peer", func() { l.arrives("a") })
+				r.Go("other", func() { other(l) })
+				r.Check(func() {
+					b := l.c.life.load()
+					if n.requests > 1 || n.closes != 1 || b.has(bitRunning|bitNotified) {
+						r.Failf("%+v: %v", *n, b)
+					}
+					if b.cause() == causePanic != (n.requests == 1) && b.cause() != causeUser {
+						r.Failf("%d calls: %v", n.requests, b)
+					}
+				})
+			})
+		})
+	}
 }
 
 // OnConnect comes first although it is set late, and OnDisconnect after it.

@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds the server behind EventLoop: which connections it has, how many more it takes, and its end. What
-// accepts on its behalf, one per listener, is in acceptor.go.
+// This file holds the server behind EventLoop: which connections it has, and its end. What accepts on its behalf, one
+// per listener, is in acceptor.go, and how many connections it takes in connlimit.go.
 
 import (
 	"context"
@@ -15,21 +15,18 @@ import (
 
 // server implements EventLoop.
 type server struct {
-	opts *options
+	opts  *options
+	limit limiter // counts registered connections, and those that are being accepted at the moment
 
 	// ending is set once by Shutdown, under mu; connections that become idle read it.
 	ending atomic.Bool
 
-	// mu guards everything below, the link of every registered connection, and the state of every acceptor. It is
-	// taken before the lock of a watch, never after it, and no user code runs under it.
-	mu        sync.Mutex
-	first     *connection // the registered connections, chained by their links
-	places    int         // registered connections, and those that are being accepted at the moment
-	acceptors []*acceptor // one for each running Serve
-	stalled   []*acceptor // those of acceptors that wait for a place or for descriptors
-
-	// empty is closed when the last place has been given back after Shutdown began.
-	empty chan struct{}
+	// mu guards the fields below and the link of every registered connection. It is taken after the lock of an acceptor,
+	// never before it, and no user code runs under it.
+	mu         sync.Mutex
+	first      *connection // the registered connections, chained by their links
+	acceptors  []*acceptor // one for each running Serve
+	backingOff []*acceptor // those that wait for descriptors
 }
 
 var (
@@ -38,7 +35,7 @@ var (
 )
 
 func newServer(opts *options) *server {
-	return &server{opts: opts, empty: make(chan struct{})}
+	return &server{opts: opts, limit: newLimiter(opts.maxConns)}
 }
 
 // Serve implements EventLoop.
@@ -90,6 +87,12 @@ func (s *server) addAcceptor(a *acceptor) bool {
 	return true
 }
 
+func (s *server) removeAcceptor(a *acceptor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acceptors = without(s.acceptors, a)
+}
+
 // Shutdown implements EventLoop.
 func (s *server) Shutdown(ctx context.Context) error {
 	if ctx == nil {
@@ -100,7 +103,7 @@ func (s *server) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	ended := endAll(acceptors, conns)
-	for _, work := range []<-chan struct{}{ended, s.empty} {
+	for _, work := range []<-chan struct{}{ended, s.limit.empty} {
 		select {
 		case <-work:
 			continue
@@ -152,9 +155,7 @@ func (s *server) beginShutdown() (acceptors []*acceptor, conns []*connection, fi
 	if s.ending.Swap(true) {
 		return nil, nil, false
 	}
-	if s.places == 0 {
-		close(s.empty)
-	}
+	s.limit.close()
 	return slices.Clone(s.acceptors), s.connections(), true
 }
 
@@ -179,60 +180,7 @@ func (s *server) connections() (list []*connection) {
 	return list
 }
 
-// takePlace takes the place of one connection for a. If there is none a stalls until there is. It returns false also
-// when a must not accept for another reason.
-func (s *server) takePlace(a *acceptor) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.placeFor(a) {
-		return false
-	}
-	s.places++
-	return true
-}
-
-// hasPlace is takePlace without taking it.
-func (s *server) hasPlace(a *acceptor) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.placeFor(a)
-}
-
-// placeFor reports whether a may accept. If that is for want of a place only, a stalls. The caller holds mu.
-func (s *server) placeFor(a *acceptor) bool {
-	if s.ending.Load() || a.ended || a.stalled.Load() {
-		return false
-	}
-	if s.opts.maxConns > 0 && s.places >= s.opts.maxConns {
-		s.stall(a)
-		return false
-	}
-	return true
-}
-
-// returnPlace gives back a place that was taken for nothing. No descriptor came free with it, so those that wait for
-// one go on waiting.
-func (s *server) returnPlace() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.placeFreed(func(a *acceptor) bool { return a.retry == nil })
-}
-
-// placeFreed tells of one place less, and lets those of the stalled acceptors that it helps try again. The caller holds
-// mu.
-func (s *server) placeFreed(helps func(*acceptor) bool) {
-	s.places--
-	if s.places == 0 && s.ending.Load() {
-		close(s.empty)
-	}
-	for _, a := range slices.Clone(s.stalled) {
-		if helps(a) {
-			s.unstall(a)
-		}
-	}
-}
-
-// register adds c, which has a place. It returns false if Shutdown has begun; then c does not belong to the server.
+// register adds c, which acquire has counted. It returns false if Shutdown has begun; then c does not belong to the server.
 func (s *server) register(c *connection) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -248,9 +196,17 @@ func (s *server) register(c *connection) bool {
 	return true
 }
 
-// connClosed implements connOwner. A place for a connection is also a descriptor for it, so those that wait for either
-// try again.
+// connClosed implements connOwner. With the connection its descriptor is free, too.
 func (s *server) connClosed(c *connection) {
+	backingOff := s.unregister(c)
+	s.limit.release()
+	for _, a := range backingOff {
+		a.tryAgain()
+	}
+}
+
+// unregister removes c and returns the acceptors that its descriptor may help.
+func (s *server) unregister(c *connection) (backingOff []*acceptor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.link.prev != nil {
@@ -262,8 +218,35 @@ func (s *server) connClosed(c *connection) {
 		c.link.next.link.prev = c.link.prev
 	}
 	c.link = connLink{}
-	s.placeFreed(func(*acceptor) bool { return true })
+	backingOff, s.backingOff = s.backingOff, nil
+	return backingOff
+}
+
+// addBackingOff notes that a waits for descriptors.
+func (s *server) addBackingOff(a *acceptor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.backingOff = append(s.backingOff, a)
+}
+
+// removeBackingOff notes that a waits no more.
+func (s *server) removeBackingOff(a *acceptor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.backingOff = without(s.backingOff, a)
 }
 
 // draining implements connOwner.
 func (s *server) draining() bool { return s.ending.Load() }
+
+// without returns list with a removed.
+func without(list []*acceptor, a *acceptor) []*acceptor {
+	for i := range list {
+		if list[i] == a {
+			last := len(list) - 1
+			list[i], list[last] = list[last], nil
+			return list[:last]
+		}
+	}
+	return list
+}

@@ -51,7 +51,6 @@ type simLife struct {
 	polls     atomic.Int64 // reports of the poller
 	versions  atomic.Int64 // of the handler
 	idle      atomic.Int64 // calls of the handler that consumed nothing
-	exits     atomic.Int64 // callbacks that ended their goroutine
 
 	setting sync.Mutex // held while a handler is set, so that the newest version is the one that is set
 
@@ -268,10 +267,11 @@ func (l *simLife) maybePanic(what string) {
 	}
 }
 
-// maybeEnd ends the goroutine if that is the plan for the callback what. The connection goes on.
+// maybeEnd ends the goroutine if that is the plan for the callback what.
 func (l *simLife) maybeEnd(what string) {
 	if l.plan.exits == what {
-		l.exits.Add(1)
+		l.closes.Store(true)
+		l.w.exits.Add(1)
 		runtime.Goexit()
 	}
 }

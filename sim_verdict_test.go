@@ -21,7 +21,7 @@ func (l *simLife) judge() {
 		if polls, most := l.polls.Load(), int64(64+8*l.steps())+l.peer.sent/64; polls > most {
 			l.fail("%d reports of the poller for %d steps and %d bytes", polls, l.steps(), l.peer.sent)
 		}
-		if idle, most := l.idle.Load(), l.polls.Load()+l.versions.Load()+l.exits.Load()+16; idle > most {
+		if idle, most := l.idle.Load(), l.polls.Load()+l.versions.Load()+16; idle > most {
 			l.fail("%d calls of a handler that consumed nothing, for %d reports", idle, l.polls.Load())
 		}
 	}
@@ -51,8 +51,8 @@ func (l *simLife) judgeInput(b lifeBits) {
 		l.fail("told of the end after %d bytes, %d were sent: %v", total, l.peer.sent, b)
 	}
 	own := l.closes.Load() && !(l.plan.end == endPeerFin && l.plan.owner == ownerUser && !l.plan.lazy)
-	if l.peer.fin && !own && !l.w.shuts.Load() && !l.w.faulty && l.plan.panics == "" && !l.handler.closed &&
-		!l.plan.rejected {
+	if l.peer.fin && !own && !l.w.shuts.Load() && !l.w.faulty && l.plan.panics+l.plan.exits == "" &&
+		!l.handler.closed && !l.plan.rejected {
 		if !orderly {
 			l.fail("the peer has ended in order, and here it is %v", b)
 		}

@@ -115,6 +115,7 @@ type simWorld struct {
 	goOn       chan struct{} // closed when the standstill is over
 	shuts      atomic.Bool   // Shutdown has begun
 	panics     atomic.Int64
+	exits      atomic.Int64 // callbacks that ended their goroutine
 	orderlyIn  atomic.Int64 // connections whose input had to be complete
 	orderlyOut atomic.Int64 // and those whose output had
 
@@ -138,7 +139,6 @@ func (w *simWorld) count(l *simLife) {
 	w.totals.steps += int64(l.steps())
 	w.totals.bytes += l.peer.sent + l.peer.got
 	w.totals.polls += l.polls.Load()
-	w.totals.exits += l.exits.Load()
 }
 
 // simulate runs the world of a seed, with its sockets in dir, and ends the test if a promise was broken in it.
@@ -174,8 +174,11 @@ func simulate(t testing.TB, dir string, seed uint64, lives, length int) simTotal
 	if reported := strings.Count(log.String(), "netpoll: panic in"); int64(reported) != w.panics.Load() {
 		w.fail(fmt.Sprintf("%d of %d panics were reported", reported, w.panics.Load()), w.lives[0])
 	}
+	if reported := strings.Count(log.String(), "ended its goroutine"); int64(reported) != w.exits.Load() {
+		w.fail(fmt.Sprintf("%d of %d goroutines that ended were reported", reported, w.exits.Load()), w.lives[0])
+	}
 	w.verdict(log.String())
-	w.totals.worlds, w.totals.panics = 1, w.panics.Load()
+	w.totals.worlds, w.totals.panics, w.totals.exits = 1, w.panics.Load(), w.exits.Load()
 	w.totals.orderlyIn, w.totals.orderlyOut = w.orderlyIn.Load(), w.orderlyOut.Load()
 	return w.totals
 }

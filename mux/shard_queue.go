@@ -6,7 +6,6 @@ package mux
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -34,7 +33,8 @@ const maxKeptGetters = 1024
 // Each getter given to [ShardQueue.Add] is called exactly once, by a goroutine of the library, also when its bytes can
 // no longer be sent. As long as the queue sends, one getter of it runs at a time. A getter may call Add, but must not
 // call Close or close the connection, because those wait for the getters. It should be quick, since it keeps the others
-// waiting. If it panics, the panic is reported as that of any callback, and the connection is closed.
+// waiting. If it panics, or ends its goroutine by [runtime.Goexit], that is reported as that of any callback, the queue
+// is at its end, and the connection is closed.
 type WriterGetter func() (buf netpoll.Writer, isNil bool)
 
 // The states of the drain. Add and Close move to drainAgain, the drain itself makes the other moves.
@@ -187,8 +187,6 @@ func (q *ShardQueue) wake() {
 	}
 }
 
-var errGoexit = errors.New("a getter ended its goroutine")
-
 // drain is the task that empties the shards. There is one at a time: it is started by the move away from drainIdle, and
 // the move back is its last use of the queue's own fields.
 func (q *ShardQueue) drain() { q.drainAfter(nil) }
@@ -196,27 +194,24 @@ func (q *ShardQueue) drain() { q.drainAfter(nil) }
 // drainAfter goes on with a drain that err has stopped, if it is not nil. A getter that ends its goroutine, as tests do
 // that fail, ends the drain that called it; another one then ends the queue.
 func (q *ShardQueue) drainAfter(err error) {
-	returned := false
-	defer func() {
-		if !returned {
-			runner.Run(context.Background(), func() { q.drainAfter(errGoexit) })
-		}
-	}()
 	failed := false
-	for {
-		q.state.Store(draining)
-		if err == nil {
-			err = q.pass()
+	runner.Protect(func() {
+		for {
+			q.state.Store(draining)
+			if err == nil {
+				err = q.pass()
+			}
+			if err != nil {
+				q.fail(err)
+				failed, err = true, nil
+			}
+			if q.state.CompareAndSwap(draining, drainIdle) {
+				return // here ends what one drain leaves to the next
+			}
 		}
-		if err != nil {
-			q.fail(err)
-			failed, err = true, nil
-		}
-		if q.state.CompareAndSwap(draining, drainIdle) {
-			break
-		}
-	}
-	returned = true // here ends what one drain leaves to the next
+	}, func() {
+		runner.Run(context.Background(), func() { q.drainAfter(callFailed(runner.ErrGoexit)) })
+	})
 	q.mu.Lock()
 	q.idle.Broadcast()
 	q.mu.Unlock()
@@ -230,12 +225,23 @@ func (q *ShardQueue) drainAfter(err error) {
 // pass calls every getter that is queued, and those that are added meanwhile, and flushes once. After an error unsent
 // counts the getters whose bytes may not have been sent; those not yet called are in batch and in the shards.
 func (q *ShardQueue) pass() (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			runner.Panicked(context.Background(), v)
-			err = fmt.Errorf("a getter or the connection's writer panicked: %v", v)
-		}
-	}()
+	runner.Guard(func() { err = q.send() }, func(value any) {
+		runner.Panicked(context.Background(), value)
+		err = callFailed(value)
+	})
+	return err
+}
+
+// callFailed is the error of a pass that did not return.
+func callFailed(value any) error {
+	if value == runner.ErrGoexit {
+		return fmt.Errorf("a getter or the connection's writer %w", runner.ErrGoexit)
+	}
+	return fmt.Errorf("a getter or the connection's writer panicked: %v", value)
+}
+
+// send is pass without a guard.
+func (q *ShardQueue) send() error {
 	q.unsent = 0
 	// Callers tend to come together, woken by the responses of one receive, while the scheduler runs a new goroutine,
 	// such as this one, before older ones. Let those that can run add theirs first; if there are none this returns at
@@ -317,19 +323,17 @@ func (q *ShardQueue) fail(err error) {
 	}
 }
 
-// drop counts a getter as lost, calls it and frees what it returns. A panic does not reach the other getters.
+// drop counts a getter as lost, calls it and frees what it returns. A panic does not reach the other getters; the end of
+// the goroutine does.
 func (q *ShardQueue) drop(get WriterGetter) {
 	q.mu.Lock()
 	q.lost++
 	q.mu.Unlock()
-	defer func() {
-		if v := recover(); v != nil {
-			runner.Panicked(context.Background(), v)
+	runner.Guard(func() {
+		if buf, isNil := get(); !isNil {
+			free(buf)
 		}
-	}()
-	if buf, isNil := get(); !isNil {
-		free(buf)
-	}
+	}, func(value any) { runner.Panicked(context.Background(), value) })
 }
 
 // free gives the memory of a buffer that nobody will send back to its pool. Other kinds of Writer, which Append refuses
@@ -342,16 +346,13 @@ func free(buf netpoll.Writer) {
 
 // dropAll drops getters, also those behind one that ends its goroutine.
 func (q *ShardQueue) dropAll(getters []WriterGetter) {
-	defer func() {
-		if len(getters) > 0 {
-			q.dropAll(getters)
+	runner.Protect(func() {
+		for len(getters) > 0 {
+			get := getters[0]
+			getters = getters[1:]
+			q.drop(get)
 		}
-	}()
-	for len(getters) > 0 {
-		get := getters[0]
-		getters = getters[1:]
-		q.drop(get)
-	}
+	}, func() { q.dropAll(getters) })
 }
 
 // put appends gts. It reports whether the caller has to announce the shard, because it was empty, or found it ended and

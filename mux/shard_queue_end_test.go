@@ -161,9 +161,12 @@ func TestPanicInAGetterClosesTheConnectionAndIsReported(t *testing.T) {
 	require.Equal(t, 1, conn.closeCount())
 }
 
-// A getter that ends its goroutine, as tests do that fail, ends the queue: the others are called and counted, and neither
-// the connection nor Close waits for anything.
+// A getter that ends its goroutine, as tests do that fail, is reported and ends the queue: the others are called and
+// counted, and neither the connection nor Close waits for anything.
 func TestGetterThatEndsItsGoroutineEndsTheQueue(t *testing.T) {
+	reports := make(chan any, 4)
+	runner.OnPanic(func(_ context.Context, v any, _ []byte) { reports <- v })
+	t.Cleanup(func() { runner.OnPanic(nil) })
 	conn := newMockConn()
 	closed := closedEvent(t, conn)
 	q := mux.NewShardQueue(2, conn)
@@ -182,6 +185,10 @@ func TestGetterThatEndsItsGoroutineEndsTheQueue(t *testing.T) {
 	require.ErrorContains(t, q.Err(), "ended its goroutine")
 	q.Add(leave, other)
 	require.Eventually(t, func() bool { return called.Load() == 7 }, patience, time.Millisecond)
+	for range 3 { // one each
+		require.Equal(t, runner.ErrGoexit, <-reports)
+	}
+	require.Empty(t, reports)
 	require.Equal(t, 1, conn.closeCount())
 	require.ErrorContains(t, q.Close(), "getters not sent")
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,6 +30,11 @@ func TestReasonOfAnEndIsTold(t *testing.T) {
 	panics := func(_ context.Context, conn netpoll.Connection) error {
 		_ = conn.Reader().Skip(conn.Reader().Len()) // what is left could still be read
 		panic("planned")
+	}
+	leaves := func(_ context.Context, conn netpoll.Connection) error {
+		_ = conn.Reader().Skip(conn.Reader().Len())
+		runtime.Goexit()
+		return nil
 	}
 	for name, c := range map[string]struct {
 		on   netpoll.OnRequest
@@ -52,6 +58,9 @@ func TestReasonOfAnEndIsTold(t *testing.T) {
 			s.Stop()
 		}, netpoll.ErrShutdown, "shut down"},
 		"panic": {panics, nil, func(t *testing.T, _ *testnet.Server, _ netpoll.Connection, peer net.Conn) {
+			testkit.Send(t, peer, "x")
+		}, netpoll.ErrPanic, "panicked"},
+		"Goexit": {leaves, nil, func(t *testing.T, _ *testnet.Server, _ netpoll.Connection, peer net.Conn) {
 			testkit.Send(t, peer, "x")
 		}, netpoll.ErrPanic, "panicked"},
 		"OnDisconnect panics": {testnet.Discard, []netpoll.Option{netpoll.WithOnDisconnect(

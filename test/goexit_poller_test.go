@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -18,8 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Behaviour 5.3: an OnPrepare that ends its goroutine, which is the poller's, ends its connection and nothing else.
+// Behaviour 5.3, 5.7: an OnPrepare that ends its goroutine, which is the poller's, ends its connection and nothing else.
 func TestPollingGoesOnThoughOnPrepareCalledGoexit(t *testing.T) {
+	log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
 	var seen atomic.Int32
 	closed := make(chan struct{})
 	s := testnet.NewServer(t, "tcp", testnet.Discard, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
@@ -32,6 +34,7 @@ func TestPollingGoesOnThoughOnPrepareCalledGoexit(t *testing.T) {
 	first := s.Dial()
 	testkit.ExpectEnd(t, first, "")
 	testkit.Receive(t, closed)
+	require.Equal(t, 1, strings.Count(log.String(), "OnPrepare of the connection with "), log.String())
 	second := s.Dial()
 	_, err := io.WriteString(second, "x")
 	require.NoError(t, err)

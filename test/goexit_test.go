@@ -2,15 +2,15 @@
 
 package test
 
-// Callbacks that end their goroutine, as tests do that fail: what comes after them comes all the same.
+// Callbacks that end their goroutine, as tests do that fail: that is as good as a panic.
 
 import (
 	"context"
 	"io"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/cloudwego/netpoll"
 	"github.com/cloudwego/netpoll/internal/testkit"
@@ -18,66 +18,147 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// leaves are the callbacks that end their goroutine, each by itself.
-var leaves = map[string][]netpoll.Option{
-	"OnConnect": {netpoll.WithOnConnect(func(ctx context.Context, _ netpoll.Connection) context.Context {
-		runtime.Goexit()
-		return ctx
-	})},
-	"OnDisconnect": {netpoll.WithOnDisconnect(func(context.Context, netpoll.Connection) { runtime.Goexit() })},
-	"CloseCallback": {netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
-		_ = conn.AddCloseCallback(func(netpoll.Connection) error {
-			runtime.Goexit()
-			return nil
-		})
-		return nil
-	})},
-}
-
-// The connection is served, its close callbacks run, and Shutdown, at the end of the test, does not wait for it.
-func TestCallbackThatEndsItsGoroutineKeepsNothingFromGoingOn(t *testing.T) {
-	for name, leave := range leaves {
-		t.Run(name, func(t *testing.T) {
-			closed := make(chan struct{})
-			var once atomic.Bool
-			s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
-				if once.CompareAndSwap(false, true) {
-					_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
-					_ = conn.AddCloseCallback(func(netpoll.Connection) error { runtime.Goexit(); return nil })
+// Behaviour 5.7: the connection is closed, all its close callbacks run, the log tells of it once, and others are served.
+// Shutdown, at the end of the test, does not wait for anything.
+func TestCallbackThatEndsItsGoroutineEndsOnlyItsConnection(t *testing.T) {
+	for _, where := range []string{"OnConnect", "OnRequest", "OnDisconnect", "CloseCallback"} { // OnPrepare is below
+		t.Run(where, func(t *testing.T) {
+			log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+			var j journal
+			var victims atomic.Bool // from now on
+			leave := func(here string) {
+				if here == where && victims.Load() {
+					runtime.Goexit()
 				}
+			}
+			id := make(chan uint64, 1)
+			s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
+				leave("OnRequest")
 				return testnet.Echo(ctx, conn)
-			}, leave...)
-			client := s.Dial()
-			require.NoError(t, testkit.RoundTrip(client, "hello"))
-			require.NoError(t, client.Close())
-			testkit.Receive(t, closed)
+			}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
+				if victims.Load() {
+					_ = conn.AddCloseCallback(j.noting("first"))
+					_ = conn.AddCloseCallback(func(netpoll.Connection) error { leave("CloseCallback"); return nil })
+					_ = conn.AddCloseCallback(j.noting("third"))
+				}
+				id <- idOf(t, conn)
+				return context.Background()
+			}), netpoll.WithOnConnect(func(ctx context.Context, _ netpoll.Connection) context.Context {
+				leave("OnConnect")
+				return ctx
+			}), netpoll.WithOnDisconnect(func(context.Context, netpoll.Connection) { leave("OnDisconnect") }))
+			other := s.Dial()
+			testkit.Receive(t, id)
+			require.NoError(t, testkit.RoundTrip(other, "before"))
+			victims.Store(true)
+			victim := s.Dial()
+			socket := testkit.Receive(t, id)
+			if where == "OnDisconnect" || where == "CloseCallback" {
+				require.NoError(t, testkit.RoundTrip(victim, "fine so far"))
+				require.NoError(t, victim.Close())
+			} else {
+				_, _ = io.WriteString(victim, "x") // fails if the end was faster
+				_, err := victim.Read(make([]byte, 1))
+				require.Error(t, err, "the connection is still open")
+			}
+			testkit.Eventually(t, func() bool { return !socketIsOpen(socket) })
+			require.Equal(t, []string{"third", "first"}, j.list())
+			victims.Store(false)
+			require.NoError(t, testkit.RoundTrip(other, "after"))
+			require.Equal(t, 1, strings.Count(log.String(), where+" of the connection with "), "reports in\n%s", log)
+			require.Equal(t, 1, strings.Count(log.String(), "ended its goroutine (runtime.Goexit)"), "reports in\n%s", log)
+			require.Contains(t, log.String(), "goexit_test.go", "the report does not tell where it was")
 		})
 	}
 }
 
-// A handler that never consumes anything is not called in a loop, whether it returns or ends its goroutine.
-func TestHandlerThatOnlyEndsItsGoroutineIsNotCalledInALoop(t *testing.T) {
-	var calls atomic.Int32
-	ended := make(chan struct{})
-	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
-		if calls.Add(1) == 1 {
-			_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(ended); return nil })
-		}
-		runtime.Goexit()
-		return nil
-	})
-	client := s.Dial()
-	_, err := io.WriteString(client, "x")
-	require.NoError(t, err)
-	testkit.Eventually(t, func() bool { return calls.Load() > 0 })
-	<-time.After(testkit.Calm)
-	require.NoError(t, client.Close())
+// Behaviour 5.7: … whatever runs the handlers.
+func TestCallbackMayEndItsGoroutineInAnyRunner(t *testing.T) {
+	if !testkit.InOwnProcess(t) {
+		return
+	}
+	require.NoError(t, netpoll.DisableGopool())
+	TestCallbackThatEndsItsGoroutineEndsOnlyItsConnection(t)
+	netpoll.SetRunner(func(_ context.Context, f func()) { go f() })
+	TestCallbackThatEndsItsGoroutineEndsOnlyItsConnection(t)
+}
+
+// Behaviour 5.7: a handler that ends its goroutine, as t.FailNow does, is not called again for what it has left.
+func TestHandlerThatEndedItsGoroutineIsNotCalledAgain(t *testing.T) {
+	testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+	for _, consumed := range []int{0, 1} {
+		var calls atomic.Int32
+		closed := make(chan struct{})
+		conn, peer := testnet.Dialed(t, "tcp")
+		require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil }))
+		require.NoError(t, conn.SetOnRequest(func(_ context.Context, conn netpoll.Connection) error {
+			calls.Add(1)
+			_ = conn.Reader().Skip(consumed)
+			runtime.Goexit()
+			return nil
+		}))
+		_, err := io.WriteString(peer, "xyz")
+		require.NoError(t, err)
+		testkit.Receive(t, closed)
+		_, err = peer.Read(make([]byte, 1))
+		require.Error(t, err)
+		require.Equal(t, int32(1), calls.Load())
+	}
+}
+
+// Behaviour 5.1: every close callback runs, in order, however many end their goroutine: here that of Close itself.
+func TestCloseCallbacksThatEndTheirGoroutineAreAllCalled(t *testing.T) {
+	testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+	conn, _ := testnet.Dialed(t, "tcp")
+	var j journal
+	for _, name := range []string{"1", "2", "3", "4"} {
+		require.NoError(t, conn.AddCloseCallback(func(netpoll.Connection) error {
+			j.add("%s", name)
+			runtime.Goexit()
+			return nil
+		}))
+	}
+	ended, returned := make(chan struct{}), false
+	go func() {
+		defer close(ended)
+		_ = conn.Close()
+		returned = true
+	}()
 	testkit.Receive(t, ended)
-	require.LessOrEqual(t, calls.Load(), int32(6), "twice for the byte, and for the end")
+	require.False(t, returned)
+	require.Equal(t, []string{"4", "3", "2", "1"}, j.list())
+}
+
+// Behaviour 5.2: OnDisconnect has run once, and its connection is released, also if it has ended its goroutine beside a
+// handler that still runs.
+func TestOnDisconnectThatEndsItsGoroutineLeavesTheHandlerAlone(t *testing.T) {
+	testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+	handling, left, goOn := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	closed := make(chan struct{})
+	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
+		_ = conn.Reader().Skip(1)
+		_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
+		close(handling)
+		<-goOn
+		return nil
+	}, netpoll.WithOnDisconnect(func(context.Context, netpoll.Connection) {
+		defer close(left)
+		runtime.Goexit()
+	}))
+	c := s.Dial()
+	_, err := io.WriteString(c, "x")
+	require.NoError(t, err)
+	testkit.Receive(t, handling)
+	require.NoError(t, c.Close())
+	testkit.Receive(t, left)
+	testkit.Silent(t, testkit.Calm, closed, "close callbacks while the handler runs")
+	close(goOn)
+	testkit.Receive(t, closed)
 }
 
 // Behaviour 6.1: an OnPrepare may end the goroutine of Serve. The listener is then closed, as after a return.
 func TestListenerIsClosedWhenTheGoroutineOfServeEnds(t *testing.T) {
+	log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
 	ln, dialed := newMemoryListener(), make(chan struct{})
 	s := testnet.ServeOn(t, ln, testnet.Echo, netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
 		<-dialed
@@ -90,24 +171,5 @@ func TestListenerIsClosedWhenTheGoroutineOfServeEnds(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 	testkit.Receive(t, ln.done)
 	testnet.Shutdown(t, s.Loop)
-}
-
-// Behaviour 5.7: a handler that ends its goroutine, as t.FailNow does, is no reason to keep the connection for ever.
-func TestConnectionEndsThoughItsHandlerCalledGoexit(t *testing.T) {
-	handled, closed := make(chan struct{}), make(chan struct{})
-	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
-		_ = testnet.Discard(ctx, conn)
-		close(handled)
-		runtime.Goexit()
-		return nil
-	}, netpoll.WithOnPrepare(func(conn netpoll.Connection) context.Context {
-		_ = conn.AddCloseCallback(func(netpoll.Connection) error { close(closed); return nil })
-		return context.Background()
-	}))
-	c := s.Dial()
-	_, err := io.WriteString(c, "x")
-	require.NoError(t, err)
-	testkit.Receive(t, handled)
-	require.NoError(t, c.Close())
-	testkit.Receive(t, closed)
+	require.Equal(t, 1, strings.Count(log.String(), "OnPrepare of the connection with "), log.String())
 }

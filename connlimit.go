@@ -1,0 +1,103 @@
+package netpoll
+
+// This file holds the connection limit of a server: how many connections it has, whether it takes one more, and when the
+// last one has gone. It knows neither connections nor listeners.
+
+import (
+	"slices"
+
+	"github.com/cloudwego/netpoll/internal/interleave/sync"
+)
+
+// limiter counts the connections of a server up to a limit. Each is acquired before it is accepted, and released when
+// nothing is left of it. The methods may be called from any goroutine and do not block.
+type limiter struct {
+	max int // how many connections there are at most; 0 or less: no limit
+
+	// mu guards the fields below. No other lock is taken under it.
+	mu      sync.Mutex
+	held    int // connections that were acquired and not released
+	closed  bool
+	waiting []limitWaiter // those that were refused since the last release
+
+	// empty is closed when the limiter has been closed and nothing is held any more.
+	empty chan struct{}
+}
+
+// limitWaiter is one that was refused at the limit.
+type limitWaiter interface {
+	// released is called, once, when a connection has been released since then.
+	released()
+}
+
+func newLimiter(limit int) limiter { return limiter{max: limit, empty: make(chan struct{})} }
+
+// acquire counts one connection more. At the limit it returns false, and w is told of the next release. It also returns
+// false once the limiter is closed.
+func (l *limiter) acquire(w limitWaiter) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.admits(w) {
+		return false
+	}
+	l.held++
+	return true
+}
+
+// hasRoom is acquire without counting anything.
+func (l *limiter) hasRoom(w limitWaiter) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.admits(w)
+}
+
+// admits reports whether there may be one more. If the limit is why not, w waits. The caller holds mu.
+func (l *limiter) admits(w limitWaiter) bool {
+	switch {
+	case l.closed:
+		return false
+	case l.max <= 0 || l.held < l.max:
+		return true
+	}
+	l.waiting = append(l.waiting, w)
+	return false
+}
+
+// forget takes w from those that wait.
+func (l *limiter) forget(w limitWaiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = slices.DeleteFunc(l.waiting, func(other limitWaiter) bool { return other == w })
+}
+
+// release ends what acquire began, and calls all that wait: one alone may have nothing to accept any more.
+func (l *limiter) release() {
+	for _, w := range l.drop() {
+		w.released()
+	}
+}
+
+// drop is release without calling those that wait, which it returns.
+func (l *limiter) drop() (waiting []limitWaiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held--
+	l.closeIfDone()
+	waiting, l.waiting = l.waiting, nil
+	return waiting
+}
+
+// close makes the limiter refuse all from now on. It must be called once at most.
+func (l *limiter) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.closeIfDone()
+}
+
+// closeIfDone closes empty if it is time. The caller holds mu.
+func (l *limiter) closeIfDone() {
+	if l.closed && l.held == 0 {
+		close(l.empty)
+	}
+}
