@@ -6,6 +6,7 @@ package netpoll
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -321,4 +322,53 @@ func (r rawNetConn) Read(f func(fd uintptr) (done bool)) error {
 		return Exception(ErrReadTimeout, c.peerName())
 	}
 	return err
+}
+
+// NetConn returns the [net.Conn] that carries the connection, for what only that one knows, such as the state of a TLS
+// session. It must not be read from, written to, or closed. It is nil for a connection that a poller watches.
+func (c *connection) NetConn() net.Conn {
+	if t, ok := c.transport.(*netConn); ok {
+		return t.conn
+	}
+	return nil
+}
+
+// withNetConn runs f while the connection cannot be released.
+func (c *connection) withNetConn(what string, f func(conn net.Conn) error) error {
+	if err := c.enterErr(0, what); err != nil {
+		return err
+	}
+	defer c.leave(0)
+	conn := c.NetConn()
+	if conn == nil {
+		return Exception(ErrUnsupported, what)
+	}
+	return f(conn)
+}
+
+// netSyscallConn is SyscallConn for a net.Conn. What has been read from that is buffered here, so Read is not its own.
+func (c *connection) netSyscallConn() (raw syscall.RawConn, err error) {
+	err = c.withNetConn("when syscall conn", func(conn net.Conn) (err error) {
+		s, ok := conn.(syscall.Conn)
+		if !ok {
+			return Exception(ErrUnsupported, "when syscall conn")
+		}
+		below, err := s.SyscallConn()
+		if err == nil {
+			raw = rawNetConn{below, c}
+		}
+		return err
+	})
+	return raw, err
+}
+
+// netFd is Fd for a net.Conn.
+func (c *connection) netFd() (fd int) {
+	fd = -1
+	if s, ok := c.NetConn().(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			_ = raw.Control(func(n uintptr) { fd = int(n) }) // fails when it is closed
+		}
+	}
+	return fd
 }

@@ -64,9 +64,9 @@
 //	eventloop.go, options.go         the server as its user sees it: callbacks, options
 //	server.go, acceptor.go, connlimit.go
 //	                                 the server behind it
-//	listen.go, listener*.go, dialer.go, fd*.go
+//	listener.go, listener*.go, dialer.go, fd*.go
 //	                                 where connections come from
-//	resolve.go, network.go           addresses, networks
+//	dialer.go, network.go           addresses, networks
 //	config.go, features.go           settings of the process; what of the system is in use
 //	errors.go                        all errors
 //	connection.go, _stream.go        what a connection is, its addresses and settings; its face as a net.Conn
@@ -82,9 +82,9 @@
 //	                                 the descriptor lent to functions of the user, idle limit, context
 //	connection_quiet.go              a look past the buffer: is the socket silent?
 //	connection_unix.go, control_*.go messages with descriptors, over Unix sockets
-//	connection_socket.go             how it is made of a socket
+//	newconn_poller.go             how it is made of a socket
 //	transport.go, transport_*.go     what carries the bytes of a connection
-//	transport_netconn*.go, connection_feed.go
+//	transport_netconn*.go, newconn.go
 //	                                 connections over any net.Conn
 //	listener_netconn.go, acceptor_netconn.go
 //	                                 listeners of any kind
@@ -92,7 +92,7 @@
 //	poll.go, poll_event.go, poll_set.go
 //	                                 a poller, and the set of them
 //	poll_leader.go, _watchdog.go     handlers on the poll goroutine, and who polls meanwhile
-//	poll_batch.go, poll_ring.go      one system call for a batch of receives and sends
+//	poll_batch.go, poll_batch.go      one system call for a batch of receives and sends
 //	poll_slot.go                     how an event finds what it is for
 //	poll_linux.go, poll_bsd.go       epoll, kqueue
 //	linkbuffer*.go, block.go         the buffers and their memory

@@ -205,7 +205,9 @@ func (s *socket) file(name string) (*os.File, error) {
 	return os.NewFile(uintptr(dup), name), nil
 }
 
-func (s *socket) setKeepAlive(second int) error { return SetKeepAlive(s.sysfd, second) }
+func (s *socket) setKeepAlive(second int) error {
+	return asUnsupported(sock.SetKeepAlive(s.sysfd, second))
+}
 
 func (s *socket) explain(errno syscall.Errno) error { return errno }
 

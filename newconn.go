@@ -1,13 +1,31 @@
 package netpoll
 
-// This file holds connections over a net.Conn: how they are made, how they are given their input, and what they lend of
-// the net.Conn below them.
+// This file holds how a connection is made of a net.Conn: of what package net gives a poller takes over the descriptor,
+// and all others are carried by the net.Conn itself. Beside it there are, for each kind of system:
+//
+//	newconn_poller.go   with a poller
+//	newconn_other.go    without one: every connection is over a net.Conn
+//	newconn_netconn.go  of these, those that have descriptors
+//
+// With a poller or without, a system must define:
+//
+//	type commonTransport
+//		The transport that most connections have. It is part of each, which saves an allocation.
+//	func connectionOf(conn net.Conn) (*connection, error)
+//		A connection of conn, to be prepared and started, or closed, in place of conn.
+//	func (c *connection) closeOriginal(conn net.Conn)
+//		Closes conn unless it carries c.
+//	func (c *connection) closeDuplicate()
+//		Frees what connectionOf took, if c could not be started and was detached.
+//	func (c *connection) setTransport(conn net.Conn)
+//		Makes conn what carries c.
+//	func NewFDConnection(fd int) (Connection, error)
+//		A connection of a descriptor.
 
 import (
 	"errors"
 	"net"
 	"reflect"
-	"syscall"
 )
 
 // NewConnection makes a [Connection] of any [net.Conn]: one of crypto/tls, an end of a [net.Pipe], one of your own. It
@@ -91,53 +109,4 @@ func networkOf(conn net.Conn) string {
 		return conn.streamNetwork()
 	}
 	return ""
-}
-
-// NetConn returns the [net.Conn] that carries the connection, for what only that one knows, such as the state of a TLS
-// session. It must not be read from, written to, or closed. It is nil for a connection that a poller watches.
-func (c *connection) NetConn() net.Conn {
-	if t, ok := c.transport.(*netConn); ok {
-		return t.conn
-	}
-	return nil
-}
-
-// withNetConn runs f while the connection cannot be released.
-func (c *connection) withNetConn(what string, f func(conn net.Conn) error) error {
-	if err := c.enterErr(0, what); err != nil {
-		return err
-	}
-	defer c.leave(0)
-	conn := c.NetConn()
-	if conn == nil {
-		return Exception(ErrUnsupported, what)
-	}
-	return f(conn)
-}
-
-// netSyscallConn is SyscallConn for a net.Conn. What has been read from that is buffered here, so Read is not its own.
-func (c *connection) netSyscallConn() (raw syscall.RawConn, err error) {
-	err = c.withNetConn("when syscall conn", func(conn net.Conn) (err error) {
-		s, ok := conn.(syscall.Conn)
-		if !ok {
-			return Exception(ErrUnsupported, "when syscall conn")
-		}
-		below, err := s.SyscallConn()
-		if err == nil {
-			raw = rawNetConn{below, c}
-		}
-		return err
-	})
-	return raw, err
-}
-
-// netFd is Fd for a net.Conn.
-func (c *connection) netFd() (fd int) {
-	fd = -1
-	if s, ok := c.NetConn().(syscall.Conn); ok {
-		if raw, err := s.SyscallConn(); err == nil {
-			_ = raw.Control(func(n uintptr) { fd = int(n) }) // fails when it is closed
-		}
-	}
-	return fd
 }
