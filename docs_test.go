@@ -132,3 +132,20 @@ func addTags(t *testing.T, tags map[string]bool, path, text string) {
 		return
 	}
 }
+
+// TestContributingNamesFilesThatExist looks for every file and folder that CONTRIBUTING.md says things are in.
+func TestContributingNamesFilesThatExist(t *testing.T) {
+	_, where, found := strings.Cut(readText(t, "CONTRIBUTING.md"), "## Where things are")
+	require.True(t, found)
+	path := regexp.MustCompile("`([a-z0-9_*./-]+(?:[.](?:go|md|txt)|/)|(?:internal|test)/[a-z0-9_/]+)`")
+	for _, match := range path.FindAllStringSubmatch(where, -1) {
+		if match[1] == "transport_name.go" { // stands for a new file
+			continue
+		}
+		files, err := filepath.Glob(match[1])
+		require.NoError(t, err)
+		if len(files) == 0 {
+			t.Errorf("CONTRIBUTING.md names %s, which does not exist", match[1])
+		}
+	}
+}
