@@ -61,55 +61,92 @@
 //
 // # Map
 //
-//	eventloop.go, options.go         the server as its user sees it: callbacks, options
-//	server.go, acceptor.go, connlimit.go
-//	                                 the server behind it
-//	listener.go, listener*.go, dialer.go, fd*.go
-//	                                 where connections come from
-//	dialer.go, network.go           addresses, networks
-//	config.go, features.go           settings of the process; what of the system is in use
-//	errors.go                        all errors
-//	connection.go, _stream.go        what a connection is, its addresses and settings; its face as a net.Conn
-//	connection_state.go              its life: one word, and who may change it
-//	connection_read.go, _write.go    its two directions
-//	connection_pending.go, _batch.go    output left to the poller, input received with that of others
-//	connection_callbacks.go          who calls the user's functions, when
+// The files of this package are in layers. A file uses names of its own layer and of those below it, and none above;
+// a test sees to it.
+//
+// Layer 6: servers, listeners, dialers, settings of the process
+//
+//	eventloop.go                     the server as its user sees it
+//	server.go, connlimit.go          the server behind it, and how many connections it takes
+//	acceptor.go, acceptor_socket.go, acceptor_netconn.go
+//	                                 what accepts: for listeners that a poller watches, and for all others
+//	listener.go, listener_mirror.go  listeners as their user sees them
+//	listener_socket.go, listener_netconn.go, listener_other.go
+//	                                 with a poller, over any net.Listener, on systems without a poller
+//	dialer.go                        dialing
+//	config.go                        settings of the process
+//
+// Layer 5: connections
+//
+//	connection.go, connection_stream.go
+//	                                 what a connection is, its addresses and settings; its face as a net.Conn
+//	newconn.go, newconn_poller.go, newconn_netconn.go, newconn_nofd.go, newconn_other.go
+//	                                 how it is made: with a poller, without one, with and without descriptors
+//	connection_state.go              its life: one word, and what may change it
+//	connection_input.go, connection_window.go
+//	                                 what its transport brings, and how much of it is taken
+//	connection_read.go, connection_write.go
+//	                                 Reader and Writer
+//	connection_pending.go            output left to the poller
+//	connection_callbacks.go          the user's functions: which there are, who calls them, when
 //	connection_close.go              its end, and half-close
-//	connection_tcp.go                options of sockets, as package net has them
-//	connection_copy*.go, connection_sendfile_linux.go
-//	                                 ReadFrom and WriteTo: sendfile, splice
-//	connection_descriptor.go, _idle.go, _context.go
-//	                                 the descriptor lent to functions of the user, idle limit, context
-//	connection_quiet.go              a look past the buffer: is the socket silent?
-//	connection_unix.go, control_*.go messages with descriptors, over Unix sockets
-//	newconn_poller.go             how it is made of a socket
-//	transport.go, transport_*.go     what carries the bytes of a connection
-//	transport_netconn*.go, newconn.go
-//	                                 connections over any net.Conn
-//	listener_netconn.go, acceptor_netconn.go
-//	                                 listeners of any kind
-//	*_other.go, *_windows.go         systems without a poller here
-//	poll.go, poll_event.go, poll_set.go
-//	                                 a poller, and the set of them
-//	poll_leader.go, _watchdog.go     handlers on the poll goroutine, and who polls meanwhile
-//	poll_batch.go, poll_batch.go      one system call for a batch of receives and sends
+//	connection_idle.go, connection_context.go
+//	                                 the idle limit, and the context that ends with it
+//	connection_descriptor.go, connection_quiet.go
+//	                                 the descriptor, lent to the user; a look past the buffer
+//	connection_tcp.go, connection_unix.go
+//	                                 options of sockets; messages with descriptors
+//	control_socket.go, control_other.go
+//	                                 descriptors that have arrived
+//	connection_copy.go, connection_copy_linux.go, connection_copy_stream_linux.go, connection_copy_other.go
+//	                                 ReadFrom and WriteTo, by splice
+//	connection_sendfile_linux.go     the same for files, by sendfile
+//	options.go                       what connections of one server begin with, and those of the process
+//	ioadapter.go                     adapters from and to package io
+//
+// Layer 4: transports, which carry the bytes
+//
+//	transport.go                     the seam
+//	transport_socket.go              sockets that a poller watches
+//	transport_netconn.go, transport_netconn_send.go, transport_netconn_hold.go
+//	                                 any net.Conn
+//
+// Layer 3: pollers
+//
+//	poll.go, poll_event.go           a poller, and what it tells
+//	poll_set.go                      the set of them
 //	poll_slot.go                     how an event finds what it is for
-//	poll_linux.go, poll_bsd.go       epoll, kqueue
-//	linkbuffer*.go, block.go         the buffers and their memory
-//	readwriter.go                    Reader and Writer, and adapters from and to package io
-//	memdebug.go                      finding uses of memory after its Release
-//	export_faults.go                 what tests of failing system calls need
-//	internal/alarm                   the alarm of a poll loop
+//	poll_leader.go, poll_watchdog.go
+//	                                 handlers on the poll goroutine, and who polls meanwhile
+//	poll_batch.go, features.go       one system call for a batch of receives and sends: how, and when
+//	poll_linux.go, poll_bsd.go, poll_other.go
+//	                                 epoll, kqueue, neither
+//
+// Layer 2: buffers
+//
+//	linkbuffer.go, linkbuffer_read.go, linkbuffer_write.go
+//	                                 LinkBuffer
+//	block.go, memdebug.go            its memory, and finding uses of it after its Release
+//	readwriter.go                    Reader and Writer
+//
+// Layer 1: what all others use
+//
+//	errors.go, log.go, network.go    errors, the logger, names of networks
+//
+// Packages below this one know nothing of it:
+//
+//	internal/alarm                   the timer of a poll loop
 //	internal/fault                   where tests make system calls fail
-//	internal/interleave              atomics, locks and the clock, which the tests of schedules replace
+//	internal/interleave              atomics, locks and a clock, which the tests of schedules replace
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run
 //	internal/sock                    system calls on sockets, on every system
-//	internal/testkit                 what tests of all packages share
-//	internal/testnet                 servers and connected pairs for tests from outside
 //	internal/uring                   a ring for batches of system calls
 //	internal/wait                    how a goroutine waits, timeouts and deadlines
-//	mux                              one connection for many writers
+//
+// Package mux, one connection for many writers, is above it. internal/testkit and internal/testnet are what tests share,
+// test has those of what a user sees, and test/torture those of system calls that fail. export_faults.go shows the latter
+// what they need.
 //
 // docs/guide.md tells how to use the package, docs/design.md how it works and why.
 package netpoll
