@@ -21,6 +21,8 @@ const (
 	Calm = 50 * time.Millisecond
 	// Short is a timeout of the library that a test lets pass.
 	Short = 60 * time.Millisecond
+	// Ample is one that a test does not let pass: what it does before is quick, but a busy machine may be slow.
+	Ample = 8 * Short
 )
 
 // Eventually waits until cond holds. What it waits for may be said, by a format and its arguments.
