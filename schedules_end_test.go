@@ -76,6 +76,35 @@ func TestScheduleOnDisconnectAnswersBeforeTheClose(t *testing.T) {
 	})
 }
 
+// What the handler writes in its last call is sent, although OnDisconnect has returned before: the connection is not
+// closed while a handler runs.
+func TestScheduleHandlerAnswersBeforeTheClose(t *testing.T) {
+	explored.Explore(t, 2, func(r *interleave.Run) {
+		l := newLine(r, 100)
+		n := countCalls(l).handlerStays()
+		answers := 0
+		onRequest := OnRequest(func(ctx context.Context, conn Connection) error {
+			_ = n.onRequest(ctx, conn)
+			answers++
+			if _, err := conn.Write([]byte("re")); err != nil {
+				r.Failf("Write in OnRequest: %v: %v", err, l.c.life.load())
+			}
+			return nil
+		})
+		l.c.calls.onRequest.Store(&onRequest)
+		l.poll()
+		r.Go("peer", func() {
+			l.arrives("a")
+			l.hangsUp()
+		})
+		r.Check(func() {
+			if n.seen != "a" || answers == 0 || len(l.sent) != 2*answers || n.closes != 1 {
+				r.Failf("seen %q, sent %q, closes %d: %v", n.seen, l.sent, n.closes, l.c.life.load())
+			}
+		})
+	})
+}
+
 // A connection that ends without having sent anything gets one call, whenever the handler is set, and one that may stay
 // half-open gets its last call and stays.
 func TestScheduleEndWithoutInputIsSeenOnce(t *testing.T) {
