@@ -18,7 +18,7 @@ func TestBlockClassesArePowersOfTwo(t *testing.T) {
 	}
 }
 
-// A block is ready for its next user, whoever was the last to end a window on it.
+// A block is ready for its next user, whichever goroutine was the last to end a window on it.
 func TestBlockReturnsAsNew(t *testing.T) {
 	for _, firstEndsFirst := range []bool{true, false} {
 		first := newBlock(100)

@@ -107,7 +107,7 @@ func Configure(config Config) (err error) {
 }
 
 // Initialize starts the pollers now; without it they start with the first connection or listener. It may be called any
-// number of times. If they cannot be started, whoever needs them next tries again and gets the error.
+// number of times. If they cannot be started, the next call that needs them tries again and returns the error.
 func Initialize() {
 	_ = pollers.init()
 }

@@ -107,7 +107,7 @@ type connection struct {
 	transport transport
 	common    commonTransport
 
-	in       LinkBuffer  // filled by the transport's reports, emptied by whoever holds bitReading
+	in       LinkBuffer  // filled by the transport's reports, emptied by the holder of bitReading
 	out      LinkBuffer  // filled under bitProducing, sent under bitFlushing
 	reading  wait.Side   // the waiting of readers
 	writing  wait.Side   // the waiting of the one that flushes
@@ -132,7 +132,7 @@ type connection struct {
 	network   string
 	localAddr net.Addr                 // of a socket; a net.Conn is asked for its own, each time
 	remoteAP  netip.AddrPort           // the remote address as the kernel gave it, if remote is not set yet
-	remote    atomic.Pointer[net.Addr] // stored by whoever asks first
+	remote    atomic.Pointer[net.Addr] // stored by the first call that asks
 
 	derived atomic.Pointer[derivedContext] // see connection_context.go
 	idle    atomic.Pointer[idleLimit]      // see connection_idle.go

@@ -1,10 +1,10 @@
 package netpoll
 
-// This file holds the user's callbacks of a connection and who runs them when.
+// This file holds the callbacks of a connection: which there are, and who runs them when.
 //
-// OnConnect and OnRequest are run by the task: at most one is under way, claimed with bitRunning, and whoever has news
-// for it while it runs leaves bitNotified. OnDisconnect runs beside it. The close callbacks run at the very end, when
-// nobody is inside any more.
+// OnConnect and OnRequest are run by the task: at most one is under way, claimed with bitRunning. An event that comes
+// while it runs sets bitNotified, and it looks again. OnDisconnect runs beside it. The close callbacks run at the very
+// end, when nobody is inside any more.
 
 import (
 	"context"
@@ -67,7 +67,7 @@ type callbacks struct {
 	onConnect    atomic.Pointer[OnConnect]
 	onDisconnect atomic.Pointer[OnDisconnect]
 
-	// base is what OnPrepare returned; stored by whoever calls that.
+	// base is what OnPrepare returned; stored by the goroutine that calls it.
 	base atomic.Pointer[context.Context]
 	// ctx is base, or a descendant, until OnConnect has returned another. Written before start and by the task that
 	// runs OnConnect; everybody else who reads it has seen bitConnected.

@@ -86,7 +86,7 @@ func (c *connection) CloseWrite() error {
 	c.writing.Wake()
 	if old.has(bitPending) {
 		c.sendPending()
-		return nil // whoever sends the last of what is pending ends the direction
+		return nil // the goroutine that sends the last of it ends the direction
 	}
 	if err := c.transport.closeWrite(); err != nil {
 		if c.NetConn() != nil && !old.has(bitWriteShut) {
@@ -183,7 +183,7 @@ func idle(b lifeBits) bool {
 
 // peerClosed notes that the peer ended its side. ended says that everything it sent has been received. If not, a
 // connection with an OnRequest stays active until then, because such a handler takes one that is not, and has no input,
-// for one that it has read to the end. OnDisconnect comes first: whoever is woken may close the connection.
+// for one that it has read to the end. OnDisconnect comes first: a reader that is woken may close the connection.
 func (c *connection) peerClosed(errno syscall.Errno, ended bool) {
 	if !ended && c.calls.onRequest.Load() != nil && !c.life.load().has(bitSendFailed) {
 		c.life.noteError(errno)
@@ -294,7 +294,7 @@ func (c *connection) release(callbacks []CloseCallback) {
 	}, func() { c.release(callbacks) })
 	c.calls.endCloseCallbacks()
 	c.stopIdleLimit()
-	if c.in.Len() == 0 && c.life.endReading() { // else whoever has the connection may go on with what is buffered
+	if c.in.Len() == 0 && c.life.endReading() { // else the program may go on reading what is buffered
 		c.in.abandon()
 	}
 	c.out.abandon()

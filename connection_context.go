@@ -65,7 +65,7 @@ func (c *connection) cancelContext() {
 	d.cancel(fmt.Errorf("connection with %s ended: %w", c.peerName(), c.endReason()))
 }
 
-// endReason is why the connection has ended, whoever ended it.
+// endReason is why the connection has ended, on either side.
 func (c *connection) endReason() error {
 	switch b := c.life.load(); {
 	case b.errno() != 0:

@@ -12,7 +12,7 @@ import (
 )
 
 type idleLimit struct {
-	last atomic.Int64 // when bytes moved last, as clock.Now counts; stored by whoever moves them
+	last atomic.Int64 // when bytes moved last, as clock.Now counts; stored by the goroutine that moves them
 
 	// mu guards the fields below.
 	mu      sync.Mutex

@@ -31,7 +31,7 @@ type unixSocket struct {
 }
 
 // heldControl is control data that waits for the bytes it came with, those from start to end of the input. It belongs
-// to whoever has taken it out of unixSocket.held.
+// to the goroutine that has taken it out of unixSocket.held.
 type heldControl struct {
 	start, end uint64
 	sock.Control
@@ -111,7 +111,7 @@ func (s *unixSocket) passed() {
 	}
 }
 
-// drop closes what is held. What is left says so, to whoever reads the bytes.
+// drop closes what is held. What is left says so to the reader of the bytes.
 func (s *unixSocket) drop() {
 	if h := s.held.Swap(nil); h != nil {
 		h.Close()

@@ -20,7 +20,7 @@ import (
 //
 // Then the descriptor is closed. A connection is closed by Close, and by itself when the peer is gone, OnRequest has
 // had the chance to read what came before, and OnDisconnect has returned; see [WithAllowHalfOpen]. Without an OnRequest
-// it belongs to whoever reads it, who must close it. OnDisconnect does not run for a connection that was closed on this
+// it belongs to the program, which must close it. OnDisconnect does not run for a connection that was closed on this
 // side first.
 //
 // A panic in a callback is logged and closes that connection; the server goes on. A callback that ends its goroutine by
@@ -50,7 +50,7 @@ type EventLoop interface {
 }
 
 // NewEventLoop makes an event loop that is ready to Serve. It starts nothing and returns no error. A nil onRequest
-// leaves a connection to whoever reads it, and has to close it, or to a handler that OnConnect sets by SetOnRequest.
+// leaves a connection to the program, which reads and closes it, or to a handler that OnConnect sets by SetOnRequest.
 func NewEventLoop(onRequest OnRequest, ops ...Option) (EventLoop, error) {
 	return newServer(newOptions(onRequest, ops)), nil
 }

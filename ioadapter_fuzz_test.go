@@ -117,7 +117,7 @@ type adapterRun struct {
 	rw     ReadWriter
 	plain  io.Reader // rw seen by someone who knows io only, as a Reader without Read
 	pos    int64     // bytes consumed
-	owed   error     // an error of the source that came with bytes, and that nobody was told of yet
+	unsaid error     // an error of the source that came with bytes, and that nobody was told of yet
 	shown  []promise
 	queued []byte // what was written
 }
@@ -167,10 +167,10 @@ func (v *adapterRun) reading(n int, call func() error) bool {
 // told checks that a call returned the error that was its to return, if any. Each error of the source is told once, to
 // the first call that needs more than what came before it. After that the source is asked again, whatever the error was.
 func (v *adapterRun) told(err error, asked bool) {
-	want := v.owed
+	want := v.unsaid
 	if asked {
-		if v.owed != nil {
-			v.t.Fatalf("the source was asked again before anybody was told of %v", v.owed)
+		if v.unsaid != nil {
+			v.t.Fatalf("the source was asked again before anybody was told of %v", v.unsaid)
 		}
 		want = v.stream.err
 		if want == nil {
@@ -181,14 +181,14 @@ func (v *adapterRun) told(err error, asked bool) {
 	case err == nil && asked && v.stream.n == 0:
 		v.t.Fatalf("a call had enough without what the source gave last, %v", want)
 	case err == nil && asked:
-		v.owed = v.stream.err
+		v.unsaid = v.stream.err
 	case err == nil:
 	case want == nil:
 		v.t.Fatalf("an error that the source has not given: %v", err)
 	case !isTelling(err, want):
 		v.t.Fatalf("%v, but the source has given %v", err, want)
 	default:
-		v.owed = nil
+		v.unsaid = nil
 	}
 }
 

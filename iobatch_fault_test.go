@@ -351,7 +351,7 @@ func TestMemoryOfALostOperationIsNeverUsedAgain(t *testing.T) {
 	require.NotZero(t, block.refs.Load()&keptForUser)
 
 	c, _ = h.connect("unix")
-	putPending(t, c, debt)
+	putPending(t, c, flushed)
 	_, _, ok = c.transport.(sender).beginSend()
 	require.True(t, ok)
 	block = c.out.first().blk
@@ -377,7 +377,7 @@ func TestErrorsOfTheRingAreThoseOfPlainCalls(t *testing.T) {
 			require.ErrorIs(t, err, no)
 
 			c, _ = h.connect("unix")
-			putPending(t, c, debt)
+			putPending(t, c, flushed)
 			_, _, ok = c.transport.(sender).beginSend()
 			require.True(t, ok)
 			c.transport.(sender).endSend(-int32(no))

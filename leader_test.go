@@ -431,10 +431,10 @@ func TestOneProcessorIsEnough(t *testing.T) {
 	testkit.Expect(t, fl.peers[0], late)
 	filler := fill(t, fl.conns[1])
 	release := h.hold()
-	putPending(t, fl.conns[1], debt)
+	putPending(t, fl.conns[1], flushed)
 	release()
 	require.NoError(t, fl.conns[1].Close())
-	testkit.ExpectEnd(t, fl.peers[1], filler+debt)
+	testkit.ExpectEnd(t, fl.peers[1], filler+flushed)
 	alone(t, before+1)
 }
 

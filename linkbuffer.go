@@ -1,7 +1,7 @@
 package netpoll
 
 // This file holds the LinkBuffer type, its counters, and the hand-over between its two sides: how published memory
-// gets from the producer to the consumer, and how the last node of the chain gets back to whoever needs it. What the
+// gets from the producer to the consumer, and how the last node of the chain gets back to the side that needs it. What the
 // consumer does is in linkbuffer_read.go, what the producer does in linkbuffer_write.go, memory in block.go.
 
 import (
@@ -55,7 +55,7 @@ var (
 //	left      the tail belongs to the producer alone           free:  producer publishes through entry (store)
 //	                                                           empty: producer gives up and frees the tail (store)
 //
-// Whoever's compare and swap fails finds the other side's move done, so nobody waits. The consumer's moves name the
+// The side whose compare and swap fails finds the other's move done, so nobody waits. The consumer's moves name the
 // number of bytes it has read, so they fail if anything was published meanwhile. In a state out of which only one
 // side may move, that side stores.
 //

@@ -73,7 +73,7 @@ var differences = []difference{
 		has:    []string{"IsHealthyForReuse"},
 	},
 	{
-		why:    "descriptors that a peer sends are kept for whoever wants them",
+		why:    "descriptors that a peer sends are kept for programs that want them",
 		values: unixValues,
 		has:    []string{"KeepDescriptors"},
 	},

@@ -68,7 +68,7 @@ func isNil(v any) bool {
 	return p.Kind() == reflect.Pointer && p.IsNil()
 }
 
-// newNetConnection makes a connection that owns conn. It must then be prepared and started, or closed. Whoever accepts
+// newNetConnection makes a connection that owns conn. It must then be prepared and started, or closed. The accept loop
 // calls it, so it asks conn nothing: the peer may have to say something before there is an answer.
 func newNetConnection(conn net.Conn) *connection {
 	c := newConnection(networkOf(conn))

@@ -77,7 +77,7 @@ func WithIdleTimeout(timeout time.Duration) Option {
 }
 
 // WithReadLimit bounds the input of a connection that has arrived and was not read yet, in bytes. At the bound the
-// connection takes no more from the socket, so that the peer has to wait, until half of it has been read. Whoever waits
+// connection takes no more from the socket, so that the peer has to wait, until half of it has been read. A reader that waits
 // for more than the bound gets it all the same. The default is that of [Config], 1 MiB; 0 or less means no bound.
 func WithReadLimit(bytes int) Option {
 	return Option{func(o *options) { o.readLimit = bytes }}

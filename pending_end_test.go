@@ -2,7 +2,7 @@
 
 package netpoll
 
-// The end of a connection that has bytes pending: whoever ends it, and however slow the peer reads, it gets what was
+// The end of a connection that has bytes pending: whichever side ends it, and however slow the peer reads, it gets what was
 // flushed; and if it cannot get it, the connection does not stay for ever.
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
-const debt = "flushed before the end"
+const flushed = "flushed before the end"
 
 // owing returns a connection that has pending output to a peer whose socket is full of filler, while its poller waits
 // for room.
@@ -33,7 +33,7 @@ func owing(t *testing.T) (h *testPoller, c *connection, peer net.Conn, filler st
 	c, peer = h.connect("unix")
 	filler = fill(t, c)
 	release := h.hold()
-	putPending(t, c, debt)
+	putPending(t, c, flushed)
 	release()
 	h.settle()
 	require.True(t, c.life.load().has(bitPending), "sent, though the socket was full: %v", c.life.load())
@@ -55,13 +55,13 @@ func TestCloseSendsWhatIsQueued(t *testing.T) {
 		c, peer := h.connect(network)
 		closes := countCloses(t, c)
 		_ = h.hold()
-		putPending(t, c, debt)
+		putPending(t, c, flushed)
 		_, err := c.WriteString("never flushed")
 		require.NoError(t, err)
 		require.NoError(t, c.Close())
 		require.ErrorIs(t, c.Flush(), ErrConnClosed)
 		require.NoError(t, c.Close())
-		testkit.ExpectEnd(t, peer, debt)
+		testkit.ExpectEnd(t, peer, flushed)
 		released(t, c)
 		require.EqualValues(t, 1, closes.Load())
 	})
@@ -82,7 +82,7 @@ func TestCloseLingersUntilASlowPeerHasAll(t *testing.T) {
 		require.NoError(t, err, "after %d bytes", n)
 		h.settle()
 	}
-	require.True(t, filler+debt == got.String(), "got %d bytes, want %d", got.Len(), len(filler+debt))
+	require.True(t, filler+flushed == got.String(), "got %d bytes, want %d", got.Len(), len(filler+flushed))
 	released(t, c)
 	testkit.Eventually(t, func() bool { return closes.Load() == 1 }, "the close callback")
 }
@@ -92,10 +92,10 @@ func TestCloseWriteEndsTheStreamBehindWhatIsQueued(t *testing.T) {
 		h := newTestPoller(t)
 		c, peer := h.connect(network)
 		release := h.hold()
-		putPending(t, c, debt)
+		putPending(t, c, flushed)
 		require.NoError(t, c.CloseWrite())
 		require.ErrorIs(t, c.Flush(), syscall.EPIPE)
-		testkit.ExpectEnd(t, peer, debt)
+		testkit.ExpectEnd(t, peer, flushed)
 		release()
 		_, err := io.WriteString(peer, "the other direction goes on")
 		require.NoError(t, err)
@@ -112,7 +112,7 @@ func TestCloseWriteWithAFullSocketEndsTheStreamWhenAllIsSent(t *testing.T) {
 	_, err := c.WriteString("too late")
 	require.NoError(t, err)
 	require.ErrorIs(t, c.Flush(), syscall.EPIPE)
-	testkit.ExpectEnd(t, peer, filler+debt)
+	testkit.ExpectEnd(t, peer, filler+flushed)
 	noOneInside(t, c)
 	_, err = c.WriteString("too late")
 	require.NoError(t, err)
@@ -126,12 +126,12 @@ func TestDetachHandsOverBehindWhatIsQueued(t *testing.T) {
 		c, peer := h.connect(network)
 		fd := c.Fd()
 		_ = h.hold()
-		putPending(t, c, debt)
+		putPending(t, c, flushed)
 		require.NoError(t, c.Detach())
 		_, err := unix.Write(fd, []byte(" and the new owner's"))
 		require.NoError(t, err)
 		require.NoError(t, unix.Close(fd))
-		testkit.ExpectEnd(t, peer, debt+" and the new owner's")
+		testkit.ExpectEnd(t, peer, flushed+" and the new owner's")
 		released(t, c)
 	})
 }
@@ -143,7 +143,7 @@ func TestDetachWaitsUntilAFullSocketHasWhatIsPending(t *testing.T) {
 	go func() { result <- c.Detach() }()
 	testkit.Eventually(t, func() bool { return c.life.load().phase() >= phaseClosing }, "Detach has begun")
 	require.Empty(t, result, "the poller still sends")
-	testkit.Expect(t, peer, filler+debt)
+	testkit.Expect(t, peer, filler+flushed)
 	require.NoError(t, testkit.Receive(t, result, "Detach"))
 	_, err := unix.Write(fd, []byte("new owner"))
 	require.NoError(t, err)
@@ -156,7 +156,7 @@ func TestIdleLimitSendsWhatIsPending(t *testing.T) {
 	require.NoError(t, c.SetIdleLimit(20*time.Millisecond))
 	testkit.Eventually(t, func() bool { return c.life.load().phase() >= phaseClosing }, "the idle limit closes")
 	require.Equal(t, causeIdle, c.life.load().cause())
-	testkit.ExpectEnd(t, peer, filler+debt)
+	testkit.ExpectEnd(t, peer, filler+flushed)
 	released(t, c)
 }
 
@@ -189,7 +189,7 @@ func TestCloseWaitsOnForAPeerThatTakesSomething(t *testing.T) {
 	require.NoError(t, c.Close())
 	c.checkLinger(c.out.consumed()-1, time.Millisecond)
 	require.True(t, c.life.load().has(bitPending), "given up though something was taken since")
-	testkit.ExpectEnd(t, peer, filler+debt)
+	testkit.ExpectEnd(t, peer, filler+flushed)
 	released(t, c)
 }
 
@@ -206,7 +206,7 @@ func TestCloseDuringAFlushSendsOnlyWhatWasPending(t *testing.T) {
 	require.NoError(t, c.Close())
 	require.ErrorIs(t, testkit.Receive(t, result, "Flush"), ErrConnClosed)
 	clear(large) // the user's again
-	testkit.ExpectEnd(t, peer, filler+debt)
+	testkit.ExpectEnd(t, peer, filler+flushed)
 	released(t, c)
 }
 
@@ -217,7 +217,7 @@ func TestFlushThatTimesOutLeavesOnlyWhatWasPendingToThePoller(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.SetWriteTimeout(20*time.Millisecond))
 	require.ErrorIs(t, c.Flush(), ErrWriteTimeout)
-	testkit.Expect(t, peer, filler+debt)
+	testkit.Expect(t, peer, filler+flushed)
 	noOneInside(t, c)
 	h.settle()
 	require.Equal(t, len(large), c.out.Len(), "sent behind the back of its user")
@@ -237,7 +237,7 @@ func TestWriteDeadlineHoldsForAFlushBehindWhatIsPending(t *testing.T) {
 	n, err := c.Write([]byte("argument"))
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.Zero(t, n)
-	testkit.Expect(t, peer, filler+debt)
+	testkit.Expect(t, peer, filler+flushed)
 	noOneInside(t, c)
 	require.NoError(t, c.SetWriteDeadline(time.Time{}))
 	require.NoError(t, c.Flush())
@@ -266,7 +266,7 @@ func TestPeerThatResetsWithSendsQueuedIsReported(t *testing.T) {
 	require.NoError(t, c.SetOnDisconnect(func(_ context.Context, _ Connection) { disconnects.Add(1) }))
 	closes := countCloses(t, c)
 	release := h.hold()
-	putPending(t, c, debt)
+	putPending(t, c, flushed)
 	require.NoError(t, peer.(*net.TCPConn).SetLinger(0))
 	require.NoError(t, peer.Close())
 	release()

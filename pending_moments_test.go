@@ -39,7 +39,7 @@ type stuckTransport struct {
 	full      bool
 	failure   error    // what send returns instead
 	sent      []byte   // what send took
-	onUpdates []func() // called in the next rearms, one in each
+	onUpdates []func() // called in the next calls of updateInterest, one in each
 }
 
 func newStuckTransport(c *connection) *stuckTransport {
@@ -96,7 +96,7 @@ func TestRoomReportedWhileAnotherSendsIsNotMissed(t *testing.T) {
 		return nil
 	}
 	for name, c := range map[string]struct {
-		skip int // rearms before the one that matters
+		skip int // updates before the one that matters
 		call func(c *connection) error
 	}{
 		"CloseWrite": {0, (*connection).CloseWrite},

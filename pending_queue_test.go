@@ -117,7 +117,7 @@ func TestSeveralFlushesMayBePending(t *testing.T) {
 		putPending(t, c, s)
 		want.WriteString(s)
 	}
-	require.Equal(t, 2, c.life.load().refs(), "one debt, one reference")
+	require.Equal(t, 2, c.life.load().refs(), "all that is pending, one reference")
 	release()
 	testkit.Expect(t, peer, want.String())
 	noOneInside(t, c)

@@ -55,7 +55,7 @@ func dripped(t *testing.T) (c *connection, d *dripping, read func(want string)) 
 	d = newDripping(c.transport)
 	h.do(func() { c.transport = d })
 	_ = h.hold()
-	putPending(t, c, debt)
+	putPending(t, c, flushed)
 	c.sendPending()
 	require.True(t, c.wantWrite.Load())
 	return c, d, func(want string) { t.Helper(); testkit.Expect(t, peer, want) }
@@ -111,7 +111,7 @@ func TestRoomReportedWhileTheSenderLeavesIsUsed(t *testing.T) {
 			c, d, read := dripped(t)
 			tc.leave(t, c, d)
 			require.False(t, c.life.load().has(bitPending), "nobody will ever send it: %v", c.life.load())
-			read(debt)
+			read(flushed)
 		})
 	}
 }
@@ -119,12 +119,12 @@ func TestRoomReportedWhileTheSenderLeavesIsUsed(t *testing.T) {
 // What is pending goes out in as many pieces as the transport takes.
 func TestPendingBytesGoOutPieceByPiece(t *testing.T) {
 	c, d, read := dripped(t)
-	for range len(debt) {
+	for range len(flushed) {
 		require.True(t, c.life.load().has(bitPending))
 		d.allowed.Store(1)
 		pollerReports(c, evWrite)
 	}
-	read(debt)
+	read(flushed)
 	noOneInside(t, c)
 }
 
@@ -156,7 +156,7 @@ func TestFlushThatCouldNotBePendingIsNotPending(t *testing.T) {
 	require.ErrorIs(t, c.Flush(), ErrWriteTimeout)
 	d.allowed.Store(1 << 20)
 	pollerReports(c, evWrite)
-	read(debt)
+	read(flushed)
 	require.False(t, c.life.load().has(bitPending))
 	require.Equal(t, len(" small"), c.out.Len(), "sent behind the back of its user")
 }
@@ -207,11 +207,11 @@ func TestFailingPollerSendsItsQueue(t *testing.T) {
 	})
 	c, peer := h.connect("tcp")
 	release := h.hold()
-	putPending(t, c, debt)
+	putPending(t, c, flushed)
 	h.spoil()
 	release()
 	testkit.Receive(t, h.done, "the poller's failure")
-	testkit.ExpectEnd(t, peer, debt)
+	testkit.ExpectEnd(t, peer, flushed)
 	released(t, c)
 	for i, r := range made {
 		require.EqualValues(t, 1, r.closed.Load(), "ring %d of %d", i, len(made))

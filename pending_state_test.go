@@ -37,11 +37,11 @@ func TestLifePendingTakesOverWhatTheFlushEnteredWith(t *testing.T) {
 	l := owingWord(t)
 	require.True(t, l.load().has(bitPending))
 	require.False(t, l.load().has(flusher))
-	require.Equal(t, 2, l.load().refs(), "the debt's and the connection's own")
+	require.Equal(t, 2, l.load().refs(), "that of the pending output and the connection's own")
 
 	require.Equal(t, entered, l.use(flusher))
 	require.True(t, l.addPending(flusher))
-	require.Equal(t, 2, l.load().refs(), "a second debt is the same debt")
+	require.Equal(t, 2, l.load().refs(), "more pending output takes no other reference")
 }
 
 func TestLifeNothingIsPendingWhereSendingMustTell(t *testing.T) {
@@ -99,7 +99,7 @@ func TestLifePendingEndsOnce(t *testing.T) {
 	l.set(bitWriteShut)
 	old, ok := l.pendingDone(func() bool { return true })
 	require.True(t, ok)
-	require.True(t, old.has(bitWriteShut), "whoever pays sees what was put off until then")
+	require.True(t, old.has(bitWriteShut), "the one that ends it sees what was put off until then")
 	require.Equal(t, 2, l.load().refs())
 	_, ok = l.pendingDone(func() bool { t.Error("asked though nothing is pending"); return true })
 	require.False(t, ok)
@@ -111,8 +111,8 @@ func TestLifePendingKeepsAClosingConnection(t *testing.T) {
 	l := owingWord(t)
 	old, ok := l.close(causeUser)
 	require.True(t, ok)
-	require.True(t, old.has(bitPending), "whoever closes sees that it has to linger")
-	require.False(t, l.leave(0), "the debt is inside")
+	require.True(t, old.has(bitPending), "the one that closes sees that it has to linger")
+	require.False(t, l.leave(0), "pending output is inside")
 	require.True(t, l.enterSending())
 	_, ok = l.pendingDone(func() bool { return true })
 	require.True(t, ok)
@@ -134,7 +134,7 @@ func TestLifePendingUnderContention(t *testing.T) {
 		l.begin(true)
 		l.open()
 		var sending, releases atomic.Int32
-		var debt atomic.Int32 // changed by the one that sends only
+		var unsent atomic.Int32 // changed by the one that sends only
 		alone := func(f func()) {
 			if sending.Add(1) != 1 {
 				t.Error("two send at a time")
@@ -152,8 +152,8 @@ func TestLifePendingUnderContention(t *testing.T) {
 			if !l.enterSending() {
 				return
 			}
-			alone(func() { debt.Store(0) })
-			l.pendingDone(func() bool { return debt.Load() == 0 })
+			alone(func() { unsent.Store(0) })
+			l.pendingDone(func() bool { return unsent.Load() == 0 })
 			left(l.leave(bitSending))
 		}
 		wg.Go(func() {
@@ -165,13 +165,13 @@ func TestLifePendingUnderContention(t *testing.T) {
 					runtime.Gosched()
 				}
 				pending := false
-				alone(func() { debt.Add(1) })
+				alone(func() { unsent.Add(1) })
 				pending = l.addPending(flusher)
 				if pending {
 					continue
 				}
-				alone(func() { debt.Store(0) })
-				l.pendingDone(func() bool { return debt.Load() == 0 })
+				alone(func() { unsent.Store(0) })
+				l.pendingDone(func() bool { return unsent.Load() == 0 })
 				left(l.leave(flusher))
 			}
 		})
@@ -191,7 +191,7 @@ func TestLifePendingUnderContention(t *testing.T) {
 		pay()
 		require.EqualValues(t, 1, releases.Load(), "%v", l.load())
 		require.Equal(t, phaseReleased, l.load().phase())
-		require.Zero(t, debt.Load())
+		require.Zero(t, unsent.Load())
 	}
 }
 

@@ -123,7 +123,7 @@ type fakeTask struct {
 func (f *fakeTask) runTask()  { f.run() }
 func (f *fakeTask) dispatch() { close(f.dispatched) }
 
-// stoppedPoller returns a poller that has no goroutine: the test has its leadership. Whoever takes that finds that the
+// stoppedPoller returns a poller that has no goroutine: the test has its leadership. A goroutine that takes it finds that the
 // poller has been retired, and ends it.
 func stoppedPoller(t *testing.T, tasks ...task) *poller {
 	t.Helper()

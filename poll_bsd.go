@@ -305,7 +305,7 @@ func (w wakeup) ring(s *selector) {
 	_ = s.change(kqueue.Change{Filter: kqueue.User, Fflags: kqueue.Trigger})
 }
 
-// drain takes the wake-up if e is one. Its effect, a turn, comes after that: whoever rings later is seen.
+// drain takes the wake-up if e is one. Its effect, a turn, comes after that: a later wake-up is seen.
 func (w wakeup) drain(e *kqueue.Info) bool {
 	if !w.pipe {
 		return e.Filter == kqueue.User

@@ -24,7 +24,7 @@ const watchdogPeriod = 2 * time.Millisecond
 type watchdog struct {
 	alarm   alarm.Alarm
 	set     atomic.Bool  // the alarm is set, or about to look whether it has to be
-	started atomic.Int64 // when the leadership became free, as clock.Now counts; stored by whoever has it
+	started atomic.Int64 // when the leadership became free, as clock.Now counts; stored by the leader
 	seen    uint64       // the leadership when ring last looked; belongs to ring
 }
 

@@ -198,7 +198,7 @@ func TestScheduleReaderGetsAllBeforeTheEnd(t *testing.T) {
 	})
 }
 
-// Input at its bound is received again when there is room, whoever makes it.
+// Input at its limit is received again when there is room, whatever makes it.
 func TestScheduleNoResumeIsLost(t *testing.T) {
 	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 100)

@@ -345,16 +345,16 @@ func (w *simWorld) shutdown() {
 // must take no time.
 func (w *simWorld) standStill() {
 	w.begun.Wait()
-	var stalled bool
+	var stuck bool
 	for _, l := range w.lives {
 		if l.plan.end != endStall {
 			<-l.over
 			continue
 		}
-		stalled = true
+		stuck = true
 		l.standsStill()
 	}
-	if !stalled {
+	if !stuck {
 		return
 	}
 	var used []string

@@ -156,7 +156,7 @@ func TestPeerThatGoesAwayEndsTheQueue(t *testing.T) {
 	require.ErrorIs(t, err, netpoll.ErrConnClosed)
 }
 
-// Behaviour 7.1: a client closes its queue in a CloseCallback, whoever closes the connection.
+// Behaviour 7.1: a client closes its queue in a CloseCallback, whichever side closes the connection.
 func TestQueueClosedInACloseCallbackOfItsConnection(t *testing.T) {
 	arrived := make(chan struct{})
 	conn := dialed(t, func(_ context.Context, conn netpoll.Connection) error {

@@ -123,7 +123,7 @@ func TestRequestsOfOneConnectionNeverOverlap(t *testing.T) {
 	require.False(t, overlapped.Load(), "two requests ran at a time")
 }
 
-// Behaviour 5.1: CloseCallbacks never while OnRequest runs, whoever closes.
+// Behaviour 5.1: CloseCallbacks never while OnRequest runs, whichever side closes.
 func TestCloseCallbacksWaitForRunningRequest(t *testing.T) {
 	closers := map[string]func(t *testing.T, conn netpoll.Connection, peer net.Conn){
 		"peer": func(t *testing.T, conn netpoll.Connection, peer net.Conn) {

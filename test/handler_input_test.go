@@ -80,7 +80,7 @@ func TestHandlerGetsEveryFrameThoughTheReadLimitCutsThem(t *testing.T) {
 }
 
 // Behaviour 5.6: what a reader that was there before the handler leaves over goes to the handler, once that reader is
-// out of its way. The runner here starts the handler faster than whoever asked for it goes on.
+// out of its way. The runner here starts the handler faster than the goroutine that asked for it goes on.
 func TestHandlerIsCalledForWhatAWaitingReaderLeft(t *testing.T) {
 	if !testkit.InOwnProcess(t) {
 		return

@@ -2,7 +2,7 @@
 
 package test
 
-// Accepted connections of a server without OnRequest: like dialed ones they belong to whoever reads them, until Close.
+// Accepted connections of a server without OnRequest: like dialed ones they belong to the program that reads them, until Close.
 
 import (
 	"context"

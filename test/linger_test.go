@@ -3,7 +3,7 @@
 package test
 
 // SO_LINGER with a time: the kernel makes the close of such a socket wait. The time here is longer than a test waits
-// for anything, so whoever has to wait for such a close fails its test.
+// for anything, so a call that waits for such a close fails its test.
 
 import (
 	"context"

@@ -2,7 +2,7 @@
 
 package test
 
-// Connections over a net.Conn that takes its time to answer: whoever accepts, and whoever tells of an error, waits for
+// Connections over a net.Conn that takes its time to answer: accepting, and telling of an error, wait for
 // none of it.
 
 import (

@@ -199,7 +199,7 @@ func TestHTTPHandlerSeesThatAnUploadIsAbandoned(t *testing.T) {
 		await(t, began, "the request")
 		cancel()
 		require.Error(t, await(t, ended, "the handler's end"))
-		require.NoError(t, more.Close()) // net/http waits for whoever gives it the body
+		require.NoError(t, more.Close()) // net/http waits for the goroutine that gives it the body
 		require.ErrorIs(t, await(t, failed, "the client's end"), context.Canceled)
 	})
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Func starts f on some goroutine. It may wait for a free worker, but a Func that waits for f itself, or runs it in
-// place, also stops whoever hands it work: a poller or another callback. ctx is never nil; it carries the values of the
+// place, also stops the goroutine that hands it work: a poller or another callback. ctx is never nil; it carries the values of the
 // connection that f belongs to and is not meant to cancel the start.
 type Func = func(ctx context.Context, f func())
 

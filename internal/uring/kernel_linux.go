@@ -10,7 +10,7 @@ import (
 )
 
 // Flags of io_uring_setup. Flags that tie a ring to one thread (SINGLE_ISSUER, DEFER_TASKRUN) are of no use here:
-// whoever holds the ring's lock enters, on whatever thread. NO_SQARRAY was measured, and made no difference.
+// the holder of the ring's lock enters, on whatever thread. NO_SQARRAY was measured, and made no difference.
 const (
 	setupClamp     = 1 << 4 // more entries than the kernel allows are reduced, not refused
 	setupSubmitAll = 1 << 7 // an operation that is refused does not end the batch; since 5.18

@@ -13,7 +13,7 @@ import (
 )
 
 // Waiter blocks one goroutine until it is woken or a deadline passes. A wake-up may come without a reason, even one
-// meant for an earlier user: whoever waits looks again.
+// meant for an earlier user: the goroutine that waits looks again.
 type Waiter struct {
 	ch    chan struct{} // holds one wake-up
 	timer *time.Timer   // made when first needed

@@ -115,14 +115,14 @@ func report(w io.Writer, results []comparison) error {
 			r.Before.Descriptors, r.Peak.Descriptors, r.Bound.Descriptors, r.After.Descriptors,
 			number(r.Resting), r.Peak.Goroutines, r.Return.Round(10*time.Millisecond), r.LogLines)
 	}
-	b.WriteString("\nThe well-behaved client, and newcomers during the attack.\n\n")
+	b.WriteString("\nThe well-behaved client, and arrivals during the attack.\n\n")
 	fmt.Fprintf(&b, "| scenario | p99 calm, ms | attacked | package net, attacked | factor / bound | most | after"+
-		" | newcomers served | not served | their p99 | server's processors | the attack |\n"+
+		" | arrivals served | not served | their p99 | server's processors | the attack |\n"+
 		"|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n")
 	for _, r := range results {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.1f / %d | %s | %s | %d | %d | %s | %.2f | %s |\n", r.Name, ms(r.CalmP99),
 			ms(r.AttackP99), ms(r.plain.AttackP99), r.slowed(r.plain), r.allowed, ms(r.AttackMax), ms(r.AfterP99),
-			r.NewcomersServed, r.NewcomersFailed, ms(r.NewcomersP99), r.CPU, counts(r.Counts))
+			r.ArrivalsServed, r.ArrivalsFailed, ms(r.ArrivalsP99), r.CPU, counts(r.Counts))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -18,10 +18,10 @@ const (
 	goodRate  = 100 // requests per second on each
 	goodSize  = 128 // bytes
 
-	sampleEvery   = 50 * time.Millisecond
-	newcomerEvery = 50 * time.Millisecond
-	newcomerTime  = time.Minute
-	// vainTime is how long newcomers try while there is no place for them.
+	sampleEvery  = 50 * time.Millisecond
+	arrivalEvery = 50 * time.Millisecond
+	arrivalTime  = time.Minute
+	// vainTime is how long arrivals try while there is no place for them.
 	vainTime = 500 * time.Millisecond
 
 	// returnTime bounds how long the server may take to be as before. It is long because the machine may be slow.
@@ -41,9 +41,9 @@ const (
 	rssLeft = 32 * mib
 	// goroutinesLeft is the same for goroutines: idle ones of the pool.
 	goroutinesLeft = 16
-	// newcomerConns is how many connections newcomers have at a time, those that are being closed among them; and
+	// arrivalConns is how many connections arrivals have at a time, those that are being closed among them; and
 	// descriptors that are open for a moment.
-	newcomerConns = 8
+	arrivalConns = 8
 	// linesPerSecond bounds what the server logs, and logLines what it logs beside that.
 	linesPerSecond, logLines = 2, 10
 )
@@ -57,9 +57,9 @@ type result struct {
 	CalmP99, AttackP99, AfterP99 time.Duration // of the well-behaved client
 	CalmMax, AttackMax           time.Duration
 	Asked                        int // its requests during the attack
-	NewcomersServed              int
-	NewcomersFailed              int
-	NewcomersP99                 time.Duration
+	ArrivalsServed               int
+	ArrivalsFailed               int
+	ArrivalsP99                  time.Duration
 
 	Before, After victim.State
 	Peak          peak
@@ -92,7 +92,7 @@ func (s scenario) bound(peers int, before victim.State) (b bounds) {
 	// Up to twice what is alive may be on the heap, before a collection begins.
 	b.Heap = before.Inside.Live + 2*s.held*n + slack
 	b.RSS = before.RSS + 2*s.held*n + rssSlack
-	b.Descriptors = before.Descriptors + conns + newcomerConns + victim.LazyDescriptors()
+	b.Descriptors = before.Descriptors + conns + arrivalConns + victim.LazyDescriptors()
 	if s.server.Descriptors != 0 {
 		b.Descriptors = int64(s.server.Descriptors)
 	}
@@ -177,7 +177,7 @@ func (t *trial) phases(d time.Duration) (err error) {
 	return nil
 }
 
-// attacked runs the attack, with newcomers beside it.
+// attacked runs the attack, with arrivals beside it.
 func (t *trial) attacked(d time.Duration) error {
 	attacker, err := child.Start(attackerRole, order{t.scenario.name, t.server.Addr, t.Peers})
 	if err != nil {
@@ -188,15 +188,15 @@ func (t *trial) attacked(d time.Duration) error {
 		var p progress
 		begun <- attacker.Receive(&p)
 	}()
-	patience := newcomerTime
+	patience := arrivalTime
 	if t.full {
 		patience = vainTime
 	}
-	newcomers := good.StartNewcomers(t.server.Addr, newcomerEvery, patience)
+	arrivals := good.StartArrivals(t.server.Addr, arrivalEvery, patience)
 	err = t.watch(d, begun)
-	newcomers.Stop()
-	served, failed := newcomers.Phase()
-	t.NewcomersServed, t.NewcomersFailed, t.NewcomersP99 = len(served), failed, served.Percentile(99)
+	arrivals.Stop()
+	served, failed := arrivals.Phase()
+	t.ArrivalsServed, t.ArrivalsFailed, t.ArrivalsP99 = len(served), failed, served.Percentile(99)
 	if err == nil && t.rest > 0 {
 		err = t.resting()
 	}
@@ -204,8 +204,8 @@ func (t *trial) attacked(d time.Duration) error {
 	var p progress
 	err = errors.Join(err, attacker.Receive(&p), attacker.Stop())
 	t.Counts = p.Counts
-	t.hold(t.full || failed == 0, "%d newcomers were not served", failed)
-	t.hold(t.full || len(served) > 0, "no newcomer was served")
+	t.hold(t.full || failed == 0, "%d arrivals were not served", failed)
+	t.hold(t.full || len(served) > 0, "no arrival was served")
 	return err
 }
 
@@ -296,11 +296,11 @@ func (t *trial) returned() (err error) {
 		}
 	}
 	err = good.VisitTogether(t.server.Addr, t.places(), returnTime)
-	t.hold(err == nil, "newcomers after the attack: %v", err)
+	t.hold(err == nil, "arrivals after the attack: %v", err)
 	return nil
 }
 
-// places is how many newcomers must find one after the attack: all that there are, if they are bounded.
+// places is how many arrivals must find one after the attack: all that there are, if they are bounded.
 func (t *trial) places() int {
 	switch {
 	case t.scenario.server.Descriptors != 0:

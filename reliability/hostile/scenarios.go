@@ -29,7 +29,7 @@ type scenario struct {
 	twice bool
 	// slowest is the bound on how much longer well-behaved clients wait than over package net; 0: slowest, below.
 	slowest int
-	// full says that newcomers have to wait as long as the attack lasts.
+	// full says that arrivals have to wait as long as the attack lasts.
 	full bool
 }
 

@@ -32,14 +32,14 @@ var trials = []struct {
 	body   func(t *trial, d time.Duration) error
 }{
 	{"requests", victim.Config{ReadLimit: readLimit}, tooManyRequests},
-	{"newcomers", victim.Config{ReadLimit: readLimit, MaxConns: places, Backlog: backlog}, tooManyNewcomers},
+	{"arrivals", victim.Config{ReadLimit: readLimit, MaxConns: places, Backlog: backlog}, tooManyArrivals},
 	{"shutdown", victim.Config{ReadLimit: readLimit}, shutDown},
 }
 
 func main() {
 	child.Main(roles)
 	d := flag.Duration("d", 10*time.Second, "how long each overload lasts")
-	only := flag.String("run", "", "only the trial of this name: requests, newcomers or shutdown")
+	only := flag.String("run", "", "only the trial of this name: requests, arrivals or shutdown")
 	flag.Parse()
 	failed, ran := false, false
 	for _, one := range trials {
@@ -78,13 +78,13 @@ func (r *result) report(w io.Writer) {
 		fmt.Fprintf(w, "- the last answer came %s ms after the end of the overload\n", ms(r.Drained))
 	}
 	if r.Fates != nil {
-		fmt.Fprintf(w, "- newcomers: %s; p99 of the served %s ms\n", counts(r.Fates), ms(r.FatesP99))
+		fmt.Fprintf(w, "- arrivals: %s; p99 of the served %s ms\n", counts(r.Fates), ms(r.FatesP99))
 	}
 	if r.Later != nil {
-		fmt.Fprintf(w, "- newcomers at normal load again: %s; p99 %s ms\n", counts(r.Later), ms(r.LaterP99))
+		fmt.Fprintf(w, "- arrivals at normal load again: %s; p99 %s ms\n", counts(r.Later), ms(r.LaterP99))
 	}
 	if r.Down.ShutdownTook > 0 {
-		fmt.Fprintf(w, "- Shutdown took %s ms and returned %q; newcomers after it are refused: %v;"+
+		fmt.Fprintf(w, "- Shutdown took %s ms and returned %q; arrivals after it are refused: %v;"+
 			" Serve returned nil: %v\n", ms(r.Down.ShutdownTook), r.Down.Shutdown, r.RefusedAfterDown, r.Down.Served)
 	}
 	fmt.Fprintf(w, "- server: heap %.1f → %.1f (bound %.0f) → %.1f MiB, resident %.0f → %.0f → %.0f MiB, descriptors"+

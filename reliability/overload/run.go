@@ -1,6 +1,6 @@
 package main
 
-// This file holds the three trials: requests beyond capacity, newcomers beyond capacity, and Shutdown in the middle of
+// This file holds the three trials: requests beyond capacity, arrivals beyond capacity, and Shutdown in the middle of
 // it.
 
 import (
@@ -23,11 +23,11 @@ const (
 	// leastRate is offered at least: on a busy machine what looks like capacity may not be all of it.
 	leastRate = 1000
 
-	// visitorRate is that of newcomers beside the load when the server is shut down, and visitorConns how many of them
+	// visitorRate is that of arrivals beside the load when the server is shut down, and visitorConns how many of them
 	// are there at a time at most: each tries for half a second, and leaves when the server has seen it leave.
 	visitorRate, visitorConns = 50, 200
 
-	places  = 32 // connections that the server of the newcomers has
+	places  = 32 // connections that the server of the arrivals has
 	backlog = 32
 
 	// patience bounds waits for what must come, on a machine that is slow.
@@ -182,8 +182,8 @@ func (l *load) quiet(rate float64, d time.Duration) (phase, error) {
 	return l.phase(), err
 }
 
-// tooManyNewcomers offers each request on a connection of its own, to a server with few places and a short backlog.
-func tooManyNewcomers(t *trial, d time.Duration) (err error) {
+// tooManyArrivals offers each request on a connection of its own, to a server with few places and a short backlog.
+func tooManyArrivals(t *trial, d time.Duration) (err error) {
 	l, err := t.begin()
 	if err != nil {
 		return err
@@ -255,7 +255,7 @@ func shutDown(t *trial, d time.Duration) (err error) {
 	t.Heap, t.RSS, t.Descriptors = busy.Inside.Heap+busy.Inside.Stacks, busy.RSS, busy.Descriptors
 	t.Goroutines, t.Connections = busy.Inside.Goroutines, busy.Connections
 	t.bounded(conns+visitorConns, readLimit+4*requests)
-	t.hold(t.RefusedAfterDown, "a newcomer after Shutdown: %s", fate)
+	t.hold(t.RefusedAfterDown, "a arrival after Shutdown: %s", fate)
 	t.hold(t.Down.Served, "Serve did not return nil")
 	t.hold(t.Down.Shutdown == "", "%s, with so many bytes to read: %v", t.Down.Shutdown, t.Down.Busy)
 	l.close()

@@ -155,7 +155,7 @@ func (e *env) know(conn netpoll.Connection) {
 	e.conns = append(e.conns, conn)
 }
 
-// takeRest reads what closed connections still have, which otherwise is kept for whoever knows them.
+// takeRest reads what closed connections still have, which otherwise is kept for programs that know them.
 func (e *env) takeRest() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -1,7 +1,7 @@
 // Package frame is the protocol of the benchmark: four bytes of length, big endian, and a payload. The server answers
 // each request with the same bytes, from other memory than it received them in, as a server of remote calls does.
 //
-// A payload begins and ends with the request's stamp and has a fixed pattern between. So whoever receives a response
+// A payload begins and ends with the request's stamp and has a fixed pattern between. So the receiver of a response
 // can tell for every byte whether it is the right one, and whether it came to the right connection in the right order.
 package frame
 

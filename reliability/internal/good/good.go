@@ -136,8 +136,8 @@ func (c *Client) Stop() {
 	c.running.Wait()
 }
 
-// Newcomers dial again and again, for one exchange each.
-type Newcomers struct {
+// Arrivals dial again and again, for one exchange each.
+type Arrivals struct {
 	stop chan struct{}
 	done chan struct{}
 
@@ -146,10 +146,10 @@ type Newcomers struct {
 	failed int
 }
 
-// StartNewcomers begins to dial, every interval as long as the one before is not still trying. An attempt is given up
+// StartArrivals begins to dial, every interval as long as the one before is not still trying. An attempt is given up
 // after within.
-func StartNewcomers(addr string, interval, within time.Duration) *Newcomers {
-	n := &Newcomers{stop: make(chan struct{}), done: make(chan struct{})}
+func StartArrivals(addr string, interval, within time.Duration) *Arrivals {
+	n := &Arrivals{stop: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(n.done)
 		ticker := time.NewTicker(interval)
@@ -194,7 +194,7 @@ func VisitTogether(addr string, n int, within time.Duration) error {
 	return nil
 }
 
-func (n *Newcomers) note(began time.Time, err error) {
+func (n *Arrivals) note(began time.Time, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err != nil {
@@ -205,7 +205,7 @@ func (n *Newcomers) note(began time.Time, err error) {
 }
 
 // Phase returns what was measured since the last call.
-func (n *Newcomers) Phase() (served Latencies, failed int) {
+func (n *Arrivals) Phase() (served Latencies, failed int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	served, failed = n.phase, n.failed
@@ -214,7 +214,7 @@ func (n *Newcomers) Phase() (served Latencies, failed int) {
 }
 
 // Stop ends the dialing.
-func (n *Newcomers) Stop() {
+func (n *Arrivals) Stop() {
 	close(n.stop)
 	<-n.done
 }

@@ -134,7 +134,7 @@ type leaks struct {
 	count int
 	bytes [][]byte
 	files []*os.File
-	never chan struct{} // nil: whoever waits for it waits for ever
+	never chan struct{} // nil: a wait for it never ends
 }
 
 // leakEvery is how many requests there are for one leak of a descriptor or goroutine.

@@ -65,7 +65,7 @@ type Answer struct {
 	Served       bool // Serve has returned nil
 }
 
-// server is one running victim. The counters are written by callbacks and read by whoever answers questions.
+// server is one running victim. The counters are written by callbacks and read by the goroutine that answers questions.
 type server struct {
 	config Config
 	loop   netpoll.EventLoop
