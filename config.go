@@ -34,7 +34,7 @@ type Config struct {
 	LoadBalance LoadBalance
 
 	// ReadLimit bounds the unread input of a connection, in bytes; see [WithReadLimit]. It counts for connections
-	// dialed and event loops made afterwards. A negative value means no bound. The default is 1 MiB.
+	// dialed and event loops made afterwards. A negative value means no limit. The default is 1 MiB.
 	ReadLimit int
 
 	// IOUring says whether pollers may use io_uring. It counts at once. The environment variable NETPOLL_IOURING, with

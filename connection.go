@@ -52,7 +52,7 @@ type Connection interface {
 	// peer sent is in the Reader; without one, it is false as soon as the peer's end is known.
 	IsActive() bool
 
-	// SetReadTimeout bounds each call that waits for input, from its beginning to its end. 0 means no bound, a
+	// SetReadTimeout bounds each call that waits for input, from its beginning to its end. 0 means no limit, a
 	// negative value changes nothing. It clears a read deadline, and calls that are waiting follow the new bound.
 	SetReadTimeout(timeout time.Duration) error
 
@@ -325,10 +325,10 @@ func (c *connection) settable(what string) error {
 	return nil
 }
 
-// SetReadLimit bounds the unread input that is buffered, in bytes: at the bound the connection stops reading from the
+// SetReadLimit bounds the unread input that is buffered, in bytes: at the limit the connection stops reading from the
 // socket until half of it has been consumed, and the peer has to wait. A reader that waits for more gets it all the
-// same, and so does a handler that returns without consuming anything. 0 or less removes the bound. The default is
-// 1 MiB; see [WithReadLimit] and [Config]. A Read of a [net.Conn] that has begun keeps to the bound of that time.
+// same, and so does a handler that returns without consuming anything. 0 or less removes the limit. The default is
+// 1 MiB; see [WithReadLimit] and [Config]. A Read of a [net.Conn] that has begun keeps to the limit of that time.
 func (c *connection) SetReadLimit(bytes int) error {
 	c.window.limit.Store(int64(bytes))
 	c.resumeInput()

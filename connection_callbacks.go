@@ -129,7 +129,7 @@ func (c *connection) SetOnRequest(on OnRequest) error {
 	}
 	c.calls.onRequest.Store(&on)
 	if c.life.load().phase() > phaseOpening {
-		c.resumeInput() // with a handler, the input has no bound once the peer has ended its side
+		c.resumeInput() // with a handler, the input has no limit once the peer has ended its side
 		c.triggerRequest(nil)
 		c.closeIfDone()
 	}
@@ -276,7 +276,7 @@ func (c *connection) runHandlers() {
 	}
 }
 
-// grantMore doubles the bound on the input for a handler that has seen everything up to it and wants to see more.
+// grantMore doubles the limit on the input for a handler that has seen everything up to it and wants to see more.
 func (c *connection) grantMore() {
 	if c.full() || c.window.paused.Load() {
 		c.window.grant(c.in.Len())

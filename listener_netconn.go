@@ -96,7 +96,7 @@ func (ln *netListener) Fd() (fd int) {
 	return fd
 }
 
-// SetDeadline bounds calls of Accept, also those that are waiting. The zero time means no bound. What lies below must
+// SetDeadline bounds calls of Accept, also those that are waiting. The zero time means no limit. What lies below must
 // have such a method itself.
 func (ln *netListener) SetDeadline(t time.Time) error {
 	d, ok := ln.Listener.(interface{ SetDeadline(time.Time) error })

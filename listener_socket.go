@@ -232,7 +232,7 @@ func (ln *listener) Fd() (fd int) {
 	return ln.sysfd
 }
 
-// SetDeadline bounds calls of Accept, also those that are waiting. The zero time means no bound.
+// SetDeadline bounds calls of Accept, also those that are waiting. The zero time means no limit.
 func (ln *listener) SetDeadline(t time.Time) error {
 	if err := ln.file.SetReadDeadline(t); err != nil {
 		return ln.opError("set", ln.fileError(err))

@@ -31,7 +31,7 @@ import (
 // NewConnection makes a [Connection] of any [net.Conn]: one of crypto/tls, an end of a [net.Pipe], one of your own. It
 // has all that other connections have: buffers, callbacks, deadlines, the same errors. A *net.TCPConn or *net.UnixConn
 // is taken over by a poller if this system has one, and costs nothing while it waits. For all others there is a
-// goroutine that reads while reading is wanted; it notices the peer's end, but not while unread input is at its bound.
+// goroutine that reads while reading is wanted; it notices the peer's end, but not while unread input is at its limit.
 //
 // The connection owns conn from then on: nobody else may use it, and Close closes it. After an error it still belongs
 // to the caller. A value that is a Connection of this package already is returned as it is.

@@ -23,9 +23,9 @@ type options struct {
 	readTimeout  time.Duration
 	writeTimeout time.Duration
 	keepAlive    time.Duration // 0: as it is
-	readLimit    int           // bytes; 0 or less: no bound
+	readLimit    int           // bytes; 0 or less: no limit
 	idleLimit    time.Duration // 0 or less: none
-	maxConns     int           // 0 or less: no bound
+	maxConns     int           // 0 or less: no limit
 	connContext  bool
 	directFlush  bool
 	halfOpen     bool
@@ -57,13 +57,13 @@ func WithOnDisconnect(onDisconnect OnDisconnect) Option {
 	return Option{func(o *options) { o.onDisconnect = onDisconnect }}
 }
 
-// WithReadTimeout bounds every call that waits for input; see [Connection].SetReadTimeout. 0 or less means no bound,
+// WithReadTimeout bounds every call that waits for input; see [Connection].SetReadTimeout. 0 or less means no limit,
 // which is the default.
 func WithReadTimeout(timeout time.Duration) Option {
 	return Option{func(o *options) { o.readTimeout = max(timeout, 0) }}
 }
 
-// WithWriteTimeout bounds every Flush and Write; see [Connection].SetWriteTimeout. 0 or less means no bound, which is
+// WithWriteTimeout bounds every Flush and Write; see [Connection].SetWriteTimeout. 0 or less means no limit, which is
 // the default.
 func WithWriteTimeout(timeout time.Duration) Option {
 	return Option{func(o *options) { o.writeTimeout = max(timeout, 0) }}
@@ -76,9 +76,9 @@ func WithIdleTimeout(timeout time.Duration) Option {
 	return Option{func(o *options) { o.keepAlive = timeout }}
 }
 
-// WithReadLimit bounds the input of a connection that has arrived and was not read yet, in bytes. At the bound the
-// connection takes no more from the socket, so that the peer has to wait, until half of it has been read. A reader that waits
-// for more than the bound gets it all the same. The default is that of [Config], 1 MiB; 0 or less means no bound.
+// WithReadLimit bounds the input of a connection that has arrived and was not read yet, in bytes. At the limit the
+// connection takes no more from the socket, so that the peer has to wait, until half of it has been read. A reader that
+// waits for more than the limit gets it all the same. The default is that of [Config], 1 MiB; 0 or less means no limit.
 func WithReadLimit(bytes int) Option {
 	return Option{func(o *options) { o.readLimit = bytes }}
 }
@@ -89,9 +89,9 @@ func WithIdleLimit(d time.Duration) Option {
 	return Option{func(o *options) { o.idleLimit = d }}
 }
 
-// WithMaxConnections bounds how many connections an event loop has at a time, over all its listeners. At the bound it
+// WithMaxConnections bounds how many connections an event loop has at a time, over all its listeners. At the limit it
 // stops accepting until one of them has ended; new connections wait in the backlog of the listener, which the system
-// keeps. 0 or less means no bound, which is the default.
+// keeps. 0 or less means no limit, which is the default.
 func WithMaxConnections(n int) Option {
 	return Option{func(o *options) { o.maxConns = n }}
 }

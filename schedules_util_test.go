@@ -3,7 +3,7 @@
 package netpoll
 
 // What the tests of schedules share: a transport that is made of memory, with a poller that reports what there is to
-// report. Each test runs with a bound on preemptions that takes seconds; see package explored for others.
+// report. Each test runs with a limit on preemptions that takes seconds; see package explored for others.
 
 import (
 	"io"

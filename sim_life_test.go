@@ -41,11 +41,11 @@ type simLife struct {
 	timed     atomic.Bool  // timeouts or deadlines were set
 	forgets   atomic.Bool  // a close may give up what is pending
 	searches  atomic.Bool  // Until may hold any number of bytes
-	leaves    atomic.Bool  // the handler leaves input, so that its bound grows
+	leaves    atomic.Bool  // the handler leaves input, so that its limit grows
 	handled   atomic.Bool  // handlers may be set
 	closes    atomic.Bool  // this side ends it
 	shutWrite atomic.Bool  // this side has ended its output
-	limit     atomic.Int64 // the largest bound on unread input so far; 0: none
+	limit     atomic.Int64 // the largest limit on unread input so far; 0: none
 	asked     atomic.Int64 // most bytes that a reader has waited for
 	stands    atomic.Int64 // how many have come to a standstill
 	polls     atomic.Int64 // reports of the poller

@@ -17,7 +17,7 @@ import (
 )
 
 // allocationBudget is how many allocations a steady state may make: none. The race detector makes sync.Pool forget at
-// random, and then every pooled object is allocated now and again, so under it the bound only says that it is few.
+// random, and then every pooled object is allocated now and again, so under it the limit only says that it is few.
 func allocationBudget() float64 {
 	info, _ := debug.ReadBuildInfo()
 	for _, s := range info.Settings {

@@ -2,7 +2,7 @@
 
 package test
 
-// Connections whose input is at its bound, where a poller notices the peer's end all the same.
+// Connections whose input is at its limit, where a poller notices the peer's end all the same.
 
 import (
 	"bytes"

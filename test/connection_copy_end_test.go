@@ -392,7 +392,7 @@ func TestPeersEndIsNoticedDuringCopy(t *testing.T) {
 		}
 	}()
 	done := copying(dst.conn, src.conn)
-	if sendsFiles { // else input at its bound hides the end
+	if sendsFiles { // else input at its limit hides the end
 		time.Sleep(testkit.Calm)
 	}
 	passed := countInput(dst.peer)

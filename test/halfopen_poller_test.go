@@ -2,7 +2,7 @@
 
 package test
 
-// The end of the peer's side behind input that is at its bound. Only a poller can see it there.
+// The end of the peer's side behind input that is at its limit. Only a poller can see it there.
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 )
 
 // Behaviour 5.2, 9.1: a handler that reads no more is told of the end by OnDisconnect, although there is more input than
-// the bound allows; and all of that input can be read.
+// the limit allows; and all of that input can be read.
 func TestOnDisconnectComesThoughInputIsAtItsBound(t *testing.T) {
 	const total, limit = 40 << 10, 4 << 10 // the rest fits into the kernel, and the end with it
 	testkit.OverNetworks(t, func(t *testing.T, network string) {

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Behaviour 9.1: with an OnRequest an inactive connection without input has been read to the end, whatever its bound.
+// Behaviour 9.1: with an OnRequest an inactive connection without input has been read to the end, whatever its limit.
 func TestHandlerThatTrustsIsActiveSeesEverything(t *testing.T) {
 	const total, limit = 1 << 20, 64 << 10
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
@@ -30,7 +30,7 @@ func TestHandlerThatTrustsIsActiveSeesEverything(t *testing.T) {
 			r := conn.Reader()
 			if seen.Load() == 0 {
 				close(first)
-				<-hungUp // by then the peer has ended its side, and more waits in the kernel than the bound allows
+				<-hungUp // by then the peer has ended its side, and more waits in the kernel than the limit allows
 			}
 			for {
 				active := conn.IsActive()
@@ -235,9 +235,9 @@ func TestHandlerLearnsOfAResetBeforeAnyInput(t *testing.T) {
 	require.ErrorIs(t, testkit.Receive(t, found), syscall.ECONNRESET)
 }
 
-// Behaviour 5.10: where half-open connections are allowed, the last call comes with the end, also when no input is left,
-// and an answer from another goroutine, at any time, arrives. The end is sent when the request has been handled: a call for
-// a request may see the end already, and is not the last one for that.
+// Behaviour 5.10: where half-open connections are allowed, the last call comes with the end, also when no input is
+// left, and an answer from another goroutine, at any time, arrives. The end is sent when the request has been handled:
+// a call for a request may see the end already, and is not the last one for that.
 func TestHalfOpenConnectionStaysUntilTheProgramClosesIt(t *testing.T) {
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		handled := make(chan string, 4)

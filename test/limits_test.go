@@ -74,7 +74,7 @@ func TestUnreadInputIsBoundedByDefault(t *testing.T) {
 	})
 }
 
-// Behaviour 6.9: the bound holds for the bytes in order, however it is set, with any size of reads.
+// Behaviour 6.9: the limit holds for the bytes in order, however it is set, with any size of reads.
 func TestInputArrivesWholeThroughSmallReadLimits(t *testing.T) {
 	data := testkit.Pattern(1 << 20)
 	for _, limit := range []int{1, 100, 4096, 5000, 64 << 10} {
@@ -192,7 +192,7 @@ func TestReadLimitOptionBoundsServedConnections(t *testing.T) {
 	require.LessOrEqual(t, most.Load(), int64(limit))
 }
 
-// Behaviour 6.9: without a bound everything is taken.
+// Behaviour 6.9: without a limit everything is taken.
 func TestReadLimitOptionOfZeroMeansNone(t *testing.T) {
 	const total = 16 << 20
 	conns := make(chan netpoll.Connection, 1)

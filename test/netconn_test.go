@@ -137,7 +137,7 @@ func TestLargeMessageOverWrappedConnectionArrivesWhole(t *testing.T) {
 	data := testkit.Pattern(3 << 20)
 	sent := make(chan error, 1)
 	go func() { _, err := peer.Write(data); sent <- err }()
-	got, err := conn.Reader().Next(len(data)) // more than the bound
+	got, err := conn.Reader().Next(len(data)) // more than the limit
 	require.NoError(t, err)
 	require.NoError(t, testkit.Receive(t, sent))
 	require.True(t, bytes.Equal(data, got))

@@ -1,6 +1,6 @@
 package test
 
-// What happens when the bound on unread input is set below what is buffered already.
+// What happens when the limit on unread input is set below what is buffered already.
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A handler that has returned to wait for more gets more, although there was no bound yet when it returned.
+// A handler that has returned to wait for more gets more, although there was no limit yet when it returned.
 func TestHandlerThatWaitsGetsMoreWhenTheBoundIsLowered(t *testing.T) {
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		const half = 300_000

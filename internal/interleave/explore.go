@@ -142,7 +142,7 @@ func (r *Run) next() (plan []int) {
 	return nil
 }
 
-// format writes a schedule: the bound, and then for each choice other than the first one how many such come before it,
+// format writes a schedule: the limit, and then for each choice other than the first one how many such come before it,
 // and which it is.
 func format(bound int, choices []int) string {
 	var s strings.Builder

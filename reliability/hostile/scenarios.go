@@ -27,7 +27,7 @@ type scenario struct {
 	idle bool
 	// twice says that peers come back while the server still has their last connection.
 	twice bool
-	// slowest is the bound on how much longer well-behaved clients wait than over package net; 0: slowest, below.
+	// slowest is the limit on how much longer well-behaved clients wait than over package net; 0: slowest, below.
 	slowest int
 	// full says that arrivals have to wait as long as the attack lasts.
 	full bool
@@ -50,7 +50,7 @@ const (
 	connection = 4 * kib
 	// stack is what a handler that waits costs at most beside that.
 	stack = 16 * kib
-	// most is the bound on connections in the scenarios that have one. The well-behaved ones are among them.
+	// most is the limit on connections in the scenarios that have one. The well-behaved ones are among them.
 	most = 64
 )
 
