@@ -53,12 +53,36 @@ func (f *fakeTransport) send(v *vector, start int64) (n int, err error) {
 	return f.below.send(v, start)
 }
 
+// sendLater makes the poller send by onSend, if there is one: the socket below, in the poller's queue, would not.
 func (f *fakeTransport) sendLater() bool {
-	if f.onSendLater != nil {
-		return f.onSendLater()
+	var s *socket
+	switch below := f.below.(type) {
+	case *socket:
+		s = below
+	case *unixSocket:
+		s = below.socket
 	}
-	return f.below != nil && f.below.sendLater()
+	switch {
+	case f.onSendLater != nil:
+		return f.onSendLater()
+	case s == nil:
+		return false
+	case f.onSend == nil:
+		return s.sendLater()
+	}
+	p := s.watch.p.Load()
+	return p != nil && p.sends.add(plainSender{s.up})
 }
+
+// plainSender is a sender that sends by itself, also when its turn in a batch has come.
+type plainSender struct{ upperLayer }
+
+func (s plainSender) beginSend() (fd int, p []byte, ok bool) {
+	s.sendPending()
+	return 0, nil, false
+}
+
+func (s plainSender) endSend(int32) {}
 
 func (f *fakeTransport) closeWrite() error {
 	if f.below == nil {
