@@ -233,7 +233,9 @@ func (c *connection) Fd() (fd int) {
 	if fd := c.transport.fd(); fd >= 0 {
 		return fd
 	}
-	return c.netFd()
+	below := -1
+	c.withDescriptor(func(fd int) { below = fd })
+	return below
 }
 
 // LocalAddr returns the address of this side, or nil if it has none. That of a connection over a [net.Conn] is the

@@ -39,18 +39,15 @@ func (c *connection) withTransport(what string, f func() error) error {
 	return f()
 }
 
-// withFd runs f while the descriptor is held open.
+// withFd is withTransport for one that has a descriptor of its own.
 func (c *connection) withFd(what string, f func(fd int) error) error {
-	if err := c.enterErr(0, what); err != nil {
-		return err
-	}
-	defer c.leave(0)
-	fd := c.transport.fd()
-	if fd < 0 {
-		return Exception(ErrUnsupported, what)
-	}
-	c.sendPending()
-	return f(fd)
+	return c.withTransport(what, func() error {
+		fd := c.transport.fd()
+		if fd < 0 {
+			return Exception(ErrUnsupported, what)
+		}
+		return f(fd)
+	})
 }
 
 // SetKeepAlive sets the TCP keepalive time, in seconds, and switches keepalive on. It does nothing for 0 or less and
@@ -360,15 +357,4 @@ func (c *connection) netSyscallConn() (raw syscall.RawConn, err error) {
 		return err
 	})
 	return raw, err
-}
-
-// netFd is Fd for a net.Conn.
-func (c *connection) netFd() (fd int) {
-	fd = -1
-	if s, ok := c.NetConn().(syscall.Conn); ok {
-		if raw, err := s.SyscallConn(); err == nil {
-			_ = raw.Control(func(n uintptr) { fd = int(n) }) // fails when it is closed
-		}
-	}
-	return fd
 }

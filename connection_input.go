@@ -112,8 +112,7 @@ func (c *connection) wants(hup bool) bool {
 
 // room implements input.
 func (c *connection) room(most int) []byte {
-	size, _ := c.next()
-	return c.in.book(min(size, most))
+	return c.in.book(min(c.window.next(c.in.Len(), c.takesRest()), most))
 }
 
 // next implements input.

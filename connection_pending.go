@@ -3,11 +3,13 @@ package netpoll
 // This file holds output that a Flush has left to the poller: bytes it promised to send although the kernel does not
 // have them yet. The poller sends them together with what other connections have, at the end of the batch that is
 // running, or when there is room again if the socket is full. For everybody else they are as good as sent: they go
-// before anything that is written later, on whichever goroutine, and before the end that Close, CloseWrite and Detach make.
+// before anything that is written later, on whichever goroutine, and before the end that Close, CloseWrite and Detach
+// make.
 //
 // bitPending says that there are such bytes; it comes with a reference. The output up to the position pendingEnd is
-// pending. The goroutine that sends is either the one goroutine with bitFlushing or the one with bitSending, never both at a time:
-// who wants bitFlushing waits for bitSending, and who wants bitSending leaves the bytes to the one with bitFlushing.
+// pending. The goroutine that sends is either the one goroutine with bitFlushing or the one with bitSending, never both
+// at a time: who wants bitFlushing waits for bitSending, and who wants bitSending leaves the bytes to the one with
+// bitFlushing.
 
 import (
 	"syscall"
@@ -160,8 +162,8 @@ func (c *connection) resumePending() {
 	}
 }
 
-// finishPending ends the pending output if it is paid, with what was put off until then, or else makes the poller go on
-// when there is room. The caller is the one that sends.
+// finishPending ends the pending output if all of it is sent, with what was put off until then, or else makes the
+// poller go on when there is room. The caller is the one that sends.
 func (c *connection) finishPending() {
 	b := c.life.load()
 	if !b.has(bitPending) {

@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/sock"
 	"github.com/cloudwego/netpoll/internal/wait"
 )
@@ -40,7 +39,7 @@ func (c *connection) IsHealthyForReuse(wait time.Duration) bool {
 	}
 	raw, held, healthy := c.raw.hold(), false, false
 	if raw {
-		held, healthy = c.isQuiet(deadlineIn(wait))
+		held, healthy = c.isQuiet(wait)
 	}
 	c.leave(own)
 	if held {
@@ -54,20 +53,13 @@ func (c *connection) IsHealthyForReuse(wait time.Duration) bool {
 	return healthy
 }
 
-// deadlineIn returns the time in d, which is more than 0, as clock.Now counts.
-func deadlineIn(d time.Duration) int64 {
-	if at := clock.Now(); int64(d) < wait.NoDeadline-at {
-		return at + int64(d)
-	}
-	return wait.NoDeadline
-}
-
 // isQuiet is IsHealthyForReuse for the goroutine that has all sides and holds the descriptor's input. If held is true
 // letInput must follow.
-func (c *connection) isQuiet(until int64) (held, quiet bool) {
+func (c *connection) isQuiet(limit time.Duration) (held, quiet bool) {
 	if c.NetConn() != nil && !c.hasDescriptor() {
 		return false, c.nothingPending()
 	}
+	until := wait.In(limit)
 	if c.holdInput(func() int64 { return until }) != nil {
 		return false, false
 	}
@@ -102,7 +94,8 @@ func (c *connection) hasDescriptor() bool {
 	return c.transport.fd() >= 0
 }
 
-// withDescriptor runs f with the descriptor, which stays open meanwhile. The caller has a reference.
+// withDescriptor runs f with the descriptor, or with -1 if there is none. It stays open meanwhile if the caller has a
+// reference. Where a net.Conn has closed it f is not called.
 func (c *connection) withDescriptor(f func(fd int)) {
 	if s, ok := c.NetConn().(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {

@@ -22,8 +22,8 @@ import (
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
-// crew is the stress and what it has seen.
-type crew struct {
+// leaderStress is the stress and what it has seen.
+type leaderStress struct {
 	h      *testPoller
 	inside []atomic.Int32 // tasks of each connection at work
 	inline atomic.Int64   // handlers that ran on the poll goroutine
@@ -32,7 +32,7 @@ type crew struct {
 }
 
 // answering returns the handler of connection i: numbers of 8 bytes come back as they are.
-func (w *crew) answering(i int, seed uint64) OnRequest {
+func (w *leaderStress) answering(i int, seed uint64) OnRequest {
 	rng := rand.New(rand.NewPCG(seed, uint64(i))) // used by one task at a time, which is what is tested
 	return func(_ context.Context, conn Connection) error {
 		if w.inside[i].Add(1) != 1 {
@@ -74,7 +74,7 @@ func (w *crew) answering(i int, seed uint64) OnRequest {
 }
 
 // take takes the leadership if it is free.
-func (w *crew) take(slow bool) {
+func (w *leaderStress) take(slow bool) {
 	if _, free := on(w.h.leadership.v.Load()).take(); free {
 		w.h.handOff(slow)
 		w.taken.Add(1)
@@ -82,7 +82,7 @@ func (w *crew) take(slow bool) {
 }
 
 // takeAtRandom takes the leadership now and then until stop is closed, as a watchdog or a waiting handler would.
-func (w *crew) takeAtRandom(stop <-chan struct{}, seed uint64) {
+func (w *leaderStress) takeAtRandom(stop <-chan struct{}, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for {
 		select {
@@ -99,7 +99,7 @@ func (w *crew) takeAtRandom(stop <-chan struct{}, seed uint64) {
 
 // converse sends the numbers 0 to n in bursts and expects them back. Before each burst the poller is made to forget
 // that handlers were slow, or hardly any would run on its goroutine.
-func (w *crew) converse(peer net.Conn, n int, seed uint64) error {
+func (w *leaderStress) converse(peer net.Conn, n int, seed uint64) error {
 	sent := make(chan error, 1)
 	go func() {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -132,7 +132,7 @@ func (w *crew) converse(peer net.Conn, n int, seed uint64) error {
 func TestEachRequestIsAnsweredOnceUnderRandomTakeovers(t *testing.T) {
 	const conns, requests = 32, 300
 	before := pollGoroutines()
-	w := &crew{h: newTestPoller(t), inside: make([]atomic.Int32, conns)}
+	w := &leaderStress{h: newTestPoller(t), inside: make([]atomic.Int32, conns)}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	peers := make([]net.Conn, conns)

@@ -109,14 +109,14 @@ func (t *netConn) feed(n int, full bool, err error) {
 	}
 }
 
-// mayRead lets the next read begin, or ends the reading goroutine. Whether input is wanted is asked under mu once more,
-// so that a updateInterest either is seen here or sees that there is no goroutine.
+// mayRead lets the next read begin, or ends the reading goroutine. The upper layer is asked what it wants, so that it
+// pauses if it must, and under mu for its interest, so that an updateInterest either is seen here or sees that there is no
+// goroutine.
 func (t *netConn) mayRead() bool {
-	wanted := t.up.wants(false) && t.up.interest()&evRead != 0
+	t.up.wants(false)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	wanted = wanted || t.up.interest()&evRead != 0
-	t.booked = wanted && !t.stopped && !t.held
+	t.booked = t.up.interest()&evRead != 0 && !t.stopped && !t.held
 	t.running = t.booked
 	if !t.running && t.block != nil {
 		t.block.free()

@@ -99,16 +99,16 @@ func (s *Side) SetTimeout(timeout time.Duration) {
 func (s *Side) SetDeadline(t time.Time) {
 	var at int64
 	if !t.IsZero() {
-		at = countedFrom(time.Until(t))
+		at = In(time.Until(t))
 	}
 	s.deadline.Store(at)
 	s.Wake()
 }
 
-// countedFrom returns the time in left from now, as clock.Now counts, and never 0, which means none. A deadline is
-// turned into a duration first, when it is set: without a monotonic reading it says nothing but what the wall clock shows
-// then, which may be set, before and after.
-func countedFrom(left time.Duration) (at int64) {
+// In returns the time in left from now, as clock.Now counts, and never 0, which means none. A deadline is turned into a
+// duration first, when it is set: without a monotonic reading it says nothing but what the wall clock shows then, which
+// may be set, before and after.
+func In(left time.Duration) (at int64) {
 	at = clock.Now()
 	if int64(left) >= NoDeadline-at {
 		return NoDeadline
