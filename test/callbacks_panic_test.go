@@ -41,6 +41,22 @@ func TestPanicIsContainedWithPlainGoroutines(t *testing.T) {
 	}
 }
 
+// requireVictimEnds makes the callback of that name run for victim, which does not return, and requires that its
+// connection ends, with its socket, and that its other close callbacks run.
+func requireVictimEnds(t *testing.T, where string, victim net.Conn, socket uint64, j *journal) {
+	t.Helper()
+	if where == "OnDisconnect" || where == "CloseCallback" {
+		require.NoError(t, testkit.RoundTrip(victim, "fine so far"))
+		require.NoError(t, victim.Close())
+	} else {
+		_, _ = io.WriteString(victim, "x") // fails if the end was faster
+		_, err := victim.Read(make([]byte, 1))
+		require.Error(t, err, "the connection is still open")
+	}
+	testkit.Eventually(t, func() bool { return !socketIsOpen(socket) })
+	require.Equal(t, []string{"third", "first"}, j.list())
+}
+
 func panicIn(t *testing.T, where string) {
 	t.Helper()
 	log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
@@ -70,16 +86,7 @@ func panicIn(t *testing.T, where string) {
 	}))
 	victim := s.Dial()
 	socket := testkit.Receive(t, id)
-	if where == "OnDisconnect" || where == "CloseCallback" {
-		require.NoError(t, testkit.RoundTrip(victim, "fine so far"))
-		require.NoError(t, victim.Close())
-	} else {
-		_, _ = io.WriteString(victim, "x") // fails if the panic was faster
-		_, err := victim.Read(make([]byte, 1))
-		require.Error(t, err, "the connection is still open")
-	}
-	testkit.Eventually(t, func() bool { return !socketIsOpen(socket) })
-	require.Equal(t, []string{"third", "first"}, j.list())
+	requireVictimEnds(t, where, victim, socket, &j)
 	testkit.Eventually(t, func() bool { return strings.Contains(log.String(), value) })
 	require.Equal(t, 1, strings.Count(log.String(), value), "reports in\n%s", log)
 	require.Contains(t, log.String(), "callbacks_panic_test.go", "the report does not tell where it was")

@@ -74,6 +74,15 @@ func sendNumbers(conn netpoll.Connection, flushed func(n uint64)) error {
 	}
 }
 
+// connect returns both ends of a connection. Callers have their turn, so that the ends belong together.
+func connect(ln net.Listener, turn *sync.Mutex) (conn netpoll.Connection, peer net.Conn, err error) {
+	turn.Lock()
+	defer turn.Unlock()
+	conn, dialErr := netpoll.DialConnection("tcp", ln.Addr().String(), testkit.Timeout)
+	peer, acceptErr := ln.Accept()
+	return conn, peer, errors.Join(dialErr, acceptErr)
+}
+
 // Behaviour 5.9: everything whose Flush or Write returned nil before or while Close ran reaches a peer that reads.
 func TestFlushedBytesReachThePeerWhateverCloseDoes(t *testing.T) {
 	noLeak(t)
@@ -82,11 +91,8 @@ func TestFlushedBytesReachThePeerWhateverCloseDoes(t *testing.T) {
 	defer ln.Close()
 	var dialing sync.Mutex
 	stress(t, rounds(1000, 400), func(r *rand.Rand) {
-		dialing.Lock()
-		conn, dialErr := netpoll.DialConnection("tcp", ln.Addr().String(), testkit.Timeout)
-		peer, acceptErr := ln.Accept()
-		dialing.Unlock()
-		if err := errors.Join(dialErr, acceptErr); err != nil {
+		conn, peer, err := connect(ln, &dialing)
+		if err != nil {
 			t.Error(err)
 			return
 		}
@@ -187,11 +193,8 @@ func TestReceivedBytesSurviveEveryRaceButClose(t *testing.T) {
 	defer ln.Close()
 	var dialing sync.Mutex
 	stress(t, rounds(400, 100), func(r *rand.Rand) {
-		dialing.Lock()
-		conn, dialErr := netpoll.DialConnection("tcp", ln.Addr().String(), testkit.Timeout)
-		peer, acceptErr := ln.Accept()
-		dialing.Unlock()
-		if err := errors.Join(dialErr, acceptErr); err != nil {
+		conn, peer, err := connect(ln, &dialing)
+		if err != nil {
 			t.Error(err)
 			return
 		}

@@ -53,16 +53,7 @@ func TestCallbackThatEndsItsGoroutineEndsOnlyItsConnection(t *testing.T) {
 			victims.Store(true)
 			victim := s.Dial()
 			socket := testkit.Receive(t, id)
-			if where == "OnDisconnect" || where == "CloseCallback" {
-				require.NoError(t, testkit.RoundTrip(victim, "fine so far"))
-				require.NoError(t, victim.Close())
-			} else {
-				_, _ = io.WriteString(victim, "x") // fails if the end was faster
-				_, err := victim.Read(make([]byte, 1))
-				require.Error(t, err, "the connection is still open")
-			}
-			testkit.Eventually(t, func() bool { return !socketIsOpen(socket) })
-			require.Equal(t, []string{"third", "first"}, j.list())
+			requireVictimEnds(t, where, victim, socket, &j)
 			victims.Store(false)
 			require.NoError(t, testkit.RoundTrip(other, "after"))
 			require.Equal(t, 1, strings.Count(log.String(), where+" of the connection with "), "reports in\n%s", log)
