@@ -56,6 +56,7 @@ type netConn struct {
 	closed   bool          // conn was closed
 	leaving  *wait.Waiter  // what stop waits with, while it does
 	held     bool          // holdReading lets no Read begin
+	cut      bool          // holdReading has set a deadline to end the Read that is going on
 	awaited  *wait.Waiter  // what holdReading waits with, while it does
 	since    int64         // when the call began that sends now
 	deadline int64         // the write deadline that conn has, as clock.Now counts
@@ -141,9 +142,9 @@ func (t *netConn) readOnce() (n int, full bool, err error) {
 	if full && !eager { // what a reader waited for has an end
 		t.ahead = 2 * n
 	}
-	stopped, held := t.settled(&t.booked)
-	if held && isTimeout(err) {
-		err = nil // holdReading has interrupted it
+	stopped, cut := t.settled()
+	if cut && isTimeout(err) {
+		err = nil
 	}
 	return n, full, t.readError(err, stopped)
 }
@@ -216,12 +217,14 @@ func (t *netConn) readInto(p []byte) (n int, err error) {
 	return 0, io.ErrNoProgress
 }
 
-// settled is finish for who does not hold mu. It reports whether stop has been called, and whether reading is held.
-func (t *netConn) settled(flag *bool) (stopped, held bool) {
+// settled ends what mayRead has begun. It reports whether stop has been called, and whether holdReading has interrupted
+// the Read, even if it has given up since.
+func (t *netConn) settled() (stopped, cut bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.finish(flag)
-	return t.stopped, t.held
+	cut, t.cut = t.cut, false
+	t.finish(&t.booked)
+	return t.stopped, cut
 }
 
 // finish clears flag, which stop or holdReading may be waiting for. The caller holds mu.

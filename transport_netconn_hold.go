@@ -52,9 +52,9 @@ func (t *netConn) beginHold() (w *wait.Waiter, err error) {
 	t.held = true
 	w = wait.New()
 	if t.booked {
-		t.awaited = w
+		t.awaited, t.cut = w, true
 		if err := t.conn.SetReadDeadline(longAgo); err != nil {
-			t.awaited = nil
+			t.awaited, t.cut = nil, false
 			t.endHold()
 			return nil, Exception(ErrUnsupported, "looking below a net.Conn that takes no deadline")
 		}

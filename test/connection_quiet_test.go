@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -147,10 +148,12 @@ func TestRawReadWaitsOverEveryCarrier(t *testing.T) {
 	overCarriers(t, func(t *testing.T, connect func() (netpoll.Connection, net.Conn)) {
 		conn, peer := connect()
 		var n int
+		looked := make(chan struct{}, 8)
 		read := func() error {
 			return rawConnOf(t, conn).Read(func(fd uintptr) bool {
 				var err error
 				n, err = syscall.Read(int(fd), make([]byte, 8))
+				looked <- struct{}{}
 				return err != syscall.EAGAIN
 			})
 		}
@@ -158,8 +161,10 @@ func TestRawReadWaitsOverEveryCarrier(t *testing.T) {
 		require.ErrorIs(t, read(), os.ErrDeadlineExceeded)
 		require.ErrorIs(t, read(), netpoll.ErrReadTimeout)
 		require.NoError(t, conn.SetReadDeadline(time.Time{}))
+		testkit.Receive(t, looked)
 
 		done := testkit.Blocked(t, read)
+		testkit.Receive(t, looked)
 		testkit.Send(t, peer, "raw")
 		require.NoError(t, testkit.Receive(t, done))
 		require.Equal(t, 3, n)
@@ -174,6 +179,51 @@ func TestRawReadWaitsOverEveryCarrier(t *testing.T) {
 		require.NoError(t, conn.Close())
 		require.ErrorIs(t, testkit.Receive(t, done), net.ErrClosed)
 	})
+}
+
+// slowToHeed is a net.Conn whose Read takes its time to return when its deadline has passed.
+type slowToHeed struct {
+	*net.TCPConn
+	begun, timedOut, late chan struct{}
+}
+
+func (s slowToHeed) Read(p []byte) (n int, err error) {
+	select {
+	case s.begun <- struct{}{}:
+	default:
+	}
+	if n, err = s.TCPConn.Read(p); errors.Is(err, os.ErrDeadlineExceeded) {
+		s.timedOut <- struct{}{}
+		<-s.late
+	}
+	return n, err
+}
+
+// A function of RawConn.Read that gives up before the Read of a net.Conn makes way leaves the connection as it was.
+func TestRawReadThatGivesUpLeavesTheConnectionAsItWas(t *testing.T) {
+	ln, err := net.Listen("tcp", testkit.LocalAddress(t, "tcp"))
+	require.NoError(t, err)
+	defer ln.Close()
+	plain := testkit.Dial(t, ln.Addr())
+	peer, err := ln.Accept()
+	require.NoError(t, err)
+	defer peer.Close()
+	slow := slowToHeed{plain.(*net.TCPConn), make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})}
+	conn, err := netpoll.NewConnection(slow)
+	require.NoError(t, err)
+	defer conn.Close()
+	goOn := sync.OnceFunc(func() { close(slow.late) })
+	defer goOn()
+
+	testkit.Receive(t, slow.begun)
+	err = rawConnOf(t, conn).Read(func(uintptr) bool { return true })
+	require.ErrorIs(t, err, netpoll.ErrUnsupported, "the descriptor is not free in time")
+	testkit.Receive(t, slow.timedOut)
+	goOn()
+	testkit.Send(t, peer, "hello")
+	got, err := conn.Reader().ReadString(5)
+	require.NoError(t, err)
+	require.Equal(t, "hello", got)
 }
 
 func rawConnOf(t *testing.T, conn netpoll.Connection) syscall.RawConn {
