@@ -70,7 +70,7 @@
 //	server.go, connlimit.go          the server behind it, and how many connections it takes
 //	acceptor.go, acceptor_socket.go, acceptor_netconn.go
 //	                                 what accepts: for listeners that a poller watches, and for all others
-//	listener.go, listener_mirror.go  listeners as their user sees them
+//	listener.go                      listeners as their user sees them
 //	listener_socket.go, listener_netconn.go, listener_other.go
 //	                                 with a poller, over any net.Listener, on systems without a poller
 //	dialer.go                        dialing
@@ -108,7 +108,7 @@
 //
 //	transport.go                     the seam
 //	transport_socket.go              sockets that a poller watches
-//	transport_netconn.go, transport_netconn_send.go, transport_netconn_hold.go
+//	transport_netconn.go, transport_netconn_send.go
 //	                                 any net.Conn
 //
 // Layer 3: pollers
