@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// countingSource counts how often it was told to look at its acceptor's state.
+// countingSource counts the calls of updateInterest.
 type countingSource struct{ updates int }
 
 func (d *countingSource) open() error     { return nil }

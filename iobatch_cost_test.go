@@ -57,7 +57,7 @@ func TestBatchIsOneCallForItsReceivesAndOneForItsSends(t *testing.T) {
 	}
 }
 
-// countingRing is a fake ring that counts where it is told to: the test's own events are not what it measures.
+// countingRing is a fake ring that counts only while the test says so, because the test's own events do not count.
 type countingRing struct {
 	fakeRing
 	count bool

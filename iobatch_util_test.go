@@ -245,7 +245,7 @@ type fakeRing struct {
 	broken func(submit, at int) error    // asked before each operation of each Submit; nil: never
 	ops    []operation                   // queued
 	armed  atomic.Bool                   // for scripts
-	failed error                         // what broke it
+	failed error                         // the error that broke it
 
 	submits atomic.Int64 // with at least one operation
 	sends   atomic.Int64 // operations done

@@ -58,7 +58,7 @@ type duplexSide struct {
 	buf     *LinkBuffer
 	program []byte
 	pos     int64         // bytes produced, or consumed
-	other   chan struct{} // told by the producer when it has published
+	other   chan struct{} // the producer sends on it when it has published
 	shown   []promise
 	slices  sync.WaitGroup
 	failed  bool

@@ -87,7 +87,7 @@ func (v *machine) arg() int {
 	return int(b)
 }
 
-// size maps one byte to sizes around the interesting bounds.
+// size maps one byte to sizes around the interesting limits.
 func (v *machine) size() int {
 	b := v.arg()
 	switch low := b & 63; b >> 6 {

@@ -52,7 +52,7 @@ func (lastWords) Read(p []byte) (int, error)       { return copy(p, "bye"), io.E
 func (lastWords) SetDeadline(time.Time) error      { return nil }
 func (lastWords) SetWriteDeadline(time.Time) error { return nil }
 
-// The end of the stream waits for a Write that may know why it has come. What was received with it does not.
+// The end of the stream waits for a Write that may know its reason. Bytes that were received with it do not wait.
 func TestInputDoesNotWaitForWhatItsEndMeans(t *testing.T) {
 	to := &feed{brings: make(chan string, 3)}
 	conn := new(netConn)
@@ -66,7 +66,8 @@ func TestInputDoesNotWaitForWhatItsEndMeans(t *testing.T) {
 	require.NoError(t, conn.stop(false)) // it leaves closing to release
 }
 
-// What broke a Write may be what has ended the input; that nobody takes output any more is not.
+// The error that broke a Write may also have ended the input, unless it only says that the peer takes no output any
+// more.
 func TestEndOfStreamAfterAWriteThatFailed(t *testing.T) {
 	reset := &net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.ECONNRESET)}
 	for name, c := range map[string]struct{ broken, end error }{

@@ -26,7 +26,7 @@ type gate struct {
 	backlog  int // new connections
 	noFiles  int // so many cannot be accepted for want of descriptors
 	accepted int
-	linger   bool // what is accepted is not closed by its user
+	linger   bool // the user does not close accepted connections
 	lines    []*line
 
 	watch  sync.Mutex // as that of a watch
@@ -91,7 +91,7 @@ func (g *gate) poll() {
 	for {
 		interleave.Await("look", g, g.ready)
 		if !g.acceptOne() {
-			g.r.Idle() // the listener is ready all the same, until somebody does something about it
+			g.r.Idle() // the listener stays ready until another thread acts
 			continue
 		}
 		for g.acceptOne() {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// simReader is the one who reads, be it a goroutine or the handler.
+// simReader is the reader: a goroutine or the handler.
 type simReader struct {
 	l     *simLife
 	pos   int64 // bytes taken so far
@@ -96,7 +96,7 @@ var readerActs = []simAct[*simReader]{
 			r.l.fail("Next of a Slice: %v", err)
 		}
 		r.take(p, n)
-		r.shown = nil // what was shown before ends with the Slice after this one
+		r.shown = nil // slices from before end with the next Slice
 		if err := part.Release(); err != nil {
 			r.l.fail("Release of a Slice: %v", err)
 		}
@@ -149,7 +149,7 @@ func (r *simReader) ok(what string, n, have int, err error) bool {
 	case err == nil:
 		r.waits = 0
 		return true
-	case have >= n && !(asNetConn && errors.Is(err, ErrReadTimeout)): // those of a net.Conn heed their deadline first
+	case have >= n && !(asNetConn && errors.Is(err, ErrReadTimeout)): // those of a net.Conn check their deadline first
 		r.l.fail("%s(%d) with %d bytes buffered: %v", what, n, have, err)
 	case errors.Is(err, ErrReadTimeout):
 		if !r.l.timed.Load() {
@@ -237,13 +237,13 @@ func (r *simReader) leftover() {
 }
 
 const (
-	// maxOutput bounds what one user writes.
+	// maxOutput limits the output of one user.
 	maxOutput = 256 << 10
 	// maxWaits is how often in a row an actor waits in vain before it gives its program up.
 	maxWaits = 6
 )
 
-// simWriter is the one who writes.
+// simWriter is the writer.
 type simWriter struct {
 	l       *simLife
 	pos     int64 // bytes written so far

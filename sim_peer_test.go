@@ -18,7 +18,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
-// maxInput bounds what one peer sends. If it is taken in tiny portions, less will do.
+// maxInput limits the output of one peer. If it is taken in tiny portions, less will do.
 func (p *simPlan) maxInput() int64 {
 	if p.readLimit == 0 {
 		return 256 << 10

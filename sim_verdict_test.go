@@ -66,7 +66,7 @@ func (l *simLife) judgeOutput(b lifeBits) {
 	case p.got > w.pos:
 		l.fail("the peer has received %d bytes of %d", p.got, w.pos)
 	case l.w.faulty && b.errno() != 0:
-		// The socket was only said to be broken, and its peer is not told so.
+		// The socket was only reported as broken; its peer does not notice.
 	case p.eof && p.broken == nil && p.got < w.flushed && !l.forgets.Load() && !b.has(bitSendFailed):
 		l.fail("the peer was told of the end after %d bytes; %d had been flushed: %v", p.got, w.flushed, b)
 	case p.eof && p.broken == nil:
@@ -182,7 +182,7 @@ func (h *simHandler) handle() {
 		script.at.Add(1)
 		handlerActs[s.act].do(h, int(s.arg))
 	}
-	if script.done() == len(script.steps) { // what comes now it takes, all of it
+	if script.done() == len(script.steps) { // it takes all that comes now
 		h.steps++
 		if n := l.conn.Reader().Len(); n > 0 {
 			p, err := l.conn.Reader().Next(n)

@@ -33,7 +33,7 @@ var simFaults func(seed uint64, rude bool) (stop func() (injected int64))
 // simFaultReport lists those faults by kind.
 var simFaultReport = func() string { return "" }
 
-// simSettings are what is the same for all connections of a world.
+// simSettings are common to all connections of a world.
 type simSettings struct {
 	ring     IOUringMode
 	direct   bool
@@ -291,7 +291,7 @@ func (w *simWorld) dialPeer(l *simLife) (conn Connection, peer net.Conn) {
 	return conn, peer
 }
 
-// run lets everybody live.
+// run lets all connections live.
 func (w *simWorld) run() {
 	var all sync.WaitGroup
 	w.begun.Add(len(w.lives))

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// What a connection asks of its socket.
+// How a connection uses its socket.
 
 import (
 	"context"

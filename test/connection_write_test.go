@@ -1,7 +1,7 @@
 package test
 
-// Filling the output through Writer: what stays where until Flush, what is copied and what is referenced, and misuse.
-// Sending is in connection_flush_test.go.
+// Filling the output through Writer: memory that stays in place until Flush, copies and references, and misuse. Sending
+// is in connection_flush_test.go.
 
 import (
 	"bytes"

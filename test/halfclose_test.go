@@ -117,7 +117,7 @@ func TestHalfClosedConnectionIdles(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
-// Behaviour 1.1: CloseWrite ends only the own side: what was flushed arrives, then the end; the answer is read.
+// Behaviour 1.1: CloseWrite ends only the own side: flushed output arrives, then the end; the answer is read.
 func TestCloseWriteEndsOnlyTheOwnSide(t *testing.T) {
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := testnet.Dialed(t, network)

@@ -172,7 +172,7 @@ func TestResetOfDialedConnectionIsReadAfterTheBufferedBytes(t *testing.T) {
 	require.ErrorIs(t, err, netpoll.ErrConnClosed)
 }
 
-// Behaviour 5.10: reset after the peer's half-close: what it sent was read to the end, writes fail with the reason.
+// Behaviour 5.10: reset after the peer's half-close: its input was read to the end, writes fail with the reason.
 func TestResetAfterPeersHalfClose(t *testing.T) {
 	conn, peer := testnet.Dialed(t, "tcp")
 	_, err := io.WriteString(peer, "all of it")

@@ -67,7 +67,7 @@ func dupConn(t testing.TB, conn net.Conn) (dup int) {
 	return dup
 }
 
-// closeEnd closes the socket fd at once, and leaves the number in use so that no one else gets it.
+// closeEnd closes the socket fd at once, and leaves the number in use so that no other file gets it.
 func closeEnd(t testing.TB, fd int) {
 	t.Helper()
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
