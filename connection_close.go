@@ -147,7 +147,7 @@ func (c *connection) closing(old lifeBits) (err error) {
 }
 
 // closeIfIdle closes the connection for its server's shutdown if no handler runs, no goroutine sends, and nothing is
-// left to read. Output that a failed Flush has left is no reason to wait: nobody will send it.
+// left to read. Output that a failed Flush has left is no reason to wait: no call will send it.
 func (c *connection) closeIfIdle() {
 	if c.nothingToRead() {
 		c.closeIf(causeServer, idle)

@@ -83,7 +83,7 @@ type rawInput struct{ state atomic.Uint32 }
 
 const (
 	rawFree  uint32 = iota // no holder: the poller receives
-	rawHeld                // somebody
+	rawHeld                // a holder
 	rawReady               // a holder, and the poller has reported input since it was asked to
 )
 

@@ -62,7 +62,7 @@ func lifeFlag(names string) (b lifeBits) {
 	return b
 }
 
-// lifeModel is what a word should say.
+// lifeModel is the expected state of a word.
 type lifeModel struct {
 	phase   string
 	cause   string
@@ -219,7 +219,7 @@ func (v *lifeRun) did(what string) {
 	v.trace = append(v.trace, what)
 }
 
-// answers compares what a move returned. what may have its arguments behind the name.
+// answers compares the results of a move. what may have its arguments behind the name.
 func (v *lifeRun) answers(what string, got, want any) {
 	move, _, _ := strings.Cut(what, "(")
 	v.reached[fmt.Sprintf("%s=%v", move, got)]++

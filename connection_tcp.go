@@ -77,14 +77,14 @@ func (c *TCPConnection) SetKeepAliveConfig(config net.KeepAliveConfig) error {
 }
 
 // SetReadBuffer sets the size of what the system buffers for receiving, in bytes. What this package buffers beyond that
-// is bounded by SetReadLimit.
+// is limited by SetReadLimit.
 func (c *TCPConnection) SetReadBuffer(bytes int) error { return c.setReadBuffer(bytes) }
 
 // SetWriteBuffer sets the size of what the system buffers for sending, in bytes.
 func (c *TCPConnection) SetWriteBuffer(bytes int) error { return c.setWriteBuffer(bytes) }
 
 // SetReadBuffer sets the size of what the system buffers for receiving, in bytes. What this package buffers beyond that
-// is bounded by SetReadLimit.
+// is limited by SetReadLimit.
 func (c *UnixConnection) SetReadBuffer(bytes int) error { return c.setReadBuffer(bytes) }
 
 // SetWriteBuffer sets the size of what the system buffers for sending, in bytes.

@@ -165,7 +165,7 @@ func (v *adapterRun) reading(n int, call func() error) bool {
 }
 
 // told checks that a call returned the error that was its to return, if any. Each error of the source is returned once,
-// to the first call that needs more than what came before it. After that the source is asked again, whatever the error
+// to the first call that needs more than the bytes before it. After that the source is asked again, whatever the error
 // was.
 func (v *adapterRun) told(err error, asked bool) {
 	want := v.unsaid

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// What a batch costs: from which size on it goes through the ring, that it then is one call, and that nothing is
+// The cost of a batch: from which size on it goes through the ring, that it then is one call, and that nothing is
 // allocated for it, in each mode.
 
 import (

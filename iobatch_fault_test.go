@@ -86,7 +86,7 @@ func (f *fleet) tell(t testing.TB) {
 // ringScript says what comes of an operation.
 type ringScript = func(o operation) (res int32)
 
-// faults counts what a script did.
+// faults counts the faults of a script.
 type faults struct{ n atomic.Int64 }
 
 // each makes every k-th operation that matches give res, without doing it.

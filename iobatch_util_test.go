@@ -2,8 +2,8 @@
 
 package netpoll
 
-// What the white-box tests of the batch I/O batch share: a poller of their own that a test can hold still, connections
-// on it, and a ring that injects faults.
+// Helpers of the white-box tests of the I/O batch: a poller of their own that a test can hold still, connections on it,
+// and a ring that injects faults.
 
 import (
 	"bytes"

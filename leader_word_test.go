@@ -14,8 +14,8 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
 
-// leaderModel is what ought to be true. One party, the captain, leads; it goes through batches of tasks, and the
-// other tries to take the leadership from it, in two steps between which anything may happen. When it succeeds the roles
+// leaderModel is the expected state. One party, the captain, leads; it goes through batches of tasks, and the other
+// tries to take the leadership from it, in two steps between which anything may happen. When it succeeds the roles
 // change.
 type leaderModel struct {
 	word    uint64

@@ -187,7 +187,7 @@ func (s *duplexSide) consume(done <-chan struct{}) {
 	}
 }
 
-// rest reads what the consumer's program has left, up to end, and gives everything back.
+// rest reads the bytes that the consumer's program has left, up to end, and gives everything back.
 func (s *duplexSide) rest(end int64) {
 	if s.failed {
 		return

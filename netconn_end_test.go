@@ -17,7 +17,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/wait"
 )
 
-// feed notes what a reading goroutine brings. It has room for a few bytes.
+// feed notes the input that a reading goroutine brings. It has room for a few bytes.
 type feed struct {
 	upperLayer
 	ended  atomic.Bool
@@ -82,7 +82,7 @@ func TestEndOfStreamAfterAWriteThatFailed(t *testing.T) {
 	}
 }
 
-// A connection that the system has given up for want of answers is broken, though its error is a timeout as well.
+// A connection that the system has given up without an answer is broken, though its error is a timeout as well.
 func TestWriteThatTheSystemGaveUpIsNoWriteTimeout(t *testing.T) {
 	for _, c := range []struct{ err, want, not error }{
 		{os.NewSyscallError("write", syscall.ETIMEDOUT), syscall.ETIMEDOUT, ErrWriteTimeout},

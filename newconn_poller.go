@@ -22,7 +22,7 @@ type socketInfo struct {
 	network  string // "tcp", "unix" or "" for anything else
 	local    net.Addr
 	remote   net.Addr
-	remoteAP netip.AddrPort // instead of remote: turned into a *net.TCPAddr when somebody asks
+	remoteAP netip.AddrPort // instead of remote: turned into a *net.TCPAddr on demand
 }
 
 // newSocketConnection makes a connection that owns s.fd. It must then be prepared and started, or closed.

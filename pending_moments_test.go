@@ -126,7 +126,7 @@ func TestRoomReportedWhileAnotherSendsIsNotMissed(t *testing.T) {
 	}
 }
 
-// What a Flush could not send in time stays where it is, also when the poller still pending what came before.
+// Output that a Flush could not send in time stays queued, also while earlier output is pending.
 func TestPollerSendsNothingOfAFlushThatTimedOut(t *testing.T) {
 	c, stuck := owingPeer(t)
 	c.peerClosed(0, true) // so that the poller may be left nothing more

@@ -47,7 +47,7 @@ func newDripping(below transport) *dripping {
 }
 
 // dripped returns a connection that has pending output over a transport that takes nothing. The real poller is held:
-// what it would do the test does.
+// the test takes the poller's part.
 func dripped(t *testing.T) (c *connection, d *dripping, read func(want string)) {
 	t.Helper()
 	h := newTestPoller(t)

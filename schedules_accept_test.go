@@ -24,7 +24,7 @@ type gate struct {
 	srv *server
 
 	backlog  int // new connections
-	noFiles  int // so many cannot be accepted for want of descriptors
+	noFiles  int // so many cannot be accepted without descriptors
 	accepted int
 	linger   bool // the user does not close accepted connections
 	lines    []*line
@@ -63,7 +63,7 @@ func (g *gate) open() error {
 	return nil
 }
 
-// updateInterest is what a watch does.
+// updateInterest works like that of a watch.
 func (g *gate) updateInterest() {
 	g.watch.Lock()
 	defer g.watch.Unlock()
@@ -76,7 +76,7 @@ func (g *gate) close() {
 	g.closed = true
 }
 
-// Close is what a listener does.
+// Close works like that of a listener.
 func (g *gate) Close() error {
 	if a, first := g.shut(); first && a != nil {
 		a.listenerClosed(false)
@@ -99,7 +99,7 @@ func (g *gate) poll() {
 	}
 }
 
-// acceptOne is what an acceptWatch does.
+// acceptOne works like that of an acceptWatch.
 func (g *gate) acceptOne() bool {
 	if !g.a.acquire() {
 		return false

@@ -51,7 +51,7 @@ func TestScheduleInactiveConnectionHasAllOfItsInput(t *testing.T) {
 	}
 }
 
-// What OnDisconnect writes is sent: the connection is not closed before it has returned.
+// Output of OnDisconnect is sent: the connection is not closed before it has returned.
 func TestScheduleOnDisconnectAnswersBeforeTheClose(t *testing.T) {
 	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 100)

@@ -15,7 +15,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/explored"
 )
 
-// owing gives l a poller that sends what was left to it: once while handlers run, and once before it parks. There is no
+// owing gives l a poller that sends output left to it: once while handlers run, and once before it parks. There is no
 // ring here, so each sender sends by itself.
 func (l *line) owing() {
 	p := new(poller)

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// What the tests of schedules share: a transport that is made of memory, with a poller that reports what there is to
+// Helpers of the tests of schedules: a transport that is made of memory, with a poller that reports what there is to
 // report. Each test runs with a limit on preemptions that takes seconds; see package explored for others.
 
 import (
@@ -139,7 +139,7 @@ func (l *line) drains(n int) {
 	l.told &^= evWrite
 }
 
-// check is what holds after every schedule.
+// check checks what must hold after every schedule.
 func (l *line) check() {
 	b := l.c.life.load()
 	switch {
@@ -174,7 +174,7 @@ func (l *line) alive(what string) {
 
 func (l *line) start() error { return l.updateInterest() }
 
-// updateInterest is what a watch does.
+// updateInterest works like that of a watch.
 func (l *line) updateInterest() error {
 	l.watch.Lock()
 	defer l.watch.Unlock()

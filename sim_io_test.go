@@ -224,7 +224,7 @@ func (r *simReader) finish() {
 	}
 }
 
-// leftover reads what is still buffered in a connection that is closed.
+// leftover reads the input that is still buffered in a closed connection.
 func (r *simReader) leftover() {
 	defer func() { _ = r.l.conn.Reader().Release() }()
 	n := r.l.conn.Reader().Len()
@@ -328,7 +328,7 @@ var writerActs = []simAct[*simWriter]{
 	}},
 }
 
-// sent notes what came of a call that sends n of want bytes itself.
+// sent notes the result of a call that sent n of want bytes by itself.
 func (w *simWriter) sent(what string, n, want int, err error) {
 	w.pos += int64(n)
 	switch {
@@ -340,7 +340,7 @@ func (w *simWriter) sent(what string, n, want int, err error) {
 	}
 }
 
-// next is what has to be written next.
+// next returns the bytes to write next.
 func (w *simWriter) next(n int) []byte { return w.l.out.Piece(w.pos, n) }
 
 func (w *simWriter) wrote(what string, n int, err error) {
@@ -382,7 +382,7 @@ func (w *simWriter) flush() {
 // stop holds when there is nothing more to write.
 func (w *simWriter) stop() bool { return w.broken != nil || w.pos > maxOutput || w.waits > maxWaits }
 
-// finish flushes what was written, for as long as that takes.
+// finish flushes written output, for as long as that takes.
 func (w *simWriter) finish() {
 	for w.broken == nil && w.flushed < w.pos {
 		w.steps++

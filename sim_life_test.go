@@ -39,7 +39,7 @@ type simLife struct {
 	over  chan struct{} // closed by the close callback that runs last
 
 	timed     atomic.Bool  // timeouts or deadlines were set
-	forgets   atomic.Bool  // a close may give up what is pending
+	forgets   atomic.Bool  // a close may give up pending output
 	searches  atomic.Bool  // Until may hold any number of bytes
 	leaves    atomic.Bool  // the handler leaves input, so that its limit grows
 	handled   atomic.Bool  // handlers may be set
@@ -360,7 +360,7 @@ func (l *simLife) live() {
 	l.w.count(l)
 }
 
-// liveHere is what happens on this side.
+// liveHere runs this side.
 func (l *simLife) liveHere() {
 	var users sync.WaitGroup
 	l.handled.Store(l.plan.owner == ownerHandler)

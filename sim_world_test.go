@@ -86,7 +86,7 @@ func (s simSettings) apply(t testing.TB) (undo func()) {
 	}
 }
 
-// simTotals is what several worlds add up to.
+// simTotals is the sum over several worlds.
 type simTotals struct {
 	worlds, lives, steps, bytes  int64
 	orderlyIn, orderlyOut, polls int64
@@ -385,7 +385,7 @@ func (l *simLife) standsStill() {
 	}
 }
 
-// stock is what a world must leave as it has found it.
+// stock is the state that a world must leave as it has found it.
 type stock struct {
 	sockets, slots, goroutines int
 	blocks                     int64
@@ -410,7 +410,7 @@ func takeStock() (s stock) {
 	return s
 }
 
-// end ends the servers and looks what is left.
+// end ends the servers and looks for leaks.
 func (w *simWorld) end(before stock) {
 	if !w.settings.shutdown {
 		w.shutdown()

@@ -58,7 +58,7 @@ type input interface {
 	fed(n int, full, hup bool, err error, b *batch) (more bool)
 }
 
-// output gives a transport the pending output, which it sends later than it was asked to.
+// output is the source of pending output, which a transport sends after sendLater has returned.
 type output interface {
 	// sendUntil is the time at which a call that began at start must give up sending. Any goroutine may call it.
 	sendUntil(start int64) int64

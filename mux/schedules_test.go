@@ -13,7 +13,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/explored"
 )
 
-// load is a queue with what was added to it, over a connection that counts.
+// load is a queue with the getters added to it, over a connection that counts.
 type load struct {
 	netpoll.Connection
 	r *interleave.Run

@@ -217,7 +217,7 @@ func TestReceivedBytesSurviveEveryRaceButClose(t *testing.T) {
 	})
 }
 
-// disturb does what must not change what a reader gets, until stop is closed.
+// disturb makes calls that must not change the input of a reader, until stop is closed.
 func disturb(conn netpoll.Connection, stop <-chan struct{}) {
 	for {
 		select {

@@ -2,8 +2,7 @@
 
 package test
 
-// What looks past the input buffer: the liveness checks of connection pools, over RawConn.Read and by
-// IsHealthyForReuse.
+// Looks past the input buffer: the liveness checks of connection pools, over RawConn.Read and by IsHealthyForReuse.
 
 import (
 	"context"
@@ -67,7 +66,7 @@ func overCarriers(t *testing.T, f func(t *testing.T, connect func() (netpoll.Con
 
 var errUnexpected = errors.New("unexpected bytes from an idle peer")
 
-// alive is what drivers of databases ask before they use a connection of their pool again: it must have nothing to read
+// alive is the check of database drivers before they use a connection of their pool again: it must have nothing to read
 // and no end.
 func alive(conn net.Conn) (verdict error) {
 	raw, err := conn.(syscall.Conn).SyscallConn()
@@ -233,7 +232,7 @@ func rawConnOf(t *testing.T, conn netpoll.Connection) syscall.RawConn {
 	return raw
 }
 
-// reusable is what pools look for by assertion.
+// reusable is the interface that pools look for by assertion.
 type reusable interface {
 	IsHealthyForReuse(wait time.Duration) bool
 }

@@ -355,7 +355,7 @@ func pointers(p []byte) (list []*byte) {
 	return list
 }
 
-// finish fills what came from Malloc and returns what must arrive.
+// finish fills the memory from Malloc and returns the bytes that must arrive.
 func (m *outputModel) finish() string {
 	for _, p := range m.late {
 		*p = byte(m.rnd.Uint32())

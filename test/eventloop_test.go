@@ -2,8 +2,8 @@
 
 package test
 
-// This file holds the tests of EventLoop for accepting, limits and shutdown. What happens to one connection under it
-// has tests of its own.
+// This file holds the tests of EventLoop for accepting, limits and shutdown. The life of one connection under it has
+// tests of its own.
 
 import (
 	"context"

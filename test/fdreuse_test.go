@@ -196,7 +196,7 @@ func TestNothingClosesForeignDescriptors(t *testing.T) {
 	}
 }
 
-// serveCloseShutdown is what Kitex does: the converted listener is closed, the shutdown comes later.
+// serveCloseShutdown does as Kitex does: the converted listener is closed, the shutdown comes later.
 func serveCloseShutdown(t *testing.T) {
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -215,7 +215,7 @@ func TestConnectionAfterCloseReadEndsWithThePeersReset(t *testing.T) {
 }
 
 // Behaviour 1.1: CloseWrite ends a Write that waits for room, and only the own side: the peer is not taken for gone,
-// and what it sends is still read.
+// and its output is still read.
 func TestCloseWriteEndsBlockedWriteAndLeavesReadingAlone(t *testing.T) {
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := testnet.Dialed(t, network)

@@ -151,7 +151,7 @@ func TestUntilFindsDelimiterBeyondTheLimit(t *testing.T) {
 func TestRaisedReadLimitLetsInputIn(t *testing.T) {
 	conn, peer := testnet.Dialed(t, "tcp")
 	limiter := conn.(readLimiter)
-	require.NoError(t, limiter.SetReadLimit(4000)) // more than what a read may take that is going on already
+	require.NoError(t, limiter.SetReadLimit(4000)) // more than a read that is under way may take
 	_, err := peer.Write(make([]byte, 100_000))
 	require.NoError(t, err)
 	testnet.Buffered(t, conn, 4000)

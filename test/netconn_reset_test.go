@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// resetTold is what package net says of it.
+// resetTold is the error of package net for it.
 var resetTold = &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.ECONNRESET)}
 
 // writingUntil is a connection with a net.Conn that is in Write, until the test gives it a result; its Read returns at

@@ -130,7 +130,7 @@ func descriptorsOf(hdr *unix.Cmsghdr, data []byte, f func(fd int)) {
 		return
 	}
 	for ; len(data) >= sizeofFd; data = data[sizeofFd:] {
-		if fd := int(int32(binary.NativeEndian.Uint32(data))); fd >= 0 { // else an errno in its place
+		if fd := int(int32(binary.NativeEndian.Uint32(data))); fd >= 0 { // otherwise it is an errno
 			f(fd)
 		}
 	}

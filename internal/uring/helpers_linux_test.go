@@ -33,7 +33,7 @@ func newPair(t testing.TB, network string) (a, b int) {
 		a, b = pair[0], pair[1]
 	}
 	t.Cleanup(func() {
-		// A test may have closed an end; it then says so with closeEnd, which leaves another file in its place.
+		// A test may have closed an end; it then does so by closeEnd, which puts another file under the number.
 		require.NoError(t, unix.Close(a))
 		require.NoError(t, unix.Close(b))
 	})

@@ -26,7 +26,7 @@ import (
 // endTime is how long a scenario may take to end, and what it leaves to vanish. It takes a thousandth of that.
 const endTime = 10 * time.Second
 
-// env is what a scenario runs in. A scenario returns the first error that a user of the library would see.
+// env is the environment of a scenario. A scenario returns the first error that a user of the library would see.
 type env struct {
 	network string
 	dir     string // for Unix sockets
@@ -242,7 +242,7 @@ func orClose(on netpoll.OnRequest) netpoll.OnRequest {
 	}
 }
 
-// belongings are what a process has that a leak would show in.
+// belongings are the resources of a process in which a leak would show.
 type belongings struct {
 	sockets, goroutines int
 	blocks              int64
