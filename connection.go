@@ -7,7 +7,6 @@ package netpoll
 import (
 	"context"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
@@ -129,10 +128,8 @@ type connection struct {
 	owner connOwner // set, if at all, before prepare and start
 	link  connLink
 
-	network   string
-	localAddr net.Addr                 // of a socket; a net.Conn is asked for its own, each time
-	remoteAP  netip.AddrPort           // the remote address as the kernel gave it, if remote is not set yet
-	remote    atomic.Pointer[net.Addr] // stored by the first call that asks
+	network string
+	remote  atomic.Pointer[net.Addr] // the remote address, stored by the first call that asks
 
 	derived atomic.Pointer[derivedContext] // see connection_context.go
 	idle    atomic.Pointer[idleLimit]      // see connection_idle.go
@@ -240,12 +237,7 @@ func (c *connection) Fd() (fd int) {
 
 // LocalAddr returns the address of this side, or nil if it has none. That of a connection over a [net.Conn] is the
 // net.Conn's: it takes as long as that one takes.
-func (c *connection) LocalAddr() (addr net.Addr) {
-	if conn := c.NetConn(); conn != nil {
-		return conn.LocalAddr()
-	}
-	return c.localAddr
-}
+func (c *connection) LocalAddr() (addr net.Addr) { return c.transport.localAddr() }
 
 // RemoteAddr returns the address of the peer, or nil if it has none. That of a connection over a [net.Conn] is the
 // net.Conn's, and the first call takes as long as that one takes: it may read a header of the PROXY protocol.
@@ -253,12 +245,7 @@ func (c *connection) RemoteAddr() (addr net.Addr) {
 	if a := c.remote.Load(); a != nil {
 		return *a
 	}
-	if conn := c.NetConn(); conn != nil {
-		addr = conn.RemoteAddr()
-	} else if c.remoteAP.IsValid() {
-		addr = net.TCPAddrFromAddrPort(c.remoteAP)
-	}
-	if addr != nil {
+	if addr = c.transport.remoteAddr(); addr != nil {
 		c.remote.Store(&addr)
 	}
 	return addr
@@ -266,7 +253,7 @@ func (c *connection) RemoteAddr() (addr net.Addr) {
 
 // peerName is the peer's address for error texts. It never waits: who gets an error has not asked for an address.
 func (c *connection) peerName() string {
-	if conn := c.NetConn(); conn != nil && c.remote.Load() == nil && !answersAtOnce(conn) {
+	if c.remote.Load() == nil && !c.transport.answersAtOnce() {
 		return "(unknown address)"
 	}
 	if addr := c.RemoteAddr(); addr != nil {

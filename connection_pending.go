@@ -107,7 +107,7 @@ func (c *connection) pendingFailed(err error) {
 	if c.out.Len() > 0 { // not an error that usually ends a connection
 		c.peerClosed(asErrno(err), false)
 		c.dropOutput()
-		_ = c.transport.closeWrite() // else the peer would wait for ever for what is lost, and nobody here know of it
+		_, _ = c.transport.closeWrite() // else the peer would wait for ever for what is lost, and nobody here know of it
 	}
 }
 
@@ -186,7 +186,7 @@ func (c *connection) finishPending() {
 	}
 	if b.has(bitWriteShut) {
 		c.dropOutput()
-		_ = c.transport.closeWrite()
+		_, _ = c.transport.closeWrite()
 	}
 }
 

@@ -21,9 +21,10 @@ import (
 //
 // The error of a connection that cannot keep any, because a [net.Conn] carries it, Is [ErrUnsupported].
 func (c *UnixConnection) KeepDescriptors(keep bool) error {
-	if !c.keepControl(keep) && keep {
+	if keep && !receivesControl {
 		return Exception(ErrUnsupported, "keeping descriptors over a net.Conn")
 	}
+	c.keepControl(keep)
 	return nil
 }
 
@@ -44,7 +45,7 @@ func (c *UnixConnection) KeepDescriptors(keep bool) error {
 // For which connections keep control data see KeepDescriptors. Of one that does not, the call returns bytes alone, and
 // no flag tells of what was dropped; over a [net.Conn] the error Is [ErrUnsupported].
 func (c *UnixConnection) ReadMsgUnix(b, oob []byte) (n, oobn, flags int, addr *net.UnixAddr, err error) {
-	if c.NetConn() != nil {
+	if !receivesControl {
 		return 0, 0, 0, nil, c.opError("read", c.RemoteAddr(), Exception(ErrUnsupported, "messages over a net.Conn"))
 	}
 	if len(b) == 0 && len(oob) > 0 {
@@ -129,11 +130,21 @@ func (c *UnixConnection) writeMessage(b, oob []byte) (n, oobn int, err error) {
 	return n, oobn, err
 }
 
+// messenger is a transport that sends control data, too. sendMessage takes from b, which may be no more than the
+// beginning, and then all of oob; or its error is that of send.
+type messenger interface {
+	sendMessage(b, oob []byte, start int64) (n int, err error)
+}
+
 // sendWith sends one message, when there is room. The caller is the one that sends; nothing is queued before it.
 func (c *UnixConnection) sendWith(b, oob []byte, what string, start int64, own *lifeBits) (n, oobn int, err error) {
+	t, ok := c.transport.(messenger)
+	if !ok {
+		return 0, 0, Exception(ErrUnsupported, what)
+	}
 	for {
 		c.life.set(bitSendInFlight)
-		n, err = c.sendMessage(b, oob, start)
+		n, err = t.sendMessage(b, oob, start)
 		switch {
 		case err == nil:
 			c.called()
@@ -189,7 +200,7 @@ func addressOrNil(addr *net.UnixAddr) net.Addr {
 
 // opError is an error as the methods of package net have it.
 func (c *UnixConnection) opError(op string, addr net.Addr, err error) error {
-	return &net.OpError{Op: op, Net: "unix", Source: c.localAddr, Addr: addr, Err: err}
+	return &net.OpError{Op: op, Net: "unix", Source: c.LocalAddr(), Addr: addr, Err: err}
 }
 
 // sender is the address that came with what was read: the peer's, for who has one.

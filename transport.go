@@ -10,6 +10,7 @@ package netpoll
 
 import (
 	"errors"
+	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -74,8 +75,10 @@ type output interface {
 }
 
 // transport moves bytes between the world and its upper layer. No method blocks, except for send, stop and release
-// where blocks says so.
+// where blocks says so, and holdInput.
 type transport interface {
+	endpoint
+
 	// start begins to report. It is called at most once, and before stop. An updateInterest that comes earlier, or at
 	// the same time, because OnPrepare has handed the connection on, is not lost.
 	start() error
@@ -96,8 +99,9 @@ type transport interface {
 	// false that will not happen.
 	sendLater() bool
 
-	// closeWrite ends the sending direction, after what was sent; the other goes on.
-	closeWrite() error
+	// closeWrite ends the sending direction, after what was sent; the other goes on. ended says that it has, even if
+	// there is an error.
+	closeWrite() (ended bool, err error)
 	// canCloseWrite reports whether there is such a thing.
 	canCloseWrite() bool
 	// abort makes the coming release a reset for the peer, if there is such a thing.
@@ -106,14 +110,39 @@ type transport interface {
 	// uses the transport any more.
 	release(keep bool) error
 
-	// fd is the descriptor that a poller watches, or -1 if there is none.
-	fd() int
-	// file returns a duplicate of the descriptor, as a file with that name.
-	file(name string) (*os.File, error)
-	// setKeepAlive sets the times of TCP keepalive.
-	setKeepAlive(second int) error
+	// holdInput makes a transport that does not wait for a poller's events stop receiving until letInput, which must
+	// follow if there is no error. It waits until what is being received is in the input, until the given time at most,
+	// which then is the deadline for reading from rawConn. Where a poller reports, the upper layer just receives nothing.
+	holdInput(until int64) error
+	// letInput undoes holdInput. It may come after release.
+	letInput()
 	// explain returns an error that tells more than the errno that ended the connection, or that errno.
 	explain(errno syscall.Errno) error
+}
+
+// endpoint is what a transport tells of what is at its bottom: a socket, or a net.Conn. A transport over another one
+// has that one's. It is asked for file, options and setKeepAlive before release; for the others at any time.
+type endpoint interface {
+	// fd is the descriptor that a poller watches and that carries the very bytes of the connection, or -1 if there is
+	// none.
+	fd() int
+	// netConn is the net.Conn that carries the connection, or nil.
+	netConn() net.Conn
+	// rawConn gives access to the descriptor where fd is -1. Its error Is ErrUnsupported if there is none.
+	rawConn() (syscall.RawConn, error)
+	// file returns a duplicate of the descriptor, as a file with that name.
+	file(name string) (*os.File, error)
+
+	// localAddr and remoteAddr are the addresses; nil is none.
+	localAddr() net.Addr
+	remoteAddr() net.Addr
+	// answersAtOnce reports whether the addresses are told without waiting for the peer.
+	answersAtOnce() bool
+
+	// options returns something that has, under the names of package net, the methods for those options that can be set.
+	options() any
+	// setKeepAlive sets the times of TCP keepalive.
+	setKeepAlive(second int) error
 }
 
 // vector is what a transport is given to send.

@@ -193,15 +193,16 @@ func (t *netConn) canCloseWrite() bool {
 }
 
 // closeWrite implements transport. It ends a Write that is going on: CloseWrite might wait for it.
-func (t *netConn) closeWrite() error {
+func (t *netConn) closeWrite() (ended bool, err error) {
 	interrupted := t.endSending()
-	err := t.conn.(halfCloser).CloseWrite()
+	err = t.conn.(halfCloser).CloseWrite()
 	if err != nil && !interrupted { // TLS cannot before its handshake, say
 		t.mu.Lock()
 		t.shut = false
 		t.mu.Unlock()
+		return false, err
 	}
-	return err
+	return true, err
 }
 
 // endSending lets no Write begin any more, and reports whether one has been interrupted.
