@@ -244,12 +244,13 @@ func (c *connection) waitReadable(w *wait.Waiter, start int64) error {
 			return Exception(err, "when raw read")
 		}
 	}
-	return c.waitReport(w, start)
+	return c.waitAsHolder(w, start, c.raw.ready)
 }
 
-// waitReport waits until the poller has reported input to the holder, or for a reason to give up.
-func (c *connection) waitReport(w *wait.Waiter, start int64) error {
-	for !c.raw.ready() {
+// waitAsHolder waits until ready, or for a reason to give up: the end of the input, or the deadline of a call that began at
+// start.
+func (c *connection) waitAsHolder(w *wait.Waiter, start int64, ready func() bool) error {
+	for !ready() {
 		if b := c.life.load(); b.phase() >= phaseClosing || b.has(bitEnded|bitReadShut) {
 			return c.inputOver()
 		}

@@ -7,6 +7,7 @@ package netpoll
 import (
 	"time"
 
+	"github.com/cloudwego/netpoll/internal/errno"
 	"github.com/cloudwego/netpoll/internal/sock"
 	"github.com/cloudwego/netpoll/internal/wait"
 )
@@ -78,7 +79,7 @@ func (c *connection) nothingPending() bool {
 func (c *connection) socketIsQuiet() (quiet bool) {
 	var err error
 	c.withDescriptor(func(fd int) { quiet, err = sock.Peek(fd) })
-	if endsConnection(asErrno(err)) {
+	if errno.EndsConnection(asErrno(err)) {
 		c.inputEnded(err)
 	}
 	return quiet && err == nil

@@ -10,6 +10,7 @@ import (
 	"io"
 	"syscall"
 
+	"github.com/cloudwego/netpoll/internal/errno"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/wait"
 )
@@ -266,7 +267,7 @@ func (c *connection) sendFailed(err error, what string) error {
 		}
 		return Exception(err, what)
 	}
-	if endsConnection(no) {
+	if errno.EndsConnection(no) {
 		c.dropOutput()
 	}
 	switch {
@@ -274,7 +275,7 @@ func (c *connection) sendFailed(err error, what string) error {
 	case no == syscall.EPIPE: // why it is broken, the reading side will know, or knows
 		c.peerClosed(0, false)
 		no = c.brokenBy(no)
-	case endsConnection(no):
+	case errno.EndsConnection(no):
 		c.peerClosed(no, false)
 	}
 	return Exception(no, what)

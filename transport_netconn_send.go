@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloudwego/netpoll/internal/errno"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/sock"
 	"github.com/cloudwego/netpoll/internal/wait"
@@ -139,7 +140,7 @@ func (t *netConn) endSend(n int, err error, moves int) error {
 	if err == nil {
 		return nil
 	}
-	fatal := endsConnection(asErrno(err)) // which may be ETIMEDOUT
+	fatal := errno.EndsConnection(asErrno(err)) // which may be ETIMEDOUT
 	if fatal {
 		t.broken = err
 	}

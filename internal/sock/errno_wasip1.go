@@ -1,6 +1,0 @@
-package sock
-
-import "syscall"
-
-// ErrnoShutdown is what sending gives after this side has ended it, where that is not EPIPE.
-const ErrnoShutdown = syscall.EPIPE // there is no other
