@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit/ringtest"
 )
 
 const benchMessage = 1024
@@ -37,7 +39,7 @@ func benchBatch(b *testing.B, network string, n int, how string) {
 	senders, receivers := make([]int, n), make([]int, n)
 	bufs := make([][]byte, n)
 	for i := range n {
-		senders[i], receivers[i] = newPair(b, network)
+		senders[i], receivers[i] = ringtest.NewPair(b, network)
 		bufs[i] = make([]byte, benchMessage)
 	}
 	send, recv := executors(b, n, how)
