@@ -53,22 +53,22 @@ func New(entries uint32) (_ *Ring, err error) {
 	if entries == 0 || entries > maxEvents { // neither is one for a mapping
 		return nil, os.NewSyscallError("io_setup", unix.EINVAL)
 	}
-	r := &Ring{sys: kernel}
+	sys := kernel
+	id, errno := sys.setup(entries)
+	if errno != 0 {
+		return nil, os.NewSyscallError("io_setup", errno)
+	}
+	r := &Ring{sys: sys, id: id}
 	const pointer = int(unsafe.Sizeof(uintptr(0)))
 	n := int(entries)
 	if r.mem, err = r.sys.mmap(n * (int(unsafe.Sizeof(iocb{})) + pointer)); err != nil {
-		return nil, os.NewSyscallError("mmap for aio", err)
+		return nil, errors.Join(os.NewSyscallError("mmap for aio", err), r.Close())
 	}
 	r.iocbs = unsafe.Slice((*iocb)(unsafe.Pointer(&r.mem[0])), n)
 	r.pointers = unsafe.Slice((*uintptr)(unsafe.Pointer(&r.mem[n*int(unsafe.Sizeof(iocb{}))])), n)
 	for i := range r.iocbs {
 		r.pointers[i] = uintptr(unsafe.Pointer(&r.iocbs[i]))
 	}
-	id, errno := r.sys.setup(entries)
-	if errno != 0 {
-		return nil, errors.Join(os.NewSyscallError("io_setup", errno), r.unmap())
-	}
-	r.id = id
 	r.header, r.events = r.eventsInMemory()
 	r.sendFlags = unix.RWF_NOWAIT | quiet()
 	r.fetched = make([]event, n)
@@ -114,11 +114,9 @@ func (r *Ring) Close() error {
 	if r.err == nil {
 		r.err = fmt.Errorf("linux aio: %w", os.ErrClosed)
 	}
-	return r.unmap()
-}
-
-// unmap frees the memory of the iocbs.
-func (r *Ring) unmap() error {
+	if r.mem == nil {
+		return nil
+	}
 	err := r.sys.munmap(r.mem)
 	r.mem, r.iocbs, r.pointers = nil, nil, nil
 	return os.NewSyscallError("munmap for aio", err)

@@ -39,6 +39,11 @@ func TestRing(t *testing.T) {
 // hideMapping makes a kernel whose events are fetched by calls.
 func hideMapping(k *kernelCalls) { k.mapped = func(uintptr, uintptr) bool { return false } }
 
+// BenchmarkBatch compares batches by the ring with batches by plain system calls.
+func BenchmarkBatch(b *testing.B) {
+	ringtest.Benchmark(b, ringtest.Kind{New: func(entries uint32) (ringtest.Ring, error) { return New(entries) }})
+}
+
 // newRing returns a ring that is closed at the end of the test.
 func newRing(t testing.TB, entries uint32) *Ring {
 	t.Helper()

@@ -20,7 +20,7 @@ func Transfer(_ Op, _ int, size int) (int, syscall.Errno) { return size, 0 }
 func Cut(_ Op, _ int, p []byte) ([]byte, syscall.Errno) { return p, 0 }
 
 // WrapRing returns what does the work of r.
-func WrapRing(r Executor) Executor { return r }
+func WrapRing(r Executor, _ string) Executor { return r }
 
 // Events are the events of one look at a poller's queue, as the poller is to see them. It is used if Enabled is set.
 type Events struct{}

@@ -40,12 +40,14 @@ func endsConnection(errno syscall.Errno) bool {
 	return false
 }
 
-// WrapRing returns what does the work of r, except for what the hook makes fail.
-func WrapRing(r Executor) Executor { return &unreliableRing{Executor: r} }
+// WrapRing returns what does the work of r, except for what the hook makes fail. call is the system call that executes a
+// batch.
+func WrapRing(r Executor, call string) Executor { return &unreliableRing{Executor: r, call: call} }
 
 // unreliableRing keeps what is queued to itself until Submit, when it is known what is to become of it.
 type unreliableRing struct {
 	Executor
+	call   string
 	queued []ringOperation
 }
 
@@ -84,7 +86,7 @@ func (r *unreliableRing) Submit(done func(tag uint64, res int32)) error {
 		done(o.tag, o.res)
 	}
 	if errno != 0 {
-		return os.NewSyscallError("io_uring_enter", errno)
+		return os.NewSyscallError(r.call, errno)
 	}
 	return err
 }

@@ -25,6 +25,11 @@ func TestRing(t *testing.T) {
 	})
 }
 
+// BenchmarkBatch compares batches by the ring with batches by plain system calls.
+func BenchmarkBatch(b *testing.B) {
+	ringtest.Benchmark(b, ringtest.Kind{New: func(entries uint32) (ringtest.Ring, error) { return New(entries) }})
+}
+
 // newRing returns a ring that is closed at the end of the test.
 func newRing(t testing.TB, entries uint32) *Ring {
 	t.Helper()
