@@ -7,6 +7,7 @@ package netpoll
 // is not ready, so between two batches the kernel holds nothing of ours.
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/cloudwego/netpoll/internal/aio"
@@ -278,4 +279,51 @@ func (e *ioBatch) deliver(tag uint64, res int32) {
 	}
 	r := e.recvs[tag]
 	r.by.endReceive(res, int(res) == r.size, e.batch)
+}
+
+// chosen returns what is to execute a batch of n operations, or nil for plain system calls. Nothing is tried out for a
+// batch that is too small for all.
+func (e *executors) chosen(n int) *executorPolicy {
+	if !e.ring.worth(n) && !e.aio.worth(n) {
+		return nil
+	}
+	if u := e.inCharge(); u.worth(n) {
+		return u
+	}
+	return nil
+}
+
+// least returns the number of operations from which on a batch is worth the executor; 0 if it is not to be used.
+func (u *executorPolicy) least() int {
+	if u.broken.Load() != nil {
+		return 0
+	}
+	switch executorMode(u.mode.Load()) {
+	case executorOff:
+		return 0
+	case executorAlways:
+		return 1
+	}
+	return u.kind.least
+}
+
+// worth reports whether a batch of n operations is.
+func (u *executorPolicy) worth(n int) bool {
+	least := u.least()
+	return least > 0 && n >= least
+}
+
+// refused notes that no executor could be made. Where the probe could make one, that is news.
+func (u *executorPolicy) refused(err error) {
+	if u.probe() == nil {
+		u.failed(err)
+	}
+}
+
+// failed ends the use of the executor in the process. The first to report it is the one that logs it.
+func (u *executorPolicy) failed(err error) {
+	err = fmt.Errorf("netpoll: %s failed: %w", u.kind.name, err)
+	if u.broken.CompareAndSwap(nil, &err) {
+		logger().Printf("%v; plain system calls are used from now on", err)
+	}
 }
