@@ -146,17 +146,11 @@ type executorKind struct {
 	name     string
 	variable string // the environment variable for operators, which overrides [Config]
 	off      error
-	least    int // operations of a batch from which on it costs less than plain system calls
 }
 
 var (
-	ioUring  = &executorKind{"io_uring", "NETPOLL_IOURING", ErrIOUringOff, leastBatch}
-	linuxAIO = &executorKind{"linux aio", "NETPOLL_AIO", ErrAIOOff, leastAIOBatch}
-)
-
-const (
-	leastBatch    = 4
-	leastAIOBatch = 4
+	ioUring  = &executorKind{"io_uring", "NETPOLL_IOURING", ErrIOUringOff}
+	linuxAIO = &executorKind{"linux aio", "NETPOLL_AIO", ErrAIOOff}
 )
 
 // executorPolicy says whether pollers may use an executor.

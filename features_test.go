@@ -144,15 +144,15 @@ func TestExecutorIsIOUringThenAIOThenNone(t *testing.T) {
 		ringErr, aioErr error
 	}{
 		{"", "", false, false, false, false, leastBatch, "io_uring", nil, errIOUringInstead},
-		{"", "", true, false, false, false, leastAIOBatch, "linux aio", refused, nil},
+		{"", "", true, false, false, false, leastBatch, "linux aio", refused, nil},
 		{"", "", true, true, false, false, leastBatch, plain, refused, refused},
-		{"off", "", false, false, false, false, leastAIOBatch, "linux aio", ErrIOUringOff, nil},
+		{"off", "", false, false, false, false, leastBatch, "linux aio", ErrIOUringOff, nil},
 		{"off", "", false, true, false, false, leastBatch, plain, ErrIOUringOff, refused},
 		{"off", "off", false, false, false, false, leastBatch, plain, ErrIOUringOff, ErrAIOOff},
 		{"", "off", false, false, false, false, leastBatch, "io_uring", nil, ErrAIOOff},
 		{"", "off", true, false, false, false, leastBatch, plain, refused, ErrAIOOff},
 		{"always", "", false, false, false, false, always, "io_uring", nil, errIOUringInstead},
-		{"always", "", true, false, false, false, leastAIOBatch, "linux aio", refused, nil},
+		{"always", "", true, false, false, false, leastBatch, "linux aio", refused, nil},
 		{"", "always", false, false, false, false, always, "linux aio", errAIOInstead, nil},
 		{"always", "always", false, false, false, false, always, "linux aio", errAIOInstead, nil},
 		{"", "always", false, true, false, false, leastBatch, "io_uring", nil, errIOUringInstead},

@@ -293,6 +293,9 @@ func (e *executors) chosen(n int) *executorPolicy {
 	return nil
 }
 
+// leastBatch is how many operations a batch needs for an executor to cost less than plain system calls.
+const leastBatch = 4
+
 // least returns the number of operations from which on a batch is worth the executor; 0 if it is not to be used.
 func (u *executorPolicy) least() int {
 	if u.broken.Load() != nil {
@@ -304,7 +307,7 @@ func (u *executorPolicy) least() int {
 	case executorAlways:
 		return 1
 	}
-	return u.kind.least
+	return leastBatch
 }
 
 // worth reports whether a batch of n operations is.
