@@ -14,7 +14,7 @@ import (
 )
 
 // IOUringMode says whether pollers hand large batches of receives and sends to the kernel through io_uring. It changes
-// what they cost, not what they do.
+// their cost, not their results.
 type IOUringMode int
 
 const (
@@ -74,12 +74,12 @@ var (
 	errAIOInstead     = errors.New("netpoll: io_uring is not used: linux aio is, always")
 )
 
-// FeatureReport is the answer of [Features].
+// FeatureReport is the result of [Features].
 type FeatureReport struct {
 	// IOUring: pollers hand large batches of receives and sends to the kernel through io_uring.
 	IOUring bool
-	// IOUringError is why they do not, nil if they do: [ErrIOUringOff], the error of the kernel that has none or
-	// forbids it, or the error by which it stopped working later.
+	// IOUringError is why they do not, nil if they do: [ErrIOUringOff], the kernel's error if it has no io_uring or
+	// forbids it, or the error with which it stopped working later.
 	IOUringError error
 	// AIO: pollers hand large batches of receives and sends to the kernel through Linux AIO.
 	AIO bool

@@ -14,8 +14,8 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
 
-// leaderModel is what ought to be true. One party, the captain, leads; it goes through batches of tasks, and the
-// other tries to take the leadership from it, in two steps between which anything may happen. When it succeeds the roles
+// leaderModel is the expected state. One party, the captain, leads; it goes through batches of tasks, and the other
+// tries to take the leadership from it, in two steps between which anything may happen. When it succeeds the roles
 // change.
 type leaderModel struct {
 	word    uint64
@@ -109,8 +109,8 @@ func (m leaderModel) finish(t *testing.T, i int) leaderModel {
 	})
 }
 
-// take is the second step of take: what it computes from the word as it was when it looked takes effect if the word
-// still is the same.
+// take is the second step of take: the new value, computed from the word as it was in the first step, is stored if the
+// word has not changed.
 func (m leaderModel) take(t *testing.T, i int) leaderModel {
 	return m.with('t', func(m *leaderModel) {
 		seen := m.parties[i].seen

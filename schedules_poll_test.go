@@ -57,7 +57,7 @@ func TestScheduleStaleEventFindsNobody(t *testing.T) {
 	})
 }
 
-// The slot of a watch that is closed in a batch is nobody else's before the batch ends.
+// The slot of a watch that is closed in a batch goes to no other watch before the batch ends.
 func TestScheduleSlotIsNotReusedInItsBatch(t *testing.T) {
 	explored.Explore(t, 3, func(r *interleave.Run) {
 		var slots slotTable
@@ -109,7 +109,7 @@ type madeUpPoller struct {
 	p       *poller
 	batches [][]task // to come
 	polling int      // goroutines that poll at the moment
-	done    bool     // all batches came, and somebody polls
+	done    bool     // all batches came, and a thread polls
 }
 
 // hand is a task of a batch.
