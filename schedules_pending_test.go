@@ -20,7 +20,7 @@ import (
 func (l *line) owing() {
 	p := new(poller)
 	p.io.init()
-	p.io.refused = true
+	p.io.policy = plainCalls()
 	l.sends = &p.sends
 	l.sendsOnly()
 	l.sends.setOpen()
@@ -233,7 +233,7 @@ func TestScheduleQueueOfSendersKeepsNone(t *testing.T) {
 	explored.Explore(t, 3, func(r *interleave.Run) {
 		p := new(poller)
 		p.io.init()
-		p.io.refused = true
+		p.io.policy = plainCalls()
 		var senders [3]queued
 		var added [3]bool
 		r.Go("poller", func() {

@@ -170,7 +170,7 @@ func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeU
 	require.NoError(t, err)
 	p := &poller{sel: sel, done: make(chan struct{})}
 	p.io.init()
-	p.io.refused = true
+	p.io.policy = plainCalls()
 	c := &madeUpPoller{r: r, p: p}
 	for _, hands := range batches {
 		var tasks []task
