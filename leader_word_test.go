@@ -167,7 +167,8 @@ func (m leaderModel) reach(t *testing.T, seen map[leaderState]bool) int {
 	return n
 }
 
-// A word that says that the leadership is free is never used twice, so that who looked long ago cannot be mistaken.
+// A word that says that the leadership is free is never used twice, so that a goroutine that looked long ago cannot
+// mistake one batch for another.
 func TestLeadershipNeverRepeatsAFreeWord(t *testing.T) {
 	var h leadership
 	seen := make(map[uint64]bool)

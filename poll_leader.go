@@ -2,11 +2,11 @@
 
 package netpoll
 
-// This file holds who polls. The handlers of a batch run on the poll goroutine itself, one after the other, because
-// handing a request to another goroutine costs more than most requests. A handler may block, though, and nobody would
-// poll meanwhile. So while one runs, the leadership of its poller is free to take: by a watchdog, when the handlers of a
-// batch take too long, or at once, when a handler waits for a connection. The goroutine that ran the handler then
-// finds that it polls no more, and ends with its handler.
+// This file decides which goroutine polls. The handlers of a batch run on the poll goroutine itself, one after the
+// other, because handing a request to another goroutine costs more than most requests. A handler may block, though, and
+// no goroutine would poll meanwhile. So while one runs, the leadership of its poller is free to take: by a watchdog,
+// when the handlers of a batch take too long, or at once, when a handler waits for a connection. The goroutine that ran
+// the handler then finds that it polls no more, and ends with its handler.
 //
 // Handlers that were found slow are not run like this again for a while: they go to the runner, as they always do when
 // the user has set one.
@@ -28,7 +28,7 @@ const (
 	inlineBudget = 50 * time.Microsecond
 	quickBudget  = 400 * time.Microsecond
 	quickHandler = 10 * time.Microsecond
-	// minPenalty and maxPenalty bound how long all handlers go to the runner after one was slow.
+	// minPenalty and maxPenalty limit how long all handlers go to the runner after one was slow.
 	minPenalty = 20 * time.Millisecond
 	maxPenalty = time.Second
 	// busyLimit is how long a poller that always finds something to do keeps a processor from other goroutines.
@@ -36,7 +36,7 @@ const (
 )
 
 // leadership is the right to poll: bit 0 says that it is free to take, bits 1–19 which task of the batch runs, and the
-// rest counts, so that nobody can mistake one batch for another.
+// rest counts, so that no goroutine can mistake one batch for another.
 type leadership struct{ v atomic.Uint64 }
 
 const (
@@ -78,7 +78,7 @@ var freeLeaderships atomic.Int32
 func init() { wait.BeforeBlock = beforeBlock }
 
 // beforeBlock is called by a goroutine before it waits for a connection: it may be a poll goroutine that runs a handler.
-// Which goroutine it is nobody knows, so each free leadership is taken.
+// It cannot find out of which poller, so each free leadership is taken.
 func beforeBlock() {
 	if freeLeaderships.Load() == 0 {
 		return
@@ -95,7 +95,7 @@ type inlinePolicy struct {
 	slowUntil int64         // handlers go to the runner until then, as clock.Now counts
 	penalty   time.Duration // the last one
 	score     int           // how often batches were slow of late
-	busySince int64         // when the first batch after parking or making way ended; 0 if there was none
+	busySince int64         // when the first batch after parking or yielding ended; 0 if there was none
 	busyUntil int64         // when the last batch ended
 }
 
@@ -103,7 +103,7 @@ const (
 	slowScore   = 8  // what a slow batch adds; a quick one takes away 1
 	slowEnough  = 32 // when handlers are taken for slow
 	afterSlow   = 24 // where the score begins again
-	calmPenalty = 8  // so many penalties without another one, and the next is the least again
+	calmPenalty = 8  // after so many penalties without another one the next is minPenalty again
 )
 
 // batchDone notes how a batch went. The quickest handlers are slow now and then on a machine that has other things to

@@ -25,7 +25,7 @@ type watchdog struct {
 	alarm   alarm.Alarm
 	set     atomic.Bool  // the alarm is set, or about to look whether it has to be
 	started atomic.Int64 // when the leadership became free, as clock.Now counts; stored by the leader
-	seen    uint64       // the leadership when ring last looked; belongs to ring
+	seen    uint64       // the leadership when checkLeader last looked, which alone uses it
 }
 
 // watch makes sure that the batch which has made the leadership free is looked at.
@@ -36,7 +36,7 @@ func (w *watchdog) watch() {
 	}
 }
 
-// checkLeader is what the alarm calls.
+// checkLeader is called by the alarm.
 func (p *poller) checkLeader() (again time.Duration) {
 	w := &p.watchdog
 	v := p.leadership.v.Load()
