@@ -31,6 +31,7 @@ type acceptor struct {
 	srv    *server
 	ln     serverListener
 	source acceptSource
+	side   *tlsSide // of its connections; nil: they have no TLS
 
 	// paused is written under mu; the source reads it to know whether to watch for new connections.
 	paused atomic.Bool
@@ -127,7 +128,7 @@ func (s *listenerState) shut() (a *acceptor, first bool) {
 }
 
 func newAcceptor(s *server, ln serverListener) *acceptor {
-	a := &acceptor{srv: s, ln: ln, done: make(chan struct{})}
+	a := &acceptor{srv: s, ln: ln, side: s.tlsSide(ln), done: make(chan struct{})}
 	a.source = ln.newSource(a)
 	return a
 }

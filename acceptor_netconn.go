@@ -36,7 +36,7 @@ func (l *acceptLoop) wake() {
 // listener's backlog. A connection that Accept returned while another listener reached the limit waits here.
 func (l *acceptLoop) open() error {
 	for l.waitFor(l.a.hasRoom) {
-		c, err := l.ln.accept()
+		c, err := l.ln.accept(l.a.side)
 		if err != nil {
 			if !l.goOnAfter(err) {
 				return nil

@@ -69,7 +69,7 @@ func (d *acceptWatch) acceptOne() bool {
 		a.srv.limit.release()
 		return d.goOnAfter(err)
 	}
-	if err := a.admit(newSocketConnection(socket)); err != nil {
+	if err := a.admit(newSocketSession(socket, a.side)); err != nil {
 		return d.goOnAfter(err)
 	}
 	return true

@@ -89,6 +89,8 @@ var (
 type connOwner interface {
 	// connClosed is called once, when the close callbacks have run and the descriptor has been closed.
 	connClosed(c *connection)
+	// adopt makes c, which takes the place of a connection that ends, one of the owner's.
+	adopt(c *connection)
 	// draining reports that connections which become idle must close.
 	draining() bool
 }
@@ -114,6 +116,7 @@ type connection struct {
 	waited   bool        // under bitReading: input came while the reader waited
 	disarmed bool        // the end of the input was seen and is no longer watched for; of the receiving goroutine
 	direct   bool        // every Flush sends by itself; constant after prepare
+	layered  bool        // transport is a layer; constant after it is made
 
 	raw        rawInput      // whether a goroutine reads from the descriptor itself; see connection_descriptor.go
 	once       oneShot       // input is reported once; see connection_copy_linux.go
@@ -149,11 +152,16 @@ func newConnection(network string) (c *connection) {
 		s := new(streamConnection)
 		c, s.self = &s.connection, s
 	}
+	c.init(network)
+	return c
+}
+
+// init is for a new connection.
+func (c *connection) init(network string) {
 	c.network = network
 	c.life.begin(true)
 	c.direct = directFlush.Load()
 	c.window.init(defaultBufferSize(), defaultReadLimit())
-	return c
 }
 
 // prepare gives the connection the settings of the server that accepted it and calls OnPrepare, which may close it.
@@ -164,7 +172,7 @@ func (c *connection) prepare(o *options) {
 	defer c.leave(0)
 	c.dropsControl()
 	c.calls.take(o)
-	if o.onConnect != nil {
+	if o.onConnect != nil || c.layered { // a layer has to begin first
 		c.life.clear(bitConnected)
 	}
 	c.reading.SetTimeout(o.readTimeout)
@@ -209,7 +217,7 @@ func (c *connection) start(onError cause) error {
 		c.close(onError)
 		return err
 	}
-	if !c.life.load().has(bitConnected) {
+	if !c.life.load().has(bitConnected) && !c.layered {
 		c.trigger(nil)
 	}
 	return nil

@@ -129,6 +129,7 @@ func (c *connection) SetOnRequest(on OnRequest) error {
 		return nil
 	}
 	c.calls.onRequest.Store(&on)
+	c.use()
 	if c.life.load().phase() > phaseOpening {
 		c.resumeInput() // with a handler, the input has no limit once the peer has ended its side
 		c.triggerRequest(nil)
@@ -145,7 +146,8 @@ func (c *connection) SetOnConnect(onConnect OnConnect) error {
 		return nil
 	}
 	c.calls.onConnect.Store(&onConnect)
-	if c.life.clearConnected() && c.life.load().phase() > phaseOpening {
+	c.use()
+	if c.life.clearConnected() && c.life.load().phase() > phaseOpening && !c.unready() {
 		c.trigger(nil)
 	}
 	return nil

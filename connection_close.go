@@ -40,6 +40,9 @@ func (c *connection) Close() error {
 // to own. A connection over a [net.Conn] gives that back. If the net.Conn ignores deadlines this is not possible: it is
 // closed, and the error Is [ErrUnsupported].
 func (c *connection) Detach() error {
+	if c.layered {
+		return Exception(ErrUnsupported, "when detach: the session would be lost")
+	}
 	w := wait.New()
 	if !c.detaching.CompareAndSwap(nil, w) {
 		return c.closedError("when detach")
@@ -84,6 +87,10 @@ func (c *connection) CloseWrite() error {
 	}
 	old := c.life.set(bitWriteShut)
 	c.writing.Wake()
+	if c.layered {
+		c.closeWriteLayer()
+		return nil
+	}
 	if old.has(bitPending) {
 		c.sendPending()
 		return nil // the goroutine that sends the last of it ends the direction
@@ -133,9 +140,15 @@ func (c *connection) closeFrom(old lifeBits) {
 // closing is called by the winner of the move to closing, before it gives back the connection's own reference. old is
 // the state before the move. Its error concerns Detach only.
 func (c *connection) closing(old lifeBits) (err error) {
-	if old.has(bitPending) {
+	if c.layered {
+		old = c.layerClosing(old)
+	}
+	switch {
+	case old.has(bitPending) && c.layered && c.transport.blocks():
+		runner.Run(c.context(), c.linger) // a net.Conn may take long for it
+	case old.has(bitPending):
 		c.linger()
-	} else {
+	default:
 		err = c.transport.stop(c.life.load().cause() == causeDetach)
 	}
 	c.reading.Wake()
@@ -148,7 +161,7 @@ func (c *connection) closing(old lifeBits) (err error) {
 // left to read. Output that a failed Flush has left is no reason to wait: no call will send it.
 func (c *connection) closeIfIdle() {
 	if c.nothingToRead() {
-		c.closeIf(causeServer, idle)
+		c.closeIf(causeServer, c.whenIdle())
 	}
 }
 
@@ -158,7 +171,7 @@ func (c *connection) closeIfIdleApart() {
 	if !c.nothingToRead() {
 		return
 	}
-	old, ok := c.life.closeIf(causeServer, idle)
+	old, ok := c.life.closeIf(causeServer, c.whenIdle())
 	switch {
 	case !ok:
 	case !c.transport.blocks():
@@ -171,6 +184,15 @@ func (c *connection) closeIfIdleApart() {
 // nothingToRead also holds for input without a handler, if the peer is done: closing keeps that input.
 func (c *connection) nothingToRead() bool {
 	return c.in.Len() == 0 || c.calls.onRequest.Load() == nil && c.life.load().phase() == phasePeerDone
+}
+
+// whenIdle returns the condition under which a server that shuts down closes the connection. One whose layer has not begun,
+// so that no callback has seen it, does not have to wait for that.
+func (c *connection) whenIdle() func(lifeBits) bool {
+	if c.unready() {
+		return func(b lifeBits) bool { return idle(b | bitConnected) }
+	}
+	return idle
 }
 
 // idle holds if no callback and no Writer is at work. A waiting reader, or the poller, does not keep the connection

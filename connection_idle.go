@@ -63,6 +63,13 @@ func (l *idleLimit) set(d time.Duration, check func()) {
 	}
 }
 
+// limit is the time that the last set was called with.
+func (l *idleLimit) limit() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.after
+}
+
 // again makes the check run when the rest of the limit has passed, and reports whether it has passed already.
 func (l *idleLimit) again(busy bool) (over bool) {
 	l.mu.Lock()

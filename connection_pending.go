@@ -59,7 +59,9 @@ func (c *connection) awaitPoller() {
 }
 
 // hasPending reports whether pending bytes are left. The caller is the sending goroutine.
-func (c *connection) hasPending() bool { return c.life.load().has(bitPending) && c.pendingLen() > 0 }
+func (c *connection) hasPending() bool {
+	return c.life.load().has(bitPending) && (c.pendingLen() > 0 || c.held())
+}
 
 // pendingLen is the number of bytes up to pendingEnd; less than 0 if a Flush has sent more than that.
 func (c *connection) pendingLen() int { return int(int64(c.pendingEnd.Load() - c.out.consumed())) }
@@ -78,7 +80,7 @@ func (c *connection) sendRest() {
 	defer putVector(v)
 	for c.hasPending() && !c.life.load().has(bitSendFailed) {
 		fillVector(v, &c.out, nil)
-		v.Limit(c.pendingLen())
+		v.Limit(max(c.pendingLen(), 0)) // 0 if only a layer holds output
 		n, err := c.call(v, 0)
 		if !c.pendingSent(n, err) {
 			return
@@ -92,6 +94,7 @@ func (c *connection) pendingSent(n int, err error) bool {
 	case n > 0:
 		c.touch()
 		return c.dequeue(n) == nil
+	case err == error(ErrWriteTimeout) && c.life.load().phase() < phaseClosing: // of a net.Conn below a layer: the next call sends
 	case err != nil && err != errWouldBlock:
 		c.pendingFailed(err)
 	}
@@ -118,6 +121,9 @@ func (c *connection) beginPending() (p []byte, ok bool) {
 	if !c.hasPending() {
 		c.endOutput(bitSending)
 		return nil, false
+	}
+	if c.pendingLen() <= 0 {
+		return nil, true // a layer holds output
 	}
 	var piece [1][]byte
 	p = c.out.GetBytes(piece[:])[0]
@@ -180,6 +186,10 @@ func (c *connection) finishPending() {
 	if !ok {
 		return // another Flush has left more, and queued it
 	}
+	if c.held() { // a layer has added output since hasPending, and found bitPending set
+		c.life.takePending()
+		return // resumePending sends it
+	}
 	if b.phase() >= phaseClosing {
 		_ = c.transport.stop(b.cause() == causeDetach)
 	}
@@ -205,15 +215,23 @@ func (c *connection) linger() {
 }
 
 func (c *connection) lingerFor(patience time.Duration) {
-	before := c.out.consumed()
+	before := c.progress()
 	clock.AfterFunc(patience, func() { c.checkLinger(before, patience) })
+}
+
+// progress is how much output has ever been sent.
+func (c *connection) progress() uint64 {
+	if c.layered {
+		return c.layer().progress()
+	}
+	return c.out.consumed()
 }
 
 // checkLinger looks, after patience, whether the peer has taken anything since before.
 func (c *connection) checkLinger(before uint64, patience time.Duration) {
 	switch {
 	case !c.life.load().has(bitPending):
-	case c.out.consumed() != before:
+	case c.progress() != before:
 		c.lingerFor(max(patience, time.Second))
 	default:
 		c.dropPending()

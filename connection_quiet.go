@@ -71,7 +71,8 @@ func (c *connection) nothingPending() bool {
 	b := c.life.load()
 	const spoilt = bitRunning | bitEnded | bitEOFHeld | bitReadShut | bitWriteShut | bitPending | bitSending | bitSendFailed
 	return b.phase() == phaseOpen && !b.has(spoilt) && b.errno() == 0 &&
-		c.in.Len() == 0 && c.out.Len() == 0 && c.out.MallocLen() == 0
+		c.in.Len() == 0 && c.out.Len() == 0 && c.out.MallocLen() == 0 &&
+		(!c.layered || c.layer().quiet() && !c.held())
 }
 
 // socketIsQuiet reports whether the socket has neither bytes nor an end. A socket reports an error only once, so an

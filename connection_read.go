@@ -60,6 +60,7 @@ func (c *connection) stopNeeding(w *wait.Waiter) {
 }
 
 func (c *connection) waitForInput(w *wait.Waiter, n int, start int64) error {
+	c.use()
 	for {
 		c.resumeInput()
 		over := c.inputOver() // before the length: input from before the end counts

@@ -416,6 +416,11 @@ func (l *lifeWord) addPending(own lifeBits) bool {
 	return ok
 }
 
+// takePending marks output as pending that a layer of the transport holds. The caller has a reference.
+func (l *lifeWord) takePending() {
+	l.change(func(old lifeBits) (lifeBits, bool) { return old + oneRef | bitPending, !old.has(bitPending) })
+}
+
 // enterSending claims the sending of pending output, with a reference.
 func (l *lifeWord) enterSending() bool {
 	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {

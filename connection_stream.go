@@ -57,6 +57,8 @@ func connectionOfValue(v any) *connection {
 		return &c.connection
 	case *streamConnection:
 		return &c.connection
+	case *TLSConnection:
+		return &c.connection
 	case *connection:
 		return c
 	}

@@ -168,7 +168,7 @@ func (c *connection) send(extra []byte, what string, start int64, own *lifeBits)
 	}
 	v := getVector()
 	defer putVector(v)
-	for c.out.Len() > 0 || n < len(extra) {
+	for c.out.Len() > 0 || n < len(extra) || c.held() {
 		fillVector(v, &c.out, extra[n:])
 		sent, err := c.call(v, start)
 		queued := min(sent, c.out.Len())
@@ -301,4 +301,7 @@ func (c *connection) afterCloseWrite(what string) error {
 // dropOutput drops output that can never be sent. The caller is the sending goroutine.
 func (c *connection) dropOutput() {
 	_ = c.dequeue(c.out.Len())
+	if c.layered {
+		c.layer().dropHeld()
+	}
 }

@@ -44,6 +44,13 @@ func (l *limiter) acquire(w limitWaiter) bool {
 	return true
 }
 
+// add counts one connection more, whatever the limit. Another one is held meanwhile.
+func (l *limiter) add() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held++
+}
+
 // hasRoom is acquire without counting anything.
 func (l *limiter) hasRoom(w limitWaiter) bool {
 	l.mu.Lock()

@@ -81,11 +81,7 @@ func (d *NetDialer) Dial(network, address string) (net.Conn, error) {
 
 // dial returns a nil interface with an error.
 func (d *NetDialer) dial(ctx context.Context, network, address string) (Connection, error) {
-	switch err := checkNetwork(network).(type) {
-	case nil:
-	case unsupportedNetwork:
-		return nil, dialError(network, nil, nil, err)
-	default:
+	if err := dialable(network); err != nil {
 		return nil, err
 	}
 	c, err := dialNet(ctx, &d.Dialer, network, address)
@@ -93,6 +89,15 @@ func (d *NetDialer) dial(ctx context.Context, network, address string) (Connecti
 		return nil, err
 	}
 	return c.self, nil
+}
+
+// dialable returns the error of dialing on a network that has no streams, or is not known.
+func dialable(network string) error {
+	err := checkNetwork(network)
+	if unsupported, ok := err.(unsupportedNetwork); ok {
+		return dialError(network, nil, nil, unsupported)
+	}
+	return err
 }
 
 // DialTCP connects to raddr from laddr, which may be nil. The network is "tcp", "tcp4" or "tcp6". A raddr without an IP
@@ -141,6 +146,11 @@ var errMissingAddress = errors.New("missing address")
 
 // dialNet dials and starts the connection.
 func dialNet(ctx context.Context, d *net.Dialer, network, address string) (*connection, error) {
+	return dialSession(ctx, d, network, address, nil)
+}
+
+// dialSession is dialNet of a connection with TLS, whose handshake has not begun, unless side is nil.
+func dialSession(ctx context.Context, d *net.Dialer, network, address string, side *tlsSide) (*connection, error) {
 	if errno := fault.Check(fault.Connect); errno != 0 {
 		return nil, nameErrno(dialError(network, nil, nil, os.NewSyscallError("connect", errno)))
 	}
@@ -148,7 +158,7 @@ func dialNet(ctx context.Context, d *net.Dialer, network, address string) (*conn
 	if err != nil {
 		return nil, nameErrno(nameTimeout(err))
 	}
-	c, err := connectionOf(conn)
+	c, err := sessionOf(conn, side)
 	if err != nil {
 		_ = conn.Close()
 	} else {

@@ -55,6 +55,8 @@
 //	RawConn.Read beside input that   ErrBufferedInput
 //	  is buffered
 //	not available here               ErrUnsupported, errors.ErrUnsupported
+//	TLS                              the errors of crypto/tls, ErrConnClosed
+//	TLS, cut inside a record         io.ErrUnexpectedEOF, ErrConnClosed
 //	listener closed                  net.ErrClosed
 //	Shutdown gave up waiting         *ShutdownError, which wraps the error of its context
 //
@@ -75,6 +77,7 @@
 //	listener_socket.go, listener_netconn.go, listener_other.go
 //	                                 with a poller, over any net.Listener, on systems without a poller
 //	dialer.go                        dialing
+//	tls.go                           TLS for event loops, listeners and dialers
 //	config.go                        settings of the process
 //
 // Layer 5: connections
@@ -99,6 +102,9 @@
 //	                                 options of sockets; messages with descriptors
 //	control_socket.go, control_other.go
 //	                                 descriptors that have arrived
+//	connection_layer.go              what it does for a layer over its transport
+//	connection_tls.go, connection_tls_upgrade.go
+//	                                 connections with TLS, and those that change to it
 //	connection_copy.go, connection_copy_linux.go, connection_copy_stream_linux.go, connection_copy_other.go
 //	                                 ReadFrom and WriteTo, by splice
 //	connection_sendfile_linux.go     ReadFrom of a file, by sendfile
@@ -111,6 +117,9 @@
 //	transport_socket.go              sockets that a poller watches
 //	transport_netconn.go, transport_netconn_send.go
 //	                                 any net.Conn
+//	transport_tls.go, transport_tls_handshake.go, transport_tls_open.go, transport_tls_seal.go
+//	                                 TLS, as a layer over either: its states, how it begins, receives, and sends
+//	transport_tls_wire.go            what package crypto/tls has for a net.Conn
 //
 // Layer 3: pollers
 //
@@ -145,6 +154,7 @@
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run
 //	internal/sock                    system calls on sockets, on every system
+//	internal/tlsrecord               memory that is lent to a tls.Conn
 //	internal/uring                   a ring for batches of system calls
 //	internal/wait                    how a goroutine waits, timeouts and deadlines
 //

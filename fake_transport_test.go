@@ -16,10 +16,13 @@ type fakeTransport struct {
 	onReceive      func(p []byte) (n int, full bool, err error)
 	onUpdate       func() // before what below does
 	onSendLater    func() bool
-	dropsInterests bool // updateInterest does not reach below
+	dropsInterests bool       // updateInterest does not reach below
+	up             upperLayer // if it is below a layer
 }
 
 var _ transport = (*fakeTransport)(nil)
+
+func (f *fakeTransport) reportTo(up upperLayer) { f.up = up }
 
 func (f *fakeTransport) start() error {
 	if f.below == nil {

@@ -138,9 +138,16 @@ func opError(op string, addr net.Addr, err error) error {
 	return &net.OpError{Op: op, Net: network, Addr: addr, Err: err}
 }
 
+// sessionListener is a listener whose connections may have TLS.
+type sessionListener interface {
+	serverListener
+	// acceptSession is Accept. The connection has TLS unless side is nil.
+	acceptSession(side *tlsSide) (net.Conn, error)
+}
+
 // socketListener is a listener for a socket, below its public type.
 type socketListener interface {
-	serverListener
+	sessionListener
 	SetDeadline(t time.Time) error
 	File() (f *os.File, err error)
 	SyscallConn() (syscall.RawConn, error)

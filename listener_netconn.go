@@ -27,8 +27,11 @@ var (
 func newNetListener(l net.Listener) *netListener { return &netListener{Listener: l} }
 
 // Accept waits for a connection and returns it: a [Connection] without handlers, which belongs to the caller.
-func (ln *netListener) Accept() (net.Conn, error) {
-	c, err := ln.accept()
+func (ln *netListener) Accept() (net.Conn, error) { return ln.acceptSession(nil) }
+
+// acceptSession implements sessionListener.
+func (ln *netListener) acceptSession(side *tlsSide) (net.Conn, error) {
+	c, err := ln.accept(side)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +42,7 @@ func (ln *netListener) Accept() (net.Conn, error) {
 }
 
 // accept waits for a connection, which then must be prepared and started, or closed.
-func (ln *netListener) accept() (*connection, error) {
+func (ln *netListener) accept(side *tlsSide) (*connection, error) {
 	conn, err := ln.Listener.Accept()
 	if err != nil {
 		if ln.isClosed() && !errors.Is(err, net.ErrClosed) { // in-memory listeners have errors of their own
@@ -47,7 +50,7 @@ func (ln *netListener) accept() (*connection, error) {
 		}
 		return nil, err
 	}
-	c, err := connectionOf(conn)
+	c, err := sessionOf(conn, side)
 	if err != nil {
 		_ = conn.Close()
 		return nil, ln.opError("accept", err)

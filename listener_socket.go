@@ -110,12 +110,15 @@ func duplicateListener(l net.Listener, keepAlive net.KeepAliveConfig) (*listener
 // Accept waits for a connection and returns it: a [Connection] without handlers, which belongs to the caller. Several
 // goroutines may call it at once, also beside a server. Close and a deadline end it with an error that Is
 // [net.ErrClosed] and [os.ErrDeadlineExceeded].
-func (ln *listener) Accept() (net.Conn, error) {
+func (ln *listener) Accept() (net.Conn, error) { return ln.acceptSession(nil) }
+
+// acceptSession implements sessionListener.
+func (ln *listener) acceptSession(side *tlsSide) (net.Conn, error) {
 	socket, err := ln.acceptWaiting()
 	if err != nil {
 		return nil, ln.opError("accept", err)
 	}
-	c := newSocketConnection(socket)
+	c := newSocketSession(socket, side)
 	if err := c.start(causePoller); err != nil {
 		return nil, ln.opError("accept", err)
 	}

@@ -13,6 +13,10 @@ package netpoll
 //		The transport that most connections have. It is part of each, which saves an allocation.
 //	func connectionOf(conn net.Conn) (*connection, error)
 //		A connection of conn, to be prepared and started, or closed, in place of conn.
+//	func sessionOf(conn net.Conn, side *tlsSide) (*connection, error)
+//		The same for a connection with TLS.
+//	func (c *connection) successor(side *tlsSide) *connection
+//		A connection with TLS that takes over the transport of c.
 //	func (c *connection) closeOriginal(conn net.Conn)
 //		Closes conn unless it carries c.
 //	func (c *connection) closeDuplicate()
@@ -68,12 +72,35 @@ func isNil(v any) bool {
 	return p.Kind() == reflect.Pointer && p.IsNil()
 }
 
-// newNetConnection makes a connection that owns conn. It must then be prepared and started, or closed. The accept loop
-// calls it, so it calls no method of conn: conn may have to wait for its peer before it can answer.
-func newNetConnection(conn net.Conn) *connection {
-	c := newConnection(networkOf(conn))
+// newNetSession makes a connection that owns conn, with TLS unless side is nil. It must then be prepared and started, or
+// closed. The accept loop calls it, so it calls no method of conn: conn may have to wait for its peer before it can
+// answer.
+func newNetSession(conn net.Conn, side *tlsSide) *connection {
+	c := newSession(networkOf(conn), side)
 	c.setTransport(conn)
+	c.beginSession(side)
 	return c
+}
+
+// newSession makes a connection that has no transport yet, with room for the state of TLS unless side is nil.
+func newSession(network string, side *tlsSide) (c *connection) {
+	if side == nil {
+		return newConnection(network)
+	}
+	t := new(TLSConnection)
+	t.self = t
+	t.connection.init(network)
+	return &t.connection
+}
+
+// beginSession puts TLS over the transport, unless side is nil.
+func (c *connection) beginSession(side *tlsSide) {
+	if side == nil {
+		return
+	}
+	t := &c.self.(*TLSConnection).session
+	t.init(c.transport, c, side)
+	c.setLayer(t)
 }
 
 // networkOf returns "tcp" or "unix" for a plain stream of that kind, and "" for anything else.

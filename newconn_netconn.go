@@ -29,7 +29,7 @@ func NewFDConnection(fd int) (Connection, error) {
 	file := os.NewFile(uintptr(fd), "connection")
 	conn := fileConn{osFile: file, network: network, local: sock.LocalAddr(fd),
 		remote: sock.RemoteAddr(fd)}
-	c := newNetConnection(conn)
+	c := newNetSession(conn, nil)
 	if err := c.start(causePoller); err != nil {
 		return nil, err
 	}

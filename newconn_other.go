@@ -12,13 +12,23 @@ import (
 type commonTransport = netConn
 
 // connectionOf makes a connection of conn. It must then be prepared and started, or closed, and replace conn.
-func connectionOf(conn net.Conn) (*connection, error) { return newNetConnection(conn), nil }
+func connectionOf(conn net.Conn) (*connection, error) { return newNetSession(conn, nil), nil }
+
+// sessionOf is connectionOf for a connection with TLS, unless side is nil.
+func sessionOf(conn net.Conn, side *tlsSide) (*connection, error) {
+	return newNetSession(conn, side), nil
+}
 
 // closeOriginal has nothing to do: conn carries the connection.
 func (c *connection) closeOriginal(net.Conn) {}
 
 // closeDuplicate has nothing to do either.
 func (c *connection) closeDuplicate() {}
+
+// successor makes a connection with TLS that has the transport of c, which was detached.
+func (c *connection) successor(side *tlsSide) *connection {
+	return newNetSession(c.transport.netConn(), side)
+}
 
 // setTransport makes conn carry the connection.
 func (c *connection) setTransport(conn net.Conn) {

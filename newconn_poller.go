@@ -26,8 +26,11 @@ type socketInfo struct {
 }
 
 // newSocketConnection makes a connection that owns s.fd. It must then be prepared and started, or closed.
-func newSocketConnection(s socketInfo) *connection {
-	c := newConnection(s.network)
+func newSocketConnection(s socketInfo) *connection { return newSocketSession(s, nil) }
+
+// newSocketSession is newSocketConnection of a connection with TLS, unless side is nil.
+func newSocketSession(s socketInfo, side *tlsSide) *connection {
+	c := newSession(s.network, side)
 	c.common.sysfd, c.common.up = s.fd, c
 	c.transport = &c.common
 	if u, ok := c.self.(*UnixConnection); ok {
@@ -37,36 +40,48 @@ func newSocketConnection(s socketInfo) *connection {
 	if s.remote != nil {
 		c.remote.Store(&s.remote)
 	}
+	c.beginSession(side)
 	return c
 }
 
 // connectionOf makes a connection of conn. If a poller can watch conn, the connection gets a duplicate of its
 // descriptor. The connection must then be prepared and started, or closed, and replace conn.
-func connectionOf(conn net.Conn) (*connection, error) {
+func connectionOf(conn net.Conn) (*connection, error) { return sessionOf(conn, nil) }
+
+// sessionOf is connectionOf for a connection with TLS, unless side is nil.
+func sessionOf(conn net.Conn, side *tlsSide) (*connection, error) {
 	network := networkOf(conn)
 	if network == "" {
-		return newNetConnection(conn), nil
+		return newNetSession(conn, side), nil
 	}
 	fd, err := duplicateOf(conn)
 	if err != nil {
 		return nil, err
 	}
-	c := newSocketConnection(socketInfo{fd: fd, network: network, local: conn.LocalAddr(), remote: conn.RemoteAddr()})
+	c := newSocketSession(socketInfo{fd: fd, network: network, local: conn.LocalAddr(), remote: conn.RemoteAddr()}, side)
 	return c, nil
 }
 
 // closeOriginal closes conn, of which c was made, unless c needs it: a duplicate keeps the socket open.
 func (c *connection) closeOriginal(conn net.Conn) {
-	if c.transport.fd() >= 0 {
+	if c.descriptor() >= 0 {
 		_ = conn.Close()
 	}
 }
 
 // closeDuplicate frees the duplicate of a connection that was made by connectionOf and then detached.
 func (c *connection) closeDuplicate() {
-	if fd := c.transport.fd(); fd >= 0 {
+	if fd := c.descriptor(); fd >= 0 {
 		_ = sock.Close(fd)
 	}
+}
+
+// descriptor is the descriptor that a poller watches, also below a layer, or -1.
+func (c *connection) descriptor() int {
+	if c.layered {
+		return c.layer().descriptor()
+	}
+	return c.transport.fd()
 }
 
 // setTransport makes conn carry the connection.
@@ -74,6 +89,14 @@ func (c *connection) setTransport(conn net.Conn) {
 	t := new(netConn)
 	t.init(conn, c)
 	c.transport = t
+}
+
+// successor makes a connection with TLS that has the transport of c, which was detached.
+func (c *connection) successor(side *tlsSide) *connection {
+	if fd := c.transport.fd(); fd >= 0 {
+		return newSocketSession(socketInfo{fd: fd, network: c.network, local: c.LocalAddr(), remote: c.RemoteAddr()}, side)
+	}
+	return newNetSession(c.transport.netConn(), side)
 }
 
 // duplicate returns a duplicate, close-on-exec, of the descriptor of raw. It shares the mode of the original, which

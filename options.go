@@ -3,6 +3,9 @@ package netpoll
 // This file holds the options of NewEventLoop, and what new connections begin with.
 
 import (
+	"crypto/tls"
+	"net"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -29,11 +32,17 @@ type options struct {
 	connContext  bool
 	directFlush  bool
 	halfOpen     bool
+
+	tlsConfig  *tls.Config                    // nil: no TLS, unless the listener has it
+	tlsTimeout time.Duration                  // for a handshake; less than 0: none
+	tlsLimit   int                            // how many handshakes compute at a time; 0 or less: no limit
+	tlsFailed  func(conn net.Conn, err error) // nil: they are logged
 }
 
 // newOptions applies list to the defaults.
 func newOptions(onRequest OnRequest, list []Option) *options {
-	o := &options{onRequest: onRequest, readLimit: defaultReadLimit()}
+	o := &options{onRequest: onRequest, readLimit: defaultReadLimit(),
+		tlsTimeout: defaultTLSTimeout, tlsLimit: defaultTLSHandshakes()}
 	for _, option := range list {
 		if option.apply != nil { // the zero Option is allowed and does nothing
 			option.apply(o)
@@ -122,6 +131,15 @@ func WithDirectFlush() Option {
 func WithAllowHalfOpen() Option {
 	return Option{func(o *options) { o.halfOpen = true }}
 }
+
+const (
+	// defaultTLSTimeout is how long a handshake may take.
+	defaultTLSTimeout = 10 * time.Second
+	// defaultTLSLimit is how many handshakes run at a time, for each processor.
+	defaultTLSLimit = 4
+)
+
+func defaultTLSHandshakes() int { return defaultTLSLimit * runtime.GOMAXPROCS(0) }
 
 // What new connections begin with, as Configure has stored it: sizes in bytes, where 0 stands for the built-in value and
 // a negative limit for none; and whether every Flush sends by itself.

@@ -277,6 +277,8 @@ func (l *line) explain(errno syscall.Errno) error { return errno }
 func (l *line) connClosed(*connection) {}
 
 // draining implements connOwner.
+func (l *line) adopt(*connection) {}
+
 func (l *line) draining() bool {
 	interleave.Step("draining?", l)
 	return l.ending

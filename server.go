@@ -15,8 +15,9 @@ import (
 
 // server implements EventLoop.
 type server struct {
-	opts  *options
-	limit limiter // counts registered connections, and those that are being accepted at the moment
+	opts       *options
+	handshakes *handshakeLimiter // of all listeners with TLS
+	limit      limiter           // counts registered connections, and those that are being accepted at the moment
 
 	// ending is set once by Shutdown, under mu; connections that become idle read it.
 	ending atomic.Bool
@@ -35,7 +36,11 @@ var (
 )
 
 func newServer(opts *options) *server {
-	return &server{opts: opts, limit: newLimiter(opts.maxConns)}
+	s := &server{opts: opts, limit: newLimiter(opts.maxConns)}
+	if opts.tlsLimit > 0 {
+		s.handshakes = newHandshakeLimiter(opts.tlsLimit)
+	}
+	return s
 }
 
 // Serve implements EventLoop.
@@ -188,13 +193,26 @@ func (s *server) register(c *connection) bool {
 	if s.ending.Load() {
 		return false
 	}
+	s.link(c)
+	return true
+}
+
+// adopt implements connOwner. Until the connection whose place c takes has ended, both count. The limit has to wait.
+func (s *server) adopt(c *connection) {
+	s.limit.add()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.link(c)
+}
+
+// link chains c to the registered connections. The caller holds mu.
+func (s *server) link(c *connection) {
 	c.owner = s
 	c.link.next = s.first
 	if s.first != nil {
 		s.first.link.prev = c
 	}
 	s.first = c
-	return true
 }
 
 // connClosed implements connOwner. The descriptor of the connection is free, too, now.

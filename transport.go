@@ -9,6 +9,7 @@ package netpoll
 // came. It sends when the upper layer calls it.
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -142,6 +143,63 @@ type endpoint interface {
 	options() any
 	// setKeepAlive sets the times of TCP keepalive.
 	setKeepAlive(second int) error
+}
+
+// layer is a transport over another transport, with output of its own and a beginning of its own: TLS. A connection with a
+// layer has the flag layered.
+type layer interface {
+	transport
+
+	// use says that the program uses the connection: the layer may begin. Any goroutine may call it.
+	use()
+	// ready reports whether the beginning is over, and was successful.
+	ready() bool
+	// holds reports whether there is output that the layer has taken and the transport below has not, or that the layer
+	// has to add. send, with an empty v too, sends it.
+	holds() bool
+	// dropHeld drops that output, which can never be sent. The caller is the sending goroutine.
+	dropHeld()
+	// progress is how many bytes have ever been sent. Any goroutine may call it.
+	progress() uint64
+	// closing is called when the connection has been closed. inOrder says that all that was flushed is sent, or will be.
+	// It reports whether there is output that should still be sent.
+	closing(inOrder bool) (holds bool)
+	// wantEnd makes the layer add what ends the sending direction, after all output. holds is true until that is sent.
+	wantEnd()
+	// quiet reports whether nothing that was received is on its way to the upper layer.
+	quiet() bool
+	// reportFailure tells the program that the beginning has failed, if it wants to know.
+	reportFailure(conn net.Conn)
+	// descriptor is fd of the transport at the bottom.
+	descriptor() int
+}
+
+// layerUser is a connection as its layer knows it. Any goroutine that has a reference may call its own methods, except
+// for received and opened, which belong to input.
+type layerUser interface {
+	upperLayer
+
+	// hold takes a reference for a goroutine of the layer, or returns false if the connection is closed. drop gives it
+	// back.
+	hold() bool
+	drop()
+	// context is what callbacks are called with. guard calls f, and closes the connection if f panics.
+	context() context.Context
+	guard(name string, f func())
+
+	// roomFor is room for bytes that are there already, so that no limit matters.
+	roomFor(size int) []byte
+	// received notes that n bytes have been received below, which have filled the room if full is set.
+	received(n int, full bool)
+	// opened is called after put, for bytes to read.
+	opened(b *batch)
+
+	// sendOwn makes the sending goroutine send what the layer holds.
+	sendOwn()
+	// handshakeDone is called when the beginning was successful. It returns what to run once input may follow, or nil.
+	handshakeDone() task
+	// handshakeFailed is called when it has failed.
+	handshakeFailed(err error)
 }
 
 // vector is the list of slices that a transport is given to send.

@@ -79,6 +79,9 @@ func (t *netConn) init(conn net.Conn, to upperLayer) {
 	_ = conn.SetDeadline(time.Time{}) // one that knows no deadlines has none
 }
 
+// reportTo makes up the upper layer, before start.
+func (t *netConn) reportTo(up upperLayer) { t.up = up }
+
 // start implements transport.
 func (t *netConn) start() error { return t.updateInterest() }
 

@@ -90,6 +90,9 @@ func (s *socket) stop(bool) error {
 	return nil
 }
 
+// reportTo makes up the upper layer, before start.
+func (s *socket) reportTo(up upperLayer) { s.up = up }
+
 func (s *socket) blocks() bool { return false }
 
 // deadlineChanged has nothing to do: send does not block.

@@ -96,6 +96,12 @@ func (s *Side) SetTimeout(timeout time.Duration) {
 	s.Wake()
 }
 
+// CopyLimits takes over the timeout and the deadline of from.
+func (s *Side) CopyLimits(from *Side) {
+	s.timeout.Store(from.timeout.Load())
+	s.deadline.Store(from.deadline.Load())
+}
+
 // SetDeadline replaces the deadline; the zero time clears it.
 func (s *Side) SetDeadline(t time.Time) {
 	var at int64
