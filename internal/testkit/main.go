@@ -3,10 +3,12 @@ package testkit
 // This file holds TestMain of the packages whose tests make connections.
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -15,6 +17,11 @@ import (
 
 // Main runs the tests and ends the process, with a failure if they left goroutines or sockets behind.
 func Main(m *testing.M) {
+	// Parallel tests wait nearly all of their time, so there may be more of them than processors. The command line has
+	// the last word.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m,
 		// Pollers belong to the process, and stay for the next connection.
 		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*poller).run"),
