@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll/bench/internal/sock"
-	"github.com/cloudwego/netpoll/internal/uring"
+	"github.com/cloudwego/netpoll/internal/iobatch"
 )
 
 // enqueue gives a connection a request that was due at the given time.
@@ -162,7 +162,7 @@ func (g *Generator) submit(done func(c *conn, n int, errno unix.Errno)) {
 		}
 		c := g.conns[tag]
 		switch {
-		case res == uring.NotExecuted:
+		case res == iobatch.NotExecuted:
 			done(c, 0, unix.EAGAIN) // reported again by the next wait
 		case res < 0:
 			done(c, 0, unix.Errno(-res))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudwego/netpoll/bench/internal/serve"
 	"github.com/cloudwego/netpoll/bench/internal/sock"
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
@@ -147,7 +148,7 @@ func (l *loop) submit(done func(tag uint64, n int, errno unix.Errno)) {
 	}
 	err := l.ring.Submit(func(tag uint64, res int32) {
 		switch {
-		case res == uring.NotExecuted:
+		case res == iobatch.NotExecuted:
 			done(tag, 0, unix.EAGAIN) // reported again by the next wait
 		case res < 0:
 			done(tag, 0, unix.Errno(-res))
