@@ -77,8 +77,8 @@
 //	dialer.go                        dialing
 //	udp_listen.go                    how UDPConns are made
 //	packet_loop.go, packet_server.go the server of datagrams as its user sees it, and what it does with one socket
-//	packet_source_poller.go, packet_source_netconn.go, packet_source_other.go
-//	                                 what receives: for sockets that a poller watches, and for all others
+//	packet_source_reader.go, packet_source_poller.go, packet_source_other.go
+//	                                 what receives: a goroutine, or a poller if there is one
 //	packet_connection.go, packet_connection_io.go
 //	                                 connections over datagrams
 //	config.go                        settings of the process

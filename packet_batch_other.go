@@ -21,3 +21,11 @@ func (packetIO) write(c *UDPConn, packets []Packet) (int, error) { return c.writ
 
 // stats returns what the system knows: here it is not asked.
 func (packetIO) stats() (PacketStats, error) { return PacketStats{}, ErrUnsupported }
+
+// readerCalls receive for a slabReader.
+type readerCalls struct{ r *slabReader }
+
+func (rc *readerCalls) init(r *slabReader) { rc.r = r }
+
+// next waits for a datagram.
+func (rc *readerCalls) next() ([]Packet, error) { return rc.r.nextByNet() }

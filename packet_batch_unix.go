@@ -134,6 +134,48 @@ func (io *packetIO) read(c *UDPConn, packets []Packet) (int, error) {
 	return call.done, nil
 }
 
+// readerCalls receive for a slabReader.
+type readerCalls struct {
+	r       *slabReader
+	try     func(fd uintptr) (done bool) // tryOnce, made once
+	packets []Packet                     // what has come
+	err     error
+}
+
+func (rc *readerCalls) init(r *slabReader) { rc.r, rc.try = r, rc.tryOnce }
+
+// next waits for datagrams. There may be an error beside some.
+func (rc *readerCalls) next() ([]Packet, error) {
+	r := rc.r
+	raw := r.conn.batches.raw
+	if raw == nil {
+		return r.nextByNet()
+	}
+	rc.packets, rc.err = nil, nil
+	if err := raw.Read(rc.try); err != nil {
+		return nil, r.conn.opError("read", insideOf(err))
+	}
+	if rc.err != nil {
+		return rc.packets, r.conn.opError("read", rc.err)
+	}
+	return rc.packets, nil
+}
+
+// tryOnce receives. It returns false if there is nothing, and has no memory then.
+func (rc *readerCalls) tryOnce(fd uintptr) (done bool) {
+	packets := rc.r.take()
+	call := newPacketCall(len(packets))
+	defer call.end()
+	call.take(packets)
+	if !call.read(fd) {
+		rc.r.give()
+		return false
+	}
+	call.give(packets)
+	rc.packets, rc.err = packets[:call.done], call.err
+	return true
+}
+
 // readNow is read that does not wait, and does not regard deadlines. If there is nothing to receive it returns 0 and no
 // error.
 func (io *packetIO) readNow(c *UDPConn, packets []Packet) (int, error) {

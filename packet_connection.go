@@ -217,7 +217,8 @@ func (c *packetConnection) SetOnRequest(on OnRequest) error {
 		return nil // it is being served
 	}
 	c.reader.side.stop()
-	s := newPacketServer(&packetLoop{on: c.serve, guarded: true, opts: connectionPackets, slabs: connectionSlabs}, c.conn)
+	s := newPacketServer(&packetLoop{on: c.serve, guarded: true, watched: true, opts: connectionPackets,
+		slabs: connectionSlabs}, c.conn)
 	s.onEnd = func() { go c.close(false) }
 	if c.conn.bind(s) != nil {
 		return nil // it is closed

@@ -27,7 +27,7 @@ import (
 // [ListenPackets].
 //
 // ctx is the background context. The error that it returns is ignored. A handler that panics, or ends its goroutine, is
-// reported in the log, and called again with the next datagrams. It runs where [OnRequest] does.
+// reported in the log, and called again with the next datagrams.
 type OnPacket func(ctx context.Context, conn *UDPConn, packets []Packet) error
 
 // PacketLoop is a server of datagrams: it receives them from UDP sockets and calls the handler.
@@ -40,9 +40,9 @@ type PacketLoop interface {
 	//
 	// Serve may be called several times at once, with a socket each. Their handlers run at the same time.
 	//
-	// conn may be anything that [NewUDPConn] takes, which Serve calls: the handler gets the UDPConn. A UDPConn of a *net.UDPConn
-	// is watched by a poller if this system has one, and needs no memory for datagrams and no goroutine, except for that of
-	// Serve, while nothing arrives. For all others there is a goroutine that receives, and SetReadDeadline is the loop's.
+	// conn may be anything that [NewUDPConn] takes, which Serve calls: the handler gets the UDPConn. There is a goroutine that
+	// receives. It waits by the poller of the Go runtime, and memory for datagrams is taken only when something arrives,
+	// where batches are one system call. SetReadDeadline is the loop's.
 	//
 	// Errors that only say that a datagram did not reach its receiver, which connected sockets get, end nothing. Nor does
 	// a system without memory: the loop tries again soon.
@@ -68,6 +68,7 @@ func NewPacketLoop(on OnPacket, ops ...PacketOption) (PacketLoop, error) {
 type packetLoop struct {
 	on      OnPacket
 	guarded bool // on does not panic, and reports by itself that it ends its goroutine
+	watched bool // sockets are watched by a poller, if they can be
 	opts    *packetOptions
 	slabs   *slabPool
 

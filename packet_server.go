@@ -1,8 +1,8 @@
 package netpoll
 
 // This file holds what a PacketLoop does with one socket: the states of its receiving, and the calls of the handler. Where
-// the events come from is in packet_source_poller.go for sockets that a poller watches, and in packet_source_netconn.go
-// for all others.
+// the events come from is in packet_source_reader.go for those of a program, which a goroutine receives from, and in
+// packet_source_poller.go for connections, which a poller watches.
 
 import (
 	"context"
@@ -75,7 +75,11 @@ var _ packetUser = (*packetServer)(nil)
 
 func newPacketServer(l *packetLoop, c *UDPConn) *packetServer {
 	s := &packetServer{loop: l, conn: c, done: make(chan struct{}), gone: make(chan struct{})}
-	s.source = newPacketSource(s)
+	if l.watched {
+		s.source = newPacketWatch(s)
+	} else {
+		s.source = newPacketReader(s)
+	}
 	return s
 }
 

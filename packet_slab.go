@@ -53,3 +53,41 @@ func (s *packetSlab) first(n int) []Packet {
 	}
 	return packets
 }
+
+// slabReader receives from a socket. It has a slab from when something arrives until there is nothing more. One goroutine
+// at a time uses it.
+type slabReader struct {
+	conn  *UDPConn
+	slabs *slabPool
+	limit int // datagrams of a batch
+	slab  *packetSlab
+	calls readerCalls
+}
+
+func (r *slabReader) init(conn *UDPConn, slabs *slabPool, limit int) {
+	r.conn, r.slabs, r.limit = conn, slabs, min(limit, conn.batches.most())
+	r.calls.init(r)
+}
+
+// take returns packets to receive into.
+func (r *slabReader) take() []Packet {
+	if r.slab == nil {
+		r.slab = r.slabs.get()
+	}
+	return r.slab.first(r.limit)
+}
+
+// give gives the slab back, if there is one.
+func (r *slabReader) give() {
+	if r.slab != nil {
+		r.slabs.put(r.slab)
+		r.slab = nil
+	}
+}
+
+// nextByNet waits for a datagram by the methods of package net.
+func (r *slabReader) nextByNet() ([]Packet, error) {
+	packets := r.take()
+	n, err := r.conn.readOne(packets)
+	return packets[:n], err
+}

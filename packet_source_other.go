@@ -4,4 +4,4 @@ package netpoll
 
 // This file holds that no poller watches a socket on systems that have none here.
 
-func newPacketSource(s *packetServer) packetSource { return &packetReader{s: s} }
+func newPacketWatch(s *packetServer) packetSource { return newPacketReader(s) }

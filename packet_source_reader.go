@@ -1,6 +1,8 @@
 package netpoll
 
-// This file holds the source of sockets that no poller watches: a goroutine that receives.
+// This file holds the source of sockets that a goroutine receives from. With the runtime's poller it wakes one goroutine
+// for a batch, and nothing else: of all ways to wait for datagrams this is the cheapest for a busy socket. How the system
+// receives is in packet_batch_unix.go and packet_batch_other.go.
 
 import (
 	"time"
@@ -9,7 +11,16 @@ import (
 )
 
 // packetReader receives by itself. The server is in the state receiving as long as it does.
-type packetReader struct{ s *packetServer }
+type packetReader struct {
+	s  *packetServer
+	in slabReader
+}
+
+func newPacketReader(s *packetServer) *packetReader {
+	r := &packetReader{s: s}
+	r.in.init(s.conn, s.loop.slabs, s.loop.opts.batch)
+	return r
+}
 
 // open implements packetSource.
 func (r *packetReader) open() error {
@@ -31,22 +42,19 @@ func (r *packetReader) close() {
 
 // receive receives until the server has ended. If the handler ends the goroutine another one goes on.
 func (r *packetReader) receive() {
-	s := r.s
-	slab := s.loop.slabs.get()
 	ended := false
 	defer func() {
-		s.loop.slabs.put(slab)
+		r.in.give()
 		if ended {
-			s.finish()
+			r.s.finish()
 		} else {
 			go r.receive()
 		}
 	}()
-	for !s.hasEnded() {
-		packets := slab.first(min(s.conn.batches.most(), s.loop.opts.batch))
-		n, err := s.conn.batches.read(s.conn, packets)
-		if n > 0 {
-			s.handle(packets[:n])
+	for !r.s.hasEnded() {
+		packets, err := r.in.calls.next()
+		if len(packets) > 0 {
+			r.s.handle(packets)
 		}
 		if err != nil {
 			r.failed(err)
