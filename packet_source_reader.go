@@ -68,7 +68,9 @@ func (r *packetReader) receive() {
 func (r *packetReader) failed(err error) {
 	s := r.s
 	if isTimeout(err) {
-		_ = s.conn.SetReadDeadline(time.Time{})
+		if s.conn.SetReadDeadline(time.Time{}) != nil {
+			s.end(err)
+		}
 		return
 	}
 	if s.survives(err) || s.hasEnded() {

@@ -10,8 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -108,9 +108,10 @@ type transcript struct {
 	t     *testing.T
 	make  udpMaker
 	lines []string
-	names *strings.Replacer
-	known []string
+	names map[string]string // by ports
 }
+
+var portInText = regexp.MustCompile(`:\d+`)
 
 // note writes down values.
 func (s *transcript) note(what string, values ...any) {
@@ -125,10 +126,12 @@ func (s *transcript) note(what string, values ...any) {
 			line += fmt.Sprintf(" %T %v", v, v)
 		}
 	}
-	if s.names != nil {
-		line = s.names.Replace(line)
-	}
-	s.lines = append(s.lines, line)
+	s.lines = append(s.lines, portInText.ReplaceAllStringFunc(line, func(port string) string {
+		if name := s.names[port[1:]]; name != "" {
+			return ":<" + name + ">"
+		}
+		return port
+	}))
 }
 
 // describe gives all that programs look at in an error.
@@ -156,28 +159,41 @@ func (s *transcript) listen(network, address, name string) udpConn {
 	s.t.Helper()
 	addr, err := net.ResolveUDPAddr(network, address)
 	require.NoError(s.t, err)
-	conn, err := s.make.listen(network, addr)
-	require.NoError(s.t, err)
-	s.owns(conn, name)
-	return conn
+	return s.own(name, func() (udpConn, error) { return s.make.listen(network, addr) })
 }
 
 // dial makes a connected socket.
 func (s *transcript) dial(network string, to net.Addr, name string) udpConn {
 	s.t.Helper()
-	conn, err := s.make.dial(network, nil, to.(*net.UDPAddr))
-	require.NoError(s.t, err)
-	s.owns(conn, name)
-	return conn
+	return s.own(name, func() (udpConn, error) { return s.make.dial(network, nil, to.(*net.UDPAddr)) })
 }
 
-func (s *transcript) owns(conn udpConn, name string) {
-	s.t.Cleanup(func() { conn.Close() })
+// own makes a socket with a port that no other of the transcript has: sockets of different families may have the same.
+func (s *transcript) own(name string, open func() (udpConn, error)) udpConn {
+	s.t.Helper()
+	for {
+		conn, err := open()
+		require.NoError(s.t, err)
+		s.t.Cleanup(func() { conn.Close() })
+		if s.owns(conn, name) {
+			return conn
+		}
+	}
+}
+
+// owns gives the port of conn the name, unless it has another one.
+func (s *transcript) owns(conn udpConn, name string) bool {
 	require.NoError(s.t, conn.SetDeadline(time.Now().Add(testkit.Timeout)))
 	_, port, err := net.SplitHostPort(conn.LocalAddr().String())
 	require.NoError(s.t, err)
-	s.known = append(s.known, ":"+port, ":<"+name+">", fmt.Sprintf(" %s ", port), " <"+name+"> ")
-	s.names = strings.NewReplacer(s.known...)
+	if s.names == nil {
+		s.names = make(map[string]string)
+	}
+	if s.names[port] != "" {
+		return false
+	}
+	s.names[port] = name
+	return true
 }
 
 // sameAsNet are the rows.
@@ -432,9 +448,7 @@ var sameAsNet = map[string]func(s *transcript){
 		s.note("taken", err)
 	},
 	"listen with nothing said": func(s *transcript) {
-		a, err := s.make.listen("udp4", nil)
-		require.NoError(s.t, err)
-		s.owns(a, "a")
+		a := s.own("a", func() (udpConn, error) { return s.make.listen("udp4", nil) })
 		s.note("address", a.LocalAddr(), a.LocalAddr().Network(), a.RemoteAddr())
 	},
 	"multicast": func(s *transcript) {
@@ -444,7 +458,7 @@ var sameAsNet = map[string]func(s *transcript){
 		if err != nil {
 			return // no group on the loopback interface of this system
 		}
-		s.owns(a, "group")
+		s.t.Cleanup(func() { a.Close() })
 		b := s.listen("udp4", "127.0.0.1:0", "b")
 		n, err := b.WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: group.Port})
 		s.note("write", n, err)
@@ -477,8 +491,7 @@ var sameAsNet = map[string]func(s *transcript){
 			conn, err := s.make.packet(c[0], c[1])
 			s.note(c[0]+" "+c[1], err)
 			if err == nil {
-				s.owns(conn.(udpConn), "p")
-				s.note("address", conn.LocalAddr(), conn.LocalAddr().Network())
+				s.note("address", conn.LocalAddr().Network(), conn.LocalAddr().(*net.UDPAddr).IP, conn.Close())
 			}
 		}
 		unix, err := s.make.packet("unixgram", filepath.Join(s.t.TempDir(), "s"))
