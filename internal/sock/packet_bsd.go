@@ -2,7 +2,7 @@
 
 package sock
 
-// This file stands in for what these systems do not tell of sockets of datagrams.
+// This file stands in for what these systems do not know about sockets of datagrams.
 
 // No option goes beyond the limit of the system.
 const forceRead, forceWrite = 0, 0

@@ -1,6 +1,6 @@
 package sock
 
-// This file holds what only Linux tells of sockets of datagrams.
+// This file holds what only Linux knows about sockets of datagrams.
 
 import (
 	"os"
