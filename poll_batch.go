@@ -13,6 +13,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/aio"
 	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
@@ -233,7 +234,7 @@ func (e *ioBatch) send(s sender) {
 	}
 	e.makeRoom()
 	if e.ring == nil || !e.ring.Send(fd, p, sendTag|uint64(len(e.sending))) {
-		s.endSend(uring.NotExecuted)
+		s.endSend(iobatch.NotExecuted)
 		return
 	}
 	e.sending = append(e.sending, s)
@@ -246,7 +247,7 @@ func (e *ioBatch) receive(r batchReceiver, ev pollEvent) bool {
 	}
 	e.makeRoom()
 	if e.ring == nil || !e.ring.Recv(fd, p, uint64(len(e.recvs))) {
-		r.endReceive(uring.NotExecuted, false, e.batch)
+		r.endReceive(iobatch.NotExecuted, false, e.batch)
 		return true
 	}
 	e.recvs = append(e.recvs, receiving{r, len(p)})
