@@ -78,7 +78,7 @@
 //	                                 with a poller, over any net.Listener, on systems without a poller
 //	dialer.go                        dialing
 //	tls.go                           TLS for event loops, listeners and dialers
-//	udp_listen.go                    how UDPConns are made
+//	udp_listen.go, packet_options.go how UDPConns are made
 //	packet_loop.go, packet_server.go the server of datagrams as its user sees it, and what it does with one socket
 //	packet_source_reader.go, packet_source_poller.go, packet_source_other.go
 //	                                 what receives: a goroutine, or a poller if there is one
@@ -120,6 +120,8 @@
 //	packet.go, packet_batch.go       a datagram, and many with one call
 //	packet_batch_unix.go, packet_batch_other.go
 //	                                 how the system does that
+//	packet_segments_unix.go, packet_split_unix.go
+//	                                 how these are sent, and received
 //	packet_slab.go                   memory for batches
 //
 // Layer 4: transports, which carry the bytes
@@ -140,6 +142,8 @@
 //	poll_leader.go, poll_watchdog.go
 //	                                 handlers on the poll goroutine, and polling meanwhile
 //	poll_batch.go, features.go       one system call for a batch of receives and sends: how, and when
+//	features_offload.go, features_offload_unix.go, features_offload_other.go
+//	                                 which work on datagrams is left to the system
 //	poll_linux.go, poll_bsd.go, poll_other.go
 //	                                 epoll, kqueue, neither
 //

@@ -86,13 +86,24 @@ type FeatureReport struct {
 	// AIOError is why they do not, nil if they do: [ErrAIOOff], an error that says that they use io_uring, the kernel's
 	// error if it has no AIO or forbids it, or the error with which AIO, or io_uring before it, stopped working later.
 	AIOError error
+	// GSO: WriteBatch hands several datagrams for one peer to the kernel as one; see [WithPacketGSO].
+	GSO bool
+	// GSOError is why it does not, nil if it does: [ErrGSOOff], the kernel's error if it has no GSO, an error that says that
+	// the kernel's is known to be broken, or one that Is [ErrUnsupported].
+	GSOError error
+	// GRO: a [PacketLoop], and sockets with [WithPacketGRO], let the kernel join datagrams of one peer.
+	GRO bool
+	// GROError is why they do not, nil if they do: [ErrGROOff], the kernel's error, or one that Is [ErrUnsupported].
+	GROError error
 }
 
 // Features tells which features of the system the library uses in this process, and why it does not use the others. The
 // first call may try them out, which takes a few milliseconds at most. It may be called from any goroutine.
 func Features() FeatureReport {
 	ring, aio := defaultExecutors.refusals()
-	return FeatureReport{IOUring: ring == nil, IOUringError: ring, AIO: aio == nil, AIOError: aio}
+	gso, gro := defaultGSO.refusal(), defaultGRO.refusal()
+	return FeatureReport{IOUring: ring == nil, IOUringError: ring, AIO: aio == nil, AIOError: aio,
+		GSO: gso == nil, GSOError: gso, GRO: gro == nil, GROError: gro}
 }
 
 // defaultExecutors are the executors of the process.

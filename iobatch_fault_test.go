@@ -287,7 +287,7 @@ func TestRingThatWasNeverThereIsNotReported(t *testing.T) {
 		fl.ask(t)
 		fl.answered(t)
 	}
-	require.Equal(t, FeatureReport{IOUringError: refusal, AIOError: ErrAIOOff}, Features())
+	require.Equal(t, FeatureReport{IOUringError: refusal, AIOError: ErrAIOOff}, executorReport())
 	require.Empty(t, log.String())
 	require.ErrorIs(t, Configure(Config{IOUring: IOUringOn}), syscall.EPERM)
 }

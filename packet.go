@@ -7,6 +7,9 @@ import (
 	"sync/atomic"
 )
 
+// maxPacketSize is more than any datagram of UDP has.
+const maxPacketSize = 64 << 10
+
 // Packet is a datagram of ReadBatch, of WriteBatch, or of a [PacketLoop].
 type Packet struct {
 	// Data is the content of the datagram. It may be empty.
@@ -18,6 +21,39 @@ type Packet struct {
 	Buffer []byte
 	// Truncated: the datagram was longer than the memory for it, and the rest is lost.
 	Truncated bool
+
+	// The fields below are zero in what is received unless an option asks for them, and on systems other than Linux.
+	// WriteBatch regards them: a packet that is sent back leaves from the address that it came to.
+
+	// Local is the address of this side that the datagram came to, or leaves from; see [WithPacketInfo]. The zero value,
+	// and that of datagrams to a group of IPv6, lets the system choose. For a group of IPv4 it is that of the interface.
+	Local netip.Addr
+	// Interface is the index of the network interface that the datagram came in by. To send it is used only if Local is
+	// an address of one link.
+	Interface int
+	// ECN are the bits of explicit congestion notification; see [WithPacketECN]. To send, 0 leaves what the socket has.
+	ECN uint8
+	// SegmentSize, if it is not 0, says that Data are several datagrams of that size, the last one maybe shorter: up to
+	// 64, and 65507 bytes. Only sockets and loops with [WithPacketSegments] receive such ones. WriteBatch sends them on
+	// all systems.
+	SegmentSize int
+}
+
+// segments is how many datagrams p is.
+func (p *Packet) segments() int {
+	if p.SegmentSize <= 0 || len(p.Data) <= p.SegmentSize {
+		return 1
+	}
+	return (len(p.Data) + p.SegmentSize - 1) / p.SegmentSize
+}
+
+// segment returns the i-th of the datagrams that p is.
+func (p *Packet) segment(i int) []byte {
+	if i == 0 && p.segments() == 1 {
+		return p.Data
+	}
+	from, to := i*p.SegmentSize, min((i+1)*p.SegmentSize, len(p.Data))
+	return p.Data[from:to:to]
 }
 
 // PacketStats is the result of [UDPConn.Stats]. What the methods of package net move is not counted.
@@ -81,4 +117,12 @@ func (c *UDPConn) keepDrops() {
 	if now, err := c.batches.stats(); err == nil {
 		c.counts.dropped.Store(now.Dropped)
 	}
+}
+
+// packetOffload are options of sockets of datagrams, and of loops.
+type packetOffload struct {
+	noGSO      bool
+	gro        int8 // 1 and -1: as the program says; 0: as it is for sockets, and for loops
+	segments   bool
+	local, ecn bool
 }

@@ -5,6 +5,7 @@ package netpoll
 
 import (
 	"errors"
+	"net/netip"
 
 	"github.com/cloudwego/netpoll/internal/sock"
 )
@@ -15,6 +16,7 @@ const maxPacketBatch = sock.MaxBatch
 var (
 	errNoRoom   = errors.New("packet has no buffer")
 	errNoTarget = errors.New("missing address") // as package net says it
+	errSegments = errors.New("packet has more than 64 segments, or they are longer than a datagram")
 )
 
 // ReadBatch waits for a datagram, and then receives all that are there, but not more than there are elements in packets,
@@ -43,7 +45,9 @@ func (c *UDPConn) ReadBatch(packets []Packet) (int, error) {
 
 // WriteBatch sends the packets in their order, up to 64 with one system call, and waits while there is no room for them,
 // until the write deadline. It returns how many were sent. If these are not all, the error is that of the next one: a
-// program may leave that out and go on with the rest. The memory of the packets is the caller's again when it returns. It
+// program may leave that out and go on with the rest. If that one has segments, some of them may have been sent. Packets
+// of one length to one address, four or more in a row, go through the system as one where it can; see [WithPacketGSO]. The
+// memory of the packets is the caller's again when it returns. It
 // allocates nothing on Linux.
 func (c *UDPConn) WriteBatch(packets []Packet) (int, error) {
 	sent := 0
@@ -70,23 +74,38 @@ func (c *UDPConn) readOne(packets []Packet) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	p.Data, p.Addr, p.Truncated = p.Buffer[:n], addr, truncated
+	*p = Packet{Data: p.Buffer[:n], Buffer: p.Buffer, Addr: addr, Truncated: truncated}
 	return 1, nil
 }
 
 // writeEach is WriteBatch by the methods of package net.
-func (c *UDPConn) writeEach(packets []Packet) (sent int, err error) {
+func (c *UDPConn) writeEach(packets []Packet) (sent int, _ error) {
 	for i := range packets {
 		p := &packets[i]
-		if p.Addr.IsValid() || c.socket.RemoteAddr() == nil {
-			_, err = c.socket.WriteToUDPAddrPort(p.Data, p.Addr)
-		} else {
-			_, err = c.socket.Write(p.Data)
+		if tooManySegments(p) {
+			return sent, c.opError("write", errSegments)
 		}
-		if err != nil {
-			return sent, err
+		for k := range p.segments() {
+			if err := c.writeOne(p.segment(k), p.Addr); err != nil {
+				return sent, err
+			}
 		}
 		sent++
 	}
 	return sent, nil
+}
+
+func (c *UDPConn) writeOne(data []byte, to netip.AddrPort) (err error) {
+	if to.IsValid() || c.socket.RemoteAddr() == nil {
+		_, err = c.socket.WriteToUDPAddrPort(data, to)
+	} else {
+		_, err = c.socket.Write(data)
+	}
+	return err
+}
+
+// tooManySegments reports whether p is more datagrams than may be sent as one packet.
+func tooManySegments(p *Packet) bool {
+	n := p.segments()
+	return n > sock.MaxSegments || n > 1 && len(p.Data) > sock.MaxSegmented
 }

@@ -10,6 +10,12 @@ type packetIO struct{}
 
 func (packetIO) init(udpSocket) error { return nil }
 
+// offload has nothing to do: no system call moves many datagrams.
+func (packetIO) offload(*packetOffload, bool) error { return nil }
+
+// split has nothing to do.
+func (packetIO) split(*UDPConn, *packetOffload) {}
+
 // most is how many datagrams one call receives at most.
 func (packetIO) most() int { return 1 }
 

@@ -16,11 +16,14 @@ import (
 	"github.com/cloudwego/netpoll/internal/sock"
 )
 
-// packetIO moves the datagrams of one socket. It is constant after init.
+// packetIO moves the datagrams of one socket. Its first fields are constant once the socket has been made.
 type packetIO struct {
 	raw       syscall.RawConn // nil if the socket is none of package net
 	inet6     bool
 	connected bool
+	apart     *splitReader // receives, if datagrams come together and programs shall not see that; else nil
+	limit     segmentLimit
+	extras    packetExtras
 }
 
 func (io *packetIO) init(socket udpSocket) error {
@@ -37,6 +40,9 @@ func (io *packetIO) init(socket udpSocket) error {
 		return err
 	}
 	io.raw, io.connected = raw, conn.RemoteAddr() != nil
+	if defaultGSO.refusal() == nil {
+		io.limit.Store(sock.MaxSegmented)
+	}
 	return nil
 }
 
@@ -51,7 +57,9 @@ func (io *packetIO) most() int {
 // packetCall is one call of read, write or readNow. The functions are those of the RawConn, made once.
 type packetCall struct {
 	batch      sock.Batch
-	count      int   // datagrams to move
+	plan       sendPlan
+	ancillary  bool  // what is received may come with ancillary data
+	count      int   // datagrams, or messages, to move
 	done       int   // and moved
 	err        error // what the system said about the next
 	readFunc   func(fd uintptr) (done bool)
@@ -75,7 +83,7 @@ func newPacketCall(count int) *packetCall {
 
 // end gives the call back.
 func (call *packetCall) end() {
-	call.batch.Clear(call.count)
+	call.batch.Clear()
 	call.err = nil
 	packetCalls.Put(call)
 }
@@ -101,9 +109,10 @@ func (call *packetCall) write(fd uintptr) (done bool) {
 }
 
 // take makes rooms of the buffers of packets.
-func (call *packetCall) take(packets []Packet) {
+func (call *packetCall) take(io *packetIO, packets []Packet) {
+	call.ancillary = io.extras.ancillary.Load()
 	for i := range packets {
-		call.batch.Room(i, packets[i].Buffer)
+		call.batch.Room(i, packets[i].Buffer, call.ancillary)
 	}
 }
 
@@ -113,6 +122,11 @@ func (call *packetCall) give(packets []Packet) {
 		p := &packets[i]
 		n, from, truncated := call.batch.Received(i)
 		p.Data, p.Addr, p.Truncated = p.Buffer[:n], from, truncated
+		var a sock.Ancillary
+		if call.ancillary {
+			a = call.batch.Ancillary(i)
+		}
+		p.Local, p.Interface, p.ECN, p.SegmentSize = a.Local, a.Interface, a.ECN, a.SegmentSize
 	}
 }
 
@@ -121,9 +135,12 @@ func (io *packetIO) read(c *UDPConn, packets []Packet) (int, error) {
 	if io.raw == nil {
 		return c.readOne(packets)
 	}
+	if io.apart != nil {
+		return io.apart.read(packets)
+	}
 	call := newPacketCall(len(packets))
 	defer call.end()
-	call.take(packets)
+	call.take(io, packets)
 	if err := io.raw.Read(call.readFunc); err != nil {
 		return 0, c.opError("read", insideOf(err))
 	}
@@ -166,7 +183,7 @@ func (rc *readerCalls) tryOnce(fd uintptr) (done bool) {
 	packets := rc.r.take()
 	call := newPacketCall(len(packets))
 	defer call.end()
-	call.take(packets)
+	call.take(&rc.r.conn.batches, packets)
 	if !call.read(fd) {
 		rc.r.give()
 		return false
@@ -181,7 +198,7 @@ func (rc *readerCalls) tryOnce(fd uintptr) (done bool) {
 func (io *packetIO) readNow(c *UDPConn, packets []Packet) (int, error) {
 	call := newPacketCall(len(packets))
 	defer call.end()
-	call.take(packets)
+	call.take(io, packets)
 	if err := io.raw.Control(call.readingNow); err != nil {
 		return 0, c.opError("read", insideOf(err))
 	}
@@ -190,41 +207,6 @@ func (io *packetIO) readNow(c *UDPConn, packets []Packet) (int, error) {
 		return call.done, c.opError("read", call.err)
 	}
 	return call.done, nil
-}
-
-// write implements WriteBatch.
-func (io *packetIO) write(c *UDPConn, packets []Packet) (int, error) {
-	if io.raw == nil {
-		return c.writeEach(packets)
-	}
-	call := newPacketCall(len(packets))
-	defer call.end()
-	refused := io.put(call, packets)
-	if call.count > 0 {
-		if err := io.raw.Write(call.writeFunc); err != nil {
-			return call.done, c.writeError(packets[call.done], insideOf(err))
-		}
-	}
-	if call.err == nil {
-		call.err = refused
-	}
-	if call.err != nil {
-		return call.done, c.writeError(packets[call.done], call.err)
-	}
-	return call.done, nil
-}
-
-// put makes packets the datagrams of call, up to the first with a wrong address, whose error it returns.
-func (io *packetIO) put(call *packetCall, packets []Packet) error {
-	for i := range packets {
-		p := &packets[i]
-		if err := checkAddress(p.Addr, io.inet6, io.connected); err != nil {
-			call.count = i
-			return err
-		}
-		call.batch.Put(i, p.Data, p.Addr, io.inet6)
-	}
-	return nil
 }
 
 // stats returns what the system knows.

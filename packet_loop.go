@@ -19,7 +19,8 @@ import (
 //	}
 //
 // One WriteBatch with all replies is one system call. The packets and all their memory belong to the loop and are used
-// again when the handler has returned; until then it may change them, above all Data, for which there is room in Buffer.
+// again when the handler has returned; until then it may change them, above all Data. Buffer begins as Data does, and is at
+// least as long: where the system has joined several datagrams, it is no longer.
 //
 // It may block. Meanwhile no datagram of the socket is received, so the memory that the process needs does not grow: the
 // system keeps what arrives up to the size of its buffer, and drops and counts the rest; see [WithPacketReadBuffer] and
@@ -102,9 +103,14 @@ func (l *packetLoop) Serve(conn net.PacketConn) error {
 	if err := l.opts.setBuffers(c.socket); err != nil && !errors.Is(err, ErrUnsupported) {
 		return c.opError("set", err)
 	}
-	if l.add(s) {
-		s.run()
+	coalesce := l.opts.offload.gro >= 0 && l.opts.size >= maxPacketSize && defaultGRO.refusal() == nil
+	if err := c.batches.offload(&l.opts.offload, coalesce); err != nil {
+		return c.opError("set", err)
 	}
+	if !l.add(s) {
+		return nil
+	}
+	s.run()
 	return s.err
 }
 

@@ -9,6 +9,7 @@ import "sync"
 type packetSlab struct {
 	packets []Packet
 	rooms   [][]byte // of the packets; a handler may change those
+	cut     []Packet // datagrams that have come together; made when some do
 }
 
 // slabPool holds packetSlabs of one size.
@@ -19,6 +20,7 @@ func (p *slabPool) get() *packetSlab { return p.Get().(*packetSlab) }
 // put takes slab back, and forgets memory of the handler.
 func (p *slabPool) put(slab *packetSlab) {
 	clear(slab.packets)
+	clear(slab.cut)
 	p.Put(slab)
 }
 
@@ -61,6 +63,8 @@ type slabReader struct {
 	slabs *slabPool
 	limit int // datagrams of a batch
 	slab  *packetSlab
+	whole bool     // datagrams that have come together stay so
+	rest  []Packet // received and not given to the user yet
 	calls readerCalls
 }
 
@@ -77,9 +81,42 @@ func (r *slabReader) take() []Packet {
 	return r.slab.first(r.limit)
 }
 
-// give gives the slab back, if there is one.
+// next waits for datagrams, and gives no more than the limit. There may be an error beside some.
+func (r *slabReader) next() (packets []Packet, err error) {
+	if len(r.rest) == 0 {
+		if packets, err = r.calls.next(); r.whole || !haveSegments(packets) {
+			return packets, err
+		}
+		r.rest = packets
+	}
+	return r.cutRest(), err
+}
+
+// cutRest gives the next of the datagrams that have come together.
+func (r *slabReader) cutRest() []Packet {
+	if r.slab.cut == nil {
+		r.slab.cut = make([]Packet, len(r.slab.packets))
+	}
+	list := r.slab.cut[:r.limit]
+	n := 0
+	for n < len(list) && len(r.rest) > 0 {
+		if list[n] = cutFirst(&r.rest[0]); len(r.rest[0].Data) == 0 {
+			r.rest = r.rest[1:]
+		}
+		n++
+	}
+	return list[:n]
+}
+
+// drop gives up what was received and not given to the user, and the slab.
+func (r *slabReader) drop() {
+	r.rest = nil
+	r.give()
+}
+
+// give gives the slab back, if there is one and it is not needed any more.
 func (r *slabReader) give() {
-	if r.slab != nil {
+	if r.slab != nil && len(r.rest) == 0 {
 		r.slabs.put(r.slab)
 		r.slab = nil
 	}
@@ -90,4 +127,29 @@ func (r *slabReader) nextByNet() ([]Packet, error) {
 	packets := r.take()
 	n, err := r.conn.readOne(packets)
 	return packets[:n], err
+}
+
+func haveSegments(packets []Packet) bool {
+	for i := range packets {
+		if packets[i].SegmentSize > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// cutFirst takes the first datagram off those that p is. Only the last one can have been truncated.
+func cutFirst(p *Packet) Packet {
+	first := *p
+	first.SegmentSize = 0
+	if p.segments() > 1 {
+		first.Data, p.Data = p.segment(0), p.Data[p.SegmentSize:]
+		first.Buffer, first.Truncated = first.Data, false
+		return first
+	}
+	if p.SegmentSize > 0 {
+		first.Buffer = first.Data
+	}
+	p.Data = nil
+	return first
 }

@@ -19,6 +19,7 @@ type packetReader struct {
 func newPacketReader(s *packetServer) *packetReader {
 	r := &packetReader{s: s}
 	r.in.init(s.conn, s.loop.slabs, s.loop.opts.batch)
+	r.in.whole = s.loop.opts.offload.segments
 	return r
 }
 
@@ -44,15 +45,16 @@ func (r *packetReader) close() {
 func (r *packetReader) receive() {
 	ended := false
 	defer func() {
-		r.in.give()
 		if ended {
+			r.in.drop()
 			r.s.finish()
 		} else {
+			r.in.give()
 			go r.receive()
 		}
 	}()
 	for !r.s.hasEnded() {
-		packets, err := r.in.calls.next()
+		packets, err := r.in.next()
 		if len(packets) > 0 {
 			r.s.handle(packets)
 		}

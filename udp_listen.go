@@ -26,16 +26,13 @@ type PacketOption struct{ f func(*packetOptions) }
 type packetOptions struct {
 	readBuffer, writeBuffer int // of sockets; 0 or less: as the system has it
 	reusePort               bool
+	offload                 packetOffload
 	batch                   int // of loops
 	size                    int
 }
 
-const (
-	// defaultPacketBatch is how many datagrams a loop receives at once at most.
-	defaultPacketBatch = 32
-	// maxPacketSize is more than any datagram of UDP has.
-	maxPacketSize = 64 << 10
-)
+// defaultPacketBatch is how many datagrams a loop receives at once at most.
+const defaultPacketBatch = 32
 
 func newPacketOptions(ops []PacketOption) *packetOptions {
 	o := &packetOptions{batch: defaultPacketBatch, size: maxPacketSize}
@@ -215,6 +212,10 @@ func ownUDP(conn *net.UDPConn, network string, o *packetOptions, err error) (*UD
 	if err == nil {
 		var c *UDPConn
 		if c, err = newUDPConn(conn, network); err == nil {
+			err = c.batches.offload(&o.offload, o.offload.gro > 0)
+		}
+		if err == nil {
+			c.batches.split(c, &o.offload)
 			return c, nil
 		}
 	}

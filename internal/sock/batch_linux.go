@@ -26,6 +26,8 @@ type Batch struct {
 	msgs  [MaxBatch]message
 	iovs  [MaxBatch]unix.Iovec
 	names [MaxBatch]unix.RawSockaddrInet6 // or RawSockaddrInet4, which is shorter
+	extra [MaxBatch]ancillaryBuffer
+	used  int // iovs that point to memory
 }
 
 // message is the kernel's struct mmsghdr.
@@ -34,18 +36,27 @@ type message struct {
 	n   uint32
 }
 
-// Room makes p the place for the i-th datagram to receive.
-func (b *Batch) Room(i int, p []byte) {
+// Room makes p the place for the i-th datagram to receive. ancillary says that there shall be room for ancillary data, too.
+func (b *Batch) Room(i int, p []byte, ancillary bool) {
+	b.used = i
 	b.point(i, p)
+	if b.msgs[i].hdr.Control = nil; ancillary {
+		b.msgs[i].hdr.Control = (*byte)(unsafe.Pointer(&b.extra[i]))
+	}
 	b.msgs[i].hdr.Name = (*byte)(unsafe.Pointer(&b.names[i]))
 	b.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
 }
 
 // Put makes p, for the given address, the i-th datagram to send. The address is not valid if the socket is connected.
-// inet6 says that it is a socket of IPv6.
+// inet6 says that it is a socket of IPv6. What is sent is put in order, from 0 on.
 func (b *Batch) Put(i int, p []byte, to netip.AddrPort, inet6 bool) {
+	if i == 0 {
+		b.used = 0
+	}
 	b.point(i, p)
 	hdr := &b.msgs[i].hdr
+	hdr.Control = nil
+	hdr.SetControllen(0)
 	switch {
 	case !to.IsValid():
 		hdr.Name, hdr.Namelen = nil, 0
@@ -62,26 +73,53 @@ func (b *Batch) Put(i int, p []byte, to netip.AddrPort, inet6 bool) {
 	hdr.Name = (*byte)(unsafe.Pointer(&b.names[i]))
 }
 
+// Join adds p to the i-th datagram to send, the last that was put. The system has to be told to cut them, by Attach with
+// the length of the first as the segment size.
+func (b *Batch) Join(i int, p []byte) {
+	b.next(p)
+	hdr := &b.msgs[i].hdr
+	hdr.SetIovlen(int(hdr.Iovlen) + 1)
+}
+
+// Attach says what shall be done with the i-th datagram to send. to and inet6 are those of Put.
+func (b *Batch) Attach(i int, a Ancillary, to netip.AddrPort, inet6 bool) {
+	to4 := !inet6 || to.Addr().Is4() || to.Addr().Is4In6()
+	n := writeAncillary(b.extra[i].bytes(), a, inet6, to4)
+	if n == 0 {
+		return
+	}
+	b.msgs[i].hdr.Control = (*byte)(unsafe.Pointer(&b.extra[i]))
+	b.msgs[i].hdr.SetControllen(n)
+}
+
 // point makes p the memory of the i-th datagram. The kernel looks at no memory for a length of 0.
 func (b *Batch) point(i int, p []byte) {
-	b.iovs[i].Base = unsafe.SliceData(p)
-	b.iovs[i].SetLen(len(p))
-	b.msgs[i].hdr.Iov = &b.iovs[i]
+	b.msgs[i].hdr.Iov = b.next(p)
 	b.msgs[i].hdr.SetIovlen(1)
 }
 
-// Clear forgets the memory that the first n datagrams point to.
-func (b *Batch) Clear(n int) {
-	for i := range n {
+// next points to p, behind what was pointed to before.
+func (b *Batch) next(p []byte) *unix.Iovec {
+	iov := &b.iovs[b.used]
+	b.used++
+	iov.Base = unsafe.SliceData(p)
+	iov.SetLen(len(p))
+	return iov
+}
+
+// Clear forgets the memory that the datagrams point to.
+func (b *Batch) Clear() {
+	for i := range b.used {
 		b.iovs[i].Base = nil
 	}
+	b.used = 0
 }
 
 // Receive receives up to n datagrams, without waiting, into the rooms of the first n, and returns how many came. There
 // may be an error beside some.
 func (b *Batch) Receive(fd, n int) (got int, err error) {
 	for i := range n {
-		b.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
+		b.prepare(&b.msgs[i].hdr)
 	}
 	for {
 		limit, errno := fault.Transfer(fault.RecvPackets, fd, n)
@@ -92,6 +130,14 @@ func (b *Batch) Receive(fd, n int) (got int, err error) {
 			happens.AfterReceive()
 			return moved(got, errno, "recvmmsg")
 		}
+	}
+}
+
+// prepare makes a header ready for another call: the kernel has changed the lengths in it.
+func (b *Batch) prepare(hdr *unix.Msghdr) {
+	hdr.Namelen = unix.SizeofSockaddrInet6
+	if hdr.SetControllen(0); hdr.Control != nil {
+		hdr.SetControllen(ancillaryRoom)
 	}
 }
 
@@ -137,6 +183,15 @@ func (b *Batch) Received(i int) (n int, from netip.AddrPort, truncated bool) {
 		from = packetAddress(name.Addr, networkOrder(name.Port), name.Scope_id)
 	}
 	return int(m.n), from, m.hdr.Flags&unix.MSG_TRUNC != 0
+}
+
+// Ancillary returns the ancillary data of the i-th datagram that was received.
+func (b *Batch) Ancillary(i int) Ancillary {
+	hdr := &b.msgs[i].hdr
+	if hdr.Control == nil {
+		return Ancillary{}
+	}
+	return parseAncillary(b.extra[i].bytes()[:min(uint64(hdr.Controllen), ancillaryRoom)])
 }
 
 // moved is result for an errno.

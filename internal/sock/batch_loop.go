@@ -19,6 +19,7 @@ import (
 // Batch is a list of datagrams. The zero value is ready. One goroutine at a time may use it.
 type Batch struct {
 	list  [MaxBatch]datagram
+	used  int // of list
 	inet4 unix.SockaddrInet4
 	inet6 unix.SockaddrInet6
 }
@@ -31,17 +32,28 @@ type datagram struct {
 	truncated bool
 }
 
-// Room makes p the place for the i-th datagram to receive.
-func (b *Batch) Room(i int, p []byte) { b.list[i] = datagram{p: p} }
+// Room makes p the place for the i-th datagram to receive. No ancillary data is received.
+func (b *Batch) Room(i int, p []byte, _ bool) { b.put(i, datagram{p: p}) }
+
+func (b *Batch) put(i int, d datagram) { b.list[i], b.used = d, i+1 }
 
 // Put makes p, for the given address, the i-th datagram to send. The address is not valid if the socket is connected.
 // inet6 says that it is a socket of IPv6.
 func (b *Batch) Put(i int, p []byte, to netip.AddrPort, inet6 bool) {
-	b.list[i] = datagram{p: p, addr: to, inet6: inet6}
+	b.put(i, datagram{p: p, addr: to, inet6: inet6})
 }
 
-// Clear forgets the memory that the first n datagrams point to.
-func (b *Batch) Clear(n int) { clear(b.list[:n]) }
+// Join does nothing: on this system nothing cuts what is joined, so that nobody joins.
+func (b *Batch) Join(int, []byte) {}
+
+// Attach does nothing: datagrams are sent as they are.
+func (b *Batch) Attach(int, Ancillary, netip.AddrPort, bool) {}
+
+// Ancillary returns nothing: it is not asked for.
+func (b *Batch) Ancillary(int) Ancillary { return Ancillary{} }
+
+// Clear forgets the memory that the datagrams point to.
+func (b *Batch) Clear() { clear(b.list[:b.used]) }
 
 // Receive receives up to n datagrams, without waiting, into the rooms of the first n, and returns how many came. There
 // may be an error beside some.

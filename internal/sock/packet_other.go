@@ -7,6 +7,13 @@ package sock
 // MaxBatch is how many datagrams one call moves at most.
 const MaxBatch = 64
 
+const (
+	// MaxSegments is how many datagrams a packet may be at most.
+	MaxSegments = 64
+	// MaxSegmented is how many bytes they have together at most: what one datagram of IPv4 can have.
+	MaxSegmented = 65507
+)
+
 // ForceReadBuffer does nothing on this system.
 func ForceReadBuffer(uintptr, int) bool { return false }
 
