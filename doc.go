@@ -116,8 +116,11 @@
 //	poll.go, poll_event.go           a poller, and what it tells
 //	poll_set.go                      the set of them
 //	poll_slot.go                     how an event finds what it is for
-//	poll_leader.go, poll_watchdog.go
-//	                                 handlers on the poll goroutine, and who polls meanwhile
+//	poll_worker.go, poll_handoff.go  the goroutines that take turns at polling, and what one may take from another
+//	poll_leader.go, poll_inline.go   handlers on those goroutines, and how long they take
+//	poll_watchdog.go                 handlers that do not return
+//	poll_sleep_linux.go, poll_sleep_other.go
+//	                                 where a worker sleeps
 //	poll_batch.go, features.go       one system call for a batch of receives and sends: how, and when
 //	poll_linux.go, poll_bsd.go, poll_other.go
 //	                                 epoll, kqueue, neither
@@ -141,6 +144,7 @@
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run
 //	internal/sock                    system calls on sockets, on every system
+//	internal/thread                  how much of a processor a thread has had
 //	internal/uring                   a ring for batches of system calls
 //	internal/wait                    how a goroutine waits, timeouts and deadlines
 //

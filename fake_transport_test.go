@@ -71,7 +71,7 @@ func (f *fakeTransport) sendLater() bool {
 		return s.sendLater()
 	}
 	p := s.watch.p.Load()
-	return p != nil && p.sends.add(plainSender{s.up})
+	return p != nil && p.leader.sends.add(plainSender{s.up})
 }
 
 // plainSender is a sender that sends by itself, also when its turn in a batch has come.

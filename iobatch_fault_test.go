@@ -154,7 +154,7 @@ func TestEachByteArrivesOnceWhateverTheRingDoes(t *testing.T) {
 			require.NotZero(t, r.recvs.Load())
 			require.GreaterOrEqual(t, r.sends.Load(), int64(5*8), "sends that could have been the ring's")
 			left := 0
-			h.do(func() { left = len(h.io.recvs) + len(h.io.sending) })
+			h.do(func() { left = len(h.leader.io.recvs) + len(h.leader.io.sending) })
 			require.Zero(t, left, "operations that are over are kept")
 			require.LessOrEqual(t, r.largest.Load(), int64(tc.size))
 			if tc.script != nil {
@@ -275,8 +275,8 @@ func TestRingThatWasNeverThereIsNotReported(t *testing.T) {
 	refusal := fmt.Errorf("forbidden: %w", syscall.EPERM)
 	policy := newRingPolicy("", func() error { return refusal })
 	h.do(func() {
-		h.io.close()
-		h.io.policy, h.io.make = policy, func() (ring, error) { return nil, refusal }
+		h.leader.io.close()
+		h.leader.io.policy, h.leader.io.make = policy, func() (ring, error) { return nil, refusal }
 	})
 	usePolicy(t, policy)
 	fl := newFleet(t, h, 8, "unix")

@@ -18,8 +18,8 @@ package netpoll
 //	func (s *selector) remove(fd int, was pollEvent)
 //		Register, change and forget a descriptor. The kernel keeps the token, never a pointer. was is the interest of
 //		the last change, with evDetached in it if that failed.
-//	func (s *selector) look() (n int, err error)
-//		Without blocking, fetch the events that are there.
+//	func (s *selector) look(most int) (n int, err error)
+//		Without blocking, fetch the events that are there, at most most. What it leaves the next look fetches first.
 //	func (s *selector) event(i int) (token uint64, ev pollEvent)
 //		The i-th event of the last look.
 //	func (s *selector) park(turn func() (stop bool)) error
@@ -60,18 +60,20 @@ type poller struct {
 	failure error         // why it ended early; written before done is closed
 	failed  func(*poller) // called then, before it takes no more descriptors; may be nil
 
-	leadership leadership
-	watchdog   watchdog
-	sends      sendQueue
-	broken     failedWatches
+	workers      workers
+	maxWorkers   int   // a limit beside the number of processors; 0 if there is none. Constant
+	worthCall    int64 // how much work, in nanoseconds, makes it worth it to call a follower. Constant
+	worthFull    int64 // the same where there is more in the kernel. Constant
+	watchdog     watchdog
+	broken       failedWatches
+	inlinePolicy inlinePolicy
 
 	// These belong to the leader.
-	seen         fault.Events       // what tests make of the events of a look
-	turnFunc     func() (stop bool) // turn, made once
-	empty        bool               // nothing is watched any more, and nothing will be
-	inlinePolicy inlinePolicy
-	batch        batch
-	io           ioBatch
+	leader   *worker            // itself
+	seen     fault.Events       // what tests make of the events of a look
+	turnFunc func() (stop bool) // turn, made once
+	empty    bool               // nothing is watched any more, and nothing will be
+	full     bool               // the last look found as much as it was to fetch
 }
 
 func newPoller(failed func(*poller)) (*poller, error) {
@@ -80,64 +82,77 @@ func newPoller(failed func(*poller)) (*poller, error) {
 		return nil, err
 	}
 	p := makePoller(sel, failed)
-	go p.run()
+	go p.run(p.leader)
 	return p, nil
 }
 
-// makePoller makes a poller without its goroutine.
+// makePoller makes a poller without its goroutine, which is to run its leader.
 func makePoller(sel *selector, failed func(*poller)) *poller {
 	p := &poller{sel: sel, done: make(chan struct{}), failed: failed}
+	p.worthCall, p.worthFull = int64(worthFollower), int64(worthFollowerFull)
 	p.turnFunc = p.turn
-	p.io.init()
-	p.watchdog.alarm = alarm.New(p.checkLeader)
+	first := newWorker()
+	p.workers.init(first)
+	p.lead(first)
+	p.watchdog.alarm = alarm.New(p.checkWorkers)
 	return p
 }
 
-// run is the poll goroutine, which may change. It ends when the poller has been retired and nothing is watched any
-// more, when the system's queue fails, or when another goroutine has taken the leadership.
-func (p *poller) run() {
-	polling := false // else handlers run, and the leadership is free
-	runner.Protect(func() {
-		for {
-			polling = true
-			if err := p.sel.park(p.turnFunc); err != nil {
-				p.failure = err
-			}
-			polling = false
-			if p.failure != nil || p.empty {
-				p.end()
-				return
-			}
-			if !p.runReady() {
-				return
-			}
-			p.inlinePolicy.yieldIfBusy()
-		}
-	}, func() {
-		if polling {
-			p.goOnElsewhere()
+// run is the goroutine of w. It ends when the poller has ended, when w has slept for long, and when another goroutine goes
+// on as w.
+func (p *poller) run(w *worker) {
+	runs := false // a handler, or one of its followers
+	runner.Protect(func() { p.serve(w, &runs) }, func() {
+		if runs {
+			p.rescue(w, false)
 		} else {
-			p.handOff(false)
+			p.goOnElsewhere(w)
 		}
 	})
 }
 
-// goOnElsewhere polls on for a goroutine that an OnPrepare has ended. The handlers of that batch have not run.
-func (p *poller) goOnElsewhere() {
-	tasks := p.batch.ready
-	p.batch.ready = nil
+// serve leads, runs handlers, and leads again, or waits until it may.
+func (p *poller) serve(w *worker, runs *bool) {
+	for {
+		if !w.leads {
+			w.sendAll(w.sends.shut())
+			w.busySince = 0
+			if !p.follow(w, false) {
+				return
+			}
+		}
+		if err := p.sel.park(p.turnFunc); err != nil {
+			p.failure = err
+		}
+		if p.failure != nil || p.empty {
+			p.end(w)
+			return
+		}
+		*runs = true
+		if !p.runReady(w) {
+			return
+		}
+		*runs = false
+	}
+}
+
+// goOnElsewhere goes on as w after an OnPrepare has ended w's goroutine. The handlers of that batch have not run.
+func (p *poller) goOnElsewhere(w *worker) {
+	tasks := w.batch.ready
+	w.batch.ready = nil
 	sync.Go(func() {
 		p.dispatchTasks(tasks)
-		p.run()
+		p.run(w)
 	})
 }
 
-// end frees the poller. If it failed, everything that is still watched is told so.
-func (p *poller) end() {
+// end frees the poller, which w leads. If it failed, everything that is still watched learns so.
+func (p *poller) end(w *worker) {
 	defer close(p.done)
 	p.watchdog.alarm.Close()
+	p.dismiss()
 	if p.failure == nil {
-		p.endSends()
+		p.endSends(w)
 		p.sel.close()
 		return
 	}
@@ -146,7 +161,7 @@ func (p *poller) end() {
 	if p.failed != nil {
 		p.failed(p)
 	}
-	p.endSends()
+	p.endSends(w)
 	// The queue's descriptor is left to the garbage collector: watches that are being closed still name it.
 	for _, w := range p.slots.closeAll() {
 		w.handler.onPoll(evDetached|evErr, nil)
@@ -154,9 +169,9 @@ func (p *poller) end() {
 }
 
 // endSends sends what is queued and takes no more.
-func (p *poller) endSends() {
-	p.sendAll(p.sends.shut())
-	p.io.close()
+func (p *poller) endSends(w *worker) {
+	w.sendAll(w.sends.shut())
+	w.close()
 }
 
 // turn handles events until there are handlers to run or a look finds nothing. That last look is what makes parking
@@ -171,24 +186,36 @@ func (p *poller) turn() (stop bool) {
 			p.empty = true
 			return true
 		}
-		n, err := p.sel.look()
+		w := p.leader
+		w.batch.inline = p.inlinePolicy.allowed() && runner.IsDefault()
+		limit := p.fetchLimit(w)
+		n, err := p.sel.look(limit)
 		if err != nil {
 			p.failure = err
 			return true
 		}
+		p.full = n == limit
 		if fault.Enabled {
 			n = p.noteEvents(n)
 		}
 		if n == 0 {
-			p.sendAll(p.sends.shut())
-			p.inlinePolicy.parks()
+			w.sendAll(w.sends.shut())
+			w.busySince = 0
 			return false
 		}
-		p.dispatch(n)
-		if len(p.batch.ready) > 0 {
+		p.dispatch(w, n)
+		if len(w.batch.ready) > 0 {
 			return true
 		}
 	}
+}
+
+// fetchLimit is how many events to fetch at a time.
+func (p *poller) fetchLimit(w *worker) int {
+	if !w.batch.inline {
+		return maxEvents // all handlers go to the runner
+	}
+	return p.inlinePolicy.share(maxEvents, p.alone())
 }
 
 // event is the i-th event of the last look.
@@ -213,16 +240,15 @@ func (p *poller) noteEvents(n int) int {
 }
 
 // dispatch tells the handlers of one batch. A slot freed meanwhile is not given to a stranger before the batch ends.
-func (p *poller) dispatch(n int) {
+func (p *poller) dispatch(w *worker, n int) {
 	p.slots.beginBatch()
 	defer p.slots.endBatch()
-	p.batch.inline = p.inlinePolicy.allowed() && runner.IsDefault()
-	p.batch.received = 0
-	if sends := p.sends.take(); p.io.worth(n + len(sends)) {
-		p.submitBatch(n, sends)
+	w.batch.received = 0
+	if sends := w.sends.take(); w.io.worth(n + len(sends)) {
+		p.submitBatch(w, n, sends)
 	} else {
-		p.sendAll(sends)
-		p.report(&reports{n: n})
+		w.sendAll(sends)
+		p.report(w, &reports{n: n})
 	}
 }
 
@@ -234,7 +260,7 @@ type reports struct {
 
 // report tells the handlers of events, as far as they are still watched. An OnPrepare that ends its goroutine does not
 // keep the others from being told: some events come once.
-func (p *poller) report(r *reports) {
+func (p *poller) report(w *worker, r *reports) {
 	runner.Protect(func() {
 		for r.next < r.n {
 			i := r.next
@@ -243,11 +269,11 @@ func (p *poller) report(r *reports) {
 				i = r.list[i]
 			}
 			token, ev := p.event(i)
-			if w := p.slots.lookup(token); w != nil {
-				w.handler.onPoll(ev, &p.batch)
+			if of := p.slots.lookup(token); of != nil {
+				of.handler.onPoll(ev, &w.batch)
 			}
 		}
-	}, func() { p.report(r) })
+	}, func() { p.report(w, r) })
 }
 
 // failedWatches holds watches whose interest could not be changed. What they wait for may never be reported, so they end.
@@ -306,7 +332,8 @@ type watch struct {
 	token   uint64
 	handler pollHandler
 
-	p atomic.Pointer[poller] // stored by open
+	p     atomic.Pointer[poller]    // stored by open
+	sends atomic.Pointer[sendQueue] // of the worker that serves the descriptor, or did last; stored by open and servedBy
 }
 
 // open starts watching fd, which must stay open until close has returned.
@@ -318,6 +345,7 @@ func (w *watch) open(p *poller, fd int, h pollHandler, interest pollEvent) error
 	}
 	w.fd, w.handler = int32(fd), h
 	w.p.Store(p)
+	w.sends.Store(&p.workers.leader.Load().sends)
 	if !p.slots.put(w) {
 		return errPollerEnded
 	}
@@ -327,6 +355,13 @@ func (w *watch) open(p *poller, fd int, h pollHandler, interest pollEvent) error
 	}
 	w.opened, w.asked = true, interest
 	return nil
+}
+
+// servedBy notes that the worker with batch b serves the descriptor. What a handler leaves to be sent that worker sends.
+func (w *watch) servedBy(b *batch) {
+	if b != nil && w.sends.Load() != b.sends {
+		w.sends.Store(b.sends)
+	}
 }
 
 // openAny is open on whichever poller has its turn.

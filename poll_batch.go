@@ -172,38 +172,35 @@ func (e *ioBatch) worth(n int) bool {
 	return true
 }
 
-// sendAll makes each of list send by itself.
-func (p *poller) sendAll(list []sender) {
-	if p.io.worth(len(list)) {
-		p.submitBatch(0, list)
-		return
-	}
-	for _, s := range list {
-		s.sendPending()
-	}
-}
-
-// submitBatch does a batch of n events and the queued sends in one system call, as far as that is possible. Whatever else
-// the events call for comes after it: OnPrepare may wait for a Flush, which may wait for a send of this batch.
-func (p *poller) submitBatch(n int, sends []sender) {
-	e := &p.io
-	e.batch = &p.batch
+// submitBatch does a batch of n events and the queued sends in one system call, where that is possible. Whatever else the
+// events call for comes after it: OnPrepare may wait for a Flush, which may wait for a send of this batch.
+func (p *poller) submitBatch(w *worker, n int, sends []sender) {
+	e := &w.io
+	e.batch = &w.batch
 	e.others = e.others[:0]
 	for _, s := range sends {
 		e.send(s)
 	}
 	for i := range n {
 		token, ev := p.event(i)
-		w := p.slots.lookup(token)
-		if w == nil {
+		of := p.slots.lookup(token)
+		if of == nil {
 			continue
 		}
-		if r, ok := w.handler.(batchReceiver); !ok || !e.receive(r, ev) {
+		if r, ok := of.handler.(batchReceiver); !ok || !e.receive(r, ev) {
 			e.others = append(e.others, i)
 		}
 	}
 	e.submit()
-	p.report(&reports{n: len(e.others), list: e.others})
+	p.report(w, &reports{n: len(e.others), list: e.others})
+}
+
+// sendBatch makes each of list send, in one system call.
+func (e *ioBatch) sendBatch(list []sender) {
+	for _, s := range list {
+		e.send(s)
+	}
+	e.submit()
 }
 
 func (e *ioBatch) send(s sender) {

@@ -61,9 +61,11 @@ type selector struct {
 	release runtime.Cleanup // closes the descriptors of a selector that failed, when nothing names them any more
 	wake    wakeup
 
-	// events and pending, how many of them have not been looked at, are the poll goroutine's.
+	// What a wait has fetched. These belong to the leader.
 	events  []kqueue.Event
-	pending int
+	first   int // the first event of the last look
+	handed  int // how many that look has handed out
+	pending int // how many behind those have not been looked at
 
 	// mu guards closed: a number must not be used after its descriptor was closed, it may be another's.
 	mu     sync.Mutex
@@ -177,15 +179,17 @@ func (s *selector) change(c kqueue.Change) error {
 	}
 }
 
-// look hands out what park has fetched. It asks the kernel for nothing: what is still ready is reported by the next
+// look hands out what park has fetched, and park waits only when all of that is handed out. It asks the kernel for nothing: what is still ready is reported by the next
 // wait, at once, because everything that is acted upon is level-triggered.
-func (s *selector) look() (n int, err error) {
-	n, s.pending = s.pending, 0
-	return n, nil
+func (s *selector) look(most int) (n int, err error) {
+	s.first += s.handed
+	s.handed = min(most, s.pending)
+	s.pending -= s.handed
+	return s.handed, nil
 }
 
 func (s *selector) event(i int) (token uint64, ev pollEvent) {
-	e := s.events[i].Decode()
+	e := s.events[s.first+i].Decode()
 	if s.wake.drain(&e) {
 		return 0, 0 // the token of no slot
 	}
@@ -217,7 +221,7 @@ func (s *selector) park(turn func() (stop bool)) error {
 		n, err := kqueue.Wait(s.kq, s.events, nil)
 		switch err {
 		case nil:
-			s.pending = n
+			s.first, s.handed, s.pending = 0, 0, n
 		case syscall.EINTR, syscall.ETIMEDOUT: // the latter is seen on macOS, without a timeout
 		default:
 			return os.NewSyscallError("kevent", err)

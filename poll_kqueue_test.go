@@ -46,7 +46,7 @@ func raise(p *poller, events ...kqueue.Change) {
 	for i, e := range events {
 		p.sel.events[i].Set(e)
 	}
-	p.dispatch(len(events))
+	p.dispatch(p.leader, len(events))
 }
 
 // openWatch watches a new descriptor of p.
@@ -112,7 +112,7 @@ func TestWakeUpInTheMiddleOfABatchIsNotLost(t *testing.T) {
 			_, err := unix.Write(b, []byte("x"))
 			require.NoError(t, err)
 			p.sel.interrupt() // so that a wake-up is taken in the same batch
-			go p.run()
+			go p.run(p.leader)
 			testkit.Receive(t, p.done, "the poller's end")
 			require.NoError(t, p.failure)
 		})

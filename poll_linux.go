@@ -108,12 +108,12 @@ func epollBits(interest pollEvent) (bits uint32) {
 }
 
 // look never blocks in the kernel, so it goes there without telling the scheduler.
-func (s *selector) look() (int, error) {
+func (s *selector) look(most int) (int, error) {
 	for {
 		n, errno := uintptr(0), fault.Check(fault.EpollWait)
 		if errno == 0 {
 			n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epfd),
-				uintptr(unsafe.Pointer(&s.events[0])), maxEvents, 0, 0, 0)
+				uintptr(unsafe.Pointer(&s.events[0])), uintptr(most), 0, 0, 0)
 		}
 		switch errno {
 		case 0:

@@ -27,3 +27,6 @@ func (pollerSet) setBalance(lb LoadBalance) error {
 	}
 	return nil
 }
+
+// sendQueue: where there is no poller, nothing is left for one to send.
+type sendQueue struct{}

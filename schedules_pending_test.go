@@ -19,18 +19,18 @@ import (
 // ring here, so each sender sends by itself.
 func (l *line) owing() {
 	p := new(poller)
-	p.io.init()
-	p.io.refused = true
-	l.sends = &p.sends
+	p.leader.io.init()
+	p.leader.io.refused = true
+	l.sends = &p.leader.sends
 	l.sendsOnly()
 	l.sends.setOpen()
 	l.r.Go("sends", func() {
-		p.sendAll(p.sends.take())
-		p.sendAll(p.sends.shut())
+		p.leader.sendAll(p.leader.sends.take())
+		p.leader.sendAll(p.leader.sends.shut())
 	})
 	l.r.Check(func() {
-		if len(p.sends.list) > 0 {
-			l.r.Failf("%d are left in the queue", len(p.sends.list))
+		if len(p.leader.sends.list) > 0 {
+			l.r.Failf("%d are left in the queue", len(p.leader.sends.list))
 		}
 	})
 }
@@ -232,19 +232,19 @@ func (q *queued) endSend(int32)                  {}
 func TestScheduleQueueOfSendersKeepsNone(t *testing.T) {
 	explored.Explore(t, 3, func(r *interleave.Run) {
 		p := new(poller)
-		p.io.init()
-		p.io.refused = true
+		p.leader.io.init()
+		p.leader.io.refused = true
 		var senders [3]queued
 		var added [3]bool
 		r.Go("poller", func() {
 			for range 2 {
-				p.sends.setOpen()
-				p.sendAll(p.sends.take())
-				p.sendAll(p.sends.shut())
+				p.leader.sends.setOpen()
+				p.leader.sendAll(p.leader.sends.take())
+				p.leader.sendAll(p.leader.sends.shut())
 			}
 		})
 		for i := range senders {
-			r.Go("sender", func() { added[i] = p.sends.add(&senders[i]) })
+			r.Go("sender", func() { added[i] = p.leader.sends.add(&senders[i]) })
 		}
 		r.Check(func() {
 			for i, s := range senders {

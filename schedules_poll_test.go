@@ -157,7 +157,7 @@ func (b *bell) serve() {
 			interleave.Await("ring", b, due)
 			b.due = false
 			b.r.Advance(watchdogPeriod)
-			if again := b.p.checkLeader(); again > 0 {
+			if again := b.p.checkWorkers(); again > 0 {
 				b.Set(again)
 			}
 		}
@@ -169,8 +169,8 @@ func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeU
 	sel, err := newSelector()
 	require.NoError(t, err)
 	p := &poller{sel: sel, done: make(chan struct{})}
-	p.io.init()
-	p.io.refused = true
+	p.leader.io.init()
+	p.leader.io.refused = true
 	c := &madeUpPoller{r: r, p: p}
 	for _, hands := range batches {
 		var tasks []task
@@ -184,9 +184,9 @@ func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeU
 	p.watchdog.alarm = b
 	p.turnFunc = c.turn
 	pollers.current.Store(&[]*poller{p})
-	freeLeaderships.Store(0)
+	offers.Store(0)
 	b.serve()
-	r.Go("poll", p.run)
+	r.Go("poll", func() { p.run(p.leader) })
 	r.Check(func() {
 		for _, hands := range batches {
 			for i, h := range hands {
@@ -195,7 +195,7 @@ func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeU
 				}
 			}
 		}
-		if n := freeLeaderships.Load(); n != 0 || !c.done || p.leadership.v.Load()&leaderFree != 0 {
+		if n := offers.Load(); n != 0 || !c.done || p.leader.handOff.v.Load()&offersTasks != 0 {
 			r.Failf("free leaderships: %d, ended: %v", n, c.done)
 		}
 	})
@@ -212,7 +212,7 @@ func (c *madeUpPoller) turn() (stop bool) {
 		c.p.empty, c.done = true, true
 		return true
 	}
-	c.p.batch.ready = append(c.p.batch.ready, c.batches[0]...)
+	c.p.leader.batch.ready = append(c.p.leader.batch.ready, c.batches[0]...)
 	c.batches = c.batches[1:]
 	return true
 }
