@@ -65,7 +65,7 @@ func (s *sleeper) wake() {
 // sleep returns after wake.
 func (s *sleeper) sleep() {
 	if s.plain != nil {
-		s.plain.Wait(wait.NoDeadline)
+		s.plain.Sleep()
 		return
 	}
 	_ = s.raw.Read(func(fd uintptr) bool {

@@ -20,6 +20,6 @@ func (s *sleeper) prepare() {
 func (s *sleeper) wake() { s.w.Wake() }
 
 // sleep returns after wake.
-func (s *sleeper) sleep() { s.w.Wait(wait.NoDeadline) }
+func (s *sleeper) sleep() { s.w.Sleep() }
 
 func (s *sleeper) close() {}

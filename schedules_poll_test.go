@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloudwego/netpoll/internal/alarm"
 	"github.com/cloudwego/netpoll/internal/interleave"
 	"github.com/cloudwego/netpoll/internal/interleave/explored"
 )
@@ -107,14 +108,29 @@ func TestScheduleRetiredTableIsEmptyAndShut(t *testing.T) {
 type madeUpPoller struct {
 	r       *interleave.Run
 	p       *poller
-	batches [][]task // to come
-	polling int      // goroutines that poll at the moment
-	done    bool     // all batches came, and somebody polls
+	batches [][]task      // to come
+	polling int           // goroutines that poll at the moment
+	done    bool          // all batches came, and somebody polls
+	workers []*worker     // that have led
+	senders []*fakeSender // that were left to a worker
+}
+
+// followers lets the poller call a follower for each batch.
+func (c *madeUpPoller) followers() { c.p.maxWorkers, c.p.worthCall, c.p.worthFull = 2, -1, -1 }
+
+// send leaves something to be sent to the worker that runs the batch of h, as a handler does, or sends it itself.
+func (h *hand) send() {
+	s := new(fakeSender)
+	h.madeUpPoller.senders = append(h.madeUpPoller.senders, s)
+	if !h.worker.sends.add(s) {
+		s.sendPending()
+	}
 }
 
 // hand is a task of a batch.
 type hand struct {
 	madeUpPoller *madeUpPoller
+	worker       *worker // that has got it
 	work         func()
 	ran, given   int
 }
@@ -168,9 +184,15 @@ func (b *bell) serve() {
 func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeUpPoller {
 	sel, err := newSelector()
 	require.NoError(t, err)
-	p := &poller{sel: sel, done: make(chan struct{})}
-	p.leader.io.init()
-	p.leader.io.refused = true
+	p := &poller{sel: sel, done: make(chan struct{}), maxWorkers: 1}
+	first := newWorker()
+	first.io.refused = true
+	p.workers.init(first)
+	p.workers.newTimer = func(func() time.Duration) alarm.Alarm { return noAlarm{} }
+	p.workers.procs.Store(2)
+	p.lead(first)
+	policy := &p.inlinePolicy
+	r.Quiet(&p.workers.procs, &policy.each, &policy.suspected, &policy.slowUntil, &policy.mu)
 	c := &madeUpPoller{r: r, p: p}
 	for _, hands := range batches {
 		var tasks []task
@@ -195,8 +217,18 @@ func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeU
 				}
 			}
 		}
-		if n := offers.Load(); n != 0 || !c.done || p.leader.handOff.v.Load()&offersTasks != 0 {
-			r.Failf("free leaderships: %d, ended: %v", n, c.done)
+		if n := offers.Load(); n != 0 || !c.done || p.leader.handOff.v.Load()&(offersTasks|offersLead) != 0 {
+			r.Failf("workers that offer tasks: %d, ended: %v", n, c.done)
+		}
+		for _, w := range c.workers {
+			if w.sends.open || len(w.sends.list) > 0 {
+				r.Failf("a worker has ended with %d left to send, open: %v", len(w.sends.list), w.sends.open)
+			}
+		}
+		for i, s := range c.senders {
+			if s.sent != 1 {
+				r.Failf("sender %d was asked to send %d times", i, s.sent)
+			}
 		}
 	})
 	return c
@@ -208,11 +240,18 @@ func (c *madeUpPoller) turn() (stop bool) {
 	}
 	interleave.Step("poll", c)
 	c.polling--
-	if len(c.batches) == 0 {
+	if w := c.p.leader; len(c.batches) == 0 {
+		w.sendAll(w.sends.shut())
 		c.p.empty, c.done = true, true
 		return true
 	}
-	c.p.leader.batch.ready = append(c.p.leader.batch.ready, c.batches[0]...)
+	w := c.p.leader
+	c.workers = append(c.workers, w)
+	for _, t := range c.batches[0] {
+		t.(*hand).worker = w
+	}
+	w.sends.setOpen()
+	w.batch.ready = append(w.batch.ready, c.batches[0]...)
 	c.batches = c.batches[1:]
 	return true
 }
@@ -267,4 +306,63 @@ func TestScheduleNoBatchIsLeftUnwatched(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While one worker runs handlers a follower polls; each task runs once, and all that handlers leave is sent once.
+func TestScheduleFollowersTakeTurns(t *testing.T) {
+	keepPollers(t)
+	explored.Explore(t, 2, func(r *interleave.Run) {
+		sends := func() *hand {
+			h := new(hand)
+			h.work = h.send
+			return h
+		}
+		newMadeUpPoller(t, r, []*hand{sends()}, []*hand{sends(), {}}, []*hand{{}}).followers()
+	})
+}
+
+// The same while somebody waits for a connection, and all that may be taken is.
+func TestScheduleWorkersLoseTheirTasksAndGoOn(t *testing.T) {
+	keepPollers(t)
+	explored.Explore(t, 1, func(r *interleave.Run) {
+		last := new(hand)
+		last.work = last.send
+		newMadeUpPoller(t, r, []*hand{{}, last}, []*hand{{}, {}}, []*hand{{}}).followers()
+		r.Go("wants", beforeBlock)
+		r.Go("wants too", beforeBlock)
+	})
+}
+
+// A handler that blocks, on the first worker or on its follower, keeps neither the tasks behind it nor the poller, and
+// what the worker has left to send is sent.
+func TestScheduleStuckWorkerIsReplaced(t *testing.T) {
+	keepPollers(t)
+	for name, batches := range map[string]func(blocks, sends, goOn *hand) [][]*hand{
+		"leader":   func(blocks, sends, goOn *hand) [][]*hand { return [][]*hand{{sends, blocks, {}}, {goOn}} },
+		"follower": func(blocks, sends, goOn *hand) [][]*hand { return [][]*hand{{{}}, {sends, blocks}, {goOn}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			explored.Explore(t, 1, func(r *interleave.Run) {
+				came := false
+				blocks := &hand{work: func() { interleave.Await("block", &came, func() bool { return came }) }}
+				sends := new(hand)
+				sends.work = sends.send
+				goOn := &hand{work: func() { came = true }}
+				newMadeUpPoller(t, r, batches(blocks, sends, goOn)...).followers()
+			})
+		})
+	}
+}
+
+// A follower that has slept for long ends, also where it is called at that moment.
+func TestScheduleFollowerEndsOrComes(t *testing.T) {
+	keepPollers(t)
+	explored.Explore(t, 2, func(r *interleave.Run) {
+		c := newMadeUpPoller(t, r, []*hand{{}}, []*hand{{}}, []*hand{{}})
+		c.followers()
+		r.Go("timer", func() {
+			r.Advance(followerRest)
+			c.p.workers.endResting()
+		})
+	})
 }
