@@ -1,9 +1,9 @@
 package netpoll
 
-// This file holds the acceptor: what accepts from one listener for one server. It accepts until no connection waits any
-// more. At the connection limit, or without descriptors, it stops watching the listener, and resumes when a connection
-// closes or a back-off of 5 ms to 1 s has passed. How it accepts is in acceptor_socket.go for listeners that a poller
-// watches, and in acceptor_netconn.go for all others.
+// This file holds the acceptor, which accepts from one listener for one server. It accepts until no connection waits.
+// At the connection limit, or without descriptors, it stops watching the listener, and resumes when a connection closes
+// or a back-off of 5 ms to 1 s has passed. How it accepts is in acceptor_socket.go for listeners that a poller watches,
+// and in acceptor_netconn.go for all others.
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// minBackOff and maxBackOff bound the time to wait when the system has no descriptors or memory left. It doubles
+	// minBackOff and maxBackOff limit the time to wait when the system has no descriptors or memory left. It doubles
 	// from one failure to the next, until a connection is accepted.
 	minBackOff = 5 * time.Millisecond
 	maxBackOff = time.Second
@@ -39,9 +39,9 @@ type acceptor struct {
 	mu       sync.Mutex
 	ended    bool
 	backOff  time.Duration // the last time waited; 0 after a success
-	retry    *clock.Timer  // ends a pause for want of descriptors; nil if there is none
+	retry    *clock.Timer  // ends a pause for lack of descriptors; nil if there is none
 	short    bool          // some new connection could not be accepted since the backlog was last seen empty
-	reported time.Time     // when that was last logged
+	reported time.Time     // when a shortage was last logged
 
 	err  error         // why it ended; written before done is closed
 	done chan struct{} // closed when it has ended
@@ -53,7 +53,7 @@ type acceptSource interface {
 	open() error
 	// updateInterest is called when a.paused has changed, under the acceptor's mu.
 	updateInterest()
-	// close lets nobody in any more, except for one who is coming in at that moment. It is idempotent.
+	// close lets no more connections in, except one that is coming in at that moment. It is idempotent.
 	close()
 }
 
@@ -64,14 +64,14 @@ type serverListener interface {
 	bound(a *acceptor) bool
 	unbind(a *acceptor)
 	newSource(a *acceptor) acceptSource
-	closesSlowly() bool // it is not of this package, and its Close may take its time
+	closesSlowly() bool // it is not of this package, and its Close may take long
 	opError(op string, err error) error
 	closedError(op string) error
 }
 
-// listenerState is the part of a listener that knows who accepts from it.
+// listenerState is the part of a listener that knows its acceptor.
 type listenerState struct {
-	// mu guards what follows. It is not held during calls of the acceptor.
+	// mu guards the fields below. It is not held during calls of the acceptor.
 	mu       sync.Mutex
 	closed   bool
 	acceptor *acceptor // the Serve that accepts from it
@@ -144,8 +144,8 @@ func (a *acceptor) run() {
 	<-a.done
 }
 
-// closedByUser reports whether err only says that the listener was closed after bind: then listenerClosed, which
-// Close calls, does what that calls for.
+// closedByUser reports whether err only says that the listener was closed after bind: then Close calls listenerClosed,
+// which decides whether Serve ends.
 func (a *acceptor) closedByUser(err error) bool {
 	return a.ln.bound(a) && errors.Is(err, net.ErrClosed)
 }
@@ -161,8 +161,8 @@ func (a *acceptor) finish(err error) {
 	close(a.done)
 }
 
-// listenerClosed is called by the listener before it closes its descriptor. A converted listener may be closed by its
-// user long before the server is shut down; one of this package ends Serve.
+// listenerClosed is called by the listener before it closes its descriptor. The user may close a converted listener
+// long before the server is shut down; the Close of any other listener ends Serve.
 func (a *acceptor) listenerClosed(converted bool) {
 	if converted {
 		a.source.close()
@@ -176,7 +176,7 @@ func (a *acceptor) listenerClosed(converted bool) {
 func (a *acceptor) admit(c *connection) error {
 	if !a.srv.register(c) {
 		c.close(causeServer)
-		a.srv.limit.release() // no descriptor came free, so those that wait for one go on waiting
+		a.srv.limit.release() // no descriptor came free: acceptors that wait for one go on waiting
 		return nil
 	}
 	c.prepare(a.srv.opts)
@@ -191,13 +191,13 @@ func (a *acceptor) admit(c *connection) error {
 }
 
 // acquire counts the next connection before it is accepted. At the connection limit it returns false, and the acceptor
-// pauses until one has ended. It returns false also where nothing may be accepted for another reason.
+// pauses until a connection has ended. It also returns false when the acceptor has ended or is paused.
 func (a *acceptor) acquire() bool { return a.ask(a.srv.limit.acquire) }
 
 // hasRoom is acquire without counting anything.
 func (a *acceptor) hasRoom() bool { return a.ask(a.srv.limit.hasRoom) }
 
-// ask asks the limit by get and pauses if it refuses.
+// ask calls get, which asks the limit, and pauses if that refuses.
 func (a *acceptor) ask(get func(limitWaiter) bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -246,7 +246,7 @@ func (a *acceptor) wait(err error) {
 	}
 }
 
-// pauseForAWhile returns how long, and whether it is time for a message: one for each time that new connections have to
+// pauseForAWhile returns how long the pause is, and whether to log it: once for each time that new connections have to
 // wait.
 func (a *acceptor) pauseForAWhile() (backOff time.Duration, report bool) {
 	a.mu.Lock()
@@ -266,7 +266,7 @@ func (a *acceptor) pauseForAWhile() (backOff time.Duration, report bool) {
 	return a.backOff, report
 }
 
-// tryAgain ends a pause for want of descriptors: its time has passed, or a connection has closed.
+// tryAgain ends a pause for lack of descriptors: its time has passed, or a connection has closed.
 func (a *acceptor) tryAgain() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -294,7 +294,7 @@ func (a *acceptor) resumeAccept() {
 		return
 	}
 	if a.retry != nil {
-		a.retry.Stop() // if it is too late for that, a later pause ends a little early
+		a.retry.Stop() // if it has fired already, a later pause ends a little early
 		a.retry = nil
 		a.srv.removeBackingOff(a)
 	}

@@ -32,8 +32,8 @@ func (l *acceptLoop) wake() {
 	}
 }
 
-// open implements acceptSource. At the connection limit it asks for no new connection, so that they wait where the
-// listener keeps them; one that came while another listener reached the limit waits here.
+// open implements acceptSource. At the connection limit it asks for no new connection, so that they wait in the
+// listener's backlog. A connection that Accept returned while another listener reached the limit waits here.
 func (l *acceptLoop) open() error {
 	for l.waitFor(l.a.hasRoom) {
 		c, err := l.ln.accept()
@@ -65,7 +65,7 @@ func (l *acceptLoop) waitFor(get func() bool) bool {
 	return true
 }
 
-// goOnAfter reports whether to ask for another new connection after err, and does what it calls for.
+// goOnAfter handles err from Accept, and reports whether to accept again.
 func (l *acceptLoop) goOnAfter(err error) bool {
 	switch {
 	case l.ln.outlives(err):
@@ -81,7 +81,7 @@ func (l *acceptLoop) goOnAfter(err error) bool {
 	return false
 }
 
-// isTemporary reports whether waiting may help, by the rule of net/http: the error says so itself.
+// isTemporary reports whether waiting may help. As in net/http, the error itself says so.
 func isTemporary(err error) bool {
 	var t interface{ Temporary() bool }
 	return errors.As(err, &t) && t.Temporary()

@@ -47,7 +47,7 @@ func (d *acceptWatch) onPoll(ev pollEvent, _ *batch) {
 		d.a.finish(errors.New("netpoll: accept: the poller failed"))
 		return
 	}
-	if err := d.ln.unblock(); err != nil { // else one who makes it blocking stops a poller
+	if err := d.ln.unblock(); err != nil { // else a program that makes it blocking stops a poller
 		d.goOnAfter(err)
 		return
 	}
@@ -75,7 +75,7 @@ func (d *acceptWatch) acceptOne() bool {
 	return true
 }
 
-// goOnAfter says whether there may be more to accept at once after err, and does what it calls for.
+// goOnAfter handles err from accept, and reports whether there may be more to accept at once.
 func (d *acceptWatch) goOnAfter(err error) bool {
 	a := d.a
 	if a.closedByUser(err) {
@@ -96,7 +96,7 @@ func (d *acceptWatch) goOnAfter(err error) bool {
 	}
 }
 
-// drained notes that the backlog is empty: no new connection waits for want of descriptors.
+// drained notes that the backlog is empty: no new connection waits for lack of descriptors.
 func (a *acceptor) drained() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

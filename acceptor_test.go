@@ -6,15 +6,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// countingSource counts how often it was told to look at its acceptor's state.
+// countingSource counts the calls of updateInterest.
 type countingSource struct{ updates int }
 
 func (d *countingSource) open() error     { return nil }
 func (d *countingSource) updateInterest() { d.updates++ }
 func (d *countingSource) close()          {}
 
-// Behaviour 6.8: for want of descriptors an acceptor stops looking at its listener, which stays readable all the while,
-// waits longer from one time to the next, reports it once, and goes on when the time has passed.
+// Behaviour 6.8: without descriptors an acceptor stops watching its listener, which stays readable all the while, waits
+// longer from one time to the next, reports it once, and goes on when the time has passed.
 func TestAcceptorWithoutDescriptorsDropsItsInterest(t *testing.T) {
 	s := newServer(newOptions(nil, nil))
 	source := new(countingSource)

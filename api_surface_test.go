@@ -114,8 +114,8 @@ func surface(pkg *types.Package) (lines []string) {
 }
 
 // typeSurface lists a type, its exported fields, and its exported methods: those of a pointer to it, which include all.
-// What a struct has by embedding a type of the standard library is covered by the line of that field: it differs from
-// one Go release to the next.
+// The methods that a struct has by embedding a type of the standard library are covered by the line of that field: it
+// differs from one Go release to the next.
 func typeSurface(obj *types.TypeName, str func(types.Type) string) (lines []string) {
 	name := obj.Name()
 	if obj.IsAlias() {

@@ -7,7 +7,7 @@ package netpoll_test
 //
 //	go test -run '^$' -bench Echo -count 10 . | benchstat -col /lib -
 //
-// Clients and server share the processors, so the figures tell the two libraries apart and nothing else.
+// Clients and server share the processors, so the figures only compare the two libraries.
 
 import (
 	"fmt"
@@ -169,7 +169,7 @@ func BenchmarkIdleConnection(b *testing.B) {
 					_ = syscall.Close(int(c))
 				}
 			})
-			connect(100) // what is made once
+			connect(100) // makes pollers, pools and tables once
 			heap, stack := memoryInUse()
 			for b.Loop() {
 				connect(connections)

@@ -107,7 +107,7 @@ func makeBlock(n, class int) *block {
 
 // unref ends one window on the block. The last one gives the block back.
 func (blk *block) unref() {
-	if blk.refs.Load() != 1 { // a lone owner need not tell anybody
+	if blk.refs.Load() != 1 { // a lone owner need not decrement
 		switch blk.refs.Add(-1) {
 		case 0:
 			blk.refs.Store(1) // as every block that is not in use
@@ -143,7 +143,8 @@ func (blk *block) untrack() {
 	}
 }
 
-// newWindow returns a window on p, which is all data and has no room. If p is memory of blk, the block is kept as long.
+// newWindow returns a window on p, which is all data and has no room. If p is memory of blk, the window keeps the
+// block.
 func newWindow(p []byte, blk *block, fixed bool) *node {
 	if blk != nil {
 		blk.refs.Add(1)

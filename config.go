@@ -25,21 +25,21 @@ type Config struct {
 	// goroutine itself for handlers that have been quick so far; see [OnRequest].
 	Runner func(ctx context.Context, f func())
 
-	// LoggerOutput is where the few messages go that have no caller to return them to as an error, such as a panic in
-	// a callback. The default is os.Stderr.
+	// LoggerOutput is where messages go for which there is no caller to return an error to, such as a panic in a
+	// callback. The default is os.Stderr.
 	LoggerOutput io.Writer
 
 	// LoadBalance says how new connections are spread over the pollers. [RoundRobin], which is the zero value, leaves
 	// the setting as it is: to return to it use [SetLoadBalance].
 	LoadBalance LoadBalance
 
-	// ReadLimit bounds the unread input of a connection, in bytes; see [WithReadLimit]. It counts for connections
+	// ReadLimit limits the unread input of a connection, in bytes; see [WithReadLimit]. It counts for connections
 	// dialed and event loops made afterwards. A negative value means no limit. The default is 1 MiB.
 	ReadLimit int
 
 	// IOUring says whether pollers may use io_uring. It counts at once. The environment variable NETPOLL_IOURING, with
-	// the values auto, on, off and always, overrides it. [Features] tells what became of it. [IOUringAuto], which is
-	// the zero value, leaves the setting as it is.
+	// the values auto, on, off and always, overrides it. [Features] tells whether io_uring is used. [IOUringAuto],
+	// which is the zero value, leaves the setting as it is.
 	IOUring IOUringMode
 
 	// DirectFlush makes every Flush send by itself, as [WithDirectFlush] does for the connections of one server. It

@@ -19,14 +19,14 @@ import (
 type Conn interface {
 	net.Conn
 
-	// Fd returns the descriptor, or -1 if there is none. It stays the property of the connection: it must not be
-	// closed, and it is another's as soon as the connection is closed. Who writes to it past the connection should
-	// ask for it after the last Flush, or set [WithDirectFlush].
+	// Fd returns the descriptor, or -1 if there is none. It belongs to the connection: the caller must not close it,
+	// and once the connection is closed the number may be that of another file. A caller that writes to it directly
+	// should ask for it after the last Flush, or set [WithDirectFlush].
 	Fd() (fd int)
 }
 
-// CloseCallback is called once when a connection ends, whatever becomes of the others: one that panics or ends its
-// goroutine is reported. Its error is ignored.
+// CloseCallback is called once when a connection ends. A callback that panics or ends its goroutine is reported, and
+// the others still run. Its error is ignored.
 type CloseCallback func(connection Connection) error
 
 // Connection is a byte stream with zero-copy access to its two buffers. It is also a full [net.Conn]: deadlines,
@@ -34,7 +34,7 @@ type CloseCallback func(connection Connection) error
 //
 // One goroutine at a time may use Reader() or Read, except that Read may be called by several; the same holds for
 // Writer() and Write. Reading and writing may go on at the same time, and all other methods may be called from any
-// goroutine at any time. What breaks this rule gets [ErrConcurrentAccess].
+// goroutine at any time. A call that breaks this rule gets [ErrConcurrentAccess].
 type Connection interface {
 	// Read, Write, Close, the addresses and the deadlines are those of net.Conn. Read returns exactly io.EOF at the
 	// end of the stream. Write sends what is pending in Writer() first. Several goroutines may call Read and Write.
@@ -47,16 +47,16 @@ type Connection interface {
 	// WriteByte of the connection itself are those of package io, and send at once.
 	Writer() Writer
 
-	// IsActive reports whether the peer and this side both still have the connection open. It costs one load: it is
-	// made for asking before each use of a pooled connection. With an OnRequest, it is true until everything that the
-	// peer sent is in the Reader; without one, it is false as soon as the peer's end is known.
+	// IsActive reports whether the peer and this side both still have the connection open. It costs one load, so a pool
+	// may ask before each use of a connection. With an OnRequest, it is true until everything that the peer sent is in
+	// the Reader; without one, it is false as soon as the peer's end is known.
 	IsActive() bool
 
-	// SetReadTimeout bounds each call that waits for input, from its beginning to its end. 0 means no limit, a
-	// negative value changes nothing. It clears a read deadline, and calls that are waiting follow the new bound.
+	// SetReadTimeout limits each call that waits for input, from its beginning to its end. 0 means no limit, a negative
+	// value changes nothing. It clears a read deadline, and calls that are waiting follow the new limit.
 	SetReadTimeout(timeout time.Duration) error
 
-	// SetWriteTimeout bounds each Flush and Write in the same way.
+	// SetWriteTimeout limits each Flush and Write in the same way.
 	SetWriteTimeout(timeout time.Duration) error
 
 	// SetIdleTimeout sets the TCP keepalive time, rounded up to whole seconds: a peer that does not answer probes is
@@ -68,8 +68,8 @@ type Connection interface {
 	// is called for that. A nil handler changes nothing.
 	SetOnRequest(on OnRequest) error
 
-	// AddCloseCallback adds a function to call when the connection has ended and nobody is inside any more. They run
-	// in the reverse order of adding. Added after that, it is called at once.
+	// AddCloseCallback adds a function to call when the connection has ended and no call is inside any more. They run
+	// in the reverse order of adding. A callback that is added later is called at once.
 	AddCloseCallback(callback CloseCallback) error
 }
 
@@ -86,7 +86,7 @@ var (
 	_ ReadWriter = (*TCPConnection)(nil)
 )
 
-// connOwner is told of the end of the connections it started.
+// connOwner learns when the connections it started end.
 type connOwner interface {
 	// connClosed is called once, when the close callbacks have run and the descriptor has been closed.
 	connClosed(c *connection)
@@ -110,19 +110,19 @@ type connection struct {
 	in       LinkBuffer  // filled by the transport's reports, emptied by the holder of bitReading
 	out      LinkBuffer  // filled under bitProducing, sent under bitFlushing
 	reading  wait.Side   // the waiting of readers
-	writing  wait.Side   // the waiting of the one that flushes
+	writing  wait.Side   // the waiting of the flushing goroutine
 	window   inputWindow // how much input is taken
 	waited   bool        // under bitReading: input came while the reader waited
-	disarmed bool        // the end of the input was seen and is not watched for any more; the same
+	disarmed bool        // the end of the input was seen and is no longer watched for; of the receiving goroutine
 	direct   bool        // every Flush sends by itself; constant after prepare
 
-	raw        rawInput      // whether somebody reads from the descriptor itself; see connection_descriptor.go
+	raw        rawInput      // whether a goroutine reads from the descriptor itself; see connection_descriptor.go
 	once       oneShot       // input is reported once; see connection_copy_linux.go
-	hungUp     atomic.Bool   // the peer has ended its side, says the poller: the kernel has all there is. Set by it
+	hungUp     atomic.Bool   // the poller saw the peer's end: the kernel has all of the input. Set by the poller
 	halfOpen   atomic.Bool   // the end of the peer's side does not close it; stored by SetAllowHalfOpen
-	wantWrite  atomic.Bool   // somebody waits for room to send; set by it, cleared by the reporting goroutine
+	wantWrite  atomic.Bool   // a sender waits for room; set by the sender, cleared by the reporting goroutine
 	pendingEnd atomic.Uint64 // position in out up to which the poller has to send; see connection_pending.go
-	readers    sync.Mutex    // held by a call of Read for as long as it takes: callers have their turn
+	readers    sync.Mutex    // held for the whole call of Read, so that callers take turns
 	writers    sync.Mutex    // the same for Write
 
 	calls callbacks
@@ -137,7 +137,7 @@ type connection struct {
 	derived atomic.Pointer[derivedContext] // see connection_context.go
 	idle    atomic.Pointer[idleLimit]      // see connection_idle.go
 
-	detaching atomic.Pointer[wait.Waiter] // stored by Detach, which waits for those who use the descriptor
+	detaching atomic.Pointer[wait.Waiter] // stored by Detach, which waits for those that use the descriptor
 }
 
 func newConnection(network string) (c *connection) {
@@ -172,7 +172,7 @@ func (c *connection) prepare(o *options) {
 	}
 	c.reading.SetTimeout(o.readTimeout)
 	c.writing.SetTimeout(o.writeTimeout)
-	_ = c.SetIdleTimeout(o.keepAlive) // a peer that is gone already shows soon enough
+	_ = c.SetIdleTimeout(o.keepAlive) // the next read or write finds a peer that is gone already
 	c.window.limit.Store(int64(o.readLimit))
 	c.direct = c.direct || o.directFlush
 	c.halfOpen.Store(o.halfOpen)
@@ -218,7 +218,7 @@ func (c *connection) start(onError cause) error {
 	return nil
 }
 
-// Reader implements Connection. What it returns is the connection's other face: see connection_stream.go.
+// Reader implements Connection. It returns the connection's other face: see connection_stream.go.
 func (c *connection) Reader() Reader { return c }
 
 // Writer implements Connection, as Reader does.
@@ -229,7 +229,7 @@ func (c *connection) IsActive() bool { return c.life.load().phase() <= phaseOpen
 
 // Fd returns the descriptor, or -1 if there is none; see [Conn].
 func (c *connection) Fd() (fd int) {
-	c.sendPending() // so that whatever is done to the descriptor comes after it
+	c.sendPending() // so that everything the caller does to the descriptor comes after it
 	if fd := c.transport.fd(); fd >= 0 {
 		return fd
 	}
@@ -238,8 +238,8 @@ func (c *connection) Fd() (fd int) {
 	return below
 }
 
-// LocalAddr returns the address of this side, or nil if it has none. That of a connection over a [net.Conn] is the
-// net.Conn's: it takes as long as that one takes.
+// LocalAddr returns the address of this side, or nil if it has none. Over a [net.Conn] it calls that one's LocalAddr,
+// and takes as long.
 func (c *connection) LocalAddr() (addr net.Addr) {
 	if conn := c.NetConn(); conn != nil {
 		return conn.LocalAddr()
@@ -247,8 +247,8 @@ func (c *connection) LocalAddr() (addr net.Addr) {
 	return c.localAddr
 }
 
-// RemoteAddr returns the address of the peer, or nil if it has none. That of a connection over a [net.Conn] is the
-// net.Conn's, and the first call takes as long as that one takes: it may read a header of the PROXY protocol.
+// RemoteAddr returns the address of the peer, or nil if it has none. Over a [net.Conn] the first call calls that one's
+// RemoteAddr, and takes as long: it may read a header of the PROXY protocol.
 func (c *connection) RemoteAddr() (addr net.Addr) {
 	if a := c.remote.Load(); a != nil {
 		return *a
@@ -264,7 +264,8 @@ func (c *connection) RemoteAddr() (addr net.Addr) {
 	return addr
 }
 
-// peerName is the peer's address for error texts. It never waits: who gets an error has not asked for an address.
+// peerName is the peer's address for error texts. It never waits, because the caller that gets the error has not asked
+// for an address.
 func (c *connection) peerName() string {
 	if conn := c.NetConn(); conn != nil && c.remote.Load() == nil && !answersAtOnce(conn) {
 		return "(unknown address)"
@@ -327,15 +328,16 @@ func (c *connection) settable(what string) error {
 	return nil
 }
 
-// SetReadLimit bounds the unread input that is buffered, in bytes: at the limit the connection stops reading from the
-// socket until half of it has been consumed, and the peer has to wait. A reader that waits for more gets it all the
-// same, and so does a handler that returns without consuming anything. 0 or less removes the limit. The default is
-// 1 MiB; see [WithReadLimit] and [Config]. A Read of a [net.Conn] that has begun keeps to the limit of that time.
+// SetReadLimit limits the unread input that is buffered, in bytes: at the limit the connection stops reading from the
+// socket until half of it has been consumed, and the peer has to wait. A reader that waits for more than the limit
+// still gets it, and so does a handler that returns without consuming anything. 0 or less removes the limit. The
+// default is 1 MiB; see [WithReadLimit] and [Config]. A Read of a [net.Conn] that is under way keeps to the limit it
+// began with.
 func (c *connection) SetReadLimit(bytes int) error {
 	c.window.limit.Store(int64(bytes))
 	c.resumeInput()
 	if c.full() {
-		c.triggerRequest(nil) // one that waits by returning had no bound to go beyond when it was called last
+		c.triggerRequest(nil) // a handler that waits by returning had no limit to go beyond at its last call
 	}
 	return nil
 }

@@ -4,7 +4,7 @@ package netpoll
 //
 // OnConnect and OnRequest are run by the task: at most one is under way, claimed with bitRunning. An event that comes
 // while it runs sets bitNotified, and it looks again. OnDisconnect runs beside it. The close callbacks run at the very
-// end, when nobody is inside any more.
+// end, when no call is inside any more.
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 // it returns is the context of the later callbacks; nil stands for the background context.
 //
 // It runs where the new connection was accepted, and accepting waits for it: it must be quick, and must not use Reader
-// or Writer. If that is the goroutine of Serve, one that ends it ends Serve: see there.
+// or Writer. If that is the goroutine of Serve, an OnPrepare that ends the goroutine ends Serve: see there.
 type OnPrepare func(connection Connection) context.Context
 
 // OnConnect is called when the connection is open, in the runner. It may read, write, block, and close. OnRequest is
@@ -51,10 +51,10 @@ type OnDisconnect func(ctx context.Context, connection Connection)
 // It is called again as long as it leaves input and has consumed some. If it has consumed nothing it is called again
 // when more arrives, when another handler is set, and one last time when the peer is gone. If the peer ends its side,
 // or resets the connection, without having sent anything it is called once, with an empty Reader: an empty request may be
-// answered, and a client that reads in its handler has to learn of the end. In a handler, an inactive connection with an
-// empty Reader is one that has been read to the end. It may block for as long as the connection lives while others read.
-// The error it returns is ignored; to end the connection, close it. One that panics, or ends its goroutine, is not called
-// again: its connection is closed.
+// answered, and a client that reads in its handler has to learn of the end. A handler that finds the connection
+// inactive and the Reader empty has read to the end. It may block for as long as the connection lives while others
+// read. The error it returns is ignored; to end the connection, close it. A handler that panics, or ends its goroutine,
+// is not called again: its connection is closed.
 //
 // It runs in the runner or, if none was set by [Config], also on the goroutine of the poller: that saves the change of
 // goroutine, which costs more than most requests. When it does not return soon, or waits for a connection, another
@@ -70,16 +70,16 @@ type callbacks struct {
 	// base is what OnPrepare returned; stored by the goroutine that calls it.
 	base atomic.Pointer[context.Context]
 	// ctx is base, or a descendant, until OnConnect has returned another. Written before start and by the task that
-	// runs OnConnect; everybody else who reads it has seen bitConnected.
+	// runs OnConnect; all others read it after they have seen bitConnected.
 	ctx context.Context
 	// task is the method value connection.runTask, made once so that starting a task allocates nothing. Written by
 	// the first owner of bitRunning, read by later ones.
 	task func()
 	// endSeen says that OnRequest has been called since the input ended, or is being called. Stored by the owner of
-	// bitRunning, before the call: who sees it and not bitRunning knows that the call has returned.
+	// bitRunning, before the call: a goroutine that sees it without bitRunning knows that the call has returned.
 	endSeen atomic.Bool
 
-	// mu guards what follows.
+	// mu guards the fields below.
 	mu      sync.Mutex
 	onClose []CloseCallback
 	closed  bool // the close callbacks have been taken
@@ -99,7 +99,8 @@ func (b *callbacks) take(o *options) {
 	}
 }
 
-// takeCloseCallbacks returns the close callbacks to the one who runs them. Those that come later run at once.
+// takeCloseCallbacks returns the close callbacks to the caller, which runs them. Those that are added later run at
+// once.
 func (b *callbacks) takeCloseCallbacks() (list []CloseCallback) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -108,14 +109,14 @@ func (b *callbacks) takeCloseCallbacks() (list []CloseCallback) {
 	return list
 }
 
-// endCloseCallbacks notes that those taken have returned.
+// endCloseCallbacks notes that the callbacks taken have returned.
 func (b *callbacks) endCloseCallbacks() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ended = true
 }
 
-// hasCloseCallbacks reports whether some are to be called still, or have not returned yet.
+// hasCloseCallbacks reports whether a close callback has not been called, or has not returned, yet.
 func (b *callbacks) hasCloseCallbacks() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -186,20 +187,20 @@ func (c *connection) triggerRequest(b *batch) {
 	}
 }
 
-// requestDue reports whether there is something for OnRequest in the state b: input, or the end of it. A handler takes an
-// inactive connection without input for one that has no more to come. So where the peer's end was noticed before there
-// was a handler, and part of the input is still in the kernel, that has to be received first.
+// requestDue reports whether there is something for OnRequest in the state b: input, or the end of it. To a handler, an
+// inactive connection without input has ended. So if the peer's end was noticed before there was a handler, and part of
+// the input is still in the kernel, the poller has to receive that part first.
 func (c *connection) requestDue(b lifeBits) bool {
 	if b.phase() == phasePeerDone && !b.has(bitEnded|bitSendFailed) && c.hungUp.Load() {
-		return false // the poller receives the rest, and calls when it has the end
+		return false // the poller receives the rest, and triggers the handler at the end
 	}
 	return c.in.Len() > 0 || c.lastCallDue(b)
 }
 
-// lastCallDue reports whether OnRequest has to be called for an end that left no input. It is called if the peer has not
-// sent anything at all: it can answer one that has only ended its side, and a client that reads in its handler learns of
-// a server that left without a word. It is also called for an end in order where half-open connections are allowed,
-// because then it is OnRequest that closes.
+// lastCallDue reports whether OnRequest has to be called for an end that left no input. It is called if the peer has
+// not sent anything at all: OnRequest can answer a peer that has only ended its side, and a client that reads in its
+// handler learns that the server left without a word. It is also called for an orderly end where half-open connections
+// are allowed, because then OnRequest closes.
 func (c *connection) lastCallDue(b lifeBits) bool {
 	if !b.has(bitEnded) || c.calls.endSeen.Load() {
 		return false
@@ -208,14 +209,14 @@ func (c *connection) lastCallDue(b lifeBits) bool {
 }
 
 // handlerDone reports whether an OnRequest has nothing to be called for any more, in the state b, in which the input has
-// ended: it has been called since, or is not to be. An OnRequest that leaves input is not called again for that. Where it
-// is to be called, the one that noted the end or the one that set the handler makes the task do it.
+// ended: it has been called since, or is not to be. An OnRequest that leaves input is not called again for that input.
+// If it is to be called, the goroutine that noted the end or set the handler triggers the task.
 func (c *connection) handlerDone(b lifeBits) bool {
 	return c.calls.onRequest.Load() != nil && (c.calls.endSeen.Load() || !c.requestDue(b))
 }
 
-// trigger makes the task look at what there is to do, now or once more. If b can take it, it runs with that batch; but
-// OnConnect, which may do more than answer a request, always goes to the runner.
+// trigger makes the task look for work, now or once more. If b can take it, it runs with that batch; but OnConnect,
+// which may do more than answer a request, always goes to the runner.
 func (c *connection) trigger(b *batch) {
 	connected := c.life.load().has(bitConnected) || c.calls.onConnect.Load() == nil
 	if c.life.startTask() && !(connected && b.add(c)) {
@@ -244,15 +245,16 @@ func (c *connection) runTask() {
 	}
 }
 
-// taskDone leaves for a task. One that has come to its end owns nothing any more: bitRunning may be the next one's. One
-// whose callback has ended the goroutine does; the connection is closed, so there is no next one.
+// taskDone leaves for a task. A task that has come to its end owns nothing any more: bitRunning may be the next task's.
+// A task whose callback has ended the goroutine still owns it; the connection is closed, so there is no next task.
 func (c *connection) taskDone(own lifeBits) {
 	c.touch() // the time with a handler does not count as idle
 	c.leaveHere(own)
 	c.closeIfDone()
 }
 
-// runHandlers runs OnConnect if it is due, and OnRequest as long as that consumes input, or is to see its end.
+// runHandlers runs OnConnect if it is due, and OnRequest as long as that consumes input, or has to see the end of the
+// input.
 func (c *connection) runHandlers() {
 	for {
 		if !c.life.load().has(bitConnected) {
@@ -270,7 +272,7 @@ func (c *connection) runHandlers() {
 		c.runOnRequest(*on)
 		if c.in.consumed() == before {
 			c.grantMore()
-			return // it waits for more, or for another handler: either kicks
+			return // it waits for more input, or for another handler: either triggers the task
 		}
 		c.window.endGrant()
 	}
@@ -284,7 +286,7 @@ func (c *connection) grantMore() {
 	}
 }
 
-// connect runs OnConnect. What waits for it goes on also if that ends the goroutine.
+// connect runs OnConnect. The work that waits for it goes on even if OnConnect ends the goroutine.
 func (c *connection) connect() {
 	defer c.startDisconnect()
 	defer c.life.set(bitConnected)
@@ -300,7 +302,7 @@ func (c *connection) runOnConnect() {
 }
 
 func (c *connection) runOnRequest(on OnRequest) {
-	c.guard("OnRequest", func() { _ = on(c.context(), c.self) }) // what it thinks of the request is its own business
+	c.guard("OnRequest", func() { _ = on(c.context(), c.self) }) // its error is ignored: see OnRequest
 }
 
 // startDisconnect runs OnDisconnect if it is due.
@@ -328,13 +330,13 @@ func (c *connection) context() context.Context {
 	return c.calls.ctx
 }
 
-// guard runs a callback. One that panics or ends its goroutine (runtime.Goexit) closes the connection and is reported;
-// the server lives on. After the end of the goroutine only deferred calls of guard's callers run.
+// guard runs a callback. If the callback panics or ends its goroutine (runtime.Goexit), guard reports it and closes the
+// connection; the server lives on. After the end of the goroutine only deferred calls of guard's callers run.
 func (c *connection) guard(name string, f func()) {
 	runner.Guard(f, func(value any) { c.callbackFailed(name, value) })
 }
 
-// callbackFailed reports and closes, also if the logger panics.
+// callbackFailed reports the failure and closes the connection, even if the logger panics.
 func (c *connection) callbackFailed(name string, value any) {
 	defer c.close(causePanic)
 	logger().Printf("netpoll: %s", failureText(name, c.peerName(), value))

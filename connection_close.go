@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds the end of a connection, and of each of its directions: what each move towards it sets off, and the
-// release of what it holds.
+// This file holds the end of a connection, and of each of its directions: the effects of each move, and the release of
+// all resources.
 
 import (
 	"syscall"
@@ -10,12 +10,12 @@ import (
 	"github.com/cloudwego/netpoll/internal/wait"
 )
 
-// Close ends the connection on this side and wakes all that wait in it. What was not flushed is dropped; what was
-// flushed is sent. It may be called from anywhere, any number of times, and does not wait. While others are inside, a
-// running callback above all, the last of them to leave runs the close callbacks and frees the descriptor; else that has
-// happened when Close returns. The one exception is a peer that takes no more while a Flush has left something to the
-// poller: then the descriptor stays open until that is sent, or the peer has taken nothing for the write timeout, or for
-// 30 seconds if there is none.
+// Close ends the connection on this side and wakes all that wait in it. Output that was not flushed is dropped; flushed
+// output is sent. It may be called from anywhere, any number of times, and does not wait. While other calls are inside,
+// above all a running callback, the last of them to leave runs the close callbacks and frees the descriptor; otherwise
+// that has happened when Close returns. The one exception is a peer that takes no more while a Flush has left output to
+// the poller: then the descriptor stays open until that output is sent, or the peer has taken nothing for the write
+// timeout, or for 30 seconds if there is none.
 //
 // It returns nil, except for the first call on a connection that has lost output for which Flush had returned nil
 // already: that returns the error that broke the connection.
@@ -34,11 +34,11 @@ func (c *connection) Close() error {
 }
 
 // Detach takes the connection off its poller without closing the descriptor, which is the caller's from then on: when
-// Detach returns, neither the poller nor a Flush uses it any more. It waits for that, and for room for what was flushed:
-// if there is none, for the write timeout or 30 s. In all other respects it is Close: the close callbacks run, and later
-// calls fail. On a connection that is closed already it returns an error that Is [ErrConnClosed], and there is no
-// descriptor to own. One over a [net.Conn] gives that back; if it heeds no deadlines that is not possible: it is closed,
-// and the error Is [ErrUnsupported].
+// Detach returns, neither the poller nor a Flush uses it any more. It waits for that, and for room for flushed output,
+// at most for the write timeout or 30 s. In all other respects it is Close: the close callbacks run, and later calls
+// fail. On a connection that is closed already it returns an error that Is [ErrConnClosed], and there is no descriptor
+// to own. A connection over a [net.Conn] gives that back. If the net.Conn ignores deadlines this is not possible: it is
+// closed, and the error Is [ErrUnsupported].
 func (c *connection) Detach() error {
 	w := wait.New()
 	if !c.detaching.CompareAndSwap(nil, w) {
@@ -56,8 +56,8 @@ func (c *connection) Detach() error {
 	return err
 }
 
-// CloseRead shuts down the reading side: reads return what is buffered and then io.EOF, and what the peer sends from
-// then on is dropped. The writing side goes on, and the peer's end is noticed as before.
+// CloseRead shuts down the reading side: reads return buffered input and then io.EOF, and everything that the peer
+// sends from then on is dropped. The writing side goes on, and the peer's end is noticed as before.
 func (c *connection) CloseRead() error {
 	if err := c.enterErr(0, "when close read"); err != nil {
 		return err
@@ -72,7 +72,7 @@ func (c *connection) CloseRead() error {
 }
 
 // CloseWrite shuts down the writing side: the peer reads everything that was flushed and then the end of the stream.
-// A Flush that is waiting, and later ones, fail with EPIPE and drop what was not sent. The reading side goes on. Over a
+// A Flush that is waiting, and later ones, fail with EPIPE and drop unsent output. The reading side goes on. Over a
 // [net.Conn] without a CloseWrite nothing happens, and the error Is [ErrUnsupported].
 func (c *connection) CloseWrite() error {
 	if err := c.enterErr(0, "when close write"); err != nil {
@@ -90,7 +90,7 @@ func (c *connection) CloseWrite() error {
 	}
 	if err := c.transport.closeWrite(); err != nil {
 		if c.NetConn() != nil && !old.has(bitWriteShut) {
-			c.life.clear(bitWriteShut) // nothing has ended, and the peer was told nothing
+			c.life.clear(bitWriteShut) // nothing has ended, and the peer has noticed nothing
 		}
 		return err
 	}
@@ -98,8 +98,8 @@ func (c *connection) CloseWrite() error {
 }
 
 // SetAllowHalfOpen says what the end of the peer's side does to a connection with an [OnRequest]; see
-// [WithAllowHalfOpen], which does the same for all connections of a server. Others are always left to the one who reads
-// them.
+// [WithAllowHalfOpen], which sets this for all connections of a server. A connection without an OnRequest is always
+// left to its reader.
 func (c *connection) SetAllowHalfOpen(allow bool) error {
 	if err := c.settable("when set allow half open"); err != nil {
 		return err
@@ -126,14 +126,14 @@ func (c *connection) closeIf(why cause, cond func(lifeBits) bool) bool {
 	return ok
 }
 
-// closeFrom does what the move to closing, from old, asks of its winner.
+// closeFrom finishes the move to closing for its winner. old is the state before the move.
 func (c *connection) closeFrom(old lifeBits) {
 	_ = c.closing(old)
 	c.leave(0)
 }
 
-// closing is what the winner of the move to closing does before it gives back the connection's own reference. old is
-// what was before the move. Its error concerns Detach only.
+// closing is called by the winner of the move to closing, before it gives back the connection's own reference. old is
+// the state before the move. Its error concerns Detach only.
 func (c *connection) closing(old lifeBits) (err error) {
 	if old.has(bitPending) {
 		c.linger()
@@ -146,16 +146,16 @@ func (c *connection) closing(old lifeBits) (err error) {
 	return err
 }
 
-// closeIfIdle closes the connection for its server's shutdown if no handler runs, nobody sends, and nothing is left to
-// read. What a Flush that failed has left to send nobody will send.
+// closeIfIdle closes the connection for its server's shutdown if no handler runs, no goroutine sends, and nothing is
+// left to read. Output that a failed Flush has left is no reason to wait: no call will send it.
 func (c *connection) closeIfIdle() {
 	if c.nothingToRead() {
 		c.closeIf(causeServer, idle)
 	}
 }
 
-// closeIfIdleApart is closeIfIdle for who must not wait for a net.Conn to close. Whether the connection closes has been
-// decided when it returns.
+// closeIfIdleApart is closeIfIdle for a caller that must not wait for a net.Conn to close. When it returns, it is
+// decided whether the connection closes.
 func (c *connection) closeIfIdleApart() {
 	if !c.nothingToRead() {
 		return
@@ -170,19 +170,20 @@ func (c *connection) closeIfIdleApart() {
 	}
 }
 
-// nothingToRead also holds for input that no handler will be called for, if the peer is done: closing keeps it.
+// nothingToRead also holds for input without a handler, if the peer is done: closing keeps that input.
 func (c *connection) nothingToRead() bool {
 	return c.in.Len() == 0 || c.calls.onRequest.Load() == nil && c.life.load().phase() == phasePeerDone
 }
 
-// idle holds if no callback and no Writer is at work. A reader that waits, and the poller, are no reason to stay open.
+// idle holds if no callback and no Writer is at work. A waiting reader, or the poller, does not keep the connection
+// open.
 func idle(b lifeBits) bool {
 	const busy = bitRunning | bitDisconnecting | bitFlushing | bitProducing | bitPending | bitSending
 	return !b.has(busy) && b.has(bitConnected) && b.phase() != phaseOpening
 }
 
 // peerClosed notes that the peer ended its side. ended says that everything it sent has been received. If not, a
-// connection with an OnRequest stays active until then, because such a handler takes one that is not, and has no input,
+// connection with an OnRequest stays active until then, because the handler takes an inactive connection without input
 // for one that it has read to the end. OnDisconnect comes first: a reader that is woken may close the connection.
 func (c *connection) peerClosed(errno syscall.Errno, ended bool) {
 	if !ended && c.calls.onRequest.Load() != nil && !c.life.load().has(bitSendFailed) {
@@ -204,19 +205,19 @@ func (c *connection) peerClosed(errno syscall.Errno, ended bool) {
 	}
 }
 
-// closeIfDone closes a connection that has nothing left to do: one that its handler owns, because the peer has ended its
-// side, or an idle one, because its server shuts down. It is called when a run of the handlers, OnDisconnect, a call that
-// sends, or a reader of a served connection has ended, and when the peer's end or another handler may make the difference.
+// closeIfDone closes a connection that has nothing left to do: if its handler owns it, when the peer has ended its
+// side; if its server shuts down, when it is idle. It is called when a run of the handlers, OnDisconnect, a call that
+// sends, or a reader of a served connection has ended, and when the peer's end is noted or another handler is set.
 //
 // With an OnRequest, the connection closes for the peer's end when all of this holds, and else stays:
 //
 //	phase peerDone, ended   everything that the peer has sent has been received
 //	handlerDone             OnRequest has been called for the end, or there is nothing to call it for
-//	not half-open           or the peer has reset: then neither side is open. Else it is OnRequest that closes
+//	not half-open           or the peer has reset: then neither side is open. Else OnRequest closes
 //	connected               OnConnect has returned
 //	not running             no handler runs, which may still answer
-//	not disconnecting       OnDisconnect does not, which may too
-//	not flushing            nobody sends an answer; pending output is no reason to stay, because Close sends it
+//	not disconnecting       OnDisconnect does not run, which may answer too
+//	not flushing            no goroutine sends an answer; pending output does not matter, because Close sends it
 //
 // The last four are looked at once more in the move to closing. Each party that makes one of them true calls this after
 // it, so the last one closes. handlerDone, once true, stays so until there is another handler.
@@ -236,7 +237,7 @@ func (c *connection) closeIfDone() {
 	}
 }
 
-// enterErr enters as lifeWord.use does, and returns why the caller is not let in.
+// enterErr enters as lifeWord.use does, and returns an error if it cannot.
 func (c *connection) enterErr(own lifeBits, what string) error {
 	if e := c.life.use(own); e != entered {
 		return c.refusal(e, what)
@@ -244,7 +245,7 @@ func (c *connection) enterErr(own lifeBits, what string) error {
 	return nil
 }
 
-// refusal is the error of a call that was answered e, or nil.
+// refusal is the error of a call whose enter returned e, or nil.
 func (c *connection) refusal(e entry, what string) error {
 	switch e {
 	case entryBusy:
@@ -255,9 +256,9 @@ func (c *connection) refusal(e entry, what string) error {
 	return nil
 }
 
-// leave gives back what was entered with. The last one out of a closing connection releases it. If that may take its
-// time, because there are close callbacks or a net.Conn to close, it happens in the runner: the caller may be a poll
-// goroutine, one that accepts, or a Flush that holds a lock of its user.
+// leave gives back own and a reference. The last one out of a closing connection releases it. If the release may take
+// long, because there are close callbacks or a net.Conn to close, the runner does it: the caller may be a poll
+// goroutine, an accepting goroutine, or a Flush whose caller holds a lock.
 func (c *connection) leave(own lifeBits) {
 	if c.life.leave(own) {
 		callbacks := c.calls.takeCloseCallbacks()
@@ -283,7 +284,7 @@ func (c *connection) leaveHere(own lifeBits) {
 	}
 }
 
-// release runs once, when the word has moved to released: nobody is inside, and nobody will be but a reader.
+// release runs once, when the word has moved to released: no call is inside, and only readers can still enter.
 func (c *connection) release(callbacks []CloseCallback) {
 	runner.Protect(func() {
 		for last := len(callbacks) - 1; last >= 0; last-- {
@@ -294,21 +295,20 @@ func (c *connection) release(callbacks []CloseCallback) {
 	}, func() { c.release(callbacks) })
 	c.calls.endCloseCallbacks()
 	c.stopIdleLimit()
-	if c.in.Len() == 0 && c.life.endReading() { // else the program may go on reading what is buffered
+	if c.in.Len() == 0 && c.life.endReading() { // else the program may go on reading buffered input
 		c.in.abandon()
 	}
 	c.out.abandon()
 	if c.life.load().has(bitSendFailed) {
-		c.transport.abort() // an orderly end would make the peer take what it has for everything
+		c.transport.abort() // after an orderly end the peer would believe that it has received everything
 	}
-	_ = c.transport.release(c.life.load().cause() == causeDetach) // a stream socket has no news to give at its close
+	_ = c.transport.release(c.life.load().cause() == causeDetach) // a stream socket reports nothing new at its close
 	if c.owner != nil {
 		c.owner.connClosed(c)
 	}
 }
 
-// endError is the error that tells how the connection ended, by errno or, if that says little, in the words of the
-// transport.
+// endError is the error that tells how the connection ended: errno, or the transport's own error if that says more.
 func (c *connection) endError(errno syscall.Errno, what string) error {
 	return Exception(c.transport.explain(errno), what)
 }

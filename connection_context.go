@@ -1,6 +1,6 @@
 package netpoll
 
-// This file holds the context of a connection that ends with it. It is made when somebody asks for it.
+// This file holds the context of a connection that ends with it. It is made by the first call that asks for it.
 
 import (
 	"context"
@@ -33,10 +33,10 @@ func (c *connection) deriveContext() context.Context {
 	ctx, cancel := context.WithCancelCause(base)
 	d := &derivedContext{ctx, cancel}
 	if !c.derived.CompareAndSwap(nil, d) {
-		cancel(nil) // another goroutine was faster
+		cancel(nil) // another goroutine has stored its own first
 		return c.derived.Load()
 	}
-	if c.life.load().phase() >= phasePeerDone { // the end may not have seen it
+	if c.life.load().phase() >= phasePeerDone { // the goroutine that ended it may not have seen this context
 		c.cancelContext()
 	}
 	return d
@@ -70,13 +70,13 @@ func (c *connection) endReason() error {
 	switch b := c.life.load(); {
 	case b.errno() != 0:
 		return c.endError(b.errno(), "")
-	case b.has(bitPeerClosed): // that came first, whatever OnDisconnect has done since
+	case b.has(bitPeerClosed): // the peer's end came first, even if OnDisconnect has closed since
 		return Exception(ErrEOF, "")
 	}
 	return c.closedError("")
 }
 
-// closedError is the error of a call that came after the connection was closed on this side. It says why it was.
+// closedError is the error of a call that came after the connection was closed on this side. It says why that was.
 func (c *connection) closedError(what string) error {
 	closed := &exception{no: ErrConnClosed, suffix: what}
 	switch b := c.life.load(); b.cause() {

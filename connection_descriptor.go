@@ -1,8 +1,8 @@
 package netpoll
 
 // This file holds access to the descriptor: options, and functions of the user as package net has them, syscall.RawConn.
-// What reads from the descriptor past the input buffer holds off the poller, or the goroutine that reads from a net.Conn:
-// else bytes could be on their way from the socket to the buffer, and be seen in neither.
+// A goroutine that reads from the descriptor past the input buffer holds off the poller, or the goroutine that reads
+// from a net.Conn: otherwise bytes on their way from the socket to the buffer would be seen in neither.
 
 import (
 	"fmt"
@@ -18,9 +18,9 @@ import (
 )
 
 // File returns a duplicate of the descriptor as a file, as the connections of package net do, except that it stays
-// non-blocking, also after its Fd. The two are closed each by itself; both act on the same socket, so reading from the
-// file takes bytes away from the connection. If SO_LINGER is set with a time, closing the connection switches that off
-// for both. Over a [net.Conn] it is that one's File, if it has one.
+// non-blocking, also after its Fd. Each of the two is closed by itself; both act on the same socket, so reading from
+// the file takes bytes away from the connection. If SO_LINGER is set with a time, closing the connection switches that
+// off for both. Over a [net.Conn] it is the File of the net.Conn, if it has one.
 func (c *connection) File() (f *os.File, err error) {
 	err = c.withTransport("when file", func() (err error) {
 		f, err = c.transport.file(c.network + ":" + c.peerName())
@@ -39,7 +39,7 @@ func (c *connection) withTransport(what string, f func() error) error {
 	return f()
 }
 
-// withFd is withTransport for one that has a descriptor of its own.
+// withFd is withTransport for a transport that has a descriptor of its own.
 func (c *connection) withFd(what string, f func(fd int) error) error {
 	return c.withTransport(what, func() error {
 		fd := c.transport.fd()
@@ -73,24 +73,24 @@ func (c *connection) SetIdleTimeout(timeout time.Duration) error {
 // method of the same name of a connection does work there.
 func SetKeepAlive(fd, secs int) error { return asUnsupported(sock.SetKeepAlive(fd, secs)) }
 
-// rawInput says whether somebody reads from the descriptor past the input buffer: a function of RawConn.Read, a copy, or
-// IsHealthyForReuse. The goroutine that does is its holder, and has bitReading when the hold begins. While there is one,
-// an event of input is reported to it and nothing is received.
+// rawInput says whether a goroutine reads from the descriptor past the input buffer: a function of RawConn.Read, a
+// copy, or IsHealthyForReuse. That goroutine is the holder, and has bitReading when the hold begins. While there is
+// one, an event of input is reported to it and nothing is received.
 //
 // It need not be in the life word. The holder sets it and then waits for bitInPoll to be clear; the poller sets bitInPoll
 // and then looks here. So either the poller sees the holder, or the holder waits for the poller to leave.
 type rawInput struct{ state atomic.Uint32 }
 
 const (
-	rawFree  uint32 = iota // nobody: the poller receives
-	rawHeld                // somebody
-	rawReady               // somebody, and the poller has reported input since it was asked to
+	rawFree  uint32 = iota // no holder: the poller receives
+	rawHeld                // a holder
+	rawReady               // a holder, and the poller has reported input since it was asked to
 )
 
 // hold makes the caller the holder. It returns false if there is one.
 func (r *rawInput) hold() bool { return r.state.CompareAndSwap(rawFree, rawHeld) }
 
-// free ends the hold, and reports whether there is a report, for which the transport watches no more.
+// free ends the hold. ready says that there is a report: then the transport has stopped watching.
 func (r *rawInput) free() (ready bool) { return r.state.Swap(rawFree) == rawReady }
 
 // askAgain forgets the report. It returns false if there is none.
@@ -110,9 +110,8 @@ func (c *connection) enterRaw() entry {
 }
 
 // endRaw gives the descriptor's input back to the connection. The caller has given bitReading back before, so that a
-// handler that is called from then on finds it free. One that ran beside the holder has found it taken, and left what was
-// received before: it is called again. Like letInput, endRaw needs no reference: where the transport was stopped both do
-// nothing.
+// handler that is called from then on finds it free. A handler that ran beside the holder found it taken, and left the
+// input received before: it is called again. Like letInput, endRaw needs no reference: after stop both do nothing.
 func (c *connection) endRaw() {
 	if c.raw.free() {
 		_ = c.transport.updateInterest()
@@ -120,7 +119,7 @@ func (c *connection) endRaw() {
 	c.triggerRequest(nil)
 }
 
-// reportRaw is called by the poller for an event of input. It returns false if nobody holds the input any more.
+// reportRaw is called by the poller for an event of input. It returns false if there is no holder any more.
 func (c *connection) reportRaw() bool {
 	if !c.raw.state.CompareAndSwap(rawHeld, rawReady) {
 		return c.raw.held()
@@ -132,8 +131,8 @@ func (c *connection) reportRaw() bool {
 	return true
 }
 
-// holdInput waits until nobody receives any more. It stays so until letInput, or where there is a poller until endRaw,
-// because the caller is the holder. It gives up at the time that until returns.
+// holdInput waits until no goroutine receives any more. Since the caller is the holder, receiving stays off until
+// letInput or, where there is a poller, until endRaw. holdInput gives up at the time that until returns.
 func (c *connection) holdInput(until func() int64) error {
 	if t, ok := c.transport.(*netConn); ok {
 		return t.holdReading(until())
@@ -157,8 +156,8 @@ func (c *connection) letInput() {
 	}
 }
 
-// beginRawRead enters for a function of RawConn.Read; endRawRead must follow. start is when the call began. There is no
-// error only if the function can see all that there is to read: nothing is buffered, or on its way there.
+// beginRawRead enters for a function of RawConn.Read; endRawRead must follow. start is when the call began. It returns
+// nil only if the function will see all unread input: none is buffered, or on its way to the buffer.
 func (c *connection) beginRawRead(start int64) error {
 	if err := c.refusal(c.enterRaw(), "when raw read"); err != nil {
 		return err
@@ -190,17 +189,18 @@ func (c *connection) endRawRead() {
 // SyscallConn gives access to the descriptor, which cannot be closed while a function given to the result runs.
 //
 // The functions given to Read and Write are called again, when the descriptor is ready, until they return true; they
-// must not block. Deadlines and timeouts bound the waiting, and Close ends it. Read counts as the one reader of the
-// connection, Write as the one that flushes. While Read runs, arriving bytes are left to its function. If input is in
-// the connection's buffer already, which the function would not see, it is not called and the error Is
-// [ErrBufferedInput]. So a function that looks whether the socket is silent, as those of connection pools do, tells the
-// truth; see also IsHealthyForReuse.
+// must not block. Deadlines and timeouts limit the waiting, and Close ends it. Read counts as the one reader of the
+// connection, Write as the one flush. While Read runs, arriving bytes are left to its function. If input is in the
+// connection's buffer already, which the function would not see, it is not called and the error Is [ErrBufferedInput].
+// So a function that looks whether the socket is silent, as those of connection pools do, tells the truth; see also
+// IsHealthyForReuse.
 //
-// Control calls its function at once, whatever is buffered: it is for options. What it receives from the descriptor, the
-// connection does not see, and what the connection has received already, it does not see; the same holds for File.
+// Control calls its function at once, whatever is buffered: it is for options. The connection does not see what the
+// function receives from the descriptor, and the function does not see what the connection has received already. File
+// is the same in this.
 //
-// Over a [net.Conn] it is that one's, if it has one: then the deadline that holds when Read begins bounds its waiting,
-// and Write does not count as the one that flushes.
+// Over a [net.Conn] it is the SyscallConn of the net.Conn, if it has one: then the deadline that holds when Read begins
+// limits its waiting, and Write does not count as the one flush.
 func (c *connection) SyscallConn() (syscall.RawConn, error) {
 	if c.NetConn() != nil {
 		return c.netSyscallConn()
@@ -239,14 +239,14 @@ func (r rawConn) Read(f func(fd uintptr) (done bool)) error {
 	return nil
 }
 
-// callRaw calls f, which is taken to have moved something: it was called because it could.
+// callRaw calls f and counts the call as traffic: the descriptor was ready.
 func (c *connection) callRaw(f func(fd uintptr) (done bool)) (done bool) {
 	defer c.touch()
 	return f(uintptr(c.transport.fd()))
 }
 
-// waitReadable waits until the poller has reported the descriptor, which it then watches no more, or for a reason to
-// give up.
+// waitReadable waits until the poller has reported the descriptor, which it then no longer watches. It returns an error
+// if the caller must give up.
 func (c *connection) waitReadable(w *wait.Waiter, start int64) error {
 	if c.raw.askAgain() {
 		if err := c.transport.updateInterest(); err != nil {
@@ -256,7 +256,7 @@ func (c *connection) waitReadable(w *wait.Waiter, start int64) error {
 	return c.waitReport(w, start)
 }
 
-// waitReport waits until the poller has reported input to the holder, or for a reason to give up.
+// waitReport waits until the poller has reported input to the holder. It returns an error if the holder must give up.
 func (c *connection) waitReport(w *wait.Waiter, start int64) error {
 	for !c.raw.ready() {
 		if b := c.life.load(); b.phase() >= phaseClosing || b.has(bitEnded|bitReadShut) {
@@ -321,8 +321,8 @@ func (r rawNetConn) Read(f func(fd uintptr) (done bool)) error {
 	return err
 }
 
-// NetConn returns the [net.Conn] that carries the connection, for what only that one knows, such as the state of a TLS
-// session. It must not be read from, written to, or closed. It is nil for a connection that a poller watches.
+// NetConn returns the [net.Conn] that carries the connection, for methods that only the net.Conn has, such as the state
+// of a TLS session. It must not be read from, written to, or closed. It is nil for a connection that a poller watches.
 func (c *connection) NetConn() net.Conn {
 	if t, ok := c.transport.(*netConn); ok {
 		return t.conn
@@ -343,7 +343,7 @@ func (c *connection) withNetConn(what string, f func(conn net.Conn) error) error
 	return f(conn)
 }
 
-// netSyscallConn is SyscallConn for a net.Conn. What has been read from that is buffered here, so Read is not its own.
+// netSyscallConn is SyscallConn for a net.Conn. Input of the net.Conn is buffered here, so Read is this package's.
 func (c *connection) netSyscallConn() (raw syscall.RawConn, err error) {
 	err = c.withNetConn("when syscall conn", func(conn net.Conn) (err error) {
 		s, ok := conn.(syscall.Conn)

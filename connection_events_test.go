@@ -2,7 +2,7 @@
 
 package netpoll
 
-// What a connection does with what its poller reports.
+// How a connection handles the reports of its poller.
 
 import (
 	"io"
@@ -39,8 +39,8 @@ func TestPeersThatSendWithoutEndShareOneBudget(t *testing.T) {
 	}
 }
 
-// A report that nobody wants any more ends with the first one, not when the goroutine that has decided so says it. An
-// end is reported once anyway, and to answer that would only have it reported again.
+// A report that no goroutine wants any more ends with the first one, not when the goroutine that stopped waiting
+// updates the interest. An end is reported once anyway, and to answer that would only have it reported again.
 func TestReportsThatNobodyWantsEnd(t *testing.T) {
 	for name, test := range map[string]struct {
 		closing bool
@@ -58,7 +58,7 @@ func TestReportsThatNobodyWantsEnd(t *testing.T) {
 			e := newEndsDuringSend(c, nil)
 			require.NoError(t, c.start(causePoller))
 			c.wantWrite.Store(test.closing) // as of a Flush that was waiting
-			if test.closing {               // and somebody is inside
+			if test.closing {               // and a call is inside
 				require.Equal(t, entered, c.life.enter(bitReading, phaseOpen))
 				defer c.leave(bitReading)
 				require.NoError(t, c.Close())
@@ -100,7 +100,8 @@ func newEndsDuringSend(c *connection, told error) *endsDuringSend {
 	return e
 }
 
-// A socket tells one call only of a reset. Whether the end that a receive finds is in order, the send beside it knows.
+// A socket reports a reset to one call only. Only the send at the same time knows whether the end that a receive finds
+// is orderly.
 func TestEndOfInputWaitsForTheSendBesideIt(t *testing.T) {
 	for name, test := range map[string]struct {
 		told  error

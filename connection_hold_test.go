@@ -2,7 +2,7 @@
 
 package netpoll
 
-// A receive that is under way while somebody looks past the input buffer.
+// A receive that is under way while a look past the input buffer begins.
 
 import (
 	"testing"
@@ -42,13 +42,13 @@ func receivingConnection(t *testing.T) (c *connection, peer int, goOn chan<- str
 	return c, ends[1], gate
 }
 
-// waitsFor returns when somebody holds the input of c back.
+// waitsFor returns when a goroutine holds the input of c back.
 func waitsFor(t *testing.T, c *connection) {
 	require.Eventually(t, func() bool { return c.raw.held() && c.reading.Waiting() },
 		holdPatience, time.Millisecond)
 }
 
-// Behaviour 9.7: what the poller takes from the socket after the look at the buffer does not hide.
+// Behaviour 9.7: bytes that the poller takes from the socket after the look at the buffer are not hidden.
 func TestRawReadWaitsForTheReceiveThatIsUnderWay(t *testing.T) {
 	c, _, goOn := receivingConnection(t)
 	raw, err := c.SyscallConn()
@@ -83,7 +83,7 @@ func TestIsHealthyForReuseWaitsForTheReceiveThatIsUnderWay(t *testing.T) {
 	for name, want := range map[string]bool{"finds input": false, "finds nothing": true} {
 		t.Run(name, func(t *testing.T) {
 			c, _, goOn := receivingConnection(t)
-			if want { // somebody else took it
+			if want { // another goroutine took it
 				_, err := unix.Read(c.Fd(), make([]byte, 1))
 				require.NoError(t, err)
 			}
@@ -96,7 +96,7 @@ func TestIsHealthyForReuseWaitsForTheReceiveThatIsUnderWay(t *testing.T) {
 	}
 }
 
-// Behaviour 9.10: the time to wait for it is bounded.
+// Behaviour 9.10: the time to wait for it is limited.
 func TestIsHealthyForReuseGivesUpWaiting(t *testing.T) {
 	c, _, goOn := receivingConnection(t)
 	require.False(t, c.IsHealthyForReuse(10*time.Millisecond))

@@ -1,7 +1,7 @@
 package netpoll
 
 // This file holds the idle limit: the end of a connection that carries nothing. A connection without a limit pays one
-// pointer load for it where bytes move.
+// pointer load whenever bytes move.
 
 import (
 	"sync"
@@ -22,7 +22,7 @@ type idleLimit struct {
 }
 
 // SetIdleLimit closes the connection when no byte has moved in either direction for d while no handler is running. 0 or
-// less removes the limit. Readers that wait then get an error that Is ErrConnClosed.
+// less removes the limit. Then waiting readers get an error that Is ErrConnClosed.
 func (c *connection) SetIdleLimit(d time.Duration) error {
 	if err := c.settable("set idle limit"); err != nil {
 		return err

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// What counts as traffic for the idle limit.
+// Which events count as traffic for the idle limit.
 
 import (
 	"syscall"
@@ -25,7 +25,7 @@ func TestIdleLimitCountsWhatMovesThroughRawConn(t *testing.T) {
 		"read": func() error {
 			sent := false
 			return raw.Read(func(fd uintptr) bool {
-				if !sent { // what comes before this is the connection's
+				if !sent { // traffic before this is the connection's
 					sent = true
 					_, err = peer.Write([]byte("x"))
 					require.NoError(t, err)

@@ -1,7 +1,7 @@
 package netpoll
 
 // This file holds the connection as the upper layer of its transport: what it is interested in, and the input that the
-// transport brings. How much of that it takes is in connection_window.go; what readers do is in connection_read.go.
+// transport brings. How much of it the connection takes is in connection_window.go; reading is in connection_read.go.
 
 import (
 	"io"
@@ -17,10 +17,10 @@ func (c *connection) interest() (ev pollEvent) {
 	b := c.life.load()
 	switch {
 	case b.phase() >= phaseClosing && !b.has(bitPending):
-		return 0 // nobody waits for room, and no event is handled any more
+		return 0 // no sender waits for room, and no event is handled any more
 	case b.has(bitEnded | bitEOFHeld): // nothing more to learn but errors, which always are reported
-	case b.phase() >= phaseClosing: // the same: it only sends its pending output
-	case c.inputOff() && b.phase() >= phasePeerDone: // the same, until there is room again
+	case b.phase() >= phaseClosing: // only pending output is still sent
+	case c.inputOff() && b.phase() >= phasePeerDone: // only errors, until there is room again
 	case c.inputOff():
 		ev = evHup
 	case c.once.Load():
@@ -34,8 +34,8 @@ func (c *connection) interest() (ev pollEvent) {
 	return ev
 }
 
-// inputOff reports whether input is not to be reported: there is no room for it, or the holder of the descriptor has a
-// report already.
+// inputOff reports whether the transport should not report input: there is no room for it, or the holder of the
+// descriptor has a report already.
 func (c *connection) inputOff() bool { return c.window.paused.Load() || c.raw.ready() }
 
 // begin implements input.
@@ -73,7 +73,7 @@ func (c *connection) begin(ev pollEvent) bool {
 // end implements input.
 func (c *connection) end() { c.leave(bitInPoll) }
 
-// dropInterest is called when an event has come that nobody waits for. The goroutine that stopped waiting updates the
+// dropInterest is called for an event that no goroutine waits for. The goroutine that stopped waiting updates the
 // interest, too, but may not have been scheduled yet; until then a level-triggered event would come again and again. A
 // hang-up alone is reported once anyway.
 func (c *connection) dropInterest(ev pollEvent) {
@@ -121,7 +121,7 @@ func (c *connection) next() (size, lacks int) {
 	return c.window.next(have, c.takesRest()), max(0, int(c.window.lowWater.Load())-have)
 }
 
-// put implements input. What comes after CloseRead is dropped; it is received all the same, to learn of the end.
+// put implements input. Input after CloseRead is received, to learn of the end, and dropped.
 func (c *connection) put(n int) {
 	if n > 0 && c.life.load().has(bitReadShut) {
 		n = 0
@@ -145,15 +145,15 @@ func (c *connection) fed(n int, full, hup bool, err error, b *batch) (more bool)
 		c.receiveFailed(err)
 		return false
 	}
-	// If the transport is drained what comes later is reported anew; and so is what is left, in the next batch, when
-	// other connections must have their turn.
+	// If the transport is drained, the poller reports later input anew. If other connections must have their turn, it
+	// reports the rest in the next batch.
 	return n > 0 && (full || hup) && b.goesOn(n)
 }
 
-// takesRest reports whether the limit does not count any more. When the peer has ended its side, what is left of the
-// input is in the kernel, which has a limit of its own for it. A connection with an OnRequest takes it all at once, so
-// that the end can be noticed: only then is the connection inactive, and OnDisconnect must not wait for a handler that
-// reads no more. Only descriptors that wait to be read keep others behind them in the kernel.
+// takesRest reports whether the limit does not count any more. When the peer has ended its side, the rest of the input
+// is in the kernel, which has its own limit. A connection with an OnRequest takes all of it at once, to notice the end:
+// only then is the connection inactive, and OnDisconnect must not wait for a handler that reads no more. Only
+// descriptors that wait to be read keep later input in the kernel.
 func (c *connection) takesRest() bool {
 	return c.hungUp.Load() && c.calls.onRequest.Load() != nil && !c.holdsControl()
 }
@@ -182,10 +182,10 @@ func (c *connection) resumeInput() {
 	}
 }
 
-// inputArrived wakes whom new input concerns.
+// inputArrived wakes the waiting reader, or triggers the handler.
 func (c *connection) inputArrived(b *batch) {
 	c.touch()
-	if need := c.window.lowWater.Load(); need > 0 { // the reader that waits is, or outranks, the handler
+	if need := c.window.lowWater.Load(); need > 0 { // a waiting reader is the handler, or comes before it
 		if int64(c.in.Len()) >= need {
 			c.reading.Wake()
 		}
@@ -194,18 +194,18 @@ func (c *connection) inputArrived(b *batch) {
 	c.triggerRequest(b)
 }
 
-// receiveFailed is inputEnded for what a receive has returned. A socket tells of a reset only once: if a send was told,
-// the receive finds the end of the stream, and only the sending goroutine knows that it is not in order. A transport
-// whose send blocks has waited for it already, as long as it may.
+// receiveFailed is inputEnded for the error of a receive. A socket reports a reset only once: if a send got it, the
+// receive finds the end of the stream, and only the sending goroutine knows that the end is not orderly. A transport
+// whose send blocks has already waited for its send, for as long as it may.
 func (c *connection) receiveFailed(err error) {
 	if err == io.EOF && !c.transport.blocks() && c.life.holdEOF() {
-		_ = c.transport.updateInterest() // else it would be reported again and again
+		_ = c.transport.updateInterest() // else the poller would report the end again and again
 		return
 	}
 	c.inputEnded(err)
 }
 
-// inputEnded notes the end of the stream, or the error in its place.
+// inputEnded notes the end of the stream, or the error that ended it.
 func (c *connection) inputEnded(err error) {
 	errno := asErrno(err)
 	switch {

@@ -1,15 +1,14 @@
 package netpoll
 
-// This file holds output that a Flush has left to the poller: bytes it promised to send although the kernel does not
-// have them yet. The poller sends them together with what other connections have, at the end of the batch that is
-// running, or when there is room again if the socket is full. For everybody else they are as good as sent: they go
-// before anything that is written later, on whichever goroutine, and before the end that Close, CloseWrite and Detach
-// make.
+// This file holds output that a Flush has left to the poller: bytes that Flush promised to send although the kernel
+// does not have them yet. The poller sends them together with what other connections have, at the end of the batch that
+// is running, or when there is room again if the socket is full. All other code may take them for sent: they go before
+// anything that is written later, by any goroutine, and before the end that Close, CloseWrite and Detach make.
 //
 // bitPending says that there are such bytes; it comes with a reference. The output up to the position pendingEnd is
 // pending. The goroutine that sends is either the one goroutine with bitFlushing or the one with bitSending, never both
-// at a time: who wants bitFlushing waits for bitSending, and who wants bitSending leaves the bytes to the one with
-// bitFlushing.
+// at a time: a goroutine that takes bitFlushing waits until bitSending is free, and one that wants bitSending leaves
+// the bytes to the goroutine with bitFlushing.
 
 import (
 	"syscall"
@@ -20,14 +19,14 @@ import (
 )
 
 const (
-	// maxPending bounds the output that one connection leaves to its poller.
+	// maxPending limits the output that one connection leaves to its poller.
 	maxPending = 64 << 10
-	// lingerLimit ends a closed connection whose peer takes nothing of what is pending to it for so long.
+	// lingerLimit ends a closed connection whose peer takes no pending output for so long.
 	lingerLimit = 30 * time.Second
 )
 
-// leaveToPoller leaves the flushed output to the poller, together with all that the caller entered with. It returns
-// false, and nothing has changed, if the caller has to send.
+// leaveToPoller leaves the flushed output to the poller, together with the sides and the reference of the caller. It
+// returns false, and has changed nothing, if the caller has to send.
 func (c *connection) leaveToPoller() bool {
 	n := c.out.Len()
 	if n == 0 || n > maxPending || c.direct || c.wantWrite.Load() || c.writing.Expired() || !c.out.ownsAll() {
@@ -36,18 +35,18 @@ func (c *connection) leaveToPoller() bool {
 	return c.transport.sendLater()
 }
 
-// addPending implements output. The caller of Flush gives back what it entered with.
+// addPending implements output. The caller of Flush gives back its sides.
 func (c *connection) addPending() bool {
 	before := c.pendingEnd.Load()
 	c.pendingEnd.Store(c.out.received())
 	ok := c.life.addPending(bitProducing | bitFlushing)
 	if !ok {
-		c.pendingEnd.Store(before) // for an older pending output; the caller still is the one that sends
+		c.pendingEnd.Store(before) // for an older pending output; the caller still sends
 	}
 	return ok
 }
 
-// awaitPoller makes the caller, who holds bitFlushing, the only one that sends.
+// awaitPoller makes the caller, which holds bitFlushing, the only goroutine that sends.
 func (c *connection) awaitPoller() {
 	if !c.life.load().has(bitSending) {
 		return
@@ -59,7 +58,7 @@ func (c *connection) awaitPoller() {
 	c.writing.Stop(w)
 }
 
-// hasPending reports whether pending bytes are left. The caller is the one that sends.
+// hasPending reports whether pending bytes are left. The caller is the sending goroutine.
 func (c *connection) hasPending() bool { return c.life.load().has(bitPending) && c.pendingLen() > 0 }
 
 // pendingLen is the number of bytes up to pendingEnd; less than 0 if a Flush has sent more than that.
@@ -87,7 +86,7 @@ func (c *connection) sendRest() {
 	}
 }
 
-// pendingSent notes what came of a send and reports whether to go on.
+// pendingSent notes the result of a send and reports whether to go on.
 func (c *connection) pendingSent(n int, err error) bool {
 	switch {
 	case n > 0:
@@ -107,7 +106,7 @@ func (c *connection) pendingFailed(err error) {
 	if c.out.Len() > 0 { // not an error that usually ends a connection
 		c.peerClosed(asErrno(err), false)
 		c.dropOutput()
-		_ = c.transport.closeWrite() // else the peer would wait for ever for what is lost, and nobody here know of it
+		_ = c.transport.closeWrite() // else the peer would wait for ever for lost bytes
 	}
 }
 
@@ -130,7 +129,7 @@ func (c *connection) endPending(n int, err error) {
 	switch {
 	case err == errNotExecuted:
 		c.sendRest()
-	case err == errInDoubt: // the kernel may still read from the block, so nobody else may ever have it
+	case err == errInDoubt: // the kernel may still read from the block, so it must never be used again
 		c.out.leakHead()
 		c.pendingFailed(syscall.EIO)
 	case c.pendingSent(n, err) && c.hasPending():
@@ -139,11 +138,11 @@ func (c *connection) endPending(n int, err error) {
 	c.endOutput(bitSending)
 }
 
-// endOutput is how the one that sends leaves, with all that it entered with. The order matters. finishPending needs the
-// side: it looks at the output, and asks for room or ends the direction. After it the side is given back, which makes the
-// next one the one that sends: a Flush that waits for its turn is woken then. In between the poller may have reported
-// room, or taken the connection from its queue, and found the side taken: it does not come again, so resumePending, now
-// as anybody, sends in its place. closeIfDone is last, because a connection with output under way does not close.
+// endOutput is how the sending goroutine leaves, with all sides that it entered with. The order matters. finishPending
+// comes first, because it needs the side: it looks at the output, and asks for room or ends the direction. Then leave
+// gives the side back, and a Flush that waits for its turn is woken. Before that the poller may have reported room, or
+// taken the connection from its queue, and found the side taken. It does not come again, so resumePending sends in its
+// place. closeIfDone is last, because a connection does not close while it sends.
 func (c *connection) endOutput(own lifeBits) {
 	c.finishPending()
 	c.leave(own)
@@ -154,16 +153,16 @@ func (c *connection) endOutput(own lifeBits) {
 	c.closeIfDone()
 }
 
-// resumePending is called by who has just left as the one that sends. The poller may have been told of room before that,
-// and could not send.
+// resumePending is called by a goroutine that has just stopped being the sending one. The poller may have seen room
+// before that, and could not send.
 func (c *connection) resumePending() {
 	if b := c.life.load(); b.has(bitPending) && (b.has(bitSendFailed) || !c.wantWrite.Load()) {
 		c.sendPending()
 	}
 }
 
-// finishPending ends the pending output if all of it is sent, with what was put off until then, or else makes the
-// poller go on when there is room. The caller is the one that sends.
+// finishPending ends the pending output if all of it is sent, and then does the stop or closeWrite that was put off;
+// otherwise it makes the poller go on when there is room. The caller is the sending goroutine.
 func (c *connection) finishPending() {
 	b := c.life.load()
 	if !b.has(bitPending) {
@@ -210,7 +209,7 @@ func (c *connection) lingerFor(patience time.Duration) {
 	clock.AfterFunc(patience, func() { c.checkLinger(before, patience) })
 }
 
-// checkLinger looks after a time of patience whether the peer has taken anything of what was left before.
+// checkLinger looks, after patience, whether the peer has taken anything since before.
 func (c *connection) checkLinger(before uint64, patience time.Duration) {
 	switch {
 	case !c.life.load().has(bitPending):
@@ -221,8 +220,8 @@ func (c *connection) checkLinger(before uint64, patience time.Duration) {
 	}
 }
 
-// dropPending drops the pending output of a closed connection. If somebody is the one that sends at the moment, that
-// one does it.
+// dropPending drops the pending output of a closed connection. If a goroutine is sending at the moment, that goroutine
+// does it.
 func (c *connection) dropPending() {
 	if c.life.load().has(bitPending) {
 		c.life.set(bitSendFailed)

@@ -13,17 +13,17 @@ import (
 )
 
 // IsHealthyForReuse reports whether a pool may hand the connection out again: it is open, on both sides and in both
-// directions, nobody is at work on it, and nothing is pending, neither input that was not read, in its buffer or in the
-// socket, nor output that was not flushed or is not sent. It is for a client's connection that its pool has for itself:
-// a call of Reader or Writer, a Read, a Write, or a handler that is at work makes it false, and so does another
-// IsHealthyForReuse at the same moment.
+// directions, no call is at work on it, there is no unread input, in its buffer or in the socket, and no output that
+// was not flushed or is not sent. It is for a client's connection that only its pool uses: a call of Reader or Writer,
+// a Read, a Write, or a handler that is at work makes it false, and so does another IsHealthyForReuse at the same
+// moment.
 //
-// It looks at the socket itself, without waiting and without taking anything. wait only bounds the waiting for a receive
-// that is under way; if it is 0 or less the answer is false, as it is whenever the socket gives no clear answer. Over a
-// [net.Conn] that shows no descriptor, as those of crypto/tls, and where the system cannot look without taking, the
-// answer is what has been noticed so far.
+// It looks at the socket itself, without waiting and without taking anything. wait is only how long to wait for a
+// receive that is under way; if wait is 0 or less the answer is false, as it is whenever the socket gives no clear
+// answer. Over a [net.Conn] that shows no descriptor, such as one of crypto/tls, and where the system cannot look
+// without taking, the answer is what the connection has noticed so far.
 //
-// The answer is about one moment: what the peer does afterwards nobody knows, and nothing is reserved for the caller.
+// The answer is about one moment: the peer may do anything afterwards, and nothing is reserved for the caller.
 func (c *connection) IsHealthyForReuse(wait time.Duration) bool {
 	if wait <= 0 || !c.writers.TryLock() {
 		return false
@@ -48,7 +48,7 @@ func (c *connection) IsHealthyForReuse(wait time.Duration) bool {
 	if raw {
 		c.endRaw()
 	}
-	c.resumePending() // the poller may have come for it, and could not send beside the holder of bitFlushing
+	c.resumePending() // the poller may have come for it, and could not send while bitFlushing was held
 	c.closeIfDone()
 	return healthy
 }
@@ -74,8 +74,8 @@ func (c *connection) nothingPending() bool {
 		c.in.Len() == 0 && c.out.Len() == 0 && c.out.MallocLen() == 0
 }
 
-// socketIsQuiet reports whether the socket has neither bytes nor an end. A socket tells of an error only once, so one
-// that it tells here is noted for everybody.
+// socketIsQuiet reports whether the socket has neither bytes nor an end. A socket reports an error only once, so an
+// error seen here is noted for all other calls.
 func (c *connection) socketIsQuiet() (quiet bool) {
 	var err error
 	c.withDescriptor(func(fd int) { quiet, err = sock.Peek(fd) })
@@ -85,7 +85,7 @@ func (c *connection) socketIsQuiet() (quiet bool) {
 	return quiet && err == nil
 }
 
-// hasDescriptor reports whether withDescriptor has something to give.
+// hasDescriptor reports whether withDescriptor has a descriptor to give.
 func (c *connection) hasDescriptor() bool {
 	if conn := c.NetConn(); conn != nil {
 		_, ok := conn.(syscall.Conn)
@@ -94,8 +94,8 @@ func (c *connection) hasDescriptor() bool {
 	return c.transport.fd() >= 0
 }
 
-// withDescriptor runs f with the descriptor, or with -1 if there is none. It stays open meanwhile if the caller has a
-// reference. Where a net.Conn has closed it f is not called.
+// withDescriptor runs f with the descriptor, or with -1 if there is none. A reference of the caller keeps the
+// descriptor open. If a net.Conn has closed its own, f is not called.
 func (c *connection) withDescriptor(f func(fd int)) {
 	if s, ok := c.NetConn().(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {

@@ -29,15 +29,15 @@ func (c *connection) endRead() {
 	c.waited = false
 	c.leave(bitReading)
 	if waited {
-		c.triggerRequest(nil) // for what this reader, which had the first claim, has left
+		c.triggerRequest(nil) // for input that this reader, which had the first claim, has left
 	}
 	if c.owner != nil {
 		c.closeIfDone()
 	}
 }
 
-// waitInput returns when n bytes are buffered, or with the reason why they will not be. The caller is the reader. A
-// start that is not 0 is when its call began.
+// waitInput waits until n bytes are buffered, or returns the reason why they will not be. The caller is the reader.
+// start is when its call began, or 0.
 func (c *connection) waitInput(n int, start int64) error {
 	if c.in.Len() >= n {
 		return nil
@@ -62,7 +62,7 @@ func (c *connection) stopNeeding(w *wait.Waiter) {
 func (c *connection) waitForInput(w *wait.Waiter, n int, start int64) error {
 	for {
 		c.resumeInput()
-		over := c.inputOver() // before the length: what came before the end counts
+		over := c.inputOver() // before the length: input from before the end counts
 		if c.in.Len() >= n {
 			return nil
 		}
@@ -188,9 +188,9 @@ func (c *connection) readUntil(delim byte) (line []byte, err error) {
 		if w == nil {
 			w, start = c.reading.Start(), clock.Now()
 		}
-		c.window.await(seen+1, seen+max(seen, c.window.base)) // nobody knows how far it is: double what was searched
+		c.window.await(seen+1, seen+max(seen, c.window.base)) // its distance is unknown: double what was searched
 		if err = c.waitForInput(w, seen+1, start); err != nil {
-			line, _ = c.in.Next(seen) // and not what has come meanwhile, which may have the delimiter
+			line, _ = c.in.Next(seen) // and not later input, which may have the delimiter
 			break
 		}
 	}

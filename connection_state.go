@@ -1,8 +1,8 @@
 package netpoll
 
-// This file holds the life of a connection: one word that says which phase it is in, why it is ending, who is inside,
-// and who owns which side. Everything that asks or changes one of these goes through here; the rest of the connection
-// has no state of this kind of its own.
+// This file holds the life of a connection: one word that says which phase it is in, why it is ending, how many parties
+// are inside, and which sides are taken. All code that reads or changes one of these goes through here; the rest of the
+// connection has no state of this kind.
 //
 //	            prepared            peer ended or reset
 //	opening ───────────────▶ open ──────────────────────▶ peerDone
@@ -48,8 +48,8 @@ package netpoll
 //	bit  39     writeShut: CloseWrite was called
 //
 // Closing takes the connection's own reference away. The party that drops the last one moves the word to released in the
-// same step, so exactly one party releases what the connection holds, and nobody is inside when it does. Readers may
-// enter a released connection for what is left in its buffer; if nothing is, it is closed.
+// same step, so exactly one party releases what the connection holds, and no other is inside when it does. Readers may
+// enter a released connection for the input left in its buffer; if none is left, it is closed.
 
 import (
 	"fmt"
@@ -67,8 +67,8 @@ const (
 	phaseOpening  phase = iota // made, not yet watched: OnPrepare may be running
 	phaseOpen                  // both sides are alive
 	phasePeerDone              // the peer has ended or reset its side; IsActive is false
-	phaseClosing               // closed on this side; somebody is still inside
-	phaseReleased              // nobody is inside, or only a reader: buffered input can still be read
+	phaseClosing               // closed on this side; some party is still inside
+	phaseReleased              // no party is inside, or only a reader: buffered input can still be read
 	phaseClosed                // and no more
 )
 
@@ -159,7 +159,7 @@ const (
 
 	oneRef lifeBits = 1 << 40
 	// maxRefs is how many references enter gives out. Twice as many fit, so the few that other moves add, each at most
-	// once at a time, need no look.
+	// once at a time, need no check.
 	maxRefs = 1 << 23
 )
 
@@ -198,7 +198,7 @@ func (b lifeBits) String() string {
 	return s.String()
 }
 
-// entry is the answer to a party that wants in.
+// entry is the answer to a party that wants to enter.
 type entry uint8
 
 const (
@@ -238,13 +238,13 @@ func (l *lifeWord) begin(connected bool) {
 	l.v.Store(uint64(b))
 }
 
-// set sets flags that no move of its own guards, and returns what was before.
+// set sets flags that have no move of their own, and returns the state before.
 func (l *lifeWord) set(flags lifeBits) (old lifeBits) {
 	old, _ = l.change(func(old lifeBits) (lifeBits, bool) { return old | flags, true })
 	return old
 }
 
-// clear gives a side back without leaving, and returns what was before.
+// clear gives a side back without leaving, and returns the state before.
 func (l *lifeWord) clear(own lifeBits) (old lifeBits) {
 	old, _ = l.change(func(old lifeBits) (lifeBits, bool) { return old &^ own, old.has(own) })
 	return old
@@ -290,8 +290,8 @@ func (l *lifeWord) noteError(errno syscall.Errno) {
 	})
 }
 
-// close moves to closing, unless that has happened, and returns what was before. The winner must then leave for the
-// connection itself.
+// close moves to closing, unless that has happened, and returns the state before. The winner must then leave, for the
+// connection's own reference.
 func (l *lifeWord) close(why cause) (old lifeBits, ok bool) {
 	return l.closeIf(why, func(lifeBits) bool { return true })
 }
@@ -303,7 +303,7 @@ func (l *lifeWord) closeIf(why cause, cond func(lifeBits) bool) (old lifeBits, o
 	})
 }
 
-// endReading moves a released connection to closed. It returns false if somebody reads at the moment.
+// endReading moves a released connection to closed. It returns false if a reader is inside.
 func (l *lifeWord) endReading() bool {
 	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
 		return old.with(phaseClosed), old.phase().mayBecome(phaseClosed) && !old.has(bitReading)
@@ -339,8 +339,8 @@ func (l *lifeWord) read() entry { return l.enter(bitReading, phaseReleased) }
 // setUp enters a connection that has yet to be started.
 func (l *lifeWord) setUp() entry { return l.enter(0, phaseOpening) }
 
-// leave gives back what enter took. It returns true to the one who was last in a closing connection, who must now
-// release it. Reading goes on until endReading, so that there is no moment at which buffered input seems to be gone.
+// leave gives back a reference and the sides in own. It returns true to the last party in a closing connection, which
+// must now release it. Reading goes on until endReading, so that buffered input never seems to be gone.
 func (l *lifeWord) leave(own lifeBits) (last bool) {
 	for {
 		old := l.load()
@@ -387,8 +387,8 @@ func (l *lifeWord) clearConnected() bool {
 	return ok
 }
 
-// claimDisconnect returns true, once, to the one who has to run OnDisconnect, with a reference. It gives bitDisconnecting
-// back when that has returned.
+// claimDisconnect returns true, once, to the caller that has to run OnDisconnect, with a reference. The caller gives
+// bitDisconnecting back when that has returned.
 func (l *lifeWord) claimDisconnect() bool {
 	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
 		return old + oneRef | bitDisconnected | bitDisconnecting, old.disconnectDue() && old.phase() <= phaseClosing
@@ -403,12 +403,12 @@ func (b lifeBits) disconnectDue() bool {
 
 // The output.
 
-// addPending turns what a Flush entered with, own, into pending output, which the poller sends. It refuses where the
-// peer or this side has ended the direction: then the caller needs to see what sending says.
+// addPending turns the flush that holds own into pending output, which the poller sends. It refuses if the peer or this
+// side has ended the direction: then the caller needs the error of the send.
 func (l *lifeWord) addPending(own lifeBits) bool {
 	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
 		next := old&^own | bitPending
-		if old.has(bitPending) { // which has a reference already
+		if old.has(bitPending) { // pending output has a reference already
 			next -= oneRef
 		}
 		return next, old.phase() == phaseOpen && !old.has(bitWriteShut|bitSendFailed)
@@ -416,7 +416,7 @@ func (l *lifeWord) addPending(own lifeBits) bool {
 	return ok
 }
 
-// enterSending claims the sending of what is pending, with a reference.
+// enterSending claims the sending of pending output, with a reference.
 func (l *lifeWord) enterSending() bool {
 	_, ok := l.change(func(old lifeBits) (lifeBits, bool) {
 		return old + oneRef | bitSending, old.has(bitPending) && !old.has(bitFlushing|bitSending)
@@ -431,14 +431,14 @@ func (l *lifeWord) pendingDone(cond func() bool) (old lifeBits, ok bool) {
 	})
 }
 
-// holdEOF leaves the end of the input to the one that is in a call to send. It returns false if there is none.
+// holdEOF leaves the end of the input to the goroutine that is in a call to send. It returns false if there is none.
 func (l *lifeWord) holdEOF() bool {
 	_, ok := l.change(func(old lifeBits) (lifeBits, bool) { return old | bitEOFHeld, old.has(bitSendInFlight) })
 	return ok
 }
 
 // sendReturned ends the call to send that began with setting bitSendInFlight. It returns true if the end of the input
-// was left to the caller, who then has to note it.
+// was left to the caller, which must then note it.
 func (l *lifeWord) sendReturned() (ending bool) {
 	old, _ := l.change(func(old lifeBits) (lifeBits, bool) { return old &^ (bitSendInFlight | bitEOFHeld), true })
 	return old.has(bitEOFHeld)

@@ -2,7 +2,7 @@ package netpoll
 
 // This file fuzzes the life of a connection against a model: a table that says for each move in which phases, and with
 // which flags, it happens, and what it does. The model knows flags by their names and parties by a list, and nothing of
-// bits or counts. Programs only do what the rules of the word allow: nobody leaves who has not entered.
+// bits or counts. Programs only do what the rules of the word allow: no party leaves that has not entered.
 
 import (
 	"fmt"
@@ -62,7 +62,7 @@ func lifeFlag(names string) (b lifeBits) {
 	return b
 }
 
-// lifeModel is what a word should say.
+// lifeModel is the expected state of a word.
 type lifeModel struct {
 	phase   string
 	cause   string
@@ -72,7 +72,7 @@ type lifeModel struct {
 	pending bool     // output is, which is a party too
 	alive   bool     // and so is the connection, until it is closed and has left for itself
 	toLeave bool     // it is closed, and has to leave
-	ends    int      // how often somebody was the last one
+	ends    int      // how often a party was the last one
 }
 
 // String is the text that the word must have.
@@ -219,7 +219,7 @@ func (v *lifeRun) did(what string) {
 	v.trace = append(v.trace, what)
 }
 
-// answers compares what a move returned. what may have its arguments behind the name.
+// answers compares the results of a move. what may have its arguments behind the name.
 func (v *lifeRun) answers(what string, got, want any) {
 	move, _, _ := strings.Cut(what, "(")
 	v.reached[fmt.Sprintf("%s=%v", move, got)]++
@@ -350,7 +350,7 @@ func (v *lifeRun) leaveSelf() {
 	v.answers("leaveSelf", v.word.leave(0), v.wasLast())
 }
 
-// wasLast moves the model to released if nobody is left.
+// wasLast moves the model to released if no party is left.
 func (v *lifeRun) wasLast() bool {
 	m := &v.model
 	if m.parties() > 0 || m.phase != "closing" {

@@ -1,16 +1,16 @@
 package netpoll
 
-// This file holds the two faces of a connection. The value that programs are given, a *TCPConnection, a *UnixConnection
-// or a *streamConnection, is a net.Conn first: where package io or net/http finds a method on it, the method does what
-// package io says. What Reader and Writer return is the connection below it, whose WriteString and WriteByte only queue.
+// This file holds the two faces of a connection. Programs get a *TCPConnection, a *UnixConnection or a
+// *streamConnection. It is a net.Conn first: where package io or net/http finds a method on it, the method does what
+// package io says. Reader and Writer return the connection below it, whose WriteString and WriteByte only queue.
 
 import (
 	"io"
 	"unsafe"
 )
 
-// streamConnection is a [Connection] over any byte stream, and what those over TCP and Unix sockets are made of. A
-// pointer to the connection in it is the other face, so changing from one to the other allocates nothing.
+// streamConnection is a [Connection] over any byte stream; connections over TCP and Unix sockets embed it. A pointer to
+// the connection in it is the other face, so changing from one to the other allocates nothing.
 type streamConnection struct{ connection }
 
 var (
@@ -21,7 +21,7 @@ var (
 
 // WriteString is Write for a string: it sends, as [io.WriteString] expects of a net.Conn. To queue a string use Writer.
 func (s *streamConnection) WriteString(str string) (n int, err error) {
-	return s.Write(unsafe.Slice(unsafe.StringData(str), len(str))) // which a Write does not change and does not keep
+	return s.Write(unsafe.Slice(unsafe.StringData(str), len(str))) // Write neither changes nor keeps it
 }
 
 // WriteByte is Write for one byte: it sends, as package io expects. To queue a byte use Writer.
@@ -30,7 +30,8 @@ func (s *streamConnection) WriteByte(b byte) error {
 	return err
 }
 
-// everyByte has at each index the byte of that value, for a Write of one byte without an allocation. Nobody changes it.
+// everyByte has at each index the byte of that value, for a Write of one byte without an allocation. It is never
+// changed.
 var everyByte = func() (list [256]byte) {
 	for i := range list {
 		list[i] = byte(i)
@@ -38,16 +39,16 @@ var everyByte = func() (list [256]byte) {
 	return list
 }()
 
-// ReadByte is Read for one byte. At the end of the stream it returns exactly io.EOF, which that of Reader does not.
+// ReadByte is Read for one byte. At the end of the stream it returns exactly io.EOF; the ReadByte of Reader does not.
 func (s *streamConnection) ReadByte() (b byte, err error) {
 	return readSome(&s.connection, func(in *LinkBuffer) (byte, error) {
 		var p [1]byte
-		in.readCopy(p[:]) // which frees what was read: a caller that only reads bytes need not call Release
+		in.readCopy(p[:]) // frees what was read: a caller that only reads bytes need not call Release
 		return p[0], nil
 	})
 }
 
-// connectionOfValue returns the connection behind v if v is one of this package's, whichever face of it; nil if not.
+// connectionOfValue returns the connection behind v if v is either face of one; else nil.
 func connectionOfValue(v any) *connection {
 	switch c := v.(type) {
 	case *TCPConnection:

@@ -9,8 +9,8 @@ import (
 	"github.com/cloudwego/netpoll/internal/sock"
 )
 
-// MultipathTCP reports whether the connection uses multipath TCP, as far as that can be told: not if the system, the peer
-// or something between them has made it fall back to plain TCP. Outside Linux it is false.
+// MultipathTCP reports whether the connection uses multipath TCP, if the system can tell. It is false if the system,
+// the peer or something between them has made it fall back to plain TCP. Outside Linux it is false.
 func (c *TCPConnection) MultipathTCP() (uses bool, err error) {
 	err = c.setting(func(fd int) error {
 		uses = sock.UsesMultipath(fd)
@@ -25,8 +25,8 @@ func (c *TCPConnection) MultipathTCP() (uses bool, err error) {
 	return uses, err
 }
 
-// SetNoDelay says whether what is written is sent at once, which is the default, or held back for a while if little of
-// what was sent before has been acknowledged.
+// SetNoDelay says whether output is sent at once, which is the default, or held back for a while if earlier output has
+// not been acknowledged.
 func (c *TCPConnection) SetNoDelay(noDelay bool) error {
 	return c.setting(func(fd int) error { return sock.SetNoDelay(fd, noDelay) }, func(conn net.Conn) (ok bool, err error) {
 		below, ok := conn.(interface{ SetNoDelay(bool) error })
@@ -37,9 +37,9 @@ func (c *TCPConnection) SetNoDelay(noDelay bool) error {
 	})
 }
 
-// SetLinger says what becomes, after Close, of what was sent and is not acknowledged: the system goes on sending it if sec
-// is less than 0, which is the default; it drops it and resets the connection if sec is 0; and else it does the one for
-// so many seconds and then, on some systems, the other.
+// SetLinger says what the system does, after Close, with output that is not acknowledged yet. If sec is less than 0,
+// which is the default, it goes on sending. If sec is 0, it drops the output and resets the connection. Otherwise it
+// goes on sending; on some systems it drops the rest after sec seconds.
 func (c *TCPConnection) SetLinger(sec int) error {
 	return c.setting(func(fd int) error { return sock.SetLinger(fd, sec) }, func(conn net.Conn) (ok bool, err error) {
 		below, ok := conn.(interface{ SetLinger(int) error })
@@ -50,8 +50,8 @@ func (c *TCPConnection) SetLinger(sec int) error {
 	})
 }
 
-// SetKeepAlivePeriod sets how long the connection carries nothing before TCP probes the peer, in whole seconds, rounded
-// up. 0 means 15 seconds, and less leaves it as it is. [TCPConnection.SetKeepAliveConfig] sets more.
+// SetKeepAlivePeriod sets after how long without traffic TCP probes the peer, in whole seconds, rounded up. 0 means 15
+// seconds, and less leaves it as it is. [TCPConnection.SetKeepAliveConfig] sets more.
 func (c *TCPConnection) SetKeepAlivePeriod(d time.Duration) error {
 	return c.setting(func(fd int) error { return sock.SetKeepAlivePeriod(fd, d) }, func(conn net.Conn) (ok bool, err error) {
 		below, ok := conn.(interface{ SetKeepAlivePeriod(time.Duration) error })
@@ -62,8 +62,8 @@ func (c *TCPConnection) SetKeepAlivePeriod(d time.Duration) error {
 	})
 }
 
-// SetKeepAliveConfig sets all of TCP keepalive, or switches it off. [TCPConnection.SetKeepAlive], which takes seconds, is
-// the one of cloudwego/netpoll.
+// SetKeepAliveConfig sets all of TCP keepalive, or switches it off. [TCPConnection.SetKeepAlive], which takes seconds,
+// is that of cloudwego/netpoll.
 func (c *TCPConnection) SetKeepAliveConfig(config net.KeepAliveConfig) error {
 	return c.setting(func(fd int) error { return sock.SetKeepAliveConfig(fd, config) }, func(conn net.Conn) (ok bool, err error) {
 		below, ok := conn.(interface {
@@ -77,14 +77,14 @@ func (c *TCPConnection) SetKeepAliveConfig(config net.KeepAliveConfig) error {
 }
 
 // SetReadBuffer sets the size of what the system buffers for receiving, in bytes. What this package buffers beyond that
-// is bounded by SetReadLimit.
+// is limited by SetReadLimit.
 func (c *TCPConnection) SetReadBuffer(bytes int) error { return c.setReadBuffer(bytes) }
 
 // SetWriteBuffer sets the size of what the system buffers for sending, in bytes.
 func (c *TCPConnection) SetWriteBuffer(bytes int) error { return c.setWriteBuffer(bytes) }
 
 // SetReadBuffer sets the size of what the system buffers for receiving, in bytes. What this package buffers beyond that
-// is bounded by SetReadLimit.
+// is limited by SetReadLimit.
 func (c *UnixConnection) SetReadBuffer(bytes int) error { return c.setReadBuffer(bytes) }
 
 // SetWriteBuffer sets the size of what the system buffers for sending, in bytes.

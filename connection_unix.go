@@ -1,8 +1,8 @@
 package netpoll
 
 // This file holds the methods that Unix connections have beyond others: those of *net.UnixConn for messages with
-// control data, such as descriptors that are handed over, and their forms without it. What is kept of the control data
-// that arrives is in control_socket.go.
+// control data, such as descriptors that are handed over, and their forms without it. Arriving control data is kept in
+// control_socket.go.
 
 import (
 	"io"
@@ -14,10 +14,10 @@ import (
 )
 
 // KeepDescriptors says whether descriptors that the peer sends (SCM_RIGHTS), and other control data, are kept for
-// [UnixConnection.ReadMsgUnix] from now on. If not, they are closed as they arrive, and nothing tells of them. A
-// connection that was dialed, that Accept of a listener returned, or that was made by [NewConnection] or
-// [NewFDConnection] keeps them from the beginning. One that an [EventLoop] serves does not, because its peers could use
-// up the descriptors of the process: call this in OnPrepare, before anything has arrived.
+// [UnixConnection.ReadMsgUnix] from now on. If not, they are closed as they arrive, without any report. A connection
+// that was dialed, that Accept of a listener returned, or that was made by [NewConnection] or [NewFDConnection] keeps
+// them from the beginning. A connection that an [EventLoop] serves does not, because its peers could use up the
+// descriptors of the process: call this in OnPrepare, before anything has arrived.
 //
 // The error of a connection that cannot keep any, because a [net.Conn] carries it, Is [ErrUnsupported].
 func (c *UnixConnection) KeepDescriptors(keep bool) error {
@@ -27,22 +27,23 @@ func (c *UnixConnection) KeepDescriptors(keep bool) error {
 	return nil
 }
 
-// ReadMsgUnix reads what there is into b, as Read, and the control data that came with it into oob: it is ReadMsgUnix of
-// [net.UnixConn]. n and oobn are the numbers of bytes, flags those of recvmsg, and addr is the peer's address if the
-// system tells it and it has one. Errors are [*net.OpError], and at the end of the stream [io.EOF] itself. If b is
-// empty and oob is not, one byte is read and lost. If both are, nothing is, and the error is io.EOF all the same.
+// ReadMsgUnix reads available bytes into b, as Read does, and the control data that came with them into oob: it is
+// ReadMsgUnix of [net.UnixConn]. n and oobn are the numbers of bytes, flags those of recvmsg, and addr is the peer's
+// address if the system tells it and it has one. Errors are [*net.OpError], and at the end of the stream [io.EOF]
+// itself. If b is empty and oob is not, one byte is read and lost. If both are empty, nothing is read, and the error is
+// io.EOF.
 //
 // Descriptors arrive with the first byte that was sent with them, and are close-on-exec. One call never returns bytes
-// from behind the message that brought control data together with those. What does not fit into oob is lost, as flags
-// tells by MSG_CTRUNC, and descriptors among it are closed.
+// from behind the message that brought control data together with those. Control data that does not fit into oob is
+// lost: then flags has MSG_CTRUNC, and descriptors in the lost part are closed.
 //
-// Control data waits for its bytes to be read. If they are consumed by anything else, by Read, Next or Skip, by Close or
-// Detach, its descriptors are closed. The connection keeps the control data of one message; behind it, it goes on to
-// receive until the next one with control data comes, which waits in the kernel until the first is read. A method of
-// Reader, or a handler, that waits for more than that gets it, and the first is closed.
+// Control data waits for its bytes to be read. If another call consumes them, such as Read, Next, Skip, Close or
+// Detach, its descriptors are closed. The connection keeps the control data of one message. It goes on receiving until
+// the next message with control data, which waits in the kernel until the first is read. If a method of Reader, or a
+// handler, waits for more bytes than that, it gets them, and the descriptors of the first message are closed.
 //
-// For which connections keep control data see KeepDescriptors. Of one that does not, the call returns bytes alone, and
-// no flag tells of what was dropped; over a [net.Conn] the error Is [ErrUnsupported].
+// KeepDescriptors says which connections keep control data. On any other the call returns bytes alone, and no flag
+// shows that something was dropped; over a [net.Conn] the error Is [ErrUnsupported].
 func (c *UnixConnection) ReadMsgUnix(b, oob []byte) (n, oobn, flags int, addr *net.UnixAddr, err error) {
 	if c.NetConn() != nil {
 		return 0, 0, 0, nil, c.opError("read", c.RemoteAddr(), Exception(ErrUnsupported, "messages over a net.Conn"))
@@ -60,7 +61,7 @@ func (c *UnixConnection) ReadMsgUnix(b, oob []byte) (n, oobn, flags int, addr *n
 	return m.n, m.oobn, m.flags, c.sender(), nil
 }
 
-// ReadFromUnix is Read that also tells the peer's address, if the system tells it and it has one. Its errors are
+// ReadFromUnix is Read that also returns the peer's address, if the system tells it and it has one. Its errors are
 // [*net.OpError], and at the end of the stream [io.EOF] itself.
 func (c *UnixConnection) ReadFromUnix(b []byte) (int, *net.UnixAddr, error) {
 	m, err := c.readMessage(b, nil)
@@ -90,10 +91,10 @@ func (c *UnixConnection) readError(err error) error {
 	return c.opError("read", c.RemoteAddr(), err)
 }
 
-// message says what a call has read.
+// message is the result of a read.
 type message struct{ n, oobn, flags int }
 
-// readMessage waits until there is something, as Read, and reads it.
+// readMessage waits for input, as Read does, and reads it.
 func (c *UnixConnection) readMessage(b, oob []byte) (m message, err error) {
 	m, err = readSome(&c.connection, func(in *LinkBuffer) (message, error) { return c.takeMessage(in, b, oob), nil })
 	if err == io.EOF {
@@ -105,8 +106,8 @@ func (c *UnixConnection) readMessage(b, oob []byte) (m message, err error) {
 // WriteMsgUnix sends what is pending in Writer, as Write, and then b with the control data in oob, for example
 // descriptors, as [golang.org/x/sys/unix.UnixRights] makes it: it is WriteMsgUnix of [net.UnixConn]. It waits for room
 // within the write timeout or deadline, and like that method it returns when the kernel has taken some of b, with all
-// of oob; n and oobn say how much. Other writers wait: nothing comes between. addr must be nil. If b is empty and oob is
-// not, one byte is sent. Errors are [*net.OpError]. Over a net.Conn other than a [net.UnixConn] the error Is
+// of oob; n and oobn say how much. Other writers wait, so no output comes between. addr must be nil. If b is empty and
+// oob is not, one byte is sent. Errors are [*net.OpError]. Over a net.Conn other than a [net.UnixConn] the error Is
 // [ErrUnsupported].
 func (c *UnixConnection) WriteMsgUnix(b, oob []byte, addr *net.UnixAddr) (n, oobn int, err error) {
 	if addr != nil {
@@ -129,7 +130,8 @@ func (c *UnixConnection) writeMessage(b, oob []byte) (n, oobn int, err error) {
 	return n, oobn, err
 }
 
-// sendWith sends one message, when there is room. The caller is the one that sends; nothing is queued before it.
+// sendWith sends one message, when there is room. The caller is the sending goroutine; nothing is queued before the
+// message.
 func (c *UnixConnection) sendWith(b, oob []byte, what string, start int64, own *lifeBits) (n, oobn int, err error) {
 	for {
 		c.life.set(bitSendInFlight)
@@ -156,7 +158,7 @@ func (c *UnixConnection) sendWith(b, oob []byte, what string, start int64, own *
 	}
 }
 
-// WriteTo is that of a connected [net.UnixConn]: an error that Is [net.ErrWriteToConnected].
+// WriteTo fails as on a connected [net.UnixConn]: its error Is [net.ErrWriteToConnected].
 func (c *UnixConnection) WriteTo(b []byte, addr net.Addr) (int, error) {
 	if a, ok := addr.(*net.UnixAddr); ok {
 		return c.WriteToUnix(b, a)
@@ -169,7 +171,7 @@ func (c *UnixConnection) WriteToUnix(_ []byte, addr *net.UnixAddr) (int, error) 
 	return 0, c.opError("write", addressOrNil(addr), net.ErrWriteToConnected)
 }
 
-// errNotUnixAddress and errOfAddress are what package net says of an address that it cannot use.
+// errNotUnixAddress and errOfAddress are the errors of package net for an address that it cannot use.
 var errNotUnixAddress error = syscall.EINVAL
 
 func errOfAddress(addr *net.UnixAddr) error {
@@ -187,12 +189,12 @@ func addressOrNil(addr *net.UnixAddr) net.Addr {
 	return addr
 }
 
-// opError is an error as the methods of package net have it.
+// opError gives err the form that it has in package net.
 func (c *UnixConnection) opError(op string, addr net.Addr, err error) error {
 	return &net.OpError{Op: op, Net: "unix", Source: c.localAddr, Addr: addr, Err: err}
 }
 
-// sender is the address that came with what was read: the peer's, for who has one.
+// sender is the address that came with a message: the peer's, if it has one.
 func (c *UnixConnection) sender() *net.UnixAddr {
 	addr, ok := c.RemoteAddr().(*net.UnixAddr)
 	if !tellsSender || !ok || addr == nil || addr.Name == "" || addr.Name == "@" {

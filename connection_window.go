@@ -6,25 +6,25 @@ package netpoll
 import "github.com/cloudwego/netpoll/internal/interleave/atomic"
 
 const (
-	// maxReceive is what a connection receives at once at most, unless a reader waits for more.
+	// maxReceive is the most that a connection receives at once, unless a reader waits for more.
 	maxReceive = 256 << 10
-	// eagerReceive is what is set aside at once for a reader that waits for more. Beyond it no more is set aside than
-	// has arrived already, because the number of bytes to wait for is often the peer's word.
+	// eagerReceive is how much memory is set aside at once for a reader that waits for more. Beyond it no more is set
+	// aside than has arrived already, because the number of bytes to wait for often comes from the peer.
 	eagerReceive = 1 << 20
 )
 
-// inputWindow is how much input a connection takes. Where a method asks for have, that is how much is buffered and not
-// read; with rest set the limit does not count, because the peer has ended its side and the rest is taken at once.
+// inputWindow is how much input a connection takes. The argument have is how much is buffered and not read. With rest
+// set the limit does not count, because the peer has ended its side and the rest is taken at once.
 type inputWindow struct {
 	limit        atomic.Int64 // on unread input; 0 or less is none. Stored by SetReadLimit
 	lowWater     atomic.Int64 // bytes that a waiting reader needs. Stored by it; 0 when no reader waits
-	readerQuota  atomic.Int64 // what may be buffered for that reader even beyond the limit. Stored by it, likewise
-	handlerQuota atomic.Int64 // the same for a handler that waits by returning. Stored by the goroutine that runs it
+	readerQuota  atomic.Int64 // what may be buffered for that reader beyond the limit. Stored by the reader, too
+	handlerQuota atomic.Int64 // what may be for a handler that waits by returning. Stored by the goroutine that runs it
 	paused       atomic.Bool  // nothing is received. Set by the receiving goroutine, cleared by the one that resumes
 
 	// Only the receiving goroutine uses these.
 	base int // bytes to receive at once, at first and at least
-	size int // the same, now
+	size int // bytes to receive at once, now
 }
 
 // init makes w receive size bytes at once, at first.
@@ -48,8 +48,8 @@ func (w *inputWindow) full(have int, rest bool) bool {
 	return most > 0 && int64(have) >= most
 }
 
-// next is how much to receive at once: what this connection usually gets; for a reader that waits for much, all that it
-// still needs, so that it arrives in one piece; and never more than may be buffered.
+// next is how much to receive at once: usually size; for a reader that waits for much, all that it still needs, so that
+// it arrives in one piece; and never more than may be buffered.
 func (w *inputWindow) next(have int, rest bool) int {
 	size, held := int64(w.size), int64(have)
 	if missing := w.lowWater.Load() - held; missing > size {
@@ -61,8 +61,8 @@ func (w *inputWindow) next(have int, rest bool) int {
 	return int(size)
 }
 
-// adapt lets the size follow what arrives: up at once, down when it is far too large. full says that n bytes were all
-// there was room for.
+// adapt lets the size follow what arrives: up at once, down when it is far too large. full says that n bytes filled the
+// room.
 func (w *inputWindow) adapt(n int, full bool) {
 	switch {
 	case full && n >= w.size && w.size < maxReceive:
@@ -84,7 +84,7 @@ func (w *inputWindow) awaitNothing() {
 	w.readerQuota.Store(0)
 }
 
-// grant doubles what may be buffered, for a handler that has seen all of it and wants to see more.
+// grant doubles how much may be buffered, for a handler that has seen all input and wants more.
 func (w *inputWindow) grant(have int) { w.handlerQuota.Store(2 * int64(have)) }
 
 // endGrant ends what grant began, when the handler has consumed something.
@@ -94,8 +94,8 @@ func (w *inputWindow) endGrant() {
 	}
 }
 
-// pause stops receiving. It returns false if full, which it asks once more, does not hold any longer: a reader may have
-// made room before it could see that receiving has stopped. first is false if it had stopped before.
+// pause stops receiving. It returns false if full, which it calls once more, does not hold any longer: a reader may
+// have made room before it could see that receiving has stopped. first is false if receiving had stopped before.
 func (w *inputWindow) pause(full func() bool) (paused, first bool) {
 	if w.paused.Swap(true) {
 		return true, false
@@ -107,11 +107,11 @@ func (w *inputWindow) pause(full func() bool) (paused, first bool) {
 }
 
 // mayResume reports whether there is room enough to go on: half of the limit, so that a reader that takes little at a
-// time does not start and stop it with each piece.
+// time does not start and stop receiving with each piece.
 func (w *inputWindow) mayResume(have int, rest bool) bool {
 	limit, held := w.limit.Load(), int64(have)
 	return limit <= 0 || held <= limit/2 || held < max(w.readerQuota.Load(), w.handlerQuota.Load()) || rest
 }
 
-// resume lets receiving go on. It returns false if it has not been stopped, or somebody else has resumed it.
+// resume lets receiving go on. It returns false if receiving was not stopped, or another goroutine has resumed it.
 func (w *inputWindow) resume() bool { return w.paused.CompareAndSwap(true, false) }

@@ -2,8 +2,8 @@ package netpoll
 
 // This file holds the output of a connection: the methods of Writer, and sending with its waiting for room.
 //
-// The goroutine that flushes sends, from its own call, or leaves all it has to the poller: see connection_pending.go.
-// After a timeout nothing is sent behind its back, and nothing of one call can be mixed with another's.
+// The flushing goroutine sends by itself, or leaves all its output to the poller: see connection_pending.go. After a
+// timeout no other goroutine sends the rest, and the output of two calls is never mixed.
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/wait"
 )
 
-// beginWrite enters as the one that fills the output.
+// beginWrite enters as the goroutine that fills the output.
 func (c *connection) beginWrite(what string) error {
 	return c.enterErr(bitProducing, what)
 }
@@ -92,7 +92,7 @@ func (c *connection) WriteByte(b byte) (err error) {
 }
 
 // Flush implements Writer. It returns nil when every byte is in the kernel, and waits while the socket is full, until
-// the write timeout or deadline. What could not be sent stays queued, in order, and the next Flush sends it first.
+// the write timeout or deadline. Unsent output stays queued, in order, and the next Flush sends it first.
 //
 // While its poller works on a batch, a Flush of at most 64 KiB that points to no memory of the user may return before the
 // kernel has the bytes: the poller sends them at the end of the batch, with those of others. They go before everything
@@ -103,8 +103,8 @@ func (c *connection) Flush() error {
 	return err
 }
 
-// Write implements net.Conn: it sends what is pending in Writer and then p, and returns how many bytes of p the kernel
-// took. What it did not take is not sent later.
+// Write implements net.Conn: it sends the output that is pending in Writer and then p, and returns how many bytes of p
+// the kernel took. The rest of p is not sent later.
 func (c *connection) Write(p []byte) (n int, err error) {
 	start := c.writing.CallStart()
 	c.writers.Lock()
@@ -112,7 +112,7 @@ func (c *connection) Write(p []byte) (n int, err error) {
 	return c.submit(p, "when write", start)
 }
 
-// submit sends everything that was written so far, and extra behind it. A start that is not 0 is when the call began.
+// submit sends everything that was written so far, and extra behind it. start is when the call began, or 0.
 func (c *connection) submit(extra []byte, what string, start int64) (n int, err error) {
 	if err := c.enterErr(bitProducing|bitFlushing, what); err != nil {
 		return 0, err
@@ -129,8 +129,8 @@ func (c *connection) submit(extra []byte, what string, start int64) (n int, err 
 	return n, err
 }
 
-// sendBehind sends what is pending, as Write does, and then calls more, which sends by itself: what it is given is when
-// the call began, and what it owns. Several goroutines may call it; each has its turn.
+// sendBehind sends pending output, as Write does, and then calls more, which sends by itself. more gets the start of
+// the call and the sides that it owns. Several goroutines may call sendBehind; they take turns.
 func (c *connection) sendBehind(what string, more func(start int64, own *lifeBits) error) error {
 	start := c.writing.CallStart()
 	c.writers.Lock()
@@ -150,7 +150,7 @@ func (c *connection) sendBehind(what string, more func(start int64, own *lifeBit
 	return err
 }
 
-// send works through the queued output and extra. It owns what own says; while it waits others may fill the output.
+// send sends the queued output and extra. It owns the sides in own; while it waits, others may fill the output.
 func (c *connection) send(extra []byte, what string, start int64, own *lifeBits) (n int, err error) {
 	switch b := c.life.load(); {
 	case b.has(bitSendFailed):
@@ -252,7 +252,8 @@ func (c *connection) waitRoom(start int64, what string) error {
 	return nil
 }
 
-// sendFailed tells everybody that the connection is broken, and ends the call that found it.
+// sendFailed marks the connection as broken, if err says so, and ends the call to the transport. It returns the
+// caller's error.
 func (c *connection) sendFailed(err error, what string) error {
 	defer c.called()
 	no := asErrno(err)
@@ -271,7 +272,7 @@ func (c *connection) sendFailed(err error, what string) error {
 	}
 	switch {
 	case no == syscall.EPIPE && c.life.load().has(bitWriteShut): // this side asked for it
-	case no == syscall.EPIPE: // why it is broken, the reading side will know, or knows
+	case no == syscall.EPIPE: // the reading side knows, or will know, why it is broken
 		c.peerClosed(0, false)
 		no = c.brokenBy(no)
 	case endsConnection(no):
@@ -288,7 +289,7 @@ func (c *connection) brokenBy(no syscall.Errno) syscall.Errno {
 	return no
 }
 
-// afterCloseWrite drops what was written too late. What is still pending was not.
+// afterCloseWrite drops output that was written too late, unless earlier output is still pending.
 func (c *connection) afterCloseWrite(what string) error {
 	if !c.hasPending() {
 		c.dropOutput()
@@ -296,7 +297,7 @@ func (c *connection) afterCloseWrite(what string) error {
 	return Exception(syscall.EPIPE, what)
 }
 
-// dropOutput forgets what can never be sent. The caller is the one that sends.
+// dropOutput drops output that can never be sent. The caller is the sending goroutine.
 func (c *connection) dropOutput() {
 	_ = c.dequeue(c.out.Len())
 }

@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds the connection limit of a server: how many connections it has, whether it takes one more, and when the
-// last one has gone. It knows neither connections nor listeners.
+// This file holds the connection limit of a server: it counts connections, says whether the server takes one more, and
+// reports when the last one has gone. It knows neither connections nor listeners.
 
 import (
 	"slices"
@@ -9,8 +9,8 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
 )
 
-// limiter counts the connections of a server up to a limit. Each is acquired before it is accepted, and released when
-// nothing is left of it. The methods may be called from any goroutine and do not block.
+// limiter counts the connections of a server up to a limit. Each is acquired before it is accepted, and released at its
+// very end. The methods may be called from any goroutine and do not block.
 type limiter struct {
 	max int // how many connections there are at most; 0 or less: no limit
 
@@ -18,13 +18,13 @@ type limiter struct {
 	mu      sync.Mutex
 	held    int // connections that were acquired and not released
 	closed  bool
-	waiting []limitWaiter // those that were refused since the last release
+	waiting []limitWaiter // those refused since the last release
 
 	// empty is closed when the limiter has been closed and nothing is held any more.
 	empty chan struct{}
 }
 
-// limitWaiter is one that was refused at the limit.
+// limitWaiter was refused at the limit.
 type limitWaiter interface {
 	// released is called, once, when a connection has been released since then.
 	released()
@@ -32,8 +32,8 @@ type limitWaiter interface {
 
 func newLimiter(limit int) limiter { return limiter{max: limit, empty: make(chan struct{})} }
 
-// acquire counts one connection more. At the limit it returns false, and w is told of the next release. It also returns
-// false once the limiter is closed.
+// acquire counts one connection more. At the limit it returns false, and the next release calls w.released. It also
+// returns false once the limiter is closed.
 func (l *limiter) acquire(w limitWaiter) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,7 +51,7 @@ func (l *limiter) hasRoom(w limitWaiter) bool {
 	return l.admits(w)
 }
 
-// admits reports whether there may be one more. If the limit is why not, w waits. The caller holds mu.
+// admits reports whether there may be one more. If the limit refuses, w waits. The caller holds mu.
 func (l *limiter) admits(w limitWaiter) bool {
 	switch {
 	case l.closed:
@@ -63,21 +63,21 @@ func (l *limiter) admits(w limitWaiter) bool {
 	return false
 }
 
-// forget takes w from those that wait.
+// forget removes w from the waiting ones.
 func (l *limiter) forget(w limitWaiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting = slices.DeleteFunc(l.waiting, func(other limitWaiter) bool { return other == w })
 }
 
-// release ends what acquire began, and calls all that wait: one alone may have nothing to accept any more.
+// release undoes acquire and calls all that wait: a single one may have nothing to accept any more.
 func (l *limiter) release() {
 	for _, w := range l.drop() {
 		w.released()
 	}
 }
 
-// drop is release without calling those that wait, which it returns.
+// drop is release, but it returns the waiting ones instead of calling them.
 func (l *limiter) drop() (waiting []limitWaiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

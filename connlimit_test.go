@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// countingWaiter counts the releases that it is told of.
+// countingWaiter counts the calls of released.
 type countingWaiter struct{ releases int }
 
 func (w *countingWaiter) released() { w.releases++ }

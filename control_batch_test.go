@@ -2,7 +2,7 @@
 
 package netpoll
 
-// What a connection that keeps control data has to do with batches.
+// How batches treat a connection that keeps control data.
 
 import (
 	"testing"

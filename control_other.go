@@ -2,7 +2,7 @@
 
 package netpoll
 
-// This file holds what stands for control data where package net has the sockets: nothing of it is received.
+// This file stands in for control data where package net has the sockets: none is received.
 
 import (
 	"net"
@@ -10,13 +10,13 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
 
-// unixStream is what a UnixConnection is made of: nothing but a stream, here.
+// unixStream is what a UnixConnection embeds: here just a stream.
 type unixStream struct{ streamConnection }
 
-// tellsSender: nobody asks package net who sent.
+// tellsSender: package net is not asked for the sender.
 const tellsSender = false
 
-// plainFlags are what comes beside bytes alone.
+// plainFlags are the flags of a message without control data.
 const plainFlags = 0
 
 func (c *UnixConnection) keepControl(bool) bool { return false }
@@ -45,7 +45,7 @@ func (c *UnixConnection) sendMessage(b, oob []byte, start int64) (n int, err err
 	}
 	n, _, err = conn.WriteMsgUnix(b, oob, nil)
 	if err = t.endSend(n, err, moves); err == nil && n == 0 && len(b) > 0 {
-		return 0, errWouldBlock // its deadline was moved while it passed
+		return 0, errWouldBlock // its deadline has passed, and was moved meanwhile
 	}
 	return n, err
 }

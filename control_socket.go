@@ -3,8 +3,8 @@
 package netpoll
 
 // This file holds the transport of Unix connections: a socket whose control data, descriptors above all, is received
-// with the bytes it came with and kept until they are read. The kernel drops it where nobody asks for it, so receiving
-// ahead of the program without asking would lose it.
+// with the bytes it came with and kept until they are read. The kernel drops control data that a receive does not ask
+// for, so receiving ahead of the program without asking would lose it.
 
 import (
 	"io"
@@ -13,10 +13,10 @@ import (
 	"github.com/cloudwego/netpoll/internal/sock"
 )
 
-// maxMessage bounds one receive, as part of which bytes may be copied twice.
+// maxMessage limits one receive, because its bytes may be copied twice.
 const maxMessage = 256 << 10
 
-// unixStream is what a UnixConnection is made of: a stream, and what is kept of its control data.
+// unixStream is what a UnixConnection embeds: a stream, and the control data that is kept.
 type unixStream struct {
 	streamConnection
 	control unixSocket
@@ -27,7 +27,7 @@ type unixSocket struct {
 	*socket
 	c    *connection                 // its upper layer
 	keep atomic.Bool                 // control data is kept; stored by KeepDescriptors and the server
-	held atomic.Pointer[heldControl] // stored by the one that receives; taken by the reader, or in the release
+	held atomic.Pointer[heldControl] // stored by the receiving goroutine; taken by the reader, or by release
 }
 
 // heldControl is control data that waits for the bytes it came with, those from start to end of the input. It belongs
@@ -38,7 +38,7 @@ type heldControl struct {
 }
 
 const (
-	// plainFlags are what comes beside bytes alone.
+	// plainFlags are the flags of a message without control data.
 	plainFlags = sock.PlainFlags
 	// tellsSender: a message tells the peer's address.
 	tellsSender = sock.TellsSender
@@ -76,9 +76,9 @@ func (s *unixSocket) receive(p []byte) (n int, full bool, err error) {
 	if !s.keep.Load() || s.c.life.load().has(bitReadShut) {
 		return s.socket.receive(p)
 	}
-	p = p[:min(len(p), maxMessage)] // the rest of the memory is for what comes next
+	p = p[:min(len(p), maxMessage)] // the rest of the memory is for later messages
 	n, c, err := sock.RecvMessage(s.sysfd, p, s.held.Load() == nil)
-	if !c.Empty() { // before the bytes are published, with which somebody may read past it
+	if !c.Empty() { // before the bytes are published: a reader may then read past it
 		start := s.c.in.received()
 		s.held.Store(&heldControl{start: start, end: start + uint64(n), Control: c})
 	}
@@ -104,21 +104,21 @@ func (s *unixSocket) take(n int) (h *heldControl, most int) {
 	return h, min(n, int(h.end-at))
 }
 
-// passed closes what came with bytes that were consumed. The caller is the reader.
+// passed closes descriptors that came with bytes that were consumed. The caller is the reader.
 func (s *unixSocket) passed() {
 	if h := s.held.Load(); h != nil && s.c.in.consumed() > h.start && s.held.CompareAndSwap(h, nil) {
 		h.Close()
 	}
 }
 
-// drop closes what is held. What is left says so to the reader of the bytes.
+// drop closes the held descriptors.
 func (s *unixSocket) drop() {
 	if h := s.held.Swap(nil); h != nil {
 		h.Close()
 	}
 }
 
-// release implements transport.
+// release implements transport. It leaves a mark for the reader of the bytes that their control data is lost.
 func (s *unixSocket) release(keep bool) error {
 	if h := s.held.Swap(nil); h != nil {
 		h.Close()
@@ -127,13 +127,13 @@ func (s *unixSocket) release(keep bool) error {
 	return s.socket.release(keep)
 }
 
-// keepControl implements KeepDescriptors. It returns false if there is nothing to keep them.
+// keepControl implements KeepDescriptors. It returns false if the connection cannot keep any.
 func (c *UnixConnection) keepControl(keep bool) bool {
 	c.control.keep.Store(keep)
 	return true
 }
 
-// takeMessage reads what is there into b, and the control data that came with it into oob. There is something.
+// takeMessage reads buffered input, of which there is some, into b, and the control data that came with it into oob.
 func (c *UnixConnection) takeMessage(in *LinkBuffer, b, oob []byte) (m message) {
 	m.flags = plainFlags
 	h, most := c.control.take(min(len(b), in.Len()))
@@ -169,8 +169,9 @@ func (c *connection) controlPassed() {
 	}
 }
 
-// holdBack stops receiving until the reader has come to the control data that is held. It returns true if there is no
-// reason to, any more: somebody waits for more than has arrived, which cannot come before that is gone.
+// holdBack stops receiving until the reader has come to the control data that is held. It returns true if receiving may
+// go on: nothing is held any more, or a reader waits for more than has arrived, which cannot come before the held
+// control data is gone.
 func (c *connection) holdBack(hup bool, b *batch) (goOn bool) {
 	u, ok := c.self.(*UnixConnection)
 	if !ok {
@@ -182,12 +183,12 @@ func (c *connection) holdBack(hup bool, b *batch) (goOn bool) {
 		u.control.drop()
 		return true
 	}
-	if !paused { // else the end, which is true for ever, would be reported again and again
+	if !paused { // else the poller would report the end again and again
 		_ = c.transport.updateInterest()
 	}
 	if hup {
 		c.peerClosed(0, false)
 	}
-	c.triggerRequest(b) // a handler that waits by returning has to say so again
+	c.triggerRequest(b) // a handler that waits by returning has to run again
 	return false
 }

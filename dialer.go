@@ -15,10 +15,10 @@ import (
 	"github.com/cloudwego/netpoll/internal/sock"
 )
 
-// Dialer makes connections to servers. The one of this package is [NetDialer].
+// Dialer makes connections to servers. [NetDialer] is the implementation of this package.
 type Dialer interface {
 	// DialConnection connects to an address on a network: "tcp", "tcp4", "tcp6" or "unix". It gives up after timeout;
-	// 0 or less means that only the system's own limits count.
+	// 0 or less means that only the limits of the system apply.
 	DialConnection(network, address string, timeout time.Duration) (connection Connection, err error)
 
 	// DialTimeout is DialConnection. The value it returns is a [Connection].
@@ -28,10 +28,10 @@ type Dialer interface {
 // NetDialer dials with the options of a [net.Dialer], which all have their effect: Timeout, LocalAddr, KeepAlive,
 // Resolver, Control and so on. The zero value is ready to use, and several goroutines may dial at once.
 //
-// What comes from net.Dialer alone, DialTCP and the like, returns what package net returns.
+// The methods of net.Dialer itself, DialTCP and the like, return what package net returns.
 //
-// Its errors are *[net.OpError] as those of package net, except that an unknown network gives a bare
-// [net.UnknownNetworkError]. A network of package net without streams, as "udp" and "unixgram", gives one that Is
+// Its errors are *[net.OpError], as in package net, except that an unknown network gives a bare
+// [net.UnknownNetworkError]. A network without streams, such as "udp" or "unixgram", gives an error that Is
 // [ErrUnsupported]. A dial that took too long Is [ErrDialTimeout] and [os.ErrDeadlineExceeded].
 type NetDialer struct{ net.Dialer }
 
@@ -48,7 +48,7 @@ func DialConnection(network, address string, timeout time.Duration) (connection 
 	return defaultDialer.DialConnection(network, address, timeout)
 }
 
-// DialContext is DialConnection that gives up when ctx ends. Once connected, the connection has no more to do with ctx.
+// DialContext is DialConnection that gives up when ctx ends. ctx has no effect on a connection once it is connected.
 func DialContext(ctx context.Context, network, address string) (Connection, error) {
 	return defaultDialer.dial(ctx, network, address)
 }
@@ -69,7 +69,7 @@ func (d *NetDialer) DialTimeout(network, address string, timeout time.Duration) 
 	return d.DialConnection(network, address, timeout) // nil becomes nil: one interface from another
 }
 
-// DialContext has the form that an http.Transport asks for. What it returns is a [Connection].
+// DialContext has the signature that an http.Transport asks for. It returns a [Connection].
 func (d *NetDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	return d.dial(ctx, network, address)
 }
@@ -199,8 +199,7 @@ func (e *dialTimeout) Error() string { return e.err.Error() }
 
 func (e *dialTimeout) Unwrap() error { return e.err }
 
-// Is reports whether target is a name of a dial timeout. Of the last two package net gives one or the other, as chance
-// would have it.
+// Is reports whether target is a name of a dial timeout. Package net gives either of the last two, by chance.
 func (e *dialTimeout) Is(target error) bool {
 	return target == ErrDialTimeout || target == os.ErrDeadlineExceeded || target == context.DeadlineExceeded
 }

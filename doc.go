@@ -6,8 +6,8 @@
 // A few pollers, goroutines of the package, ask the system which sockets have something to do. They receive into the
 // input buffer of the connection. Then they wake the goroutine that waits in a method of [Reader] or in Read or, if
 // there is none, run the connection's handler: on the spot as long as handlers are quick, else in a pool of goroutines.
-// The handler, or anybody else, reads from the input buffer, writes into the output buffer, and calls Flush, which
-// sends. Where the system has io_uring, the receives and the sends of many connections are one system call.
+// The handler, or any other goroutine, reads from the input buffer, writes into the output buffer, and calls Flush,
+// which sends. Where the system has io_uring, the receives and the sends of many connections are one system call.
 //
 // A server is an [EventLoop] with callbacks: [OnPrepare], [OnConnect], [OnRequest], [OnDisconnect] and, for each
 // connection, any number of [CloseCallback] functions. A client dials with [DialConnection] or [DialContext] and either
@@ -25,13 +25,14 @@
 //   - The Reader that Slice returns is released by itself, also by another goroutine while the connection reads on.
 //   - Append takes all blocks of a [LinkBuffer] over and leaves it empty.
 //
-// Input that is not read is bounded, to 1 MiB by default: see [WithReadLimit].
+// Unread input is limited, to 1 MiB by default: see [WithReadLimit].
 //
 // # Concurrency
 //
-// One goroutine at a time may use the Reader of a connection and one the Writer. They may be two, Read and Write may be
-// called by many, and all other methods by anybody at any time, Close above all. A second goroutine that breaks the
-// rule gets [ErrConcurrentAccess]; nothing else happens. The handler of a connection never runs twice at the same time.
+// One goroutine at a time may use the Reader of a connection and one the Writer. They may be two different goroutines.
+// Any number of goroutines may call Read and Write, and all other methods, above all Close, at any time. A second
+// goroutine that breaks the rule gets [ErrConcurrentAccess]; nothing else happens. The handler of a connection never
+// runs twice at the same time.
 //
 // # Errors
 //
@@ -61,8 +62,8 @@
 //
 // # Map
 //
-// The files of this package are in layers. A file uses names of its own layer and of those below it, and none above;
-// a test sees to it.
+// The files of this package are in layers. A file uses names of its own layer and of those below it, and none above; a
+// test checks this.
 //
 // Layer 6: servers, listeners, dialers, settings of the process
 //
@@ -100,7 +101,7 @@
 //	                                 descriptors that have arrived
 //	connection_copy.go, connection_copy_linux.go, connection_copy_stream_linux.go, connection_copy_other.go
 //	                                 ReadFrom and WriteTo, by splice
-//	connection_sendfile_linux.go     the same for files, by sendfile
+//	connection_sendfile_linux.go     ReadFrom of a file, by sendfile
 //	options.go                       what connections of one server begin with, and those of the process
 //	ioadapter.go                     adapters from and to package io
 //
@@ -113,9 +114,9 @@
 //
 // Layer 3: pollers
 //
-//	poll.go, poll_event.go           a poller, and what it tells
+//	poll.go, poll_event.go           a poller, and its events
 //	poll_set.go                      the set of them
-//	poll_slot.go                     how an event finds what it is for
+//	poll_slot.go                     how an event finds its handler
 //	poll_worker.go, poll_handoff.go  the goroutines that take turns at polling, and what one may take from another
 //	poll_leader.go, poll_inline.go   handlers on those goroutines, and how long they take
 //	poll_watchdog.go                 handlers that do not return
@@ -148,9 +149,9 @@
 //	internal/uring                   a ring for batches of system calls
 //	internal/wait                    how a goroutine waits, timeouts and deadlines
 //
-// Package mux, one connection for many writers, is above it. internal/testkit and internal/testnet are what tests share,
-// test has those of what a user sees, and test/torture those of system calls that fail. export_faults.go shows the latter
-// what they need.
+// Package mux, one connection for many writers, is above it. Tests share internal/testkit and internal/testnet. The
+// tests of the public behaviour are in test, and those of failing system calls in test/torture; export_faults.go gives
+// the latter access to internals.
 //
 // docs/guide.md tells how to use the package, docs/design.md how it works and why.
 package netpoll

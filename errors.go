@@ -31,13 +31,13 @@ const (
 	// ErrUnsupported: the operation does not exist for this kind of connection or on this system. Is
 	// errors.ErrUnsupported.
 	ErrUnsupported = syscall.Errno(0x105)
-	// ErrEOF: the peer ended the stream. Is ErrConnClosed, and not io.EOF: that is what Read returns, and programs tell
-	// the two apart.
+	// ErrEOF: the peer ended the stream. Is ErrConnClosed, and not io.EOF: Read returns io.EOF, and programs
+	// distinguish the two.
 	ErrEOF = syscall.Errno(0x106)
 	// ErrWriteTimeout: the write timeout or deadline passed before the kernel took everything. Is
 	// os.ErrDeadlineExceeded.
 	ErrWriteTimeout = syscall.Errno(0x107)
-	// ErrConcurrentAccess: a second goroutine used what only one may use at a time.
+	// ErrConcurrentAccess: a second goroutine used a Reader or Writer that only one may use at a time.
 	ErrConcurrentAccess = syscall.Errno(0x108)
 )
 
@@ -54,7 +54,7 @@ var (
 )
 
 // Why this side has ended a connection by itself. The errors of later calls, and [context.Cause] of its Context, are
-// ErrConnClosed and one of these; those of a connection that the program has closed or detached are none of them.
+// ErrConnClosed and one of these; after the program has closed or detached the connection, they are none of them.
 var (
 	// ErrIdleLimit: no byte has moved within the idle limit; see [WithIdleLimit].
 	ErrIdleLimit = errors.New("no traffic within the idle limit")
@@ -181,7 +181,7 @@ func asErrno(err error) syscall.Errno {
 	return 0
 }
 
-// asUnsupported gives what package sock does not have the code of this package.
+// asUnsupported gives an error of package sock for a missing feature the code ErrUnsupported.
 func asUnsupported(err error) error {
 	var what sock.Unsupported
 	if errors.As(err, &what) {

@@ -14,7 +14,7 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// A server is a handler, a listener, and an event loop. This one tells how long a line is.
+// A server is a handler, a listener, and an event loop. This one answers with the length of a line.
 func ExampleEventLoop() {
 	handle := func(_ context.Context, conn netpoll.Connection) error {
 		defer conn.Reader().Release()

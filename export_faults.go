@@ -2,7 +2,7 @@
 
 package netpoll
 
-// This file holds what the tests of failing system calls, which are outside of the package, need of its inside. It
+// This file gives the tests of failing system calls, which are outside of the package, access to its internals. It
 // exists with the build tag "faults" only.
 
 import (
@@ -12,9 +12,9 @@ import (
 	"github.com/cloudwego/netpoll/internal/fault"
 )
 
-// FreshPollers makes the process start pollers anew, two of them, when they are next needed, and ends the memory of a
-// ring that failed. The function it returns lets go of those, waits for their end, and puts the old ones back. Its
-// error says that one did not end, which means that something is still watched.
+// FreshPollers makes the process start pollers anew, two of them, when they are next needed, and makes it forget that a
+// ring failed. The function it returns releases those pollers, waits for their end, and puts the old ones back. Its
+// error says that a poller did not end, which means that it still watches a descriptor.
 func FreshPollers() (end func(patience time.Duration) error) {
 	size := pollers.setSize(2)
 	old := pollers.current.Swap(nil)
@@ -55,8 +55,8 @@ func (t *slotTable) inUse() int {
 // BlocksOut is the number of blocks in use that were taken in memory debug mode.
 func BlocksOut() int64 { return blocksOut.Load() }
 
-// AlwaysRing makes pollers use a ring for every batch, or for none, until restore is called. It reports whether there
-// can be one.
+// AlwaysRing makes pollers use a ring for every batch, or for none, until restore is called. possible says whether the
+// system has rings.
 func AlwaysRing(on bool) (restore func(), possible bool) {
 	mode := IOUringOff
 	if on {
@@ -66,6 +66,6 @@ func AlwaysRing(on bool) (restore func(), possible bool) {
 	return func() { defaultRingPolicy.mode.Store(old) }, defaultRingPolicy.probe() == nil
 }
 
-// EventBits are those of events that are not true: a connection bears being told that it can read and write, and what
-// has been closed is gone.
+// EventBits are the bits of untrue events. A connection must bear an untrue report that it can read or write, and any
+// event after its close must be ignored.
 var EventBits = fault.Bits{Untrue: uint8(evRead | evWrite), Stale: uint8(evRead | evWrite | evHup | evErr)}

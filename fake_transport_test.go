@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// fakeTransport is a transport whose steps a test writes. What it does not write the transport below does, and if there
-// is none nothing happens. Fields are set before the connection starts, or while its poller is held.
+// fakeTransport is a transport whose steps a test writes. The transport below makes the other steps, and if there is
+// none nothing happens. Fields are set before the connection starts, or while its poller is held.
 type fakeTransport struct {
 	below          transport
 	onSend         func(v *vector) (int, error)

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// A connection whose interest the kernel refuses to change: it would wait for ever for what nobody reports.
+// A connection whose interest the kernel refuses to change: it would wait for ever for an event that is never reported.
 
 import (
 	"io"

@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds what the library makes use of in the system it runs on: whether it may use io_uring, whether it can,
-// and what it tells of that.
+// This file holds which features of the system the library uses: whether it may use io_uring, whether it can, and the
+// report of that.
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 )
 
 // IOUringMode says whether pollers hand large batches of receives and sends to the kernel through io_uring. It changes
-// what they cost, not what they do.
+// their cost, not their results.
 type IOUringMode int
 
 const (
@@ -38,12 +38,12 @@ var iouringNames = map[string]IOUringMode{
 // ErrIOUringOff is why io_uring is not used where [Config] or the environment variable NETPOLL_IOURING says so.
 var ErrIOUringOff = errors.New("netpoll: io_uring is switched off")
 
-// FeatureReport is the answer of [Features].
+// FeatureReport is the result of [Features].
 type FeatureReport struct {
 	// IOUring: pollers hand large batches of receives and sends to the kernel through io_uring.
 	IOUring bool
-	// IOUringError is why they do not, nil if they do: [ErrIOUringOff], the error of the kernel that has none or
-	// forbids it, or the error by which it stopped working later.
+	// IOUringError is why they do not, nil if they do: [ErrIOUringOff], the kernel's error if it has no io_uring or
+	// forbids it, or the error with which it stopped working later.
 	IOUringError error
 }
 
@@ -54,7 +54,7 @@ func Features() FeatureReport {
 	return FeatureReport{IOUring: err == nil, IOUringError: err}
 }
 
-// defaultRingPolicy are those of the process.
+// defaultRingPolicy is that of the process.
 var defaultRingPolicy = newRingPolicy(os.Getenv(iouringVariable), uring.ProbeOnce)
 
 // ringPolicy says whether pollers may use a ring.
@@ -65,7 +65,7 @@ type ringPolicy struct {
 	broken atomic.Pointer[error] // why a ring failed that had worked; stored once, by the poller that saw it
 }
 
-// newRingPolicy begins with what an operator has set. A value that is not known is reported at once.
+// newRingPolicy begins with the mode that the operator has set. A value that is not known is reported at once.
 func newRingPolicy(operator string, probe func() error) *ringPolicy {
 	u := &ringPolicy{probe: probe}
 	if operator == "" {
@@ -81,7 +81,7 @@ func newRingPolicy(operator string, probe func() error) *ringPolicy {
 	return u
 }
 
-// possible returns why a mode that demands a ring cannot be had.
+// possible returns an error if mode demands a ring and there can be none.
 func (u *ringPolicy) possible(mode IOUringMode) error {
 	switch {
 	case mode != IOUringOn && mode != IOUringAlways:

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// What the library uses of the system: the modes and who sets them, and what Features tells.
+// The features of the system that the library uses: the modes, how they are set, and the report of Features.
 
 import (
 	"errors"

@@ -27,11 +27,11 @@ func NewReader(r io.Reader) Reader {
 }
 
 // NewWriter returns a Writer on w. If w is a Writer already, or comes from [NewIOWriter], it is that Writer; otherwise
-// its Flush calls w.Write, and keeps what w did not take for the next Flush. The Writer is no io.Writer: [NewIOWriter]
-// makes one of it.
+// its Flush calls w.Write, and keeps the bytes that w did not take for the next Flush. The Writer is no io.Writer:
+// [NewIOWriter] makes one of it.
 func NewWriter(w io.Writer) Writer {
 	if c := connectionOfValue(w); c != nil {
-		return c // whose WriteString only queues, as that of every Writer
+		return c // its WriteString only queues, as that of every Writer
 	}
 	switch w := w.(type) {
 	case *ioWriter:
@@ -72,7 +72,7 @@ func NewIOReader(r Reader) io.Reader {
 // bytes may stay queued in w.
 func NewIOWriter(w Writer) io.Writer {
 	if c := connectionOfValue(w); c != nil {
-		return c.self // whose WriteString sends, as that of every io.Writer
+		return c.self // its WriteString sends, as that of every io.Writer
 	}
 	if writer, ok := w.(io.Writer); ok {
 		return writer
@@ -147,7 +147,7 @@ type ioReadWriter struct {
 const (
 	// streamChunk is how much a streamReader asks its source for, at least and, to begin with, at most.
 	streamChunk = 4 << 10
-	// maxStreamChunk bounds what is set aside for a large read before its bytes are there.
+	// maxStreamChunk limits the memory set aside for a large read before its bytes are there.
 	maxStreamChunk = 1 << 20
 )
 
@@ -156,7 +156,7 @@ const (
 type streamReader struct {
 	src io.Reader
 	buf LinkBuffer
-	err error // came with bytes, and is for the first call that they are not enough for
+	err error // came with bytes; returned by the first call that needs more than those
 }
 
 var _ Reader = (*streamReader)(nil)
@@ -179,7 +179,7 @@ func toErrEOF(err error) error {
 	return err
 }
 
-// more asks the source, preferably for n bytes, and returns what came, or else an error.
+// more asks the source, preferably for n bytes, and returns new bytes, or else an error.
 func (s *streamReader) more(n int) (fresh []byte, err error) {
 	if err = s.takeError(); err != nil {
 		return nil, err
@@ -190,13 +190,13 @@ func (s *streamReader) more(n int) (fresh []byte, err error) {
 	return p[:n], err
 }
 
-// takeError returns an error that is still to be told, and forgets it.
+// takeError returns an error that no call has returned yet, and forgets it.
 func (s *streamReader) takeError() (err error) {
 	err, s.err = s.err, nil
 	return err
 }
 
-// ask reads once from the source, and returns bytes or an error. One that comes with bytes is kept for later.
+// ask reads once from the source, and returns bytes or an error. An error that comes with bytes is kept for later.
 func (s *streamReader) ask(p []byte) (n int, err error) {
 	for range maxEmptyReads {
 		n, err = s.src.Read(p)
@@ -293,9 +293,9 @@ func (s *streamReader) Release() error { return s.buf.Release() }
 // Len implements Reader.
 func (s *streamReader) Len() int { return s.buf.Len() }
 
-// readTo is the Read of an adapter: it returns what is buffered, or else what the source gives, without buffering if it
-// is asked for much. It is not called Read, because a streamReader must not pass for an io.Reader: programs ask, and go
-// another way with one that is.
+// readTo is the Read of an adapter: it returns buffered bytes, or else reads from the source, without buffering if p is
+// large. It is not called Read, because a streamReader must not pass for an io.Reader: programs test for that
+// interface, and treat an io.Reader in another way.
 func (s *streamReader) readTo(p []byte) (n int, err error) {
 	switch {
 	case s.buf.Len() > 0:
@@ -329,7 +329,7 @@ type streamWriter struct {
 
 var _ Writer = (*streamWriter)(nil)
 
-// writeBuffer is what Append moves away.
+// writeBuffer returns the buffer whose content Append moves away.
 func (s *streamWriter) writeBuffer() *LinkBuffer { return &s.buf }
 
 // Malloc implements Writer.
@@ -356,7 +356,7 @@ func (s *streamWriter) WriteDirect(p []byte, remain int) error { return s.buf.Wr
 // Append implements Writer.
 func (s *streamWriter) Append(w Writer) error { return s.buf.Append(w) }
 
-// Flush implements Writer. What the destination does not take stays queued.
+// Flush implements Writer. Bytes that the destination does not take stay queued.
 func (s *streamWriter) Flush() error {
 	_ = s.buf.Flush()
 	for s.buf.Len() > 0 {
@@ -374,7 +374,7 @@ func (s *streamWriter) Flush() error {
 	return nil
 }
 
-// piece returns what to write next: everything if it is little, else one block.
+// piece returns the bytes to write next: everything if it is little, else one block.
 func (s *streamWriter) piece() ([]byte, error) {
 	if n := s.buf.Len(); n <= maxJoined {
 		return s.buf.Peek(n)

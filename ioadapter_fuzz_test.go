@@ -34,15 +34,15 @@ func TestAdaptersAgreeWithModel(t *testing.T) {
 
 var errFuzzed = errors.New("fuzzed")
 
-// errImpossible stands for an error that tells of a count that cannot be; it is not known which text that will have.
+// errImpossible stands for the error of an impossible count, whose text is not known.
 var errImpossible = errors.New("impossible")
 
-// fuzzedStream is the other side. What it does next is the next byte of its program; when that is over it ends.
+// fuzzedStream is the other side. Its next step is the next byte of its program; after the last it ends.
 type fuzzedStream struct {
 	machine
 	given  int64  // bytes given to the reader
 	reads  int    // calls of Read
-	n      int    // what the last of them gave
+	n      int    // the result of the last of them
 	err    error  // the error that came with it
 	taken  []byte // bytes taken from the writer
 	writes int
@@ -115,11 +115,11 @@ type adapterRun struct {
 	machine
 	stream *fuzzedStream
 	rw     ReadWriter
-	plain  io.Reader // rw seen by someone who knows io only, as a Reader without Read
+	plain  io.Reader // rw as code that knows only io sees it: a Reader without Read
 	pos    int64     // bytes consumed
-	unsaid error     // an error of the source that came with bytes, and that nobody was told of yet
+	unsaid error     // an error of the source that came with bytes, and that no call has returned yet
 	shown  []promise
-	queued []byte // what was written
+	queued []byte // the bytes written
 }
 
 func runAdapters(t *testing.T, user, other []byte) {
@@ -164,8 +164,9 @@ func (v *adapterRun) reading(n int, call func() error) bool {
 	return err == nil
 }
 
-// told checks that a call returned the error that was its to return, if any. Each error of the source is told once, to
-// the first call that needs more than what came before it. After that the source is asked again, whatever the error was.
+// told checks that a call returned the error that was its to return, if any. Each error of the source is returned once,
+// to the first call that needs more than the bytes before it. After that the source is asked again, whatever the error
+// was.
 func (v *adapterRun) told(err error, asked bool) {
 	want := v.unsaid
 	if asked {
@@ -192,7 +193,7 @@ func (v *adapterRun) told(err error, asked bool) {
 	}
 }
 
-// isTelling reports whether err is what a call returns that was to tell of want.
+// isTelling reports whether err is the error of a call that had to return want.
 func isTelling(err, want error) bool {
 	switch want {
 	case io.EOF:
@@ -251,7 +252,7 @@ func (v *adapterRun) readAs(r io.Reader) {
 			v.t.Fatalf("Read returned %v at the end", err)
 		}
 		if err == io.EOF {
-			err = Exception(ErrEOF, "") // what methods of Reader say
+			err = Exception(ErrEOF, "") // the error of methods of Reader
 		}
 		return err
 	}) {

@@ -74,7 +74,7 @@ func TestAdaptersCanBePassedBackAndForth(t *testing.T) {
 	require.Same(t, b, NewReadWriter(NewIOReadWriter(b)))
 }
 
-// Behaviour 1.6: what one adapter has buffered is not lost to the next.
+// Behaviour 1.6: bytes that one adapter has buffered are not lost to the next.
 func TestNewIOReaderGoesOnWhereNewReaderStopped(t *testing.T) {
 	r := NewReader(iotest.OneByteReader(strings.NewReader("abcdef")))
 	p, err := r.Peek(3)
@@ -133,8 +133,8 @@ func TestNewReaderUntilReturnsTheRestAtTheEnd(t *testing.T) {
 	require.Equal(t, 0, r.Len())
 }
 
-// Behaviour 9.2: each error of the source is told once, to the first call that needs more than what came before it; the
-// next call asks again, as with package bufio.
+// Behaviour 9.2: each error of the source is returned once, to the first call that needs more than the bytes before it;
+// the next call asks again, as with package bufio.
 func TestNewReaderTellsEachErrorOnce(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

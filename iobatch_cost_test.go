@@ -2,7 +2,7 @@
 
 package netpoll
 
-// What a batch costs: from which size on it goes through the ring, that it then is one call, and that nothing is
+// The cost of a batch: from which size on it goes through the ring, that it then is one call, and that nothing is
 // allocated for it, in each mode.
 
 import (
@@ -57,7 +57,7 @@ func TestBatchIsOneCallForItsReceivesAndOneForItsSends(t *testing.T) {
 	}
 }
 
-// countingRing is a fake ring that counts where it is told to: the test's own events are not what it measures.
+// countingRing is a fake ring that counts only while the test says so, because the test's own events do not count.
 type countingRing struct {
 	fakeRing
 	count bool

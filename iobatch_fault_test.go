@@ -69,7 +69,7 @@ func (f *fleet) answered(t testing.TB, without ...int) {
 	}
 }
 
-// tell makes each connection send something to its peer, all of it in one batch of queued sends.
+// tell makes each connection send bytes to its peer, all of it in one batch of queued sends.
 func (f *fleet) tell(t testing.TB) {
 	t.Helper()
 	for _, c := range f.conns {
@@ -86,7 +86,7 @@ func (f *fleet) tell(t testing.TB) {
 // ringScript says what comes of an operation.
 type ringScript = func(o operation) (res int32)
 
-// faults counts what a script did.
+// faults counts the faults of a script.
 type faults struct{ n atomic.Int64 }
 
 // each makes every k-th operation that matches give res, without doing it.
@@ -248,7 +248,7 @@ func TestRingsThatFailTogetherAreReportedOnce(t *testing.T) {
 	require.Zero(t, policy.least())
 }
 
-// A ring that cannot be made, though the probe could make one, is news that Features tells.
+// A ring that cannot be made, though the probe could make one, shows in Features.
 func TestRingThatCannotBeMadeIsReported(t *testing.T) {
 	log := testkit.CaptureLog(t, SetLoggerOutput)
 	h := newTestPoller(t)
@@ -362,7 +362,7 @@ func TestMemoryOfALostOperationIsNeverUsedAgain(t *testing.T) {
 	require.Equal(t, int32(keptForUser), block.refs.Load(), "the block is nobody's, and in no pool")
 }
 
-// What plain calls would say of a broken connection, the ring's results say too.
+// The ring's results have the same errors of a broken connection as plain calls.
 func TestErrorsOfTheRingAreThoseOfPlainCalls(t *testing.T) {
 	for _, no := range []syscall.Errno{syscall.ECONNRESET, syscall.ETIMEDOUT, syscall.EIO} {
 		t.Run(no.Error(), func(t *testing.T) {

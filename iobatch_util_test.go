@@ -2,8 +2,8 @@
 
 package netpoll
 
-// What the white-box tests of the batch I/O batch share: a poller of their own that a test can hold still, connections
-// on it, and a ring that injects faults.
+// Helpers of the white-box tests of the I/O batch: a poller of their own that a test can hold still, connections on it,
+// and a ring that injects faults.
 
 import (
 	"bytes"
@@ -255,7 +255,7 @@ type fakeRing struct {
 	broken func(submit, at int) error    // asked before each operation of each Submit; nil: never
 	ops    []operation                   // queued
 	armed  atomic.Bool                   // for scripts
-	failed error                         // what broke it
+	failed error                         // the error that broke it
 
 	submits atomic.Int64 // with at least one operation
 	sends   atomic.Int64 // operations done

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// Handlers on the poll goroutine: when they run there, and that whatever one of them does, nobody else has to wait.
+// Handlers on the poll goroutine: when they run there, and that no other connection waits, whatever one of them does.
 
 import (
 	"context"

@@ -24,8 +24,8 @@ var (
 	_ Writer = (*LinkBuffer)(nil)
 )
 
-// LinkBuffer is a chain of memory blocks: written at one end, read at the other, without copying what need not be.
-// The zero value is empty and ready to use. It must not be copied after first use.
+// LinkBuffer is a chain of memory blocks: written at one end and read at the other, without needless copies. The zero
+// value is empty and ready to use. It must not be copied after first use.
 //
 // One producer and one consumer may use it at the same time, without a lock:
 //
@@ -34,8 +34,8 @@ var (
 //   - Len and IsEmpty may be called from any goroutine;
 //   - Close, and being the argument of Append or WriteBuffer, need both sides to be quiet.
 //
-// No method blocks. Reading more than is there is an error, and so is every misuse; none panics. After Close, and
-// after its blocks were moved away by Append, a LinkBuffer is empty and can be used again.
+// No method blocks. Reading more bytes than it holds is an error, and so is every misuse; no method panics. After
+// Close, and after its blocks were moved away by Append, a LinkBuffer is empty and can be used again.
 //
 // # Hand-over
 //
@@ -46,7 +46,7 @@ var (
 //	state     meaning                                          goes to
 //	empty     the consumer holds no node; the producer's       free: producer publishes (store)
 //	          next publication comes through entry
-//	free      the tail is up for grabs                         held:  producer starts writing (compare and swap)
+//	free      neither side has claimed the tail                held:  producer starts writing (compare and swap)
 //	                                                           empty: consumer has read everything and frees the
 //	                                                                  tail (compare and swap)
 //	held      the producer writes into the tail, plans       free:  producer publishes or gives up (compare and swap)
@@ -55,9 +55,9 @@ var (
 //	left      the tail belongs to the producer alone           free:  producer publishes through entry (store)
 //	                                                           empty: producer gives up and frees the tail (store)
 //
-// The side whose compare and swap fails finds the other's move done, so nobody waits. The consumer's moves name the
-// number of bytes it has read, so they fail if anything was published meanwhile. In a state out of which only one
-// side may move, that side stores.
+// If a compare and swap fails, the other side has made its move, so neither side waits. The consumer's moves name the
+// number of bytes it has read, so they fail if anything was published meanwhile. In a state out of which only one side
+// may move, that side stores.
 //
 // Nodes that are not published yet are linked among themselves but not to the tail. The link from the tail is set just
 // before the word is, so the consumer follows a link only when the word says that there are bytes behind it.
@@ -99,8 +99,8 @@ func withState(w, state uint64) uint64 { return w&^stateMask | state }
 
 // NewLinkBuffer returns an empty LinkBuffer. If size is given, the first block it takes has room for that many bytes.
 //
-// Other than the zero value, which holds no memory when it is empty and released, it keeps one small block, to
-// write on into, until Close. That makes small writes cheaper.
+// The zero value holds no memory when it is empty and released. A buffer from NewLinkBuffer keeps one small block to
+// write into until Close, which makes small writes cheaper.
 func NewLinkBuffer(size ...int) *LinkBuffer {
 	b := &LinkBuffer{warm: true}
 	if len(size) > 0 {
@@ -109,8 +109,8 @@ func NewLinkBuffer(size ...int) *LinkBuffer {
 	return b
 }
 
-// Len returns the number of readable bytes. It may be called from any goroutine; for one that is neither the reader nor
-// the writer, bytes that were read while it looked may be among them.
+// Len returns the number of readable bytes. It may be called from any goroutine; for a goroutine that is neither the
+// reader nor the writer, bytes that were read during the call may be among them.
 func (b *LinkBuffer) Len() int {
 	consumed := b.taken.Load() // first, so that the difference is never negative
 	return int(b.received() - consumed)
@@ -125,7 +125,7 @@ func (b *LinkBuffer) received() uint64 { return b.word.Load() >> stateBits }
 // consumed returns the number of bytes ever taken. It may be called from any goroutine.
 func (b *LinkBuffer) consumed() uint64 { return b.taken.Load() }
 
-// hold makes the producer the one to use the tail, if there is one.
+// hold claims the tail, if there is one, for the producer.
 func (b *LinkBuffer) hold() {
 	if b.last != nil {
 		return
@@ -137,7 +137,7 @@ func (b *LinkBuffer) hold() {
 	}
 }
 
-// publish hands n bytes to the consumer: all that base has beyond mark, and all of pending.
+// publish hands n bytes to the consumer: those of base beyond mark, and all of pending.
 func (b *LinkBuffer) publish(n int) {
 	if base := b.base; b.warm && b.pending == nil && b.keepsWarm(base) {
 		b.mark = base.end
@@ -163,7 +163,7 @@ func (b *LinkBuffer) publish(n int) {
 		if w&stateMask == stateHeld && b.word.CompareAndSwap(w, next) {
 			return
 		}
-		base.off = mark // the consumer has read all before and let go of it
+		base.off = mark // the consumer has read all bytes before and left the node
 		first = trimEmpty(base)
 	}
 	b.entry = first
@@ -175,14 +175,15 @@ func (b *LinkBuffer) keepsWarm(nd *node) bool {
 	return b.warm && nd.blk != nil && len(nd.blk.first.buf) <= maxWarm
 }
 
-// setTail is for the producer, before a word that says free. Stores cost more than loads.
+// setTail is called by the producer, before it stores a word that says free. It avoids a store, which costs more than a
+// load.
 func (b *LinkBuffer) setTail(nd *node) {
 	if b.tail.Load() != nd {
 		b.tail.Store(nd)
 	}
 }
 
-// trimEmpty frees nd if there is nothing in it, and returns what then is the first node of its chain.
+// trimEmpty frees nd if it is empty, and returns the first node of the chain that is left.
 func trimEmpty(nd *node) *node {
 	nd.shown, nd.aged, nd.followed = false, false, false
 	if nd.off < nd.end {
@@ -217,8 +218,8 @@ func (b *LinkBuffer) forgetWriting() {
 	b.base, b.pending, b.last, b.roomy = nil, nil, nil, nil
 }
 
-// letGo is the consumer's side: it has read everything and needs none of its nodes any more; only read, the tail, is
-// left of them. Nothing happens if there are new bytes, or if the producer keeps the tail warm.
+// letGo is called by the consumer when it has read everything: it needs no node any more, and read, the tail, is the
+// only one left. Nothing happens if there are new bytes, or if the producer keeps the tail warm.
 func (b *LinkBuffer) letGo() {
 	done := b.taken.Load()
 	for w := b.word.Load(); w>>stateBits == done; w = b.word.Load() {

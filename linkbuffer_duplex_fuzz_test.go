@@ -58,7 +58,7 @@ type duplexSide struct {
 	buf     *LinkBuffer
 	program []byte
 	pos     int64         // bytes produced, or consumed
-	other   chan struct{} // told by the producer when it has published
+	other   chan struct{} // the producer sends on it when it has published
 	shown   []promise
 	slices  sync.WaitGroup
 	failed  bool
@@ -187,7 +187,7 @@ func (s *duplexSide) consume(done <-chan struct{}) {
 	}
 }
 
-// rest reads what the consumer's program has left, up to end, and gives everything back.
+// rest reads the bytes that the consumer's program has left, up to end, and gives everything back.
 func (s *duplexSide) rest(end int64) {
 	if s.failed {
 		return

@@ -1,6 +1,6 @@
 package netpoll
 
-// What a LinkBuffer holds, beside what it has to: memory that nobody will read any more.
+// How much memory a LinkBuffer holds beyond that of unread bytes.
 
 import (
 	"bytes"
@@ -38,7 +38,8 @@ func TestSliceDoesNotHoldTheNextBlock(t *testing.T) {
 	require.NoError(t, part.(io.Closer).Close())
 }
 
-// One who looks with Peek and takes with Read holds little, without a Release. What was shown outlives one Read.
+// A program that looks with Peek and takes with Read holds little, without a Release. A slice of Peek outlives one
+// Read.
 func TestPeekAndReadHoldLittle(t *testing.T) {
 	b := NewLinkBuffer()
 	buf := make([]byte, 4096)
@@ -61,7 +62,7 @@ func TestPeekAndReadHoldLittle(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
-// A connection's end leaves what the user still reads, also if nobody was writing at that moment.
+// A connection's end leaves memory that the user still reads, also if no goroutine was writing at that moment.
 func TestAbandonLeavesWhatTheUserReads(t *testing.T) {
 	SetMemoryDebug(func(err error) { t.Error(err) })
 	defer SetMemoryDebug(nil)

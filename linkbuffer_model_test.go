@@ -87,7 +87,7 @@ func (v *machine) arg() int {
 	return int(b)
 }
 
-// size maps one byte to sizes around the interesting bounds.
+// size maps one byte to sizes around the interesting limits.
 func (v *machine) size() int {
 	b := v.arg()
 	switch low := b & 63; b >> 6 {
@@ -180,7 +180,7 @@ func requireHoldsNothing(t *testing.T, b *LinkBuffer) {
 	require.Equal(t, stateEmpty, b.word.Load()&stateMask)
 }
 
-// operations are what a program is made of. New ones go to the end, so that old programs keep their meaning.
+// operations are the steps of a program. New ones go to the end, so that old programs keep their meaning.
 var operations = []func(*machine, *modelled){
 	opMalloc, opWriteBinary, opWriteString, opWriteByte, opWriteDirect, opMallocAck, opFlush, opAppend,
 	opNext, opPeek, opSkip, opReadBinary, opReadString, opReadByte, opUntil, opSlice, opRelease, opReadCopy,

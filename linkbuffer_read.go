@@ -14,7 +14,7 @@ import (
 // only for a node that it reached because the word said that there are bytes.
 func (nd *node) readable(have int) int {
 	if nd.loadNext() == nil {
-		return have // its end is the producer's, and all the rest is here
+		return have // its end belongs to the producer, and all unread bytes are here
 	}
 	return min(nd.end-nd.off, have)
 }
@@ -56,8 +56,8 @@ func notEnough(n, have int) error {
 	return fmt.Errorf("%w: %d of %d bytes", ErrNotEnoughData, have, n)
 }
 
-// merge makes the first n of have bytes contiguous, and returns their node. They go behind what nd holds if there is
-// room, and into a new block otherwise; either way what was read or peeked before stays where it is. The room that is
+// merge makes the first n of have bytes contiguous, and returns their node. They go behind the data of nd if there is
+// room, and into a new block otherwise; either way earlier slices from Next and Peek stay unchanged. The room that is
 // left in a new block serves later calls, so that a growing Peek copies each byte about once.
 func (b *LinkBuffer) merge(nd *node, n, have int) *node {
 	dst, src := nd, nd.loadNext()
@@ -101,7 +101,7 @@ func mergeSize(n int) int {
 }
 
 // retire takes a fully read node, not the tail, out of the chain; its predecessor is about to be linked to another. If
-// the user knows it, it stays until Release.
+// the user has a slice of it, it stays until Release.
 func (b *LinkBuffer) retire(nd *node) {
 	if !nd.shown {
 		nd.free()
@@ -170,7 +170,7 @@ func (b *LinkBuffer) Skip(n int) error {
 // Until implements [Reader]. If the delimiter is not there, it returns and consumes everything, with an error that
 // Is [ErrNotEnoughData].
 func (b *LinkBuffer) Until(delim byte) (line []byte, err error) {
-	have := b.Len() // before the search: what comes meanwhile may hold the delimiter, and stays
+	have := b.Len() // before the search: later bytes may hold the delimiter, and must stay
 	if i := b.indexByte(delim, 0); i >= 0 {
 		return b.Next(i + 1)
 	}
@@ -233,7 +233,7 @@ func (b *LinkBuffer) ReadString(n int) (s string, err error) {
 	if len(p) == 0 {
 		return "", err
 	}
-	return unsafe.String(&p[0], len(p)), nil // p is known to nobody else
+	return unsafe.String(&p[0], len(p)), nil // no other code knows p
 }
 
 // copyOut reads len(p) bytes, which must be there, into p.
@@ -257,8 +257,8 @@ func (b *LinkBuffer) copyOut(p []byte) {
 	b.advance(len(p))
 }
 
-// readCopy reads up to len(p) bytes into p and returns how many. It frees what has been read, except what was shown to
-// the user since the last call of it or of Slice: one who looks and then copies need not call Release.
+// readCopy reads up to len(p) bytes into p and returns how many. It frees what has been read, except memory that was
+// shown to the user since the last call of it or of Slice: a caller that peeks and then copies need not call Release.
 func (b *LinkBuffer) readCopy(p []byte) int {
 	n := min(len(p), b.Len())
 	if n > 0 {
@@ -323,8 +323,8 @@ func (b *LinkBuffer) Release() error {
 type sweepMode int
 
 const (
-	sweepAll  sweepMode = iota // what Release ends: everything
-	sweepAged                  // what the user does not know, and what an earlier sweep of this mode kept
+	sweepAll  sweepMode = iota // all of them, as Release does
+	sweepAged                  // those not shown to the user, and those that an earlier sweep of this mode kept
 )
 
 // keeps reports whether nd has to stay.
@@ -370,7 +370,7 @@ func (b *LinkBuffer) sweep(mode sweepMode) {
 	}
 }
 
-// settle moves read past fully read nodes, as far as the chain is known to be published.
+// skipRead moves read past fully read nodes, within the part of the chain that is known to be published.
 func (b *LinkBuffer) skipRead(have int) {
 	for nd := b.read; have > 0 || nd.followed; b.read = nd {
 		next := nd.loadNext()
@@ -412,8 +412,8 @@ func (b *LinkBuffer) GetBytes(p [][]byte) (vs [][]byte) {
 	return vs
 }
 
-// leakHead is for memory that something outside may read for ever: the block with the first readable bytes, which is
-// one of this package, is never used again.
+// leakHead makes sure that the block with the first readable bytes is never used again, because the kernel may still
+// read from it. The block is one of this package.
 func (b *LinkBuffer) leakHead() { b.first().blk.refs.Or(keptForUser) }
 
 // ownsAll reports whether every readable byte is in memory of this package, none in memory that the user passed to

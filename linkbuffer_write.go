@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// maxGrowth bounds how far the blocks of one large reply, written in small pieces, grow beyond LinkBufferCap.
+	// maxGrowth limits how far the blocks of one large reply, written in small pieces, grow beyond LinkBufferCap.
 	maxGrowth = 32 << 10
-	// maxMalloc bounds one Malloc; larger sizes are taken for a mistake, such as a length field that was not checked.
+	// maxMalloc limits one Malloc; larger sizes are taken for a mistake, such as a length field that was not checked.
 	maxMalloc = 1 << 30
 	// minRoom is the least free space that is worth a window of its own.
 	minRoom = 64
@@ -70,7 +70,7 @@ func (b *LinkBuffer) reference(p []byte) {
 	b.mallocLen += len(p)
 }
 
-// holdForMore is hold before something without room goes behind last, whose room is remembered.
+// holdForMore is hold before a node without room goes behind last. It remembers the room of last.
 func (b *LinkBuffer) holdForMore() {
 	b.hold()
 	if nd := b.last; nd != nil && nd.room() >= minRoom {
@@ -112,7 +112,7 @@ func (b *LinkBuffer) WriteBinary(p []byte) (n int, err error) {
 	return copy(nd.take(n), p), nil
 }
 
-// WriteString implements [Writer]. It does as WriteBinary.
+// WriteString implements [Writer]. It works like WriteBinary.
 func (b *LinkBuffer) WriteString(s string) (n int, err error) {
 	return b.WriteBinary(unsafe.Slice(unsafe.StringData(s), len(s)))
 }
@@ -180,7 +180,7 @@ func (b *LinkBuffer) locate(n int) (nd *node, at int) {
 	return nd, nd.off + n
 }
 
-// split gives what nd has from at on, and its room, to a new node behind it.
+// split moves the data of nd from at on, and its room, to a new node behind it.
 func (b *LinkBuffer) split(nd *node, at int) {
 	rest := newWindow(nd.buf[at:nd.lim], nd.blk, nd.fixed)
 	rest.end = nd.end - at
@@ -243,7 +243,7 @@ func (b *LinkBuffer) Flush() error {
 
 // Append implements [Writer]: it moves everything in w, published or not, to the end of this buffer, without copying,
 // and leaves w empty. What Malloc of w returned stays valid until this buffer's Flush. w is a [*LinkBuffer], or comes
-// from [NewWriter] or [NewReadWriter] and gives what it has not flushed; nobody else may use it meanwhile. A nil
+// from [NewWriter] or [NewReadWriter] and gives its unflushed bytes; no other goroutine may use w meanwhile. A nil
 // *LinkBuffer does nothing. Appending a buffer to itself is an error that Is [ErrBufferMisuse].
 func (b *LinkBuffer) Append(w Writer) error {
 	switch w := w.(type) {
@@ -301,8 +301,8 @@ func (b *LinkBuffer) detach() (first, last *node) {
 	return first, last
 }
 
-// book returns free space to receive into: what the tail has left, if that is a good part of size bytes, or else a new
-// block; at most size bytes, and never none. Nothing may be unpublished. The booking ends with bookAck.
+// book returns free space to receive into: the rest of the tail, if that is a good part of size bytes, or else a new
+// block. It is at most size bytes, and never empty. Nothing may be unpublished. The booking ends with bookAck.
 func (b *LinkBuffer) book(size int) []byte {
 	size = max(size, 1)
 	b.hold()
@@ -330,7 +330,7 @@ func (b *LinkBuffer) bookAck(n int) (length int) {
 	return b.Len()
 }
 
-// leakTail is bookAck(0) for memory that something outside may write to for ever: the block is never used again.
+// leakTail is bookAck(0) for memory that the kernel may still write to: the block is never used again.
 func (b *LinkBuffer) leakTail() {
 	b.last.blk.refs.Or(keptForUser)
 	b.bookAck(0)

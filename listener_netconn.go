@@ -80,12 +80,12 @@ func (ln *netListener) opError(op string, err error) error { return opError(op, 
 
 func (ln *netListener) closedError(op string) error { return ln.opError(op, net.ErrClosed) }
 
-// outlives reports whether err says that the listener was closed, by itself or below it, and Serve goes on all the same.
+// outlives reports whether err says that the listener, or the one below it, was closed, and Serve goes on nevertheless.
 func (ln *netListener) outlives(err error) bool {
 	return ln.converted && errors.Is(err, net.ErrClosed) && (ln.isClosed() || ofPackageNet(ln.Listener))
 }
 
-// Fd implements Listener. It is -1 for what has no descriptor.
+// Fd implements Listener. It is -1 if there is no descriptor.
 func (ln *netListener) Fd() (fd int) {
 	fd = -1
 	if s, ok := ln.Listener.(syscall.Conn); ok && !ln.isClosed() {
@@ -96,8 +96,8 @@ func (ln *netListener) Fd() (fd int) {
 	return fd
 }
 
-// SetDeadline bounds calls of Accept, also those that are waiting. The zero time means no limit. What lies below must
-// have such a method itself.
+// SetDeadline limits calls of Accept, also those that are waiting. The zero time means no limit. The listener below
+// must have a SetDeadline, too.
 func (ln *netListener) SetDeadline(t time.Time) error {
 	d, ok := ln.Listener.(interface{ SetDeadline(time.Time) error })
 	if !ok {

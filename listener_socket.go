@@ -2,7 +2,7 @@
 
 package netpoll
 
-// This file holds listeners on sockets that a poller watches: how they are made, what their owner has set, and accepting.
+// This file holds listeners on sockets that a poller watches: how they are made, their settings, and accepting.
 
 import (
 	"errors"
@@ -75,7 +75,7 @@ type listener struct {
 	keepAlive net.KeepAliveConfig // for accepted connections, if they are TCP
 	original  net.Listener        // closed together with this one, if it was converted
 	path      string              // of a Unix socket whose file is ours
-	keepPath  bool                // Close is not to remove it; guarded by the mu of serving
+	keepPath  bool                // Close does not remove it; guarded by the mu of serving
 
 	listenerState
 }
@@ -122,7 +122,7 @@ func (ln *listener) Accept() (net.Conn, error) {
 	return c.self, nil
 }
 
-// acceptWaiting takes the next socket that is ready to be used.
+// acceptWaiting waits for the next socket that is ready to be used.
 func (ln *listener) acceptWaiting() (socket socketInfo, err error) {
 	for {
 		rawErr := ln.raw.Read(func(uintptr) (done bool) {
@@ -161,7 +161,8 @@ func (ln *listener) acceptNow() (socket socketInfo, err error) {
 		return socket, nil
 	}
 	socket.remoteAP = peer.TCP
-	// It need not be the listener's: that may be a wildcard, or the kernel was told to send others' connections here.
+	// It need not be the listener's address: that may be a wildcard, or a rule of the kernel may redirect connections
+	// here.
 	if local := sock.LocalAddr(fd); local != nil {
 		socket.local = local
 	}
@@ -170,8 +171,8 @@ func (ln *listener) acceptNow() (socket socketInfo, err error) {
 	return socket, nil
 }
 
-// unblock makes sure that accepting does not wait in the kernel. The mode belongs to everybody who has a duplicate of the
-// descriptor, in other processes too, and package os changes it when a file of package net is given to a program.
+// unblock makes sure that accepting does not wait in the kernel. All duplicates of the descriptor share the mode, in
+// other processes too, and package os changes it when a file of package net is given to a program.
 func (ln *listener) unblock() error {
 	return ln.hold(sock.Unblock)
 }
@@ -202,7 +203,7 @@ func (ln *listener) Close() error {
 		a.listenerClosed(ln.original != nil) // the descriptor must not be watched when it is closed
 	}
 	if ln.path != "" && !ln.keepsPath() {
-		_ = syscall.Unlink(ln.path) // may be gone already; package net does not tell either
+		_ = syscall.Unlink(ln.path) // may be gone already; package net ignores the error, too
 	}
 	err := ln.file.Close()
 	if ln.original != nil {
@@ -232,7 +233,7 @@ func (ln *listener) Fd() (fd int) {
 	return ln.sysfd
 }
 
-// SetDeadline bounds calls of Accept, also those that are waiting. The zero time means no limit.
+// SetDeadline limits calls of Accept, also those that are waiting. The zero time means no limit.
 func (ln *listener) SetDeadline(t time.Time) error {
 	if err := ln.file.SetReadDeadline(t); err != nil {
 		return ln.opError("set", ln.fileError(err))
@@ -330,8 +331,8 @@ func keepAliveOf(lc *net.ListenConfig) net.KeepAliveConfig {
 	return net.KeepAliveConfig{Enable: true, Idle: lc.KeepAlive}
 }
 
-// keepAliveOfListener is keepAliveOf for a listener of package net that somebody else has made, and its settings with it.
-// If it cannot be seen what they are, accepted connections are left as they are.
+// keepAliveOfListener is keepAliveOf for a listener of package net that the program has made, with its own settings. If
+// they cannot be seen, accepted connections are left as they are.
 func keepAliveOfListener(l net.Listener) net.KeepAliveConfig {
 	lc, ok := listenConfigOf(l)
 	if !ok {
@@ -341,7 +342,7 @@ func keepAliveOfListener(l net.Listener) net.KeepAliveConfig {
 }
 
 // listenConfigOf returns the keepalive settings of a *net.TCPListener. Package net keeps them in a field that is not
-// exported, applies them to each connection it accepts, and tells them nobody.
+// exported, applies them to each connection it accepts, and has no method that returns them.
 func listenConfigOf(l any) (lc net.ListenConfig, ok bool) {
 	v := reflect.ValueOf(l)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {

@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds the logger. It is for what no caller can be told by an error, such as a panic in a callback; nothing is
-// written in normal operation, and nothing for each connection.
+// This file holds the logger. It is for events that no caller can get as an error, such as a panic in a callback.
+// Nothing is written in normal operation, and nothing for each connection.
 
 import (
 	"context"

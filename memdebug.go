@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	// poison is what released memory is filled with.
+	// poison is the byte that released memory is filled with.
 	poison = 0xDB
-	// quarantineBlocks and quarantineBytes bound the released memory that is kept to be looked at.
+	// quarantineBlocks and quarantineBytes limit the released memory that is kept to be checked.
 	quarantineBlocks = 256
 	quarantineBytes  = 16 << 20
-	// releaseDepth is how many frames of the place of a release are kept.
+	// releaseDepth is how many stack frames of a release are kept.
 	releaseDepth = 24
 )
 
@@ -55,7 +55,7 @@ func (e *UseAfterReleaseError) Error() string {
 
 // SetMemoryDebug switches the memory debug mode on: released memory is filled with 0xDB, kept from reuse for a while,
 // and then looked at. report is called with an [*UseAfterReleaseError] for memory that was written to meanwhile, and
-// at once for released memory that is passed to a Writer; on the goroutine that came across it, which may hold locks,
+// at once for released memory that is passed to a Writer. It runs on the goroutine that found it, which may hold locks,
 // so report must not use any connection. A nil report switches the mode off, after looking at all memory kept. It may
 // be called at any time.
 //
@@ -114,7 +114,7 @@ func reportReleasedTwice() {
 	}
 }
 
-// evict looks at the oldest blocks until no more than these bounds are left.
+// evict checks and drops the oldest blocks until no more than blocks blocks and size bytes are left.
 func (d *memoryDebugger) evict(blocks, size int) {
 	d.mu.Lock()
 	n := 0

@@ -125,7 +125,7 @@ func TestMemoryDebugByEnvironment(t *testing.T) {
 	require.True(t, strings.Contains(string(out), "memory written after it was released"), "%s", out)
 }
 
-// What was evicted is let go at once, not when the list happens to be moved.
+// An evicted block is released at once, not when the list happens to be moved.
 func TestEvictedBlocksAreLetGo(t *testing.T) {
 	debugMemory(t)
 	first := newBlock(quarantineBytes * 2 / 3)

@@ -27,9 +27,9 @@ type difference struct {
 	values []string // the beginnings of their names
 	has    []string // methods of ours alone
 	lacks  []string // methods of the original's alone
-	// like names a value of the original. What that one has, these may have too.
+	// like names a value of the original. These may have its methods, too.
 	like string
-	// mirrors is a type of the standard library. What it has, these may have too, with the same type.
+	// mirrors is a type of the standard library. These may have its methods, too, with the same type.
 	mirrors reflect.Type
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/wait"
 )
 
-// feed notes what a reading goroutine brings. It has room for a few bytes.
+// feed notes the input that a reading goroutine brings. It has room for a few bytes.
 type feed struct {
 	upperLayer
 	ended  atomic.Bool
@@ -52,7 +52,7 @@ func (lastWords) Read(p []byte) (int, error)       { return copy(p, "bye"), io.E
 func (lastWords) SetDeadline(time.Time) error      { return nil }
 func (lastWords) SetWriteDeadline(time.Time) error { return nil }
 
-// The end of the stream waits for a Write that may know why it has come. What was received with it does not.
+// The end of the stream waits for a Write that may know its reason. Bytes that were received with it do not wait.
 func TestInputDoesNotWaitForWhatItsEndMeans(t *testing.T) {
 	to := &feed{brings: make(chan string, 3)}
 	conn := new(netConn)
@@ -66,7 +66,8 @@ func TestInputDoesNotWaitForWhatItsEndMeans(t *testing.T) {
 	require.NoError(t, conn.stop(false)) // it leaves closing to release
 }
 
-// What broke a Write may be what has ended the input; that nobody takes output any more is not.
+// The error that broke a Write may also have ended the input, unless it only says that the peer takes no output any
+// more.
 func TestEndOfStreamAfterAWriteThatFailed(t *testing.T) {
 	reset := &net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.ECONNRESET)}
 	for name, c := range map[string]struct{ broken, end error }{
@@ -81,7 +82,7 @@ func TestEndOfStreamAfterAWriteThatFailed(t *testing.T) {
 	}
 }
 
-// A connection that the system has given up for want of answers is broken, though its error is a timeout as well.
+// A connection that the system has given up without an answer is broken, though its error is a timeout as well.
 func TestWriteThatTheSystemGaveUpIsNoWriteTimeout(t *testing.T) {
 	for _, c := range []struct{ err, want, not error }{
 		{os.NewSyscallError("write", syscall.ETIMEDOUT), syscall.ETIMEDOUT, ErrWriteTimeout},

@@ -1,6 +1,6 @@
 package netpoll
 
-// This file holds which networks there are connections on, and what is said of the others.
+// This file holds which networks there are connections on, and the errors for the others.
 
 import (
 	"net"
@@ -8,7 +8,7 @@ import (
 )
 
 // checkNetwork returns nil for a network that this package has connections on, an unsupportedNetwork for one that only
-// package net knows, and a bare net.UnknownNetworkError for what neither knows.
+// package net knows, and a bare net.UnknownNetworkError for one that neither knows.
 func checkNetwork(network string) error {
 	switch network {
 	case "tcp", "tcp4", "tcp6", "unix":
@@ -23,15 +23,15 @@ func checkNetwork(network string) error {
 	return net.UnknownNetworkError(network)
 }
 
-// unsupportedNetwork is the error of a network without streams. It answers to [ErrUnsupported], and is still a
-// net.UnknownNetworkError for who looks for that.
+// unsupportedNetwork is the error of a network without streams. It Is [ErrUnsupported], and errors.As finds a
+// net.UnknownNetworkError in it.
 type unsupportedNetwork string
 
 func (n unsupportedNetwork) Error() string { return n.unsupported().Error() }
 
 func (n unsupportedNetwork) unsupported() error { return Exception(ErrUnsupported, string(n)) }
 
-// Unwrap returns what it answers to.
+// Unwrap returns the errors that it Is.
 func (n unsupportedNetwork) Unwrap() []error {
 	return []error{n.unsupported(), net.UnknownNetworkError(n)}
 }

@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds how a connection is made of a net.Conn: of what package net gives a poller takes over the descriptor,
-// and all others are carried by the net.Conn itself. Beside it there are, for each kind of system:
+// This file holds how a connection is made of a net.Conn: a poller takes over the descriptor of one from package net,
+// and any other net.Conn carries the connection itself. Beside it there are, for each kind of system:
 //
 //	newconn_poller.go   with a poller
 //	newconn_other.go    without one: every connection is over a net.Conn
@@ -18,7 +18,7 @@ package netpoll
 //	func (c *connection) closeDuplicate()
 //		Frees what connectionOf took, if c could not be started and was detached.
 //	func (c *connection) setTransport(conn net.Conn)
-//		Makes conn what carries c.
+//		Makes conn carry c.
 //	func NewFDConnection(fd int) (Connection, error)
 //		A connection of a descriptor.
 
@@ -29,17 +29,17 @@ import (
 )
 
 // NewConnection makes a [Connection] of any [net.Conn]: one of crypto/tls, an end of a [net.Pipe], one of your own. It
-// has all that other connections have: buffers, callbacks, deadlines, the same errors. A *net.TCPConn or *net.UnixConn
+// works like other connections, with buffers, callbacks, deadlines and the same errors. A *net.TCPConn or *net.UnixConn
 // is taken over by a poller if this system has one, and costs nothing while it waits. For all others there is a
 // goroutine that reads while reading is wanted; it notices the peer's end, but not while unread input is at its limit.
 //
-// The connection owns conn from then on: nobody else may use it, and Close closes it. After an error it still belongs
+// The connection owns conn from then on: no other code may use it, and Close closes it. After an error it still belongs
 // to the caller. A value that is a Connection of this package already is returned as it is.
 //
-// conn must keep the promises of net.Conn: above all Close and a deadline must end a Read or Write that is blocked. One
-// that heeds no deadlines works too, except that write timeouts are its own business and that Detach fails. A TLS
-// connection may be given before its handshake, which then takes place with the first input or output. The addresses
-// are conn's: it is asked for them when somebody asks for them, and may wait then for a header of the PROXY protocol.
+// conn must keep the promises of net.Conn: above all Close and a deadline must end a Read or Write that is blocked. A
+// conn that ignores deadlines works too, but write timeouts are not enforced and Detach fails. A TLS connection may be
+// given before its handshake, which then takes place with the first input or output. The addresses are conn's:
+// LocalAddr and RemoteAddr ask conn for them, which may then wait for a header of the PROXY protocol.
 func NewConnection(conn net.Conn) (Connection, error) {
 	if isNil(conn) {
 		return nil, errors.New("netpoll: new connection: it is nil")
@@ -69,7 +69,7 @@ func isNil(v any) bool {
 }
 
 // newNetConnection makes a connection that owns conn. It must then be prepared and started, or closed. The accept loop
-// calls it, so it asks conn nothing: the peer may have to say something before there is an answer.
+// calls it, so it calls no method of conn: conn may have to wait for its peer before it can answer.
 func newNetConnection(conn net.Conn) *connection {
 	c := newConnection(networkOf(conn))
 	c.setTransport(conn)

@@ -20,7 +20,7 @@ func NewFDConnection(fd int) (Connection, error) {
 	if err != nil {
 		return nil, asUnsupported(err)
 	}
-	if err := sock.CheckPollable(fd); err != nil { // while fd is still its owner's alone
+	if err := sock.CheckPollable(fd); err != nil { // while fd still belongs to the caller alone
 		return nil, asUnsupported(err)
 	}
 	if err := sock.Adopt(fd); err != nil {

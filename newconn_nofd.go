@@ -2,7 +2,7 @@
 
 package netpoll
 
-// This file holds what stands for descriptors on systems where they cannot be connections.
+// This file stands in for descriptors on systems where they cannot be connections.
 
 // NewFDConnection gives an error that Is [ErrUnsupported] on this system.
 func NewFDConnection(fd int) (Connection, error) {

@@ -20,7 +20,7 @@ func (c *connection) closeOriginal(net.Conn) {}
 // closeDuplicate has nothing to do either.
 func (c *connection) closeDuplicate() {}
 
-// setTransport makes conn what carries the connection.
+// setTransport makes conn carry the connection.
 func (c *connection) setTransport(conn net.Conn) {
 	c.common.init(conn, c)
 	c.transport = &c.common

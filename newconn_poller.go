@@ -2,8 +2,7 @@
 
 package netpoll
 
-// This file holds how connections are made of sockets that a poller watches, of what package net gives, and of
-// descriptors.
+// This file holds how connections are made of sockets that a poller watches, of a net.Conn, and of descriptors.
 
 import (
 	"net"
@@ -23,7 +22,7 @@ type socketInfo struct {
 	network  string // "tcp", "unix" or "" for anything else
 	local    net.Addr
 	remote   net.Addr
-	remoteAP netip.AddrPort // instead of remote: turned into a *net.TCPAddr when somebody asks
+	remoteAP netip.AddrPort // instead of remote: turned into a *net.TCPAddr on demand
 }
 
 // newSocketConnection makes a connection that owns s.fd. It must then be prepared and started, or closed.
@@ -42,8 +41,8 @@ func newSocketConnection(s socketInfo) *connection {
 	return c
 }
 
-// connectionOf makes a connection of conn. What a poller can watch goes there, by a duplicate of its descriptor. The
-// connection must then be prepared and started, or closed, and replace conn.
+// connectionOf makes a connection of conn. If a poller can watch conn, the connection gets a duplicate of its
+// descriptor. The connection must then be prepared and started, or closed, and replace conn.
 func connectionOf(conn net.Conn) (*connection, error) {
 	network := networkOf(conn)
 	if network == "" {
@@ -71,15 +70,15 @@ func (c *connection) closeDuplicate() {
 	}
 }
 
-// setTransport makes conn what carries the connection.
+// setTransport makes conn carry the connection.
 func (c *connection) setTransport(conn net.Conn) {
 	t := new(netConn)
 	t.init(conn, c)
 	c.transport = t
 }
 
-// duplicate returns a new descriptor, close-on-exec, for what raw gives access to. It shares the mode of the original,
-// which for everything from package net is non-blocking.
+// duplicate returns a duplicate, close-on-exec, of the descriptor of raw. It shares the mode of the original, which
+// package net makes non-blocking.
 func duplicate(raw syscall.RawConn) (fd int, err error) {
 	controlErr := raw.Control(func(original uintptr) { fd, err = sock.Duplicate(int(original)) })
 	if controlErr != nil {

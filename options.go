@@ -13,7 +13,7 @@ type Option struct {
 	apply func(*options)
 }
 
-// options is what the options of one event loop add up to. It is not changed after NewEventLoop.
+// options is the sum of the options of one event loop. It is not changed after NewEventLoop.
 type options struct {
 	onPrepare    OnPrepare
 	onConnect    OnConnect
@@ -57,13 +57,13 @@ func WithOnDisconnect(onDisconnect OnDisconnect) Option {
 	return Option{func(o *options) { o.onDisconnect = onDisconnect }}
 }
 
-// WithReadTimeout bounds every call that waits for input; see [Connection].SetReadTimeout. 0 or less means no limit,
+// WithReadTimeout limits every call that waits for input; see [Connection].SetReadTimeout. 0 or less means no limit,
 // which is the default.
 func WithReadTimeout(timeout time.Duration) Option {
 	return Option{func(o *options) { o.readTimeout = max(timeout, 0) }}
 }
 
-// WithWriteTimeout bounds every Flush and Write; see [Connection].SetWriteTimeout. 0 or less means no limit, which is
+// WithWriteTimeout limits every Flush and Write; see [Connection].SetWriteTimeout. 0 or less means no limit, which is
 // the default.
 func WithWriteTimeout(timeout time.Duration) Option {
 	return Option{func(o *options) { o.writeTimeout = max(timeout, 0) }}
@@ -76,9 +76,9 @@ func WithIdleTimeout(timeout time.Duration) Option {
 	return Option{func(o *options) { o.keepAlive = timeout }}
 }
 
-// WithReadLimit bounds the input of a connection that has arrived and was not read yet, in bytes. At the limit the
-// connection takes no more from the socket, so that the peer has to wait, until half of it has been read. A reader that
-// waits for more than the limit gets it all the same. The default is that of [Config], 1 MiB; 0 or less means no limit.
+// WithReadLimit limits the unread input that a connection buffers, in bytes. At the limit the connection takes no more
+// from the socket until half of it has been read, so the peer has to wait. A reader that waits for more than the limit
+// still gets it. The default is that of [Config], 1 MiB; 0 or less means no limit.
 func WithReadLimit(bytes int) Option {
 	return Option{func(o *options) { o.readLimit = bytes }}
 }
@@ -89,7 +89,7 @@ func WithIdleLimit(d time.Duration) Option {
 	return Option{func(o *options) { o.idleLimit = d }}
 }
 
-// WithMaxConnections bounds how many connections an event loop has at a time, over all its listeners. At the limit it
+// WithMaxConnections limits how many connections an event loop has at a time, over all its listeners. At the limit it
 // stops accepting until one of them has ended; new connections wait in the backlog of the listener, which the system
 // keeps. 0 or less means no limit, which is the default.
 func WithMaxConnections(n int) Option {
@@ -103,22 +103,22 @@ func WithConnContext() Option {
 }
 
 // WithDirectFlush makes every Flush hand its bytes to the kernel before it returns. Otherwise a Flush of a small output
-// that holds no memory of the user may leave it to the poller, which sends what several connections have with one system
-// call at the end of the batch that it works on. In either case the bytes arrive in order, and before the end that Close
-// and CloseWrite make.
+// that holds no memory of the user may leave it to the poller, which sends the output of several connections with one
+// system call at the end of its batch. In either case the bytes arrive in order, and before the end that Close and
+// CloseWrite make.
 func WithDirectFlush() Option {
 	return Option{func(o *options) { o.directFlush = true }}
 }
 
 // WithAllowHalfOpen leaves a connection open when its peer has ended its side (net.TCPConn's CloseWrite, a FIN), until
-// the program closes it: what Node.js calls allowHalfOpen and netty ALLOW_HALF_CLOSURE. A proxy needs it, and a server
-// whose answers come after OnRequest has returned, from another goroutine.
+// the program closes it: Node.js calls this allowHalfOpen, netty ALLOW_HALF_CLOSURE. A proxy needs it, and so does a
+// server that answers from another goroutine after OnRequest has returned.
 //
-// Otherwise a connection with an [OnRequest] is closed when that has seen everything and, like OnDisconnect, has
-// returned. With this option OnRequest is called once more at the end, also if no input is left: then IsActive is false
-// and the Reader is empty. (If the end comes while OnRequest runs, that call may have seen it, too.) From there on it is
-// for the program to close the connection, or for the idle limit or Shutdown, which take it for an idle one while no
-// callback runs. A connection that the peer has reset closes by itself, as ever.
+// Otherwise a connection with an [OnRequest] is closed when OnRequest has seen everything, and both it and OnDisconnect
+// have returned. With this option OnRequest is called once more at the end, also if no input is left: then IsActive is
+// false and the Reader is empty. (If the end comes while OnRequest runs, that call may have seen it, too.) From there
+// on the program must close the connection. The idle limit and Shutdown close it, too, because it counts as idle while
+// no callback runs. A connection that the peer has reset closes by itself in any case.
 func WithAllowHalfOpen() Option {
 	return Option{func(o *options) { o.halfOpen = true }}
 }

@@ -183,7 +183,7 @@ func TestLostOutputEndsInAReset(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 }
 
-// One that has taken something since is waited for.
+// A peer that has taken bytes since is waited for.
 func TestCloseWaitsOnForAPeerThatTakesSomething(t *testing.T) {
 	_, c, peer, filler := owing(t)
 	require.NoError(t, c.Close())

@@ -37,8 +37,8 @@ func withOwnPoller(t *testing.T) *poller {
 type stuckTransport struct {
 	fakeTransport
 	full      bool
-	failure   error    // what send returns instead
-	sent      []byte   // what send took
+	failure   error    // the error that send returns instead
+	sent      []byte   // the bytes that send took
 	onUpdates []func() // called in the next calls of updateInterest, one in each
 }
 
@@ -126,7 +126,7 @@ func TestRoomReportedWhileAnotherSendsIsNotMissed(t *testing.T) {
 	}
 }
 
-// What a Flush could not send in time stays where it is, also when the poller still pending what came before.
+// Output that a Flush could not send in time stays queued, also while earlier output is pending.
 func TestPollerSendsNothingOfAFlushThatTimedOut(t *testing.T) {
 	c, stuck := owingPeer(t)
 	c.peerClosed(0, true) // so that the poller may be left nothing more
@@ -152,7 +152,7 @@ func TestPassedWriteDeadlineLeavesNothingToThePoller(t *testing.T) {
 	require.ErrorIs(t, conn.Writer().Flush(), ErrWriteTimeout)
 }
 
-// A deadline is for calls. What was flushed before it passed is sent, even if the connection is closed after it.
+// A deadline is for calls. Output that was flushed before it passed is sent, even if the connection is closed after it.
 func TestPassedWriteDeadlineDropsNothingThatWasFlushed(t *testing.T) {
 	c, stuck := owingPeer(t)
 	require.NoError(t, c.SetWriteDeadline(time.Unix(1, 0)))
@@ -182,7 +182,7 @@ func TestLostOutputIsReportedAndLeavesNoMemory(t *testing.T) {
 	}
 }
 
-// What is done to the descriptor itself comes after what was flushed.
+// An operation on the descriptor itself comes after flushed output.
 func TestFdIsGivenOutAfterWhatWasFlushed(t *testing.T) {
 	p := withOwnPoller(t)
 	conn, peer := fdConnection(t)

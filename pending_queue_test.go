@@ -2,7 +2,7 @@
 
 package netpoll
 
-// What is left to the poller and what is not, and that nobody can tell: the user's memory is free when Flush returns,
+// Which output is left to the poller, and that the user cannot notice: the user's memory is free when Flush returns,
 // and the bytes come before everything that is done afterwards.
 
 import (

@@ -47,7 +47,7 @@ func newDripping(below transport) *dripping {
 }
 
 // dripped returns a connection that has pending output over a transport that takes nothing. The real poller is held:
-// what it would do the test does.
+// the test takes the poller's part.
 func dripped(t *testing.T) (c *connection, d *dripping, read func(want string)) {
 	t.Helper()
 	h := newTestPoller(t)
@@ -70,7 +70,7 @@ func roomBetween(c *connection, d *dripping) {
 	}
 }
 
-// Room that is reported while somebody who could not send is about to leave is used all the same.
+// Room that is reported while a goroutine that could not send is about to leave is still used.
 func TestRoomReportedWhileTheSenderLeavesIsUsed(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -116,7 +116,7 @@ func TestRoomReportedWhileTheSenderLeavesIsUsed(t *testing.T) {
 	}
 }
 
-// What is pending goes out in as many pieces as the transport takes.
+// Pending output goes out in as many pieces as the transport takes.
 func TestPendingBytesGoOutPieceByPiece(t *testing.T) {
 	c, d, read := dripped(t)
 	for range len(flushed) {
@@ -145,7 +145,8 @@ func TestQueuedConnectionWithNothingPendingIsLeftAlone(t *testing.T) {
 	testkit.ExpectEnd(t, peer, "")
 }
 
-// A Flush that may not be left to the poller after all is no pending output: when it fails nobody sends its bytes later.
+// A Flush that may not be left to the poller after all is no pending output: when it fails its bytes are not sent
+// later.
 func TestFlushThatCouldNotBePendingIsNotPending(t *testing.T) {
 	c, d, read := dripped(t)
 	c.wantWrite.Store(false) // as before the poller has tried to send
@@ -161,7 +162,7 @@ func TestFlushThatCouldNotBePendingIsNotPending(t *testing.T) {
 	require.Equal(t, len(" small"), c.out.Len(), "sent behind the back of its user")
 }
 
-// The linger's timer finds somebody sending, who then gets stuck: the connection is given up all the same.
+// The linger's timer finds a goroutine sending, which then gets stuck: the connection is still given up.
 func TestLingerGivesUpThoughSomebodyIsSending(t *testing.T) {
 	c, _, _ := dripped(t)
 	require.NoError(t, c.Close())
@@ -195,7 +196,7 @@ func TestFailedPollerForgetsWhatIsPending(t *testing.T) {
 	}
 }
 
-// What is queued when the poller fails is sent if there is room, and the ring that may be used for it is closed.
+// Output that is queued when the poller fails is sent if there is room, and the ring that may be used for it is closed.
 func TestFailingPollerSendsItsQueue(t *testing.T) {
 	testkit.CaptureLog(t, SetLoggerOutput)
 	h := newTestPoller(t)

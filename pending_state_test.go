@@ -127,7 +127,7 @@ func TestLifeNamesPendingOutput(t *testing.T) {
 	require.Equal(t, "open refs=3 sending connected pending sendFailed", l.load().String())
 }
 
-// A flusher, senders and one that closes: nobody sends beside another, and exactly one is the last.
+// A flusher, senders and a closer: no two send at the same time, and exactly one is the last.
 func TestLifePendingUnderContention(t *testing.T) {
 	for range 200 {
 		var l lifeWord

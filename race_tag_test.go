@@ -1,6 +1,6 @@
 package netpoll_test
 
-// What is tested under the race detector is what ships.
+// The code under the race detector is the code that ships.
 
 import (
 	"bufio"

@@ -6,8 +6,8 @@ package netpoll
 //
 // A Reader in front of a source (a [Connection], or one from [NewReader]) waits in Next, Peek, Skip, Until,
 // ReadString, ReadBinary, ReadByte and Slice until enough bytes are there, the source has ended, or a timeout passed.
-// Enough buffered bytes win over every other state. If there are not enough, the method returns an error and nothing
-// else, and the buffered bytes stay readable (except with Until). A bare [LinkBuffer] never waits.
+// If enough bytes are buffered, the method succeeds in every state. Otherwise it returns only an error, and the
+// buffered bytes stay readable (except with Until). A bare [LinkBuffer] never waits.
 //
 // Sizes are in bytes; a size of zero or less gives zero values and no error, at once. One goroutine at a time.
 type Reader interface {
@@ -22,7 +22,7 @@ type Reader interface {
 	Skip(n int) (err error)
 
 	// Until returns everything up to and including the first delim, like Next. If it fails before it finds one, it
-	// returns, and consumes, what is buffered, together with the error.
+	// consumes the buffered bytes and returns them together with the error.
 	Until(delim byte) (line []byte, err error)
 
 	// ReadString is Next with a copy, which is valid for ever.
@@ -37,9 +37,9 @@ type Reader interface {
 	// Slice moves the next n bytes, without copying, to a Reader of their own, which another goroutine may use and
 	// which is an [io.Closer] too. Its memory is given back when it has been read and released, or closed.
 	//
-	// Slice also frees what was read before, so that a caller that only slices need not call Release; but what Next
-	// and Peek returned since the last Slice or Release stays valid until the next. Read of a connection or an
-	// adapter does the same.
+	// Slice also frees what was read before, so a caller that only slices need not call Release. But slices that Next
+	// and Peek returned since the last Slice or Release stay valid until the next one. Read of a connection or an
+	// adapter frees memory in the same way.
 	Slice(n int) (r Reader, err error)
 
 	// Release frees what has been read. Slices returned by Next, Peek and Until must not be used any more. It does
@@ -55,8 +55,8 @@ type Reader interface {
 //
 // One goroutine at a time. Misuse is an error and changes nothing.
 type Writer interface {
-	// Malloc reserves the next n bytes of the output and returns them, to be filled in until Flush. They stay in
-	// place whatever else is written meanwhile. Their content is arbitrary at first. With n <= 0 it returns nil.
+	// Malloc reserves the next n bytes of the output and returns them, to be filled in until Flush. They stay in place
+	// while more is written. Their content is arbitrary at first. With n <= 0 it returns nil.
 	Malloc(n int) (buf []byte, err error)
 
 	// WriteString writes s. A string longer than [BinaryInplaceThreshold] is referenced, not copied.
@@ -86,8 +86,8 @@ type Writer interface {
 	Append(w Writer) (err error)
 
 	// Flush sends everything written so far. For a [Connection] it waits until the kernel has taken all, or for the
-	// write timeout or deadline; what could not be sent stays queued, and the next Flush sends it first. A small
-	// output may be left to the poller, which sends it at once with that of others; see [WithDirectFlush].
+	// write timeout or deadline; unsent output stays queued, and the next Flush sends it first. A small output may be
+	// left to the poller, which sends it at once with that of others; see [WithDirectFlush].
 	Flush() (err error)
 
 	// MallocLen returns the number of bytes written since the last Flush.

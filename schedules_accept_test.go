@@ -24,9 +24,9 @@ type gate struct {
 	srv *server
 
 	backlog  int // new connections
-	noFiles  int // so many cannot be accepted for want of descriptors
+	noFiles  int // so many cannot be accepted without descriptors
 	accepted int
-	linger   bool // what is accepted is not closed by its user
+	linger   bool // the user does not close accepted connections
 	lines    []*line
 
 	watch  sync.Mutex // as that of a watch
@@ -63,7 +63,7 @@ func (g *gate) open() error {
 	return nil
 }
 
-// updateInterest is what a watch does.
+// updateInterest works like that of a watch.
 func (g *gate) updateInterest() {
 	g.watch.Lock()
 	defer g.watch.Unlock()
@@ -76,7 +76,7 @@ func (g *gate) close() {
 	g.closed = true
 }
 
-// Close is what a listener does.
+// Close works like that of a listener.
 func (g *gate) Close() error {
 	if a, first := g.shut(); first && a != nil {
 		a.listenerClosed(false)
@@ -91,7 +91,7 @@ func (g *gate) poll() {
 	for {
 		interleave.Await("look", g, g.ready)
 		if !g.acceptOne() {
-			g.r.Idle() // the listener is ready all the same, until somebody does something about it
+			g.r.Idle() // the listener stays ready until another thread acts
 			continue
 		}
 		for g.acceptOne() {
@@ -99,7 +99,7 @@ func (g *gate) poll() {
 	}
 }
 
-// acceptOne is what an acceptWatch does.
+// acceptOne works like that of an acceptWatch.
 func (g *gate) acceptOne() bool {
 	if !g.a.acquire() {
 		return false

@@ -2,8 +2,8 @@
 
 package netpoll
 
-// What looks past the input buffer under every schedule: it sees all that has arrived, nobody receives meanwhile, and
-// afterwards the connection goes on with what comes.
+// Looks past the input buffer under every schedule: each sees all input that has arrived, no goroutine receives
+// meanwhile, and afterwards the connection goes on with what comes.
 
 import (
 	"errors"

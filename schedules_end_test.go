@@ -2,7 +2,7 @@
 
 package netpoll
 
-// The end of the peer's side under every schedule: what a handler sees before it, and what can be answered after it.
+// The end of the peer's side under every schedule: the input that a handler sees before it, and answers after it.
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 )
 
 // The handler that is called on an inactive connection gets all that the peer has sent, although the input was at its
-// bound when the peer hung up, and whenever the handler is set.
+// limit when the peer hung up, and whenever the handler is set.
 func TestScheduleInactiveConnectionHasAllOfItsInput(t *testing.T) {
 	for name, wait := range map[string]bool{"handler set meanwhile": false, "handler set before": true} {
 		t.Run(name, func(t *testing.T) {
@@ -51,7 +51,7 @@ func TestScheduleInactiveConnectionHasAllOfItsInput(t *testing.T) {
 	}
 }
 
-// What OnDisconnect writes is sent: the connection is not closed before it has returned.
+// Output of OnDisconnect is sent: the connection is not closed before it has returned.
 func TestScheduleOnDisconnectAnswersBeforeTheClose(t *testing.T) {
 	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 100)
@@ -76,8 +76,8 @@ func TestScheduleOnDisconnectAnswersBeforeTheClose(t *testing.T) {
 	})
 }
 
-// What the handler writes in its last call is sent, although OnDisconnect has returned before: the connection is not
-// closed while a handler runs.
+// Output of the handler's last call is sent, although OnDisconnect has returned before: the connection is not closed
+// while a handler runs.
 func TestScheduleHandlerAnswersBeforeTheClose(t *testing.T) {
 	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLine(r, 100)

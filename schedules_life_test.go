@@ -41,7 +41,7 @@ func countCalls(l *line) *calls {
 	return n
 }
 
-// handlerStays is for scenarios in which nobody sets another handler.
+// handlerStays is for scenarios in which no thread sets another handler.
 func (n *calls) handlerStays() *calls {
 	n.l.r.Quiet(&n.l.c.calls.onRequest)
 	return n

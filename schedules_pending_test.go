@@ -3,7 +3,7 @@
 package netpoll
 
 // Output that is left to the poller, under every schedule: it is sent once, in order, before whatever comes after it,
-// and the queue never keeps one that nobody will look at.
+// and the queue never keeps one that no batch will look at.
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/explored"
 )
 
-// owing gives l a poller that sends what was left to it: once while handlers run, and once before it parks. There is no
+// owing gives l a poller that sends output left to it: once while handlers run, and once before it parks. There is no
 // ring here, so each sender sends by itself.
 func (l *line) owing() {
 	p := new(poller)
@@ -104,7 +104,7 @@ func TestSchedulePendingComesBeforeTheEnd(t *testing.T) {
 	}
 }
 
-// An end from elsewhere meets a Flush: what it returned nil for is sent all the same.
+// An end from elsewhere meets a Flush: output for which it returned nil is still sent.
 func TestSchedulePendingAgainstAnEndFromElsewhere(t *testing.T) {
 	for name, end := range map[string]func(l *line){
 		"close":       func(l *line) { _ = l.c.Close() },

@@ -58,7 +58,7 @@ func TestScheduleStaleEventFindsNobody(t *testing.T) {
 	})
 }
 
-// The slot of a watch that is closed in a batch is nobody else's before the batch ends.
+// The slot of a watch that is closed in a batch goes to no other watch before the batch ends.
 func TestScheduleSlotIsNotReusedInItsBatch(t *testing.T) {
 	explored.Explore(t, 3, func(r *interleave.Run) {
 		var slots slotTable

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// What the tests of schedules share: a transport that is made of memory, with a poller that reports what there is to
+// Helpers of the tests of schedules: a transport that is made of memory, with a poller that reports what there is to
 // report. Each test runs with a limit on preemptions that takes seconds; see package explored for others.
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
 )
 
-// line is a transport made of memory, and its poller. What it does is a step each.
+// line is a transport made of memory, and its poller. Each of its operations is a step.
 type line struct {
 	r     *interleave.Run
 	c     *connection
@@ -23,13 +23,13 @@ type line struct {
 	input  string // has arrived and is not received
 	eof    bool   // and nothing will come after it
 	room   int    // for so many bytes
-	broken error  // what send says instead of taking any
-	reset  bool   // the peer has reset; the first one who asks is told
+	broken error  // the error of send, which then takes no bytes
+	reset  bool   // the peer has reset; the first call that asks gets it
 	sent   string
 
 	watch    sync.Mutex // as that of a watch
 	asked    pollEvent  // guarded by watch
-	told     pollEvent  // what was reported since the last change
+	told     pollEvent  // the events reported since the last change
 	sending  bool
 	receives bool
 	shut     bool // closeWrite was called
@@ -78,13 +78,13 @@ func (l *line) poll() {
 			l.told |= ev
 			deliver(l, l.c, ev, nil)
 			if l.events() == ev && len(l.input)+l.room == before {
-				l.r.Idle() // the same will be reported until somebody does something about it
+				l.r.Idle() // the event comes again until another thread acts
 			}
 		}
 	})
 }
 
-// events is what there is to report. As with epoll, the room and the end are reported once where nothing is read.
+// events are the events to report. As with epoll, the room and the end are reported once where nothing is read.
 func (l *line) events() (ev pollEvent) {
 	if l.stopped {
 		return 0
@@ -119,7 +119,7 @@ func (l *line) hangsUp() {
 	l.told &^= evRead | evHup
 }
 
-// resets is the peer's reset. As with sockets, one call is told of it; later ones see the end only.
+// resets is the peer's reset. As with sockets, one call gets it; later ones see the end only.
 func (l *line) resets() {
 	interleave.Step("resets", l)
 	l.input, l.eof, l.reset, l.broken = "", true, true, syscall.EPIPE
@@ -139,7 +139,7 @@ func (l *line) drains(n int) {
 	l.told &^= evWrite
 }
 
-// check is what holds after every schedule.
+// check checks what must hold after every schedule.
 func (l *line) check() {
 	b := l.c.life.load()
 	switch {
@@ -174,7 +174,7 @@ func (l *line) alive(what string) {
 
 func (l *line) start() error { return l.updateInterest() }
 
-// updateInterest is what a watch does.
+// updateInterest works like that of a watch.
 func (l *line) updateInterest() error {
 	l.watch.Lock()
 	defer l.watch.Unlock()

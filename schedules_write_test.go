@@ -3,7 +3,7 @@
 package netpoll
 
 // Waiting under every schedule: a Flush for room, against its timeout and the end; a reader for input, against the
-// bound, its deadline and the end. A wake-up that is lost is a deadlock here.
+// limit, its deadline and the end. A wake-up that is lost is a deadlock here.
 
 import (
 	"errors"
@@ -99,8 +99,8 @@ func TestScheduleFlushAgainstTheEnd(t *testing.T) {
 	}
 }
 
-// A socket tells one call of a reset. If that is a Flush, the receive beside it finds the end of the stream, which is not
-// in order: what the peer sent last may be missing.
+// A socket reports a reset to one call. If that is a Flush, a receive at the same time finds the end of the stream,
+// which is not orderly: the peer's last bytes may be missing.
 func TestScheduleResetIsNoOrderlyEnd(t *testing.T) {
 	for name, also := range map[string]func(l *line){
 		"flush":       func(*line) {},

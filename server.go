@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds the server behind EventLoop: which connections it has, and its end. What accepts on its behalf, one
-// per listener, is in acceptor.go, and how many connections it takes in connlimit.go.
+// This file holds the server behind EventLoop: its connections, and its end. Its acceptors, one per listener, are in
+// acceptor.go, and its connection limit is in connlimit.go.
 
 import (
 	"context"
@@ -64,7 +64,7 @@ func (s *server) Serve(ln net.Listener) error {
 	return a.err
 }
 
-// refuse ends a Serve of what could not be converted. If Shutdown has come meanwhile that does not matter any more.
+// refuse ends a Serve whose listener could not be converted. The error does not matter if Shutdown has begun.
 func (s *server) refuse(ln net.Listener, err error) error {
 	ending := s.ending.Load()
 	if ending || !errors.Is(err, ErrUnsupported) {
@@ -110,7 +110,7 @@ func (s *server) Shutdown(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 		select {
-		case <-work: // both at once: that the work is done counts more
+		case <-work: // both at once: the end of the work counts more
 		default:
 			return &ShutdownError{Err: ctx.Err(), Busy: s.busy()}
 		}
@@ -118,8 +118,9 @@ func (s *server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// endAll ends the accepting and closes what is idle; a connection that is busy closes itself when it becomes idle. What
-// is not of this package may take its time to close, so it does that apart. The result is closed when all listeners are.
+// endAll ends accepting and closes idle connections; a busy connection closes itself when it becomes idle. A listener
+// or a net.Conn from outside this package may take long to close, so it closes in a goroutine of its own. The result is
+// closed when all listeners are.
 func endAll(acceptors []*acceptor, conns []*connection) <-chan struct{} {
 	ended := make(chan struct{})
 	var slow atomic.Int64 // listeners that are being closed, and one for the loop
@@ -148,7 +149,7 @@ func endAll(acceptors []*acceptor, conns []*connection) <-chan struct{} {
 	return ended
 }
 
-// beginShutdown returns what there is to end. From here on nothing is added to it.
+// beginShutdown returns the acceptors and connections to end. No more are added from here on.
 func (s *server) beginShutdown() (acceptors []*acceptor, conns []*connection, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,8 +160,8 @@ func (s *server) beginShutdown() (acceptors []*acceptor, conns []*connection, fi
 	return slices.Clone(s.acceptors), s.connections(), true
 }
 
-// busy returns the registered connections in which code of the user is, or is to be, at work. Those that Shutdown has
-// closed, and that have no close callbacks to run, only take their time to end.
+// busy returns the registered connections in which code of the user runs or has yet to run. A connection that Shutdown
+// has closed, and that has no close callbacks to run, is not busy, however long its end takes.
 func (s *server) busy() (list []Connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,7 +197,7 @@ func (s *server) register(c *connection) bool {
 	return true
 }
 
-// connClosed implements connOwner. With the connection its descriptor is free, too.
+// connClosed implements connOwner. The descriptor of the connection is free, too, now.
 func (s *server) connClosed(c *connection) {
 	backingOff := s.unregister(c)
 	s.limit.release()
@@ -205,7 +206,7 @@ func (s *server) connClosed(c *connection) {
 	}
 }
 
-// unregister removes c and returns the acceptors that its descriptor may help.
+// unregister removes c and returns the acceptors that wait for a descriptor.
 func (s *server) unregister(c *connection) (backingOff []*acceptor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

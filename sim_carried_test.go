@@ -2,14 +2,14 @@
 
 package netpoll
 
-// Simulated connections over a net.Conn of somebody else, which no poller can watch.
+// Simulated connections over a foreign net.Conn, which no poller can watch.
 
 import (
 	"net"
 	"time"
 )
 
-// simForeign is a net.Conn of which nothing is known but its methods, and whose Close may take its time.
+// simForeign is a net.Conn of an unknown type, whose Close may take long.
 type simForeign struct {
 	net.Conn
 	slow time.Duration
@@ -47,13 +47,13 @@ func (ln simForeignListener) Accept() (net.Conn, error) {
 	return (<-ln.next).foreign(conn), nil
 }
 
-// detachForeign is Detach of such a connection; what it gives back is read on and closed.
+// detachForeign is Detach of such a connection; the net.Conn that it gives back is read on and closed.
 func (l *simLife) detachForeign() {
 	var err error
 	conn := l.c.NetConn()
 	apart(func() { err = l.c.Detach() })
 	if err != nil {
-		return // somebody was faster
+		return // another goroutine was faster
 	}
 	<-l.over
 	raw, err := conn.(simForeign).Conn.(*net.TCPConn).SyscallConn()

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// simReader is the one who reads, be it a goroutine or the handler.
+// simReader is the reader: a goroutine or the handler.
 type simReader struct {
 	l     *simLife
 	pos   int64 // bytes taken so far
@@ -96,7 +96,7 @@ var readerActs = []simAct[*simReader]{
 			r.l.fail("Next of a Slice: %v", err)
 		}
 		r.take(p, n)
-		r.shown = nil // what was shown before ends with the Slice after this one
+		r.shown = nil // slices from before end with the next Slice
 		if err := part.Release(); err != nil {
 			r.l.fail("Release of a Slice: %v", err)
 		}
@@ -149,7 +149,7 @@ func (r *simReader) ok(what string, n, have int, err error) bool {
 	case err == nil:
 		r.waits = 0
 		return true
-	case have >= n && !(asNetConn && errors.Is(err, ErrReadTimeout)): // those of a net.Conn heed their deadline first
+	case have >= n && !(asNetConn && errors.Is(err, ErrReadTimeout)): // those of a net.Conn check their deadline first
 		r.l.fail("%s(%d) with %d bytes buffered: %v", what, n, have, err)
 	case errors.Is(err, ErrReadTimeout):
 		if !r.l.timed.Load() {
@@ -224,7 +224,7 @@ func (r *simReader) finish() {
 	}
 }
 
-// leftover reads what is still buffered in a connection that is closed.
+// leftover reads the input that is still buffered in a closed connection.
 func (r *simReader) leftover() {
 	defer func() { _ = r.l.conn.Reader().Release() }()
 	n := r.l.conn.Reader().Len()
@@ -237,13 +237,13 @@ func (r *simReader) leftover() {
 }
 
 const (
-	// maxOutput bounds what one user writes.
+	// maxOutput limits the output of one user.
 	maxOutput = 256 << 10
 	// maxWaits is how often in a row an actor waits in vain before it gives its program up.
 	maxWaits = 6
 )
 
-// simWriter is the one who writes.
+// simWriter is the writer.
 type simWriter struct {
 	l       *simLife
 	pos     int64 // bytes written so far
@@ -328,7 +328,7 @@ var writerActs = []simAct[*simWriter]{
 	}},
 }
 
-// sent notes what came of a call that sends n of want bytes itself.
+// sent notes the result of a call that sent n of want bytes by itself.
 func (w *simWriter) sent(what string, n, want int, err error) {
 	w.pos += int64(n)
 	switch {
@@ -340,7 +340,7 @@ func (w *simWriter) sent(what string, n, want int, err error) {
 	}
 }
 
-// next is what has to be written next.
+// next returns the bytes to write next.
 func (w *simWriter) next(n int) []byte { return w.l.out.Piece(w.pos, n) }
 
 func (w *simWriter) wrote(what string, n int, err error) {
@@ -382,7 +382,7 @@ func (w *simWriter) flush() {
 // stop holds when there is nothing more to write.
 func (w *simWriter) stop() bool { return w.broken != nil || w.pos > maxOutput || w.waits > maxWaits }
 
-// finish flushes what was written, for as long as that takes.
+// finish flushes written output, for as long as that takes.
 func (w *simWriter) finish() {
 	for w.broken == nil && w.flushed < w.pos {
 		w.steps++

@@ -30,16 +30,16 @@ type simLife struct {
 	writer  *simWriter
 	control *simControl
 	handler simHandler
-	sawEOF  bool  // the one who reads was told of an orderly end
+	sawEOF  bool  // the reader got an orderly end
 	beyond  int64 // bytes that were read from the descriptor after Detach
 	trusted int64 // bytes read when a handler found the connection inactive, and without input; -1 if none did
 
 	ready chan struct{} // the user may begin: OnConnect has been called, or there is none
-	quiet chan struct{} // closed when nobody sets timeouts any more
+	quiet chan struct{} // closed when no goroutine sets timeouts any more
 	over  chan struct{} // closed by the close callback that runs last
 
 	timed     atomic.Bool  // timeouts or deadlines were set
-	forgets   atomic.Bool  // a close may give up what is pending
+	forgets   atomic.Bool  // a close may give up pending output
 	searches  atomic.Bool  // Until may hold any number of bytes
 	leaves    atomic.Bool  // the handler leaves input, so that its limit grows
 	handled   atomic.Bool  // handlers may be set
@@ -298,7 +298,7 @@ func (l *simLife) checkBound() {
 	if l.plan.readLimit == 0 {
 		return
 	}
-	have := l.buffered() // first, because the bounds may be raised meanwhile
+	have := l.buffered() // first, because the limits may be raised meanwhile
 	limit := l.limit.Load()
 	if l.searches.Load() || l.leaves.Load() || l.c.takesRest() {
 		return
@@ -360,7 +360,7 @@ func (l *simLife) live() {
 	l.w.count(l)
 }
 
-// liveHere is what happens on this side.
+// liveHere runs this side.
 func (l *simLife) liveHere() {
 	var users sync.WaitGroup
 	l.handled.Store(l.plan.owner == ownerHandler)
@@ -438,7 +438,7 @@ func (l *simLife) end() {
 		var err error
 		apart(func() { err = l.c.Detach() })
 		if err != nil {
-			return // somebody was faster
+			return // another goroutine was faster
 		}
 		<-l.over
 		l.readOn(fd)

@@ -18,7 +18,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
-// maxInput bounds what one peer sends. If it is taken in tiny portions, less will do.
+// maxInput limits the output of one peer. If it is taken in tiny portions, less will do.
 func (p *simPlan) maxInput() int64 {
 	if p.readLimit == 0 {
 		return 256 << 10
@@ -71,7 +71,7 @@ func (p *simPeer) attach(conn net.Conn) {
 // stop holds when the peer has nothing more to do with its socket.
 func (p *simPeer) stop() bool { return p.broken != nil || p.sent > p.l.plan.maxInput() }
 
-// send sends what the socket takes of n bytes now.
+// send sends as many of n bytes as the socket takes now.
 func (p *simPeer) send(n int) {
 	n = int(min(int64(n), p.l.plan.maxInput()))
 	_ = p.raw.Write(func(fd uintptr) bool {
@@ -97,7 +97,7 @@ func (p *simPeer) receive(n int) (more bool) {
 	return more
 }
 
-// took checks what was received.
+// took checks received bytes.
 func (p *simPeer) took(n int, eof bool) (more bool) {
 	if at := p.l.out.Differs(p.got, p.buf[:n]); at >= 0 {
 		p.l.fail("output differs at %d", at)

@@ -157,7 +157,7 @@ type simPlan struct {
 	rejected      bool   // OnPrepare closes it
 	lazy          bool   // the reader does not read on when its program is over
 	canCloseWrite bool   // the writer ends its side when it is done
-	slowClose     bool   // the net.Conn takes its time to close
+	slowClose     bool   // the net.Conn takes long to close
 	early         bool   // OnDisconnect is set at the beginning
 	halfOpen      bool   // the end of the peer's side does not close it: the handler does
 	panics        string // the callback that panics

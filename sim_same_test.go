@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sameScript is what one client sends: requests with a length in front, and where to cut the stream into pieces.
+// sameScript is the output of one client: requests with a length in front, and where to cut the stream into pieces.
 type sameScript struct {
 	requests [][]byte
 	ways     []byte // how each is read and answered
@@ -47,7 +47,7 @@ func (s *sameScript) input() (p []byte) {
 	return p
 }
 
-// reply is what it must get.
+// reply is the answer that it must get.
 func (s *sameScript) reply() (p []byte) {
 	for i, r := range s.requests {
 		p = append(binary.BigEndian.AppendUint16(p, uint16(i)), r...)
@@ -153,7 +153,7 @@ func (h *sameHandler) write(w Writer, p []byte, way byte) (err error) {
 	return err
 }
 
-// converse sends the script and returns what comes back until the end.
+// converse sends the script and returns the answer, until the end.
 func (s *sameScript) converse(conn net.Conn) (reply []byte, err error) {
 	var sending sync.WaitGroup
 	sending.Go(func() {

@@ -2,9 +2,9 @@
 
 package netpoll
 
-// What must hold when a simulated connection has ended, and its handler.
+// Checks of a simulated connection that has ended, and its handler.
 
-// judge compares what has happened with what was promised. Nobody is active any more.
+// judge compares the events with the promises. No party is active any more.
 func (l *simLife) judge() {
 	b := l.c.life.load()
 	const sides = bitReading | bitProducing | bitFlushing | bitRunning | bitPending | bitSending | bitInPoll |
@@ -66,7 +66,7 @@ func (l *simLife) judgeOutput(b lifeBits) {
 	case p.got > w.pos:
 		l.fail("the peer has received %d bytes of %d", p.got, w.pos)
 	case l.w.faulty && b.errno() != 0:
-		// The socket was only said to be broken, and its peer is not told so.
+		// The socket was only reported as broken; its peer does not notice.
 	case p.eof && p.broken == nil && p.got < w.flushed && !l.forgets.Load() && !b.has(bitSendFailed):
 		l.fail("the peer was told of the end after %d bytes; %d had been flushed: %v", p.got, w.flushed, b)
 	case p.eof && p.broken == nil:
@@ -103,7 +103,7 @@ func (l *simLife) judgeCallbacks(b lifeBits) {
 	}
 }
 
-// simHandler is what OnRequest does. It is used by one call at a time, which is part of what is tested.
+// simHandler is the OnRequest. It is used by one call at a time, which is part of what is tested.
 type simHandler struct {
 	l      *simLife
 	set    int64 // the newest handler that was set here
@@ -145,8 +145,8 @@ func (h *simHandler) write(act, arg int) {
 	}
 }
 
-// lookForEnd is what a handler does before it returns that relies on IsActive and Len. One for which half-open
-// connections are allowed closes when it has seen the end, or will not be called again because it has consumed nothing.
+// lookForEnd is the last step of a handler that relies on IsActive and Len. One for which half-open connections are
+// allowed closes when it has seen the end, or will not be called again because it has consumed nothing.
 func (h *simHandler) lookForEnd(fruitless bool) {
 	l := h.l
 	over := !l.conn.IsActive()
@@ -182,7 +182,7 @@ func (h *simHandler) handle() {
 		script.at.Add(1)
 		handlerActs[s.act].do(h, int(s.arg))
 	}
-	if script.done() == len(script.steps) { // what comes now it takes, all of it
+	if script.done() == len(script.steps) { // it takes all that comes now
 		h.steps++
 		if n := l.conn.Reader().Len(); n > 0 {
 			p, err := l.conn.Reader().Next(n)

@@ -33,7 +33,7 @@ var simFaults func(seed uint64, rude bool) (stop func() (injected int64))
 // simFaultReport lists those faults by kind.
 var simFaultReport = func() string { return "" }
 
-// simSettings are what is the same for all connections of a world.
+// simSettings are common to all connections of a world.
 type simSettings struct {
 	ring     IOUringMode
 	direct   bool
@@ -86,7 +86,7 @@ func (s simSettings) apply(t testing.TB) (undo func()) {
 	}
 }
 
-// simTotals is what several worlds add up to.
+// simTotals is the sum over several worlds.
 type simTotals struct {
 	worlds, lives, steps, bytes  int64
 	orderlyIn, orderlyOut, polls int64
@@ -291,7 +291,7 @@ func (w *simWorld) dialPeer(l *simLife) (conn Connection, peer net.Conn) {
 	return conn, peer
 }
 
-// run lets everybody live.
+// run lets all connections live.
 func (w *simWorld) run() {
 	var all sync.WaitGroup
 	w.begun.Add(len(w.lives))
@@ -385,7 +385,7 @@ func (l *simLife) standsStill() {
 	}
 }
 
-// stock is what a world must leave as it has found it.
+// stock is the state that a world must leave as it has found it.
 type stock struct {
 	sockets, slots, goroutines int
 	blocks                     int64
@@ -410,7 +410,7 @@ func takeStock() (s stock) {
 	return s
 }
 
-// end ends the servers and looks what is left.
+// end ends the servers and looks for leaks.
 func (w *simWorld) end(before stock) {
 	if !w.settings.shutdown {
 		w.shutdown()

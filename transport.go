@@ -1,12 +1,12 @@
 package netpoll
 
-// This file holds the seam below a connection's two buffers: what carries the bytes. A connection knows its transport by
-// this interface only, and a transport knows the connection as its upper layer only. A socket that a poller watches is
-// the first implementation, any net.Conn the second. What stands between the two, as TLS would, is an upper layer to the
-// transport below it and a transport to the connection above it.
+// This file holds the interface between a connection's two buffers and its transport, which carries the bytes. A
+// connection knows its transport by this interface only, and a transport knows the connection as its upper layer only.
+// A socket that a poller watches is the first implementation, any net.Conn the second. A layer between the two, such as
+// TLS, is an upper layer to the transport below it and a transport to the connection above it.
 //
-// A transport brings its input: it asks its upper layer for room, receives into that, and says what came. It sends when
-// it is asked to.
+// A transport receives by itself: it asks its upper layer for room, receives into that, and reports how many bytes
+// came. It sends when the upper layer calls it.
 
 import (
 	"errors"
@@ -22,50 +22,50 @@ var errWouldBlock = sock.ErrWouldBlock
 
 // The results of a send in a batch that are no errors of the socket.
 var (
-	errNotExecuted = errors.New("netpoll: not executed")    // nothing was done: it has to be done by plain system calls
+	errNotExecuted = errors.New("netpoll: not executed")    // nothing was done: use plain system calls
 	errInDoubt     = errors.New("netpoll: result in doubt") // the kernel may still use the memory
 )
 
-// upperLayer is what a transport works for.
+// upperLayer is the user of a transport: a connection.
 type upperLayer interface {
 	input
 	output
 }
 
-// input is where the input goes. All methods but interest are for one goroutine at a time.
+// input takes the input of a transport. All methods but interest are for one goroutine at a time.
 type input interface {
-	// interest is what the transport should report now. Any goroutine may call it.
+	// interest returns the events that the transport should report now. Any goroutine may call it.
 	interest() pollEvent
-	// begin takes what a poller has reported, and does what it calls for, except for receiving. It returns false if
-	// nobody wants to know; otherwise end must follow, and in between the upper layer keeps its transport.
+	// begin handles an event of the poller, except for receiving. It returns false if the event does not matter any
+	// more; otherwise end must follow, and in between the upper layer keeps its transport.
 	begin(ev pollEvent) bool
 	end()
 
-	// wants reports whether to receive now. If not, it has seen to it that this is not asked again without a reason.
-	// hup says that the peer has ended its side: that may not be reported anew.
+	// wants reports whether to receive now. If not, the interest is already such that the poller does not report the
+	// same event again. hup says that the peer has ended its side: the poller may not report that again.
 	wants(hup bool) bool
-	// room returns memory for at most most bytes of input, and more than none.
+	// room returns memory for at least one and at most most bytes of input.
 	room(most int) []byte
-	// next is how much to receive at once; lacks is how many bytes more than have arrived somebody waits for.
+	// next is how much to receive at once; lacks is how many bytes a waiting reader still lacks.
 	next() (size, lacks int)
-	// put takes the first n bytes of the room, which may be none. It, or loseRoom, must follow room.
+	// put takes the first n bytes of the room; n may be 0. put or loseRoom must follow room.
 	put(n int)
-	// loseRoom is put(0) for room that something outside may write to for ever: it is never used again.
+	// loseRoom is put(0) for room that the kernel may still write to: it is never used again.
 	loseRoom()
-	// fed is called after put, with the number of bytes; full says that they were all there was room for. At the end of
-	// the input, instead, err is io.EOF or what there is in its place. b is the batch that is going on, or nil. It
-	// reports whether to receive again at once.
+	// fed is called after put, with the number of bytes; full says that they filled the room. At the end of the input,
+	// instead, err is io.EOF or the error that ended it. b is the poller's current batch, or nil. fed reports whether
+	// to receive again at once.
 	fed(n int, full, hup bool, err error, b *batch) (more bool)
 }
 
-// output is where the output comes from, for what a transport sends without being asked at that moment.
+// output is the source of pending output, which a transport sends after sendLater has returned.
 type output interface {
-	// sendUntil is when a call that began at start has to give up sending. Any goroutine may call it.
+	// sendUntil is the time at which a call that began at start must give up sending. Any goroutine may call it.
 	sendUntil(start int64) int64
-	// addPending marks output as pending, once it is sure that the transport will call one of the next two. It returns
-	// false if the caller of sendLater has to send by itself.
+	// addPending marks output as pending. The transport calls it when it is sure to call sendPending or beginPending
+	// later. It returns false if the caller of sendLater has to send by itself.
 	addPending() bool
-	// sendPending makes the upper layer send what is pending, now.
+	// sendPending makes the upper layer send its pending output now.
 	sendPending()
 	// beginPending returns pending output to send. endPending must follow, with the number of bytes that were sent, or
 	// an error: errWouldBlock, errNotExecuted, errInDoubt, or one of the transport. If ok is false there is nothing left.
@@ -73,8 +73,8 @@ type output interface {
 	endPending(n int, err error)
 }
 
-// transport moves bytes between the world and its upper layer. No method blocks, except for send, stop and release
-// where blocks says so.
+// transport moves bytes between the world and its upper layer. No method blocks, except for send, stop and release if
+// blocks returns true.
 type transport interface {
 	// start begins to report. It is called at most once, and before stop. An updateInterest that comes earlier, or at
 	// the same time, because OnPrepare has handed the connection on, is not lost.
@@ -82,28 +82,28 @@ type transport interface {
 	// updateInterest makes the transport report what its upper layer is interested in now.
 	updateInterest() error
 	// stop ends the reports; one that has begun may still be running. It is idempotent. If keep is set the descriptor,
-	// or what there is in its place, will be kept; an error says that it cannot.
+	// or the net.Conn, will be kept; an error says that it cannot be.
 	stop(keep bool) error
 
 	// send takes bytes from v, in order, and says how many it took; errWouldBlock if it can take none now. One
-	// goroutine at a time. start is when the call began; one that blocks heeds the deadline that this has.
+	// goroutine at a time. start is when the call began; a send that blocks ends at the deadline of that call.
 	send(v *vector, start int64) (n int, err error)
-	// blocks reports whether send waits for room, and release for what it closes.
+	// blocks reports whether send waits for room, and release for a Close.
 	blocks() bool
 	// deadlineChanged is called when the deadline for sending has changed.
 	deadlineChanged()
-	// sendLater makes the poller send pending output after its batch, if addPending has returned true. If it returns
-	// false that will not happen.
+	// sendLater queues the transport for the poller, which sends pending output after its batch, if addPending returns
+	// true. sendLater returns false if the poller will not send.
 	sendLater() bool
 
-	// closeWrite ends the sending direction, after what was sent; the other goes on.
+	// closeWrite ends the sending direction, after all output that was sent; the other direction goes on.
 	closeWrite() error
-	// canCloseWrite reports whether there is such a thing.
+	// canCloseWrite reports whether closeWrite is possible.
 	canCloseWrite() bool
-	// abort makes the coming release a reset for the peer, if there is such a thing.
+	// abort makes the coming release a reset for the peer, if the transport has resets.
 	abort()
-	// release frees the transport, and its descriptor unless keep is set. It is called once, after stop, when nobody
-	// uses the transport any more.
+	// release frees the transport, and its descriptor unless keep is set. It is called once, after stop, when no
+	// goroutine uses the transport any more.
 	release(keep bool) error
 
 	// fd is the descriptor that a poller watches, or -1 if there is none.
@@ -112,11 +112,11 @@ type transport interface {
 	file(name string) (*os.File, error)
 	// setKeepAlive sets the times of TCP keepalive.
 	setKeepAlive(second int) error
-	// explain returns an error that tells more than the errno that ended the connection, or that errno.
+	// explain returns an error that says more than the errno that ended the connection, or that errno.
 	explain(errno syscall.Errno) error
 }
 
-// vector is what a transport is given to send.
+// vector is the list of slices that a transport is given to send.
 type vector = sock.Vector
 
 var vectorPool = sync.Pool{New: func() any { return new(vector) }}
@@ -129,7 +129,7 @@ func putVector(v *vector) {
 	vectorPool.Put(v)
 }
 
-// fillVector collects what is ready in out, and extra behind it.
+// fillVector collects the readable bytes of out, and extra behind them.
 func fillVector(v *vector, out *LinkBuffer, extra []byte) {
 	v.Clear()
 	if out.Len() > 0 {

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// maxNetWrite bounds one Write, so that a long one shows that it moves.
+	// maxNetWrite limits one Write, so that a long output shows progress.
 	maxNetWrite = 256 << 10
 	// maxJoined is up to how many bytes pieces are joined for one Write.
 	maxJoined = 16 << 10
@@ -52,13 +52,13 @@ func (t *netConn) beginSend(start int64) (moves int, err error) {
 	case at != wait.NoDeadline && at <= clock.Now():
 		return 0, ErrWriteTimeout
 	}
-	_ = t.setDeadline(at) // one that takes no deadlines has those of its own
+	_ = t.setDeadline(at) // an error means that conn takes no deadlines
 	t.since = start
 	t.sending = true
 	return t.moves, nil
 }
 
-// setDeadline changes the write deadline of conn where it must. The caller holds mu.
+// setDeadline changes the write deadline of conn if it is another one. The caller holds mu.
 func (t *netConn) setDeadline(at int64) error {
 	if at == t.deadline {
 		return nil
@@ -84,7 +84,7 @@ func (t *netConn) deadlineChanged() {
 	}
 }
 
-// write hands v to conn, all of it or its first pieces.
+// write hands v, or its first pieces, to conn.
 func (t *netConn) write(v *vector) (n int, err error) {
 	sock.BeforeSend()
 	want := len(v.Bufs[0])
@@ -98,7 +98,7 @@ func (t *netConn) write(v *vector) (n int, err error) {
 		sent, err = list.WriteTo(t.conn)
 		*list = nil
 		n = int(sent)
-	default: // each Write may cost a system call, or a record of TLS, which is not longer than this
+	default: // each Write may cost a system call, or a record of TLS, which is at most maxJoined long
 		joined := newBlock(min(v.Total(), maxJoined))
 		p := joined.buf[:0]
 		for _, b := range v.Bufs[:v.N] {
@@ -126,15 +126,15 @@ func gathers(conn net.Conn) bool {
 	return false
 }
 
-// endSend gives err the meaning that send promises. Together with some bytes there is no error: the next send finds it.
-// Nor is there one for a deadline that was moved while it passed.
+// endSend turns err into an error of send. If some bytes were sent it returns nil: the next send finds the error. It
+// also returns nil if the deadline has passed but was moved during the Write.
 func (t *netConn) endSend(n int, err error, moves int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.finish(&t.sending)
 	defer t.tellSent()
 	if !t.stopped && !t.shut {
-		_ = t.setDeadline(wait.NoDeadline) // it was for this call: a Read of TLS may have to write, too
+		_ = t.setDeadline(wait.NoDeadline) // the deadline was for this call: a Read of TLS may have to write, too
 	}
 	if err == nil {
 		return nil
@@ -169,7 +169,8 @@ func (t *netConn) endSend(n int, err error, moves int) error {
 	return err
 }
 
-// tellSent lets the end of the stream go on. The caller holds mu, and has noted what broke the Write.
+// tellSent wakes the goroutine that holds the end of the stream back until the Write has ended. The caller holds mu,
+// and has noted the error of the Write.
 func (t *netConn) tellSent() {
 	if t.sent != nil {
 		close(t.sent)
@@ -177,13 +178,13 @@ func (t *netConn) tellSent() {
 	}
 }
 
-// isTimeout also holds for what wraps the error of a deadline, and for an error that only says so itself.
+// isTimeout also holds for an error that wraps the one of a deadline, and for one whose Timeout method says so.
 func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// halfCloser is a net.Conn that can end one direction, as those of TCP, Unix sockets and TLS can.
+// halfCloser is a net.Conn that can end one direction, such as those of TCP, Unix sockets and TLS.
 type halfCloser interface{ CloseWrite() error }
 
 // canCloseWrite implements transport.
@@ -196,7 +197,7 @@ func (t *netConn) canCloseWrite() bool {
 func (t *netConn) closeWrite() error {
 	interrupted := t.endSending()
 	err := t.conn.(halfCloser).CloseWrite()
-	if err != nil && !interrupted { // TLS cannot before its handshake, say
+	if err != nil && !interrupted { // for example TLS before its handshake
 		t.mu.Lock()
 		t.shut = false
 		t.mu.Unlock()
@@ -204,7 +205,7 @@ func (t *netConn) closeWrite() error {
 	return err
 }
 
-// endSending lets no Write begin any more, and reports whether one has been interrupted.
+// endSending makes later Writes fail, and reports whether it has interrupted one.
 func (t *netConn) endSending() (interrupted bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -212,12 +213,12 @@ func (t *netConn) endSending() (interrupted bool) {
 	if !t.sending || t.stopped {
 		return false
 	}
-	t.deadline = 0 // none that is ever set
+	t.deadline = 0 // a value that no call sets
 	_ = t.conn.SetWriteDeadline(longAgo)
 	return true
 }
 
-// sendLater implements transport: there is no poller to do it.
+// sendLater implements transport: there is no poller that could send.
 func (t *netConn) sendLater() bool { return false }
 
 // blocks implements transport.

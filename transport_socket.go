@@ -13,14 +13,14 @@ import (
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
-// receiver is a transport that receives when it is asked to.
+// receiver is a transport that receives on request.
 type receiver interface {
-	// receive receives into p, without waiting. full says that there may be more to receive at once. No bytes and no
-	// error: nothing is there. At the end of the stream the error is io.EOF.
+	// receive receives into p, without waiting. full says that there may be more to receive at once. 0 bytes and no
+	// error mean that there is no input. At the end of the stream the error is io.EOF.
 	receive(p []byte) (n int, full bool, err error)
 }
 
-// deliver passes on to what a poller has reported about from.
+// deliver gives to the event ev that a poller has reported for from.
 func deliver(from receiver, to input, ev pollEvent, b *batch) {
 	if !to.begin(ev) {
 		return
@@ -31,7 +31,7 @@ func deliver(from receiver, to input, ev pollEvent, b *batch) {
 	}
 }
 
-// receiveAll receives until from is drained, or to wants no more for now.
+// receiveAll receives until from is drained, or until to wants no more for now.
 func receiveAll(from receiver, to input, hup bool, b *batch) {
 	for to.wants(hup) {
 		n, full, err := from.receive(to.room(sock.MaxTransfer))

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// What a connection asks of its socket.
+// How a connection uses its socket.
 
 import (
 	"context"
@@ -41,8 +41,8 @@ func TestEchoRequestCostsOneReceiveAndOneSend(t *testing.T) {
 	require.Zero(t, updates.Load(), "nothing to change at the poller while all goes well")
 }
 
-// hasty wants to send just after it was first asked what it wants, before there is a watch to tell: as a connection
-// does that OnPrepare has handed to another goroutine, which fills the socket.
+// hasty wants to send just after the first call of interest, before there is a watch to update: as a connection does
+// that OnPrepare has handed to another goroutine, which fills the socket.
 type hasty struct {
 	upperLayer
 	socket *socket

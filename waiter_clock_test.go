@@ -77,7 +77,7 @@ func requireAfter100ms(t *testing.T, f func() error) {
 	require.GreaterOrEqual(t, time.Since(start), 100*time.Millisecond)
 }
 
-// deadlineConn notes what it is told.
+// deadlineConn notes its deadlines.
 type deadlineConn struct {
 	net.Conn
 	deadlines chan time.Time
@@ -91,7 +91,7 @@ func (c *deadlineConn) SetWriteDeadline(d time.Time) error {
 	return c.Conn.SetWriteDeadline(d)
 }
 
-// Behaviour 3.11: the same for what a net.Conn below is told, which may go by the wall clock.
+// Behaviour 3.11: the same for the deadlines of a net.Conn below, which may go by the wall clock.
 func TestNetConnBelowIsToldTheDeadlineByTheWallClock(t *testing.T) {
 	inShiftedProcess(t, func(t *testing.T) {
 		end, other := net.Pipe()

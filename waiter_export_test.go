@@ -1,6 +1,6 @@
 package netpoll
 
-// What a test outside of the package needs of the clock.
+// Access to the clock for tests outside of the package.
 
 import (
 	"time"

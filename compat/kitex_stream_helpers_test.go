@@ -220,8 +220,8 @@ func startStreams(t *testing.T) *streamServer {
 	return s
 }
 
-// newStreamClient returns a client of the server at addr. What it is told to close it does not close: the line to the
-// server, which the test ends with, does that.
+// newStreamClient returns a client of the server at addr. It leaves connections open that it has to close: the line to
+// the server, with which the test ends, closes them.
 func newStreamClient(t *testing.T, s *streamServer, kind streamKind) (genericclient.Client, *line) {
 	t.Helper()
 	l := newLine(t, s.addr)

@@ -100,7 +100,7 @@ func TestKitexSurvivesAPanicInAHandler(t *testing.T) {
 	})
 }
 
-// Behaviour 2.2, 3.7: a read timeout is told from other errors, and the late response harms no later call.
+// Behaviour 2.2, 3.7: a read timeout differs from other errors, and the late response harms no later call.
 func TestKitexCallTimesOut(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, kind transportKind) {
 		s := startKitex(t, "tcp", kind)

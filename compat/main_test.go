@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a test waits for an event before it fails.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
 	hlog.SetOutput(io.Discard)

@@ -90,7 +90,7 @@ func readFrame(r netpoll.Reader) (header, error) {
 	return h, r.Release()
 }
 
-// Behaviour 7.1: what many callers add arrives whole, each frame once.
+// Behaviour 7.1: all frames of many callers arrive, each whole and once.
 func TestFramesOfManyCallersArriveWhole(t *testing.T) {
 	const callers, frames = 20, 50
 	type got struct {

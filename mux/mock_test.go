@@ -1,6 +1,6 @@
 package mux_test
 
-// A connection made of memory for the tests of this package: it keeps what was appended until Flush, can be told to
+// A connection made of memory for the tests of this package: it keeps what was appended until Flush, can be made to
 // fail or to block, and counts what was done with it.
 
 import (

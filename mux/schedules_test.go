@@ -13,7 +13,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/explored"
 )
 
-// load is a queue with what was added to it, over a connection that counts.
+// load is a queue with the getters added to it, over a connection that counts.
 type load struct {
 	netpoll.Connection
 	r *interleave.Run
@@ -163,8 +163,7 @@ func TestScheduleSecondCloseReturnsAtOnce(t *testing.T) {
 	})
 }
 
-// A connection that fails ends the queue; every getter is called all the same, and a close callback may close the
-// queue.
+// A connection that fails ends the queue; every getter is still called, and a close callback may close the queue.
 func TestScheduleFailedConnectionEndsTheQueue(t *testing.T) {
 	explored.Explore(t, 2, func(r *interleave.Run) {
 		l := newLoad(r, 2)

@@ -1,4 +1,4 @@
-// Package mux gathers what many goroutines send over one connection, so that they share its writer and its system
+// Package mux gathers the output of many goroutines for one connection, so that they share its writer and its system
 // calls: the sending half of a multiplexed protocol.
 package mux
 
@@ -20,11 +20,11 @@ import (
 // processors that Go may use. Change it only before the first queue is created.
 var ShardSize = runtime.GOMAXPROCS(0)
 
-// maxScans bounds how often a drain looks for further getters before it flushes what it has: callers that come
+// maxScans limits how often a drain looks for further getters before it flushes what it has: callers that come
 // meanwhile save a flush, but must not put it off for ever.
 const maxScans = 16
 
-// maxKeptGetters bounds the room, counted in getters, that a shard keeps for later after a burst.
+// maxKeptGetters limits the room, counted in getters, that a shard keeps after a burst.
 const maxKeptGetters = 1024
 
 // WriterGetter returns the bytes to send, as a *[netpoll.LinkBuffer]; the queue owns that buffer from then on. With
@@ -33,8 +33,8 @@ const maxKeptGetters = 1024
 // Each getter given to [ShardQueue.Add] is called exactly once, by a goroutine of the library, also when its bytes can
 // no longer be sent. As long as the queue sends, one getter of it runs at a time. A getter may call Add, but must not
 // call Close or close the connection, because those wait for the getters. It should be quick, since it keeps the others
-// waiting. If it panics, or ends its goroutine by [runtime.Goexit], that is reported as that of any callback, the queue
-// is at its end, and the connection is closed.
+// waiting. If it panics, or ends its goroutine by [runtime.Goexit], that is reported as for any callback, the queue is
+// at its end, and the connection is closed.
 type WriterGetter func() (buf netpoll.Writer, isNil bool)
 
 // The states of the drain. Add and Close move to drainAgain, the drain itself makes the other moves.
@@ -49,8 +49,8 @@ const (
 // and flushes once for all. A queue without work holds no goroutine.
 //
 // Getters of one shard are called in the order they were added; between shards there is no order. The queue must be the
-// only user of the connection's Writer. It does not ask whether the connection is active: what tells it about the end
-// of the connection is a failed append or flush. Then it closes the connection and is at its end, as after Close.
+// only user of the connection's Writer. It does not ask whether the connection is active: it learns of the end of the
+// connection by a failed append or flush. Then it closes the connection and is at its end, as after Close.
 //
 // Getters that come to the queue at its end or later are dropped: they are still called, so that their owners see them
 // used and the memory of their buffers is freed, but nothing is sent. Err and Close tell how many were lost, and why.
@@ -83,7 +83,7 @@ type ShardQueue struct {
 // each other.
 type shard struct {
 	mu      sync.Mutex // guards the fields below
-	ended   bool       // takes no getters any more
+	ended   bool       // the shard takes no more getters
 	getters []WriterGetter
 	_       [24]byte
 }
@@ -154,8 +154,8 @@ func (q *ShardQueue) Close() error {
 
 // Err returns nil as long as the queue takes getters and can send them. At its end it returns why: an error that Is
 // [netpoll.ErrConnClosed] after Close, and the wrapped error of the append or flush that failed, with the number of
-// getters lost so far, after that. A caller that added a getter and then finds Err to be nil can rely on the closing of
-// the connection to tell of a later failure. It may be called from any goroutine.
+// getters lost so far, after that. A caller that added a getter and then finds Err to be nil can rely on the close of
+// the connection as the sign of a later failure. It may be called from any goroutine.
 func (q *ShardQueue) Err() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -168,7 +168,7 @@ func (q *ShardQueue) Err() error {
 	return nil
 }
 
-// lossLocked describes what was lost and why, or returns nil. The caller holds mu.
+// lossLocked describes the loss and its reason, or returns nil. The caller holds mu.
 func (q *ShardQueue) lossLocked() error {
 	switch {
 	case q.failure != nil:
@@ -191,8 +191,8 @@ func (q *ShardQueue) wake() {
 // the move back is its last use of the queue's own fields.
 func (q *ShardQueue) drain() { q.drainAfter(nil) }
 
-// drainAfter goes on with a drain that err has stopped, if it is not nil. A getter that ends its goroutine, as tests do
-// that fail, ends the drain that called it; another one then ends the queue.
+// drainAfter goes on with a drain that err, if it is not nil, has stopped. A getter that ends its goroutine, as a
+// failing test does, ends the drain that called it; another drain then ends the queue.
 func (q *ShardQueue) drainAfter(err error) {
 	failed := false
 	runner.Protect(func() {
@@ -263,8 +263,8 @@ func (q *ShardQueue) send() error {
 	return w.Flush()
 }
 
-// scan calls what is queued in each shard once and appends the buffers to w, which it sets when there is one. It
-// reports whether it found any getter.
+// scan calls each queued getter once and appends the buffers to w, which it sets at the first buffer. It reports
+// whether it found any getter.
 func (q *ShardQueue) scan(w *netpoll.Writer) (found bool, err error) {
 	for i := range q.shards {
 		got := q.shards[i].take(q.spare)
@@ -290,13 +290,13 @@ func (q *ShardQueue) scan(w *netpoll.Writer) (found bool, err error) {
 				return found, err
 			}
 		}
-		q.batch = nil // it would hold those that were called
+		q.batch = nil // it would keep the called getters alive
 		q.keep(got)
 	}
 	return found, nil
 }
 
-// keep clears the getters, so that what they hold can be collected, and keeps their room for the next shard.
+// keep clears the getters, so that the memory they refer to can be collected, and keeps their room for the next shard.
 func (q *ShardQueue) keep(getters []WriterGetter) {
 	if cap(getters) > maxKeptGetters {
 		return
@@ -336,8 +336,8 @@ func (q *ShardQueue) drop(get WriterGetter) {
 	}, func(value any) { runner.Panicked(context.Background(), value) })
 }
 
-// free gives the memory of a buffer that nobody will send back to its pool. Other kinds of Writer, which Append refuses
-// anyway, may be somebody's connection and are left alone.
+// free returns the memory of an unsent buffer to its pool. Other kinds of Writer, which Append refuses anyway, may be a
+// connection of the user and are left alone.
 func free(buf netpoll.Writer) {
 	if b, ok := buf.(*netpoll.LinkBuffer); ok && b != nil {
 		_ = b.Close() // a LinkBuffer has no error to report here

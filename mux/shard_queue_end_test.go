@@ -1,6 +1,6 @@
 package mux_test
 
-// What ShardQueue does when its connection fails or a getter panics, and what becomes of the getters it drops.
+// ShardQueue when its connection fails or a getter panics, and the getters it drops.
 
 import (
 	"context"

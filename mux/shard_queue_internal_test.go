@@ -1,6 +1,6 @@
 package mux
 
-// What cannot be seen from outside: the counter's wrap, the room that stays, the goroutines of an idle queue.
+// Tests of internals: the counter's wrap, the room that stays, the goroutines of an idle queue.
 
 import (
 	"context"

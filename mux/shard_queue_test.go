@@ -1,6 +1,6 @@
 package mux_test
 
-// What ShardQueue does while its connection works: order, sharing of flushes, Close.
+// ShardQueue while its connection works: order, sharing of flushes, Close.
 
 import (
 	"fmt"

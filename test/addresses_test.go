@@ -16,7 +16,7 @@ import (
 )
 
 // refusedAddress returns a TCP address that refuses connections for as long as the test runs: the port belongs to a
-// socket that does not listen, so nobody else can get it.
+// socket that does not listen, so no other socket can get it.
 func refusedAddress(t testing.TB) string {
 	t.Helper()
 	_, address := boundSocket(t)

@@ -2,7 +2,7 @@
 
 package test
 
-// A descriptor whose mode somebody else has changed.
+// A descriptor whose mode the program has changed.
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
-// madeBlocking returns a connection whose descriptor somebody has made blocking, with a write timeout, and its peer.
+// madeBlocking returns a connection whose descriptor the test has made blocking, with a write timeout, and its peer.
 func madeBlocking(t *testing.T) (conn netpoll.Connection, peer int) {
 	t.Helper()
 	fd, peer := netpoll.GetSysFdPairs()
@@ -33,8 +33,8 @@ func madeBlocking(t *testing.T) (conn netpoll.Connection, peer int) {
 	return conn, peer
 }
 
-// The mode of a descriptor is shared with all its duplicates, also in child processes. One that makes it blocking must
-// not stop this process.
+// The mode of a descriptor is shared with all its duplicates, also in child processes. A process that makes it blocking
+// must not stop this process.
 func TestSocketMadeBlockingByAnotherStopsNothing(t *testing.T) {
 	testkit.OwnProcess(t, func(t *testing.T) {
 		conn, peer := madeBlocking(t)

@@ -29,7 +29,7 @@ func TestReceiveOnBlockingSocketDoesNotWait(t *testing.T) {
 	conn, err := netpoll.NewFDConnection(fd)
 	require.NoError(t, err)
 	defer conn.Close()
-	// Else the kernel is asked first for what there is, and no receive finds nothing.
+	// Otherwise the library peeks first, and no receive finds an empty socket.
 	require.NoError(t, conn.(*netpoll.UnixConnection).KeepDescriptors(false))
 	require.NoError(t, unix.SetNonblock(fd, false))
 

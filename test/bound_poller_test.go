@@ -2,7 +2,7 @@
 
 package test
 
-// Connections whose input is at its limit, where a poller notices the peer's end all the same.
+// Connections whose input is at its limit, where a poller still notices the peer's end.
 
 import (
 	"bytes"
@@ -32,7 +32,7 @@ func TestReaderWithoutHandlerGetsEverythingAfterThePeerIsGone(t *testing.T) {
 	})
 }
 
-// Behaviour 6.9: reset, or end, while the connection has stopped reading because nobody consumes.
+// Behaviour 6.9: reset, or end, while the connection has stopped reading because no reader consumes.
 func TestEndIsNoticedWhileInputIsAtItsBound(t *testing.T) {
 	for _, end := range []string{"close", "reset"} {
 		t.Run(end, func(t *testing.T) {

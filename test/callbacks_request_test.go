@@ -179,7 +179,7 @@ func TestNewHandlerIsCalledForWhatTheOldOneLeft(t *testing.T) {
 	require.Equal(t, "left over", testkit.Receive(t, handled))
 }
 
-// takeAll returns an OnRequest that consumes what there is and passes it on.
+// takeAll returns an OnRequest that consumes all input and passes it on.
 func takeAll(to chan<- string) netpoll.OnRequest {
 	return func(_ context.Context, conn netpoll.Connection) error {
 		s, err := conn.Reader().ReadString(conn.Reader().Len())

@@ -45,7 +45,7 @@ func countNumbers(r io.Reader) (n uint64, err error) {
 	}
 }
 
-// sendNumbers flushes one consecutive number after the other until that fails, and tells how many were flushed.
+// sendNumbers flushes one consecutive number after the other until that fails, and reports how many were flushed.
 func sendNumbers(conn netpoll.Connection, flushed func(n uint64)) error {
 	for i := uint64(0); ; i++ {
 		switch i % 3 {
@@ -217,7 +217,7 @@ func TestReceivedBytesSurviveEveryRaceButClose(t *testing.T) {
 	})
 }
 
-// disturb does what must not change what a reader gets, until stop is closed.
+// disturb makes calls that must not change the input of a reader, until stop is closed.
 func disturb(conn netpoll.Connection, stop <-chan struct{}) {
 	for {
 		select {

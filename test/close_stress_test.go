@@ -25,7 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// raceOp is one thing that a goroutine does to a connection while others close it. What Next and Malloc return is left
+// raceOp is one thing that a goroutine does to a connection while others close it. Memory from Next and Malloc is left
 // alone: another goroutine may release it at any moment.
 type raceOp struct {
 	name string
@@ -216,7 +216,7 @@ func TestCloseRacesWithEveryMethodOfDialedConnection(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer ln.Close()
-	var dialing sync.Mutex // so that what is accepted is what was dialed
+	var dialing sync.Mutex // so that the accepted connection is the dialed one
 	stress(t, rounds(6000, 1500), func(r *rand.Rand) {
 		dialing.Lock()
 		conn, err := netpoll.DialConnection("tcp", ln.Addr().String(), testkit.Timeout)
@@ -238,7 +238,7 @@ func TestCloseRacesWithEveryMethodOfDialedConnection(t *testing.T) {
 	})
 }
 
-// lifeRecord is what the callbacks of one connection note about their order.
+// lifeRecord is the order of the callbacks of one connection, as they note it.
 type lifeRecord struct {
 	t                                       *testing.T
 	step                                    atomic.Int64

@@ -98,7 +98,7 @@ func TestConnContextEndsWithClose(t *testing.T) {
 	require.NotErrorIs(t, cause, io.EOF)
 }
 
-// Behaviour 5.2: every connection has one for who asks, before or after its end.
+// Behaviour 5.2: every connection has one on demand, before or after its end.
 func TestContextOfDialedConnection(t *testing.T) {
 	conn, peer := testnet.Dialed(t, "tcp")
 	ctx := conn.(contexter).Context()
@@ -116,7 +116,7 @@ func TestContextOfDialedConnection(t *testing.T) {
 	require.ErrorIs(t, context.Cause(late), net.ErrClosed)
 }
 
-// Behaviour 6.1: what Shutdown leaves behind is told apart in its error: the busy connections, and why it gave up.
+// Behaviour 6.1: the error of Shutdown says what it leaves behind: the busy connections, and why it gave up.
 func TestShutdownErrorNamesTheBusyConnections(t *testing.T) {
 	h := newHoldingServer(t)
 	h.Dial() // an idle one is not among them; it is accepted before the next
@@ -141,7 +141,7 @@ func TestShutdownErrorNamesTheBusyConnections(t *testing.T) {
 
 type preparedKey struct{}
 
-// WithConnContext holds also if OnPrepare has asked for Context and returned another one; what it returned is kept. It
+// WithConnContext holds also if OnPrepare has asked for Context and returned another one; the returned one is kept. It
 // may ask in a goroutine of its own.
 func TestConnContextEndsThoughOnPrepareAskedForContext(t *testing.T) {
 	for name, ask := range map[string]func(netpoll.Connection){

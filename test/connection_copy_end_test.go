@@ -470,7 +470,7 @@ func TestCopyLeavesNoDescriptors(t *testing.T) {
 	})
 }
 
-// descriptorsOpen is how many the process has; 0 where that cannot be told.
+// descriptorsOpen is how many the process has; 0 where the system does not say.
 func descriptorsOpen() int {
 	entries, _ := os.ReadDir("/dev/fd")
 	return len(entries)

@@ -34,7 +34,7 @@ func narrowPair(t testing.TB, network string) (conn netpoll.Connection, peer net
 	return conn, peer
 }
 
-// drain reads what the kernel has for the peer until nothing more arrives for a while.
+// drain reads the bytes that the kernel has for the peer until no more arrive for a while.
 func drain(t *testing.T, peer net.Conn) []byte {
 	t.Helper()
 	var got bytes.Buffer
@@ -112,7 +112,7 @@ func TestFlushAfterWriteTimeoutSendsRestFirst(t *testing.T) {
 	})
 }
 
-// Behaviour 4.4: after a timeout nothing is sent behind the caller's back.
+// Behaviour 4.4: after a timeout nothing is sent before the next Flush.
 func TestNothingIsSentAfterWriteTimeoutWithoutFlush(t *testing.T) {
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := narrowPair(t, network)

@@ -2,8 +2,7 @@
 
 package test
 
-// What looks past the input buffer: the liveness checks of connection pools, over RawConn.Read and by
-// IsHealthyForReuse.
+// Looks past the input buffer: the liveness checks of connection pools, over RawConn.Read and by IsHealthyForReuse.
 
 import (
 	"context"
@@ -67,7 +66,7 @@ func overCarriers(t *testing.T, f func(t *testing.T, connect func() (netpoll.Con
 
 var errUnexpected = errors.New("unexpected bytes from an idle peer")
 
-// alive is what drivers of databases ask before they use a connection of their pool again: it must have nothing to read
+// alive is the check of database drivers before they use a connection of their pool again: it must have nothing to read
 // and no end.
 func alive(conn net.Conn) (verdict error) {
 	raw, err := conn.(syscall.Conn).SyscallConn()
@@ -118,7 +117,7 @@ func TestLivenessCheckSeesWhatIsBuffered(t *testing.T) {
 	})
 }
 
-// Behaviour 9.7: the same without anybody having noticed what the peer did a moment ago: at no moment do bytes or the
+// Behaviour 9.7: the same before the poller has noticed what the peer did a moment ago: at no moment do bytes or the
 // end hide between the socket and the buffer.
 func TestLivenessChecksSeeWhatComesAtThatMoment(t *testing.T) {
 	overCarriers(t, func(t *testing.T, connect func() (netpoll.Connection, net.Conn)) {
@@ -181,7 +180,7 @@ func TestRawReadWaitsOverEveryCarrier(t *testing.T) {
 	})
 }
 
-// slowToHeed is a net.Conn whose Read takes its time to return when its deadline has passed.
+// slowToHeed is a net.Conn whose Read takes long to return when its deadline has passed.
 type slowToHeed struct {
 	*net.TCPConn
 	begun, timedOut, late chan struct{}
@@ -233,12 +232,12 @@ func rawConnOf(t *testing.T, conn netpoll.Connection) syscall.RawConn {
 	return raw
 }
 
-// reusable is what pools look for by assertion.
+// reusable is the interface that pools look for by assertion.
 type reusable interface {
 	IsHealthyForReuse(wait time.Duration) bool
 }
 
-// Behaviour 9.10: what makes a connection unfit for its pool.
+// Behaviour 9.10: reasons why a connection is unfit for its pool.
 func TestIsHealthyForReuse(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, conn netpoll.Connection, peer net.Conn){
 		"unread input": func(t *testing.T, conn netpoll.Connection, peer net.Conn) {
@@ -325,7 +324,7 @@ func requireExchange(t *testing.T, conn netpoll.Connection, peer net.Conn) {
 	require.NoError(t, err)
 }
 
-// Behaviour 9.10, 2.3: a reset makes it false, and readers learn of it although the socket tells it only once.
+// Behaviour 9.10, 2.3: a reset makes it false, and readers learn of it although the socket reports it only once.
 func TestIsHealthyForReuseAfterAReset(t *testing.T) {
 	for range 20 {
 		conn, peer := testnet.Dialed(t, "tcp")
@@ -340,7 +339,7 @@ func TestIsHealthyForReuseAfterAReset(t *testing.T) {
 	}
 }
 
-// Behaviour 9.10: a detached connection is nobody's to hand out.
+// Behaviour 9.10: a detached connection cannot be handed out.
 func TestDetachedConnectionIsNotHealthyForReuse(t *testing.T) {
 	conn, _ := testnet.Dialed(t, "tcp")
 	fd := conn.(netpoll.Conn).Fd()

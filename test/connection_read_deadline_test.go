@@ -2,7 +2,8 @@
 
 package test
 
-// Timeouts and deadlines of reading: what one covers, which one counts, and their effect on calls that are waiting.
+// Timeouts and deadlines of reading: the calls that they cover, which one counts, and their effect on calls that are
+// waiting.
 
 import (
 	"math"
@@ -243,7 +244,7 @@ func TestReadDeadlineMayBeSetFromAnyGoroutine(t *testing.T) {
 }
 
 // Behaviour 3.5: with an error Until consumes what it has searched, and not a delimiter that arrives just then. A deadline
-// that has passed makes that frequent: what is buffered is returned all the same.
+// that has passed makes that frequent: buffered input is still returned.
 func TestUntilConsumesNoDelimiterWithAnError(t *testing.T) {
 	conn, peer := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(-time.Second)))

@@ -137,7 +137,8 @@ func TestReleaseAfterCloseHarmsNobody(t *testing.T) {
 	}
 }
 
-// Behaviour 3.10: a handler that closes its connection and then releases, as programs do in a defer, harms nobody.
+// Behaviour 3.10: a handler that closes its connection and then releases, as programs do in a defer, harms no other
+// connection.
 func TestReleaseAfterCloseInHandler(t *testing.T) {
 	released := make(chan error, 1)
 	_, peer := testnet.Served(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {

@@ -24,7 +24,7 @@ type readCall struct {
 	max int
 	// silent and stays: it does not return the bytes, and it leaves them in the buffer.
 	silent, stays bool
-	// do returns what the method returned, as a string.
+	// do returns the result of the method, as a string.
 	do func(r netpoll.Reader, n int) (string, error)
 }
 

@@ -79,7 +79,7 @@ func TestWritingThatRacesWithCloseSaysErrConnClosed(t *testing.T) {
 
 func raceWritingWithClose(t *testing.T, network string) {
 	conn, peer := testnet.Dialed(t, network)
-	go func() { // take what is sent, until the end
+	go func() { // take the output, until the end
 		buf := make([]byte, 64<<10)
 		for err := error(nil); err == nil; {
 			_, err = peer.Read(buf)

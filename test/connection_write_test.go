@@ -1,7 +1,7 @@
 package test
 
-// Filling the output through Writer: what stays where until Flush, what is copied and what is referenced, and misuse.
-// Sending is in connection_flush_test.go.
+// Filling the output through Writer: memory that stays in place until Flush, copies and references, and misuse. Sending
+// is in connection_flush_test.go.
 
 import (
 	"bytes"
@@ -355,7 +355,7 @@ func pointers(p []byte) (list []*byte) {
 	return list
 }
 
-// finish fills what came from Malloc and returns what must arrive.
+// finish fills the memory from Malloc and returns the bytes that must arrive.
 func (m *outputModel) finish() string {
 	for _, p := range m.late {
 		*p = byte(m.rnd.Uint32())

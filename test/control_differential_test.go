@@ -181,7 +181,7 @@ func readFrom(conn messenger, room int) outcome {
 	return o
 }
 
-// kind is what of an error has to be the same.
+// kind is the part of an error that has to be the same.
 func kind(err error) string {
 	if err == nil {
 		return ""

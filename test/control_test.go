@@ -98,7 +98,7 @@ func plainPair(t *testing.T) (a, b *net.UnixConn) {
 	return a, accepted.(*net.UnixConn)
 }
 
-// messenger is what a *net.UnixConn and a *netpoll.UnixConnection are both.
+// messenger is the interface of a *net.UnixConn and of a *netpoll.UnixConnection.
 type messenger interface {
 	net.Conn
 	ReadFrom(b []byte) (int, net.Addr, error)
@@ -166,7 +166,7 @@ func TestDescriptorsComeWithTheirBytes(t *testing.T) {
 			testkit.Send(t, peer, "behind")
 			testnet.Buffered(t, conn, len("beforewithbehind"))
 
-			got, err := conn.Reader().ReadString(2) // what was sent before is read by anything
+			got, err := conn.Reader().ReadString(2) // any method reads earlier bytes
 			require.NoError(t, err)
 			require.Equal(t, "be", got)
 			text, none, _ := takeOver(t, conn, make([]byte, 4), make([]byte, 4096))
@@ -200,7 +200,7 @@ func TestWriteMsgUnixSendsBehindWhatIsQueued(t *testing.T) {
 	})
 }
 
-// Behaviour 9.8: bounded: one message's descriptors are held, and others wait in the kernel; none is lost.
+// Behaviour 9.8: limited: one message's descriptors are held, and others wait in the kernel; none is lost.
 func TestDescriptorsOfOneMessageAreHeld(t *testing.T) {
 	overUnixConnections(t, func(t *testing.T, conn *netpoll.UnixConnection, peer *net.UnixConn) {
 		const messages = 20
@@ -221,8 +221,7 @@ func TestDescriptorsOfOneMessageAreHeld(t *testing.T) {
 	})
 }
 
-// Behaviour 9.8: descriptors whose bytes are consumed by something else are closed, and so are those that nobody comes
-// for.
+// Behaviour 9.8: descriptors whose bytes another method consumes are closed, and so are those that no call takes.
 func TestDescriptorsThatNobodyTakesAreClosed(t *testing.T) {
 	for name, consume := range map[string]func(t *testing.T, conn *netpoll.UnixConnection, peer *net.UnixConn){
 		"Read": func(t *testing.T, conn *netpoll.UnixConnection, _ *net.UnixConn) {

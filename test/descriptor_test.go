@@ -2,7 +2,7 @@
 
 package test
 
-// What the sockets of connections are like: options, inheritance, addresses, and connections made from a descriptor.
+// The sockets of connections: options, inheritance, addresses, and connections made from a descriptor.
 
 import (
 	"context"
@@ -219,8 +219,8 @@ func TestRefusedDescriptorStillBelongsToTheCaller(t *testing.T) {
 	require.NoError(t, closeFd(fd))
 }
 
-// Behaviour 2.2: the errno of a pipe that nobody reads any more stays visible: it is EPIPE, before the poller has
-// noticed and after.
+// Behaviour 2.2: the errno of a pipe without a reader stays visible: it is EPIPE, before the poller has noticed and
+// after.
 func TestWriteToPipeWithoutReaderSaysEPIPE(t *testing.T) {
 	for name, noticed := range map[string]bool{"at once": false, "when the connection knows": true} {
 		t.Run(name, func(t *testing.T) {

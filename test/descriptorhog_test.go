@@ -36,7 +36,7 @@ func (h *descriptorHog) free(n int) {
 	h.files = h.files[n:]
 }
 
-// limitDescriptors bounds the descriptors of this process, which must be a subprocess.
+// limitDescriptors limits the descriptors of this process, which must be a subprocess.
 func limitDescriptors(t *testing.T, n uint64) *descriptorHog {
 	t.Helper()
 	var limit unix.Rlimit

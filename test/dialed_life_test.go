@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lifeSetter is what every connection offers beyond Connection.
+// lifeSetter has the methods of every connection beyond Connection.
 type lifeSetter interface {
 	SetOnConnect(netpoll.OnConnect) error
 	SetOnDisconnect(netpoll.OnDisconnect) error

@@ -21,14 +21,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// endReasons are all that tell one end from another.
+// endReasons are all errors that distinguish ends.
 var endReasons = []error{netpoll.ErrEOF, syscall.ECONNRESET, netpoll.ErrIdleLimit, netpoll.ErrShutdown, netpoll.ErrPanic,
 	netpoll.ErrPollerFailed}
 
-// Behaviour 9.9: why a connection has ended can be told by errors.Is, from its context and from the errors of later calls.
+// Behaviour 9.9: errors.Is finds why a connection has ended, from its context and from the errors of later calls.
 func TestReasonOfAnEndIsTold(t *testing.T) {
 	panics := func(_ context.Context, conn netpoll.Connection) error {
-		_ = conn.Reader().Skip(conn.Reader().Len()) // what is left could still be read
+		_ = conn.Reader().Skip(conn.Reader().Len()) // the rest could still be read
 		panic("planned")
 	}
 	leaves := func(_ context.Context, conn netpoll.Connection) error {
@@ -110,7 +110,7 @@ func lateCalls(conn netpoll.Connection) map[string]error {
 	return list
 }
 
-// requireReason checks that err is ErrConnClosed and tells want, and no other reason.
+// requireReason checks that err is ErrConnClosed and want, and no other reason.
 func requireReason(t *testing.T, err, want error) {
 	t.Helper()
 	require.ErrorIs(t, err, netpoll.ErrConnClosed)

@@ -2,7 +2,8 @@
 
 package test
 
-// What errors answer to: the package's own names, those of the standard library, and the texts that programs match.
+// The names and texts of errors: the package's own names, those of the standard library, and the texts that programs
+// match.
 
 import (
 	"bufio"
@@ -195,7 +196,7 @@ func TestReadAfterResetGivesBufferedBytesThenECONNRESET(t *testing.T) {
 	}
 }
 
-// Behaviour 2.3: a reset that arrives while a reader waits is told to it.
+// Behaviour 2.3: a reader that waits gets a reset that arrives.
 func TestResetWakesReaderWithECONNRESET(t *testing.T) {
 	conn, peer := testnet.Dialed(t, "tcp")
 	result := testkit.Blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
@@ -250,7 +251,7 @@ func TestRefusedDialIsECONNREFUSED(t *testing.T) {
 	unix := testkit.LocalAddress(t, "unix")
 	ln, err := net.Listen("unix", unix)
 	require.NoError(t, err)
-	ln.(*net.UnixListener).SetUnlinkOnClose(false) // what is left refuses
+	ln.(*net.UnixListener).SetUnlinkOnClose(false) // the file that is left refuses
 	require.NoError(t, ln.Close())
 	for network, address := range map[string]string{"tcp": refusedAddress(t), "unix": unix} {
 		_, err := netpoll.DialConnection(network, address, testkit.Timeout)

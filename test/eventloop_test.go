@@ -2,8 +2,8 @@
 
 package test
 
-// This file holds the tests of EventLoop as far as accepting, limits and shutdown go. What happens to one connection
-// under it has tests of its own.
+// This file holds the tests of EventLoop for accepting, limits and shutdown. The life of one connection under it has
+// tests of its own.
 
 import (
 	"context"
@@ -75,7 +75,7 @@ func TestShutdownWaitsForBusyConnections(t *testing.T) {
 	testkit.ExpectEnd(t, conn, "")
 }
 
-// Behaviour 6.1: ctx ends first: its error, with the busy connections told apart; a second call returns nil.
+// Behaviour 6.1: ctx ends first: its error, with the busy connections; a second call returns nil.
 func TestShutdownTellsWhichConnectionsAreBusy(t *testing.T) {
 	on, entered, release := busyHandler()
 	ln := testnet.Listen(t, "tcp")
@@ -250,7 +250,7 @@ func TestServeRefusesWhatItCannotServe(t *testing.T) {
 	testnet.Shutdown(t, loop)
 }
 
-// A listener that somebody shuts down by shutdown(2) can accept no more.
+// A listener that the program shuts down by shutdown(2) can accept no more.
 func TestListenerThatFailsEndsServe(t *testing.T) {
 	ln := testnet.Listen(t, "tcp")
 	r := testnet.ServeOn(t, ln, testnet.Echo)
@@ -296,7 +296,7 @@ func TestMaxConnectionsMakesNewConnectionsWait(t *testing.T) {
 	require.NoError(t, testkit.Receive(t, served))
 }
 
-// At the limit a new connection is connected by the system but gets no answer until somebody leaves.
+// At the limit a new connection is connected by the system but gets no answer until another one has ended.
 func TestMaxConnectionsHoldsBackTheNextOne(t *testing.T) {
 	prepared := make(chan string, 4)
 	ln := testnet.Listen(t, "tcp")

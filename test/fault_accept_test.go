@@ -2,8 +2,8 @@
 
 package test
 
-// Accepting while the kernel refuses to: what a sample of single faults would not show is that the listener waits in
-// between, and how long.
+// Accepting while the kernel refuses to: a sample of single faults would not show that the listener waits in between,
+// and how long.
 
 import (
 	"context"
@@ -102,7 +102,7 @@ func TestListenerWaitsBetweenAcceptsThatFail(t *testing.T) {
 				for _, peer := range peers {
 					testkit.ExpectEcho(t, peer, "hello")
 				}
-				// Each refusal, each new connection, and for each look at the listener one call that finds nobody.
+				// Each refusal, each new connection, and for each look at the listener one call that finds none.
 				require.LessOrEqual(t, r.calls.Load(), int64(refusals+2*waiting+1))
 			})
 		})
@@ -124,7 +124,7 @@ func TestListenerGoesOnAtOnceAfterANewConnectionThatIsGone(t *testing.T) {
 	}
 }
 
-// A caller of Accept is told of what it can do something about, and the listener goes on.
+// A caller of Accept gets errors that it can act on, and the listener goes on.
 func TestAcceptOfACallerFailsOnceAndGoesOn(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
 		t.Run(errno.Error(), func(t *testing.T) {

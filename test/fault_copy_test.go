@@ -101,7 +101,8 @@ func TestSendingFilesIsSendfile(t *testing.T) {
 	require.ErrorIs(t, testkit.Receive(t, served), http.ErrServerClosed)
 }
 
-// Behaviour 9.8: where the kernel cannot, from the beginning or later, the bytes are copied, and nobody notices.
+// Behaviour 9.8: where the kernel cannot, from the beginning or later, the bytes are copied, and the user does not
+// notice.
 func TestCopyGoesOnWhereTheKernelCannot(t *testing.T) {
 	for _, refused := range []struct {
 		name  string
@@ -128,7 +129,7 @@ func TestCopyGoesOnWhereTheKernelCannot(t *testing.T) {
 				{"netpoll unix", "netpoll tcp"}, {"netpoll tcp", "netpoll unix"}, {"file", "netpoll tcp"},
 			} {
 				if refused.errno == syscall.EAGAIN && c[0] == "net tcp" {
-					continue // the Go runtime is told of input once, and would wait for ever after a lie
+					continue // the Go runtime gets input reported once, and would wait for ever after a lie
 				}
 				var calls atomic.Int64
 				hookFaults(t, func(op fault.Op, size int) (int, syscall.Errno) {
@@ -151,7 +152,7 @@ func TestCopyGoesOnWhereTheKernelCannot(t *testing.T) {
 	}
 }
 
-// Behaviour 2.3, 9.8: what the kernel says of a broken connection is the error of the copy, and of what comes later.
+// Behaviour 2.3, 9.8: the kernel's error for a broken connection is the error of the copy, and of later calls.
 func TestErrorOfSpliceIsThatOfTheConnection(t *testing.T) {
 	for _, op := range []fault.Op{fault.SpliceIn, fault.SpliceOut, fault.Sendfile} {
 		t.Run(op.String(), func(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/testnet"
 )
 
-// Behaviour 5.13: NewFDConnection has nil addresses when the descriptor has none; timeouts work on it all the same.
+// Behaviour 5.13: NewFDConnection has nil addresses when the descriptor has none; timeouts still work on it.
 func TestFDConnectionsOfASocketPair(t *testing.T) {
 	r, w := netpoll.GetSysFdPairs()
 	requireCloseOnExec(t, r)

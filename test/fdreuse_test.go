@@ -86,7 +86,7 @@ func echoOwnNumber(address string, number uint64, how int) error {
 	return err
 }
 
-// openers open files of their own as fast as they can and report those that somebody else closed.
+// openers open files of their own as fast as they can and report those that other code closed.
 type openers struct {
 	t    *testing.T
 	stop chan struct{}
@@ -94,7 +94,7 @@ type openers struct {
 	n    atomic.Int64
 }
 
-// startOpeners begins. The files are pipes: each has an identity that tells whether a number still means it.
+// startOpeners begins. The files are pipes: each has an identity that shows whether a number still means it.
 func startOpeners(t *testing.T, goroutines int) *openers {
 	o := &openers{t: t, stop: make(chan struct{})}
 	for range goroutines {
@@ -196,7 +196,7 @@ func TestNothingClosesForeignDescriptors(t *testing.T) {
 	}
 }
 
-// serveCloseShutdown is what Kitex does: the converted listener is closed, the shutdown comes later.
+// serveCloseShutdown does as Kitex does: the converted listener is closed, the shutdown comes later.
 func serveCloseShutdown(t *testing.T) {
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -216,7 +216,7 @@ func serveCloseShutdown(t *testing.T) {
 	plain.Close()
 }
 
-// Behaviour 5.9: events of a socket that outlives its connection, because it was duplicated, reach nobody.
+// Behaviour 5.9: events of a socket that outlives its connection, because it was duplicated, reach no handler.
 func TestEventsAfterCloseReachNobody(t *testing.T) {
 	conn, peer := testnet.Dialed(t, "tcp")
 	called := make(chan struct{}, 1)

@@ -2,8 +2,8 @@
 
 package test
 
-// What the library does in a process whose operator, or whose container, decides about io_uring. These tests need a
-// process of their own: the decision is made once.
+// The library in a process whose operator, or whose container, decides about io_uring. These tests need a process of
+// their own: the decision is made once.
 
 import (
 	"fmt"

@@ -72,7 +72,7 @@ func TestOnPrepareThatEndsItsGoroutineTakesNothingFromOthers(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "there?", string(got))
 		require.NoError(t, testkit.RoundTrip(late, "hello"))
-		for _, c := range fresh { // each was closed, for want of an OnPrepare that returned
+		for _, c := range fresh { // each was closed, because no OnPrepare returned
 			_, err := c.Read(got)
 			require.Error(t, err)
 		}

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Behaviour 5.7: the connection is closed, all its close callbacks run, the log tells of it once, and others are served.
+// Behaviour 5.7: the connection is closed, all its close callbacks run, the log reports it once, and others are served.
 // Shutdown, at the end of the test, does not wait for anything.
 func TestCallbackThatEndsItsGoroutineEndsOnlyItsConnection(t *testing.T) {
 	for _, where := range []string{"OnConnect", "OnRequest", "OnDisconnect", "CloseCallback"} { // OnPrepare is below

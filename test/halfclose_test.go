@@ -117,7 +117,7 @@ func TestHalfClosedConnectionIdles(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
-// Behaviour 1.1: CloseWrite ends only the own side: what was flushed arrives, then the end; the answer is read.
+// Behaviour 1.1: CloseWrite ends only the own side: flushed output arrives, then the end; the answer is read.
 func TestCloseWriteEndsOnlyTheOwnSide(t *testing.T) {
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := testnet.Dialed(t, network)
@@ -215,7 +215,7 @@ func TestConnectionAfterCloseReadEndsWithThePeersReset(t *testing.T) {
 }
 
 // Behaviour 1.1: CloseWrite ends a Write that waits for room, and only the own side: the peer is not taken for gone,
-// and what it sends is still read.
+// and its output is still read.
 func TestCloseWriteEndsBlockedWriteAndLeavesReadingAlone(t *testing.T) {
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := testnet.Dialed(t, network)

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Behaviour 5.2, 9.1: a handler that reads no more is told of the end by OnDisconnect, although there is more input than
+// Behaviour 5.2, 9.1: a handler that reads no more learns of the end by OnDisconnect, although there is more input than
 // the limit allows; and all of that input can be read.
 func TestOnDisconnectComesThoughInputIsAtItsBound(t *testing.T) {
 	const total, limit = 40 << 10, 4 << 10 // the rest fits into the kernel, and the end with it

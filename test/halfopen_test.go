@@ -74,7 +74,7 @@ func TestHandlerThatTrustsIsActiveSeesEverything(t *testing.T) {
 	})
 }
 
-// Behaviour 9.1: a write that fails tells nothing of the input: a handler still gets all that the peer has sent.
+// Behaviour 9.1: a write that fails says nothing about the input: a handler still gets all that the peer has sent.
 func TestFailedWriteDoesNotHideInputFromAHandler(t *testing.T) {
 	answered, ended := make(chan error, 1), make(chan int, 1)
 	seen := 0
@@ -277,7 +277,7 @@ func TestHalfOpenConnectionStaysUntilTheProgramClosesIt(t *testing.T) {
 	})
 }
 
-// Behaviour 5.10: what is allowed to stay half-open may be said later, and taken back: then it closes at once.
+// Behaviour 5.10: half-open may be allowed later, and taken back: then the connection closes at once.
 func TestSetAllowHalfOpenCountsAtOnce(t *testing.T) {
 	type halfOpener interface{ SetAllowHalfOpen(bool) error }
 	conn, peer := testnet.Dialed(t, "tcp")
@@ -297,7 +297,7 @@ func TestSetAllowHalfOpenCountsAtOnce(t *testing.T) {
 	testkit.ExpectEnd(t, peer, "")
 }
 
-// Behaviour 5.10: Shutdown and the idle limit close half-open connections that nobody works on.
+// Behaviour 5.10: Shutdown and the idle limit close half-open connections on which no callback works.
 func TestHalfOpenConnectionsEndWithTheirServer(t *testing.T) {
 	t.Run("Shutdown", func(t *testing.T) {
 		called := make(chan struct{}, 1)

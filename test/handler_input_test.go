@@ -48,7 +48,7 @@ func takeFrame(to chan<- int) netpoll.OnRequest {
 }
 
 // Behaviour 5.5, 6.9: a handler that consumes one frame and then waits for the rest of the next one gets it, though
-// what it left is too much for the input to be taken up again by itself and too little to be the limit.
+// the input it left is too much for receiving to resume by itself and too little to be the limit.
 func TestHandlerGetsEveryFrameThoughTheReadLimitCutsThem(t *testing.T) {
 	const limit, pairs = 1000, 20
 	for _, peerCloses := range []bool{false, true} {
@@ -79,8 +79,8 @@ func TestHandlerGetsEveryFrameThoughTheReadLimitCutsThem(t *testing.T) {
 	}
 }
 
-// Behaviour 5.6: what a reader that was there before the handler leaves over goes to the handler, once that reader is
-// out of its way. The runner here starts the handler faster than the goroutine that asked for it goes on.
+// Behaviour 5.6: input that a reader from before the handler leaves goes to the handler, once that reader is out of its
+// way. The runner here starts the handler faster than the goroutine that asked for it goes on.
 func TestHandlerIsCalledForWhatAWaitingReaderLeft(t *testing.T) {
 	if !testkit.InOwnProcess(t) {
 		return
@@ -109,8 +109,8 @@ func TestHandlerIsCalledForWhatAWaitingReaderLeft(t *testing.T) {
 	require.Equal(t, "rest", testkit.Receive(t, handled))
 }
 
-// Behaviour 5.4: what a handler left to another goroutine can be read after the peer's end, and after the automatic
-// close that follows from it.
+// Behaviour 5.4: input that a handler left to another goroutine can be read after the peer's end, and after the
+// automatic close that follows from it.
 func TestInputHandedToAGoroutineCanBeReadAfterTheAutomaticClose(t *testing.T) {
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		handed, closed := make(chan netpoll.Connection, 10), make(chan struct{})

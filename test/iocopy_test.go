@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// copied is what the tests send, far more than buffers hold.
+// copied is the input of the tests, far more than buffers hold.
 const copied = 6 << 20
 
 // Behaviour 2.4: io.ReadAll works.

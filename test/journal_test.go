@@ -2,7 +2,7 @@
 
 package test
 
-// What happened, in order, as callbacks note it; and what tests ask of a connection beyond its interface.
+// The journal, in which callbacks note events in order; and methods of a connection beyond its interface.
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
-// halfCloser is what connections offer beyond net.Conn; those of package net do too.
+// halfCloser has methods of connections beyond net.Conn; those of package net have them, too.
 type halfCloser interface {
 	CloseRead() error
 	CloseWrite() error
@@ -26,7 +26,7 @@ func isConnClosed(err error) bool {
 	return errors.Is(err, netpoll.ErrConnClosed) && !errors.Is(err, netpoll.ErrEOF)
 }
 
-// journal is what happened, in order. It may be used from any goroutine.
+// journal is the list of events, in order. It may be used from any goroutine.
 type journal struct {
 	mu      sync.Mutex
 	entries []string

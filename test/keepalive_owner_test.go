@@ -2,7 +2,7 @@
 
 package test
 
-// What the owner of a listener has set on it: accepted connections have it as those that package net accepts have.
+// Settings by the owner of a listener: accepted connections have them, as those that package net accepts.
 
 import (
 	"context"
@@ -70,7 +70,7 @@ func optionsOf(t *testing.T, conn any) map[string]int {
 		for _, o := range ownedOptions {
 			v, err := unix.GetsockoptInt(int(fd), o.level, o.option)
 			if err != nil {
-				v = -1 // a listening socket for multipath TCP does not tell all
+				v = -1 // a listening socket for multipath TCP does not show all
 			}
 			options[o.name] = v
 		}
@@ -166,7 +166,7 @@ func servedOn(t *testing.T, ln net.Listener) any {
 	return testkit.Receive(t, conns)
 }
 
-// Behaviour 9.3: what the owner of a listener has set ends, on accepted connections, as it does with package net.
+// Behaviour 9.3: settings by the owner of a listener reach accepted connections as with package net.
 func TestWhatTheOwnerOfAListenerHasSetStays(t *testing.T) {
 	for setting, config := range ownerSettings() {
 		reference := ownedListener(t, config)

@@ -2,7 +2,7 @@
 
 package test
 
-// The bounds that keep a server alive: unread input of one connection, connections without traffic, and the number of
+// The limits that keep a server alive: unread input of one connection, connections without traffic, and the number of
 // connections.
 
 import (
@@ -43,8 +43,8 @@ func floodUntilStopped(t testing.TB, peer net.Conn, total int) (sent int) {
 	return sent
 }
 
-// Behaviour 6.9: unread input is bounded, by 1 MiB if nothing else is said; the poller stops, and starts again when the
-// reader catches up; no byte is lost.
+// Behaviour 6.9: unread input is limited, to 1 MiB by default; the poller stops, and starts again when the reader
+// catches up; no byte is lost.
 func TestUnreadInputIsBoundedByDefault(t *testing.T) {
 	const total = 64 << 20
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
@@ -151,7 +151,7 @@ func TestUntilFindsDelimiterBeyondTheLimit(t *testing.T) {
 func TestRaisedReadLimitLetsInputIn(t *testing.T) {
 	conn, peer := testnet.Dialed(t, "tcp")
 	limiter := conn.(readLimiter)
-	require.NoError(t, limiter.SetReadLimit(4000)) // more than what a read may take that is going on already
+	require.NoError(t, limiter.SetReadLimit(4000)) // more than a read that is under way may take
 	_, err := peer.Write(make([]byte, 100_000))
 	require.NoError(t, err)
 	testnet.Buffered(t, conn, 4000)
@@ -163,7 +163,7 @@ func TestRaisedReadLimitLetsInputIn(t *testing.T) {
 	testnet.Buffered(t, conn, 100_000)
 }
 
-// Behaviour 6.9: the option bounds each connection of a server, while its handler is busy.
+// Behaviour 6.9: the option limits each connection of a server, while its handler is busy.
 func TestReadLimitOptionBoundsServedConnections(t *testing.T) {
 	const limit = 8 << 10
 	handling, release, most := make(chan netpoll.Connection, 1), make(chan struct{}), new(atomic.Int64)
@@ -345,7 +345,8 @@ func TestIdleLimitOfDialedConnection(t *testing.T) {
 	require.ErrorIs(t, limiter(conn).SetIdleLimit(time.Second), net.ErrClosed)
 }
 
-// Behaviour 6.8: at WithMaxConnections accepting pauses, new connections wait, and are served when somebody has left.
+// Behaviour 6.8: at WithMaxConnections accepting pauses, new connections wait, and are served when another one has
+// ended.
 func TestMaxConnectionsLetsNewConnectionsWait(t *testing.T) {
 	const most = 3
 	var now, peak atomic.Int64

@@ -230,8 +230,8 @@ func (l *slowToCloseListener) Accept() (net.Conn, error) {
 	return conn, nil
 }
 
-// Behaviour 9.4, 5.3: a net.Conn that takes its time to close, and is closed or panics in OnPrepare, holds up no
-// new connection.
+// Behaviour 9.4, 5.3: a net.Conn that takes long to close, and is closed or panics in OnPrepare, holds up no new
+// connection.
 func TestSlowCloseInOnPrepareHoldsUpNoNewConnection(t *testing.T) {
 	for name, end := range map[string]func(conn netpoll.Connection){
 		"closed": func(conn netpoll.Connection) { conn.Close() },

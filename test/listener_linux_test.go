@@ -1,6 +1,6 @@
 package test
 
-// What listeners can do on Linux alone, and what only Linux shows of them.
+// Features of listeners on Linux alone, and state that only Linux shows.
 
 import (
 	"context"
@@ -24,7 +24,7 @@ func TestListenerInAbstractNameSpace(t *testing.T) {
 
 func TestListenConfigBacklogReachesTheSystem(t *testing.T) {
 	lc := netpoll.ListenConfig{Backlog: 7}
-	lc.SetMultipathTCP(false) // TCP_INFO tells the backlog of plain TCP only
+	lc.SetMultipathTCP(false) // TCP_INFO shows the backlog of plain TCP only
 	ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer ln.Close()

@@ -52,7 +52,7 @@ func TestConvertedListenerClosesEachDescriptorOnce(t *testing.T) {
 			if originalFirst {
 				acceptOne(t, converted, func() { testkit.Dial(t, converted.Addr()) })
 			}
-			// What opens files now gets the numbers that were freed. A second close would hit them.
+			// Newly opened files get the freed numbers. A second close would hit them.
 			var files []*os.File
 			for range 8 {
 				f, err := os.Open(os.DevNull)

@@ -356,7 +356,7 @@ func TestConvertListenerReturnsAListenerAsItIs(t *testing.T) {
 	}
 }
 
-// wrappedListener changes what Accept does, so its descriptor must not be used behind its back.
+// wrappedListener changes what Accept does, so its descriptor must not be used without it.
 type wrappedListener struct{ *net.TCPListener }
 
 func (l wrappedListener) Accept() (net.Conn, error) { return nil, errNobody }

@@ -2,7 +2,7 @@
 
 package test
 
-// What a connection costs that a poller watches.
+// The memory of a connection that a poller watches.
 
 import (
 	"runtime"
@@ -37,7 +37,7 @@ func TestIdleConnectionHoldsNoBlockAndNoGoroutine(t *testing.T) {
 		}
 	}
 	p := make([]byte, 1024)
-	connect(100, p) // what is made once: pollers, pools, tables
+	connect(100, p) // makes pollers, pools and tables once
 	heap, goroutines := testkit.HeapInUse(), runtime.NumGoroutine()
 	connect(connections-100, p)
 	testkit.Eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines+10 })

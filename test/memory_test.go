@@ -2,7 +2,7 @@
 
 package test
 
-// What connections cost in memory: idle ones, and those that carried a large message.
+// The memory of connections: idle ones, and those that carried a large message.
 
 import (
 	"io"

@@ -81,7 +81,7 @@ func TestOptionsAreThoseOfPackageNet(t *testing.T) {
 	}
 }
 
-// Behaviour 9.8: MultipathTCP tells what package net tells, of connections that use it, could, and do not.
+// Behaviour 9.8: MultipathTCP reports what package net reports, of connections that use it, could, and do not.
 func TestMultipathIsToldAsByPackageNet(t *testing.T) {
 	for _, multipath := range [][2]bool{{false, false}, {false, true}, {true, false}, {true, true}} {
 		var lc net.ListenConfig

@@ -1,6 +1,6 @@
 package test
 
-// Connections and listeners beside those of package net: the methods are the same, and so is what they do.
+// Connections and listeners beside those of package net: the methods, and their results, are the same.
 
 import (
 	"errors"

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Behaviour 4.6: what cannot be done is an error.
+// Behaviour 4.6: impossible requests are errors.
 func TestWrongArgumentsAreErrors(t *testing.T) {
 	conn, _ := testnet.Dialed(t, "tcp")
 	w := conn.Writer()
@@ -87,7 +87,7 @@ func dupOf(t *testing.T, file *os.File) int {
 	return int(other.Fd())
 }
 
-// Behaviour 3.2: what asks for nothing does nothing.
+// Behaviour 3.2: requests for no bytes do nothing.
 func TestOddArgumentsDoNothing(t *testing.T) {
 	conn, peer := testnet.Dialed(t, "tcp")
 	r, w := conn.Reader(), conn.Writer()

@@ -2,7 +2,8 @@
 
 package test
 
-// A connection used as a net.Conn by code that looks for more: what package io and others find on it means what they say.
+// A connection used as a net.Conn by code that looks for more: the methods that package io and others find on it mean
+// what they say.
 
 import (
 	"bufio"
@@ -112,7 +113,7 @@ func TestStringAndByteWritersSend(t *testing.T) {
 	}
 }
 
-// queuedThenString writes by Writer and then by WriteString: what was queued goes first.
+// queuedThenString writes by Writer and then by WriteString: queued output goes first.
 func queuedThenString(conn net.Conn) error {
 	if _, err := conn.(netpoll.Connection).Writer().WriteString("queued, "); err != nil {
 		return err

@@ -2,7 +2,7 @@
 
 package test
 
-// What becomes of the deadlines of a net.Conn below a connection, and of one that has none.
+// The deadlines of a net.Conn below a connection, and a net.Conn that has none.
 
 import (
 	"context"
@@ -92,7 +92,7 @@ func TestWriteDeadlineOfANetConnEndsWithTheWrite(t *testing.T) {
 	require.Zero(t, below.last)
 }
 
-// A net.Conn that takes no deadlines can be written to all the same.
+// A net.Conn that takes no deadlines can still be written to.
 func TestNetConnWithoutWriteDeadlinesCanBeWrittenTo(t *testing.T) {
 	conn, peer := carriedBy(t, func(ours net.Conn) net.Conn {
 		return &writeDeadlines{Conn: ours, err: errors.New("there are none")}
@@ -145,7 +145,7 @@ type failingHalfClose struct{ net.Conn }
 
 func (failingHalfClose) CloseWrite() error { return errors.New("not yet") }
 
-// A CloseWrite that fails ends nothing, as that of TLS before its handshake: the peer was told nothing.
+// A CloseWrite that fails ends nothing, as that of TLS before its handshake: the peer has noticed nothing.
 func TestCloseWriteThatFailsEndsNothing(t *testing.T) {
 	conn, peer := carriedBy(t, func(ours net.Conn) net.Conn { return failingHalfClose{ours} })
 	require.Error(t, conn.(interface{ CloseWrite() error }).CloseWrite())

@@ -1,6 +1,6 @@
 package test
 
-// A reset that a Write of the net.Conn was told of.
+// A reset that a Write of the net.Conn got.
 
 import (
 	"io"
@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// resetTold is what package net says of it.
+// resetTold is the error of package net for it.
 var resetTold = &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.ECONNRESET)}
 
-// writingUntil is a connection with a net.Conn that is in Write, until it is told what to return; its Read returns at
+// writingUntil is a connection with a net.Conn that is in Write, until the test gives it a result; its Read returns at
 // once, with the end of the stream, when the Write has begun.
 func writingUntil(t *testing.T) (conn netpoll.Connection, result chan<- error, written <-chan error) {
 	stub := newStub(t)
@@ -37,8 +37,8 @@ func writingUntil(t *testing.T) (conn netpoll.Connection, result chan<- error, w
 	return conn, results, sent
 }
 
-// A socket tells of a reset once. If it was a Write that was told, Read finds the end of the stream: the reader must not
-// take what it has for everything.
+// A socket reports a reset once. If a Write got it, Read finds the end of the stream: the reader must not take what it
+// has for everything.
 func TestResetThatAWriteWasToldOfIsNoOrderlyEnd(t *testing.T) {
 	for name, wait := range map[string]func(conn netpoll.Connection) error{
 		"Next": func(conn netpoll.Connection) error { _, err := conn.Reader().Next(1); return err },
@@ -56,7 +56,7 @@ func TestResetThatAWriteWasToldOfIsNoOrderlyEnd(t *testing.T) {
 	}
 }
 
-// The end of the stream is told although a Write blocks for long: the peer may want to see something else first.
+// The end of the stream is reported although a Write blocks for long: the peer may want to see something else first.
 func TestEndIsToldThoughAWriteBlocks(t *testing.T) {
 	conn, result, written := writingUntil(t)
 	_, err := conn.Reader().Next(1)

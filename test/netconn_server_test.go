@@ -173,7 +173,7 @@ func TestListenerClosedUnderServe(t *testing.T) {
 		requireEchoOf(t, c, "before")
 		require.NoError(t, ln.Close())
 		require.ErrorIs(t, testkit.Receive(t, s.Served), net.ErrClosed)
-		requireEchoOf(t, c, "goes on") // what was accepted is not the listener's any more
+		requireEchoOf(t, c, "goes on") // an accepted connection does not belong to the listener
 	})
 	t.Run("converted", func(t *testing.T) {
 		memory := newMemoryListener()

@@ -2,8 +2,7 @@
 
 package test
 
-// Connections over a net.Conn that takes its time to answer: accepting, and telling of an error, wait for
-// none of it.
+// Connections over a net.Conn that takes long to answer: accepting, and reporting an error, wait for none of it.
 
 import (
 	"context"
@@ -21,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// slowConn tells nothing about itself before it is released, as one does whose first bytes say where it comes from.
+// slowConn has no addresses before it is released, as a net.Conn whose first bytes have its address.
 type slowConn struct {
 	net.Conn
 	*slowGate
@@ -30,7 +29,7 @@ type slowConn struct {
 // slowGate counts the questions that wait.
 type slowGate struct {
 	open  chan struct{}
-	asked chan string // what somebody has asked for while the gate was closed
+	asked chan string // the methods that were called while the gate was closed
 	close bool        // Close waits too
 }
 
@@ -83,8 +82,8 @@ var slowListeners = map[string]func(t *testing.T, ln net.Listener) (net.Listener
 	},
 }
 
-// overSlowConns runs a test on a listener whose connections do not tell their addresses before the gate is opened, which
-// it is at the end at the latest. dial returns clients.
+// overSlowConns runs a test on a listener whose connections do not have their addresses before the gate is opened,
+// which it is at the end at the latest. dial returns clients.
 func overSlowConns(t *testing.T, f func(t *testing.T, ln net.Listener, gate *slowGate, dial func() net.Conn)) {
 	for name, wrap := range slowListeners {
 		t.Run(name, func(t *testing.T) {

@@ -38,7 +38,7 @@ func pipePair(t testing.TB) (conn netpoll.Connection, peer net.Conn) {
 	return wrap(t, own), peer
 }
 
-// underlying is what a connection over a net.Conn offers beyond others.
+// underlying has the method that only a connection over a net.Conn has.
 type underlying interface{ NetConn() net.Conn }
 
 func TestWrappedPipesConformToNetConn(t *testing.T) {
@@ -227,7 +227,7 @@ func TestWriteTimeoutOverPipeKeepsTheRestForTheNextFlush(t *testing.T) {
 	require.True(t, bytes.Equal(data, append(first, rest...)))
 }
 
-// inWrite returns when a Flush of some bytes over a pipe that nobody reads is blocked in Write.
+// inWrite returns when a Flush of some bytes over a pipe without a reader is blocked in Write.
 func inWrite(t *testing.T, conn netpoll.Connection) <-chan error {
 	t.Helper()
 	return testkit.Blocked(t, func() error { _, err := conn.Write(testkit.Pattern(100)); return err })
@@ -308,7 +308,7 @@ func TestHalfCloseNeedsANetConnThatHasIt(t *testing.T) {
 	}
 }
 
-// What a connection costs that waits in a Read. The figure is in docs/netconn.md.
+// The memory of a connection that waits in a Read. The figure is in docs/netconn.md.
 func TestIdleWrappedConnectionIsSmall(t *testing.T) {
 	const n, most = 500, 12 << 10
 	peers, conns := make([]net.Conn, n), make([]netpoll.Connection, n)

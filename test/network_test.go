@@ -79,7 +79,7 @@ func TestListenersWithoutStreamsStayTheirOwners(t *testing.T) {
 	}
 }
 
-// Behaviour 6.5: a dial to a network without streams says so, and one to a network that nobody knows is a bare
+// Behaviour 6.5: a dial to a network without streams says so, and one to an unknown network is a bare
 // net.UnknownNetworkError.
 func TestDialingANetworkWithoutStreamsIsUnsupported(t *testing.T) {
 	ways := map[string]func(network, address string) (any, error){

@@ -2,7 +2,7 @@
 
 package test
 
-// Pollers that cannot be started for want of descriptors.
+// Pollers that cannot be started without descriptors.
 
 import (
 	"io"

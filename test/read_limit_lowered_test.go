@@ -1,6 +1,6 @@
 package test
 
-// What happens when the limit on unread input is set below what is buffered already.
+// A limit on unread input that is set below the input that is buffered already.
 
 import (
 	"context"

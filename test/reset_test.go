@@ -2,7 +2,7 @@
 
 package test
 
-// A peer that resets the connection, in every state the connection can be in: callbacks once, errors that tell what
+// A peer that resets the connection, in every state the connection can be in: callbacks once, errors that say what
 // happened, nothing left, and a server that lives on.
 
 import (
@@ -66,7 +66,7 @@ func (w *watchedServer) requireEnded(want ...string) {
 		}
 		require.Equal(w.T, want, swapped)
 	}
-	c := w.Dial() // somebody new
+	c := w.Dial() // a new client
 	require.NoError(w.T, c.Close())
 	next := testkit.Receive(w.T, w.ids)
 	testkit.Eventually(w.T, func() bool { return !socketIsOpen(next) })
@@ -172,7 +172,7 @@ func TestResetOfDialedConnectionIsReadAfterTheBufferedBytes(t *testing.T) {
 	require.ErrorIs(t, err, netpoll.ErrConnClosed)
 }
 
-// Behaviour 5.10: reset after the peer's half-close: what it sent was read to the end, writes fail with the reason.
+// Behaviour 5.10: reset after the peer's half-close: its input was read to the end, writes fail with the reason.
 func TestResetAfterPeersHalfClose(t *testing.T) {
 	conn, peer := testnet.Dialed(t, "tcp")
 	_, err := io.WriteString(peer, "all of it")

@@ -2,7 +2,7 @@
 
 package test
 
-// What the library does to its process: what it starts and when, and settings that change while it works. These tests
+// The library and its process: goroutines and when they start, and settings that change while it works. These tests
 // change what belongs to the whole process, so each has a process of its own.
 
 import (

@@ -32,7 +32,7 @@ func shutdownIn(loop netpoll.EventLoop) <-chan error {
 	return result
 }
 
-// holdingServer has a handler that holds each request until told to answer it.
+// holdingServer has a handler that holds each request until the test lets it answer.
 type holdingServer struct {
 	*testnet.Server
 	handling chan netpoll.Connection

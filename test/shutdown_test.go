@@ -3,7 +3,7 @@
 package test
 
 // What Shutdown takes for idle: a connection that only waits, that becomes idle outside its handlers, or whose output
-// nobody will ever send; and that it keeps to its context though what is not of this package takes its time to close.
+// no call will ever send; and that it keeps to its context though foreign listeners and net.Conns take long to close.
 
 import (
 	"context"
@@ -79,7 +79,7 @@ func TestShutdownDoesNotWaitForOutputAfterCloseWrite(t *testing.T) {
 	require.NoError(t, testkit.Receive(t, shutdownIn(s.Loop)))
 }
 
-// Behaviour 6.1: what a Flush that timed out has left to send keeps nobody: nobody is going to send it.
+// Behaviour 6.1: output that a timed-out Flush has left does not hold Shutdown up: no call is going to send it.
 func TestShutdownDoesNotWaitForWhatAFlushHasLeft(t *testing.T) {
 	handled := make(chan error, 1)
 	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {

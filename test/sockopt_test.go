@@ -2,7 +2,7 @@
 
 package test
 
-// What the options of a socket are.
+// The options of a socket.
 
 import (
 	"testing"

@@ -2,8 +2,8 @@
 
 package test
 
-// What programs may assert about the values of this package: the methods behind a Connection, the concrete types, and
-// nil where there is none.
+// Type assertions that programs make on the values of this package: the methods behind a Connection, the concrete
+// types, and nil where there is none.
 
 import (
 	"bytes"

@@ -139,7 +139,7 @@ func TestEventDrivenProxyPassesOnEverything(t *testing.T) {
 	var wg sync.WaitGroup
 	for range clients {
 		wg.Go(func() {
-			// What the client hears is of no interest: it may be told of the end before it has sent everything.
+			// The client's error does not matter: it may see the end before it has sent everything.
 			_, _ = sendAndReadAll(address, pattern(1, size))
 		})
 	}

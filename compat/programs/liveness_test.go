@@ -103,7 +103,7 @@ func TestLivenessCheckFindsTheEnd(t *testing.T) {
 }
 
 // serveStaleRedis answers GET with the number of the connection. After that it sends a second answer, which nobody has
-// asked for, when it is told to. Everything else is an unknown command.
+// asked for, on request. Everything else is an unknown command.
 func serveStaleRedis(conn net.Conn, number int32, stale <-chan struct{}) {
 	r := bufio.NewReader(conn)
 	for {

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	hlog.SetOutput(io.Discard)
-	log.SetOutput(io.Discard) // servers tell of the connections that the tests break
+	log.SetOutput(io.Discard) // servers log the connections that the tests break
 	logging.Disable()         // and so does go-redis
 	goleak.VerifyTestMain(m,
 		// Pollers belong to the process, and stay for the next connection.

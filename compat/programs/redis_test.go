@@ -167,7 +167,7 @@ func TestRedisBlockingPop(t *testing.T) {
 	require.NoError(t, err, "the pop that was given up took the element")
 }
 
-// Behaviour 3.7, 2.3: a read timeout is told from other errors, and the late answer is not taken for that of another.
+// Behaviour 3.7, 2.3: a read timeout differs from other errors, and the late answer is not taken for that of another.
 func TestRedisCommandTimesOut(t *testing.T) {
 	s := startRedis(t)
 	c, d := newRedisClient(t, s, func(o *redis.Options) { o.ReadTimeout = 200 * time.Millisecond })

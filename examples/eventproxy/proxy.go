@@ -1,8 +1,8 @@
 package main
 
 // This file holds the proxy: an event loop, and for each client a connection to the server behind it. Half-open
-// connections are allowed on both sides: when one side has no more to send, the other side is told, and its answer still
-// comes through.
+// connections are allowed on both sides: when one side has no more to send, the other side gets the end, and its answer
+// still comes through.
 
 import (
 	"context"
@@ -45,7 +45,7 @@ type linkKey struct{}
 // link is a client and its connection to the server behind the proxy.
 type link struct {
 	client, server           netpoll.Connection
-	clientEnded, serverEnded atomic.Bool // that side has no more to send, and the other one was told
+	clientEnded, serverEnded atomic.Bool // that side has no more to send, and the other one got the end
 }
 
 // connect dials for a client. From then on each of the two connections closes the other.

@@ -41,8 +41,8 @@ func (p *pool) get(ctx context.Context) (netpoll.Connection, error) {
 	return conn, nil
 }
 
-// put takes back a connection on which no request is open and no answer is unread. One that carries input nobody asked
-// for is not fit for another request.
+// put takes back a connection on which no request is open and no answer is unread. A connection with unexpected input
+// is not fit for another request.
 func (p *pool) put(conn netpoll.Connection) {
 	if !conn.IsActive() || conn.Reader().Len() > 0 {
 		conn.Close()

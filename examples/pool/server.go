@@ -1,7 +1,7 @@
 package main
 
-// This file holds the server of the example: it echoes, and drops all its connections when told to, as a server does
-// that is restarted or that has an idle limit.
+// This file holds the server of the example: it echoes, and drops all its connections on request, as a server does that
+// is restarted or that has an idle limit.
 
 import (
 	"context"

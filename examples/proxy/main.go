@@ -1,5 +1,5 @@
 // Command proxy forwards TCP connections to another server, each direction by itself: when one side says that it has no
-// more to send, the other is told just that, and its answer still comes through. proxy.go has the proxy.
+// more to send, the other gets just that end, and its answer still comes through. proxy.go has the proxy.
 package main
 
 import (

@@ -82,7 +82,7 @@ func (c *client) onReplies(_ context.Context, conn netpoll.Connection) error {
 	return forEachFrame(conn, func(f frame) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if answer, ok := c.waiting[f.call]; ok { // else nobody waits any more
+		if answer, ok := c.waiting[f.call]; ok { // else no call waits any more
 			delete(c.waiting, f.call)
 			answer <- f.text
 		}

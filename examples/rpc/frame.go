@@ -12,7 +12,7 @@ import (
 
 const (
 	headerSize = 12
-	// maxText bounds what a peer can make this side buffer: a connection buffers what its handler waits for.
+	// maxText limits what a peer can make this side buffer: a connection buffers what its handler waits for.
 	maxText = 64 << 10
 )
 

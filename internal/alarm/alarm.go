@@ -3,8 +3,8 @@ package alarm
 
 import "time"
 
-// Alarm calls a function, ring, on a goroutine of its own. Ring returns when it wants to be called again, or 0 for when
-// the alarm is set again. [New] makes one, which is not set.
+// Alarm calls a function, ring, on a goroutine of its own. Ring returns after how long to call it again; 0 means only
+// after the next Set. [New] makes one, which is not set.
 type Alarm interface {
 	// Set lets ring be called once, after d.
 	Set(d time.Duration)

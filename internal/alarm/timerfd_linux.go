@@ -2,8 +2,8 @@
 
 package alarm
 
-// This file holds the alarm as a timer of the kernel. The Go runtime learns of it as of any event, so no thread
-// has to wait for a time because of it.
+// This file holds the alarm as a timer of the kernel. The Go runtime gets its expiry as a readiness event, so no thread
+// has to wait with a timeout.
 
 import (
 	"os"
@@ -55,7 +55,7 @@ func newTimerfd(ring func() (again time.Duration)) (*timerfd, error) {
 // run ends with Close.
 func (t *timerfd) run() { _ = t.raw.Read(t.expired) }
 
-// expired is what the runtime's poller calls; it never has enough.
+// expired is called when the timer is readable. It always returns false, so that raw.Read goes on.
 func (t *timerfd) expired(uintptr) (done bool) {
 	var count [8]byte
 	if n, _ := unix.Read(t.fd, count[:]); n == len(count) {

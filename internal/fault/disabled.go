@@ -2,8 +2,8 @@
 
 package fault
 
-// This file holds the package as it is shipped: nothing. Each function is inlined away. What takes its place in tests of
-// failing system calls is in inject.go.
+// This file holds the package as it is shipped: it does nothing, and each function is inlined away. In tests of failing
+// system calls inject.go takes its place.
 
 import "syscall"
 
@@ -19,10 +19,10 @@ func Transfer(_ Op, _ int, size int) (int, syscall.Errno) { return size, 0 }
 // Cut returns how much of p the next call of op on fd is to move: all of it.
 func Cut(_ Op, _ int, p []byte) ([]byte, syscall.Errno) { return p, 0 }
 
-// WrapRing returns what does the work of r.
+// WrapRing returns r.
 func WrapRing(r Executor) Executor { return r }
 
-// Events are the events of one look at a poller's queue, as the poller is to see them. It is used if Enabled is set.
+// Events are the events of one look at a poller's queue, as the poller shall see them. It is used if Enabled is set.
 type Events struct{}
 
 // Note takes the n events of a look.

@@ -1,5 +1,5 @@
 // Package fault is where tests make system calls fail. The callers of a system call ask [Check], [Transfer] or [Cut]
-// first, and wrap a ring by [WrapRing]. With the build tag "faults" a [Hook] decides what becomes of each call. Without
+// first, and wrap a ring by [WrapRing]. With the build tag "faults" a [Hook] decides the result of each call. Without
 // the tag [Enabled] is a constant false and the functions are inlined to nothing.
 package fault
 
@@ -20,9 +20,9 @@ const (
 	Ring      // execution of a batch; its size is the number of operations, each of which is a Recv or Send too
 	RingSetup // making a ring
 	Setsockopt
-	Shutdown // fails after it was made: the kernel refuses it only if there is nothing left to shut
+	Shutdown // the call is made, and then fails: the kernel refuses it only if nothing is left to shut
 	Dup
-	Close // fails after the descriptor was closed, as the kernel's does
+	Close // the descriptor is closed, and then the call fails, as in the kernel
 	Listen
 	Nonblock
 	Stat

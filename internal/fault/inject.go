@@ -2,8 +2,8 @@
 
 package fault
 
-// This file holds faults as tests use them: a hook decides what becomes of each system call. Without a hook all is as it
-// is without the build tag.
+// This file holds faults as tests use them: a hook decides the result of each system call. Without a hook the package
+// does nothing, as without the build tag.
 
 import (
 	"sync/atomic"
@@ -13,18 +13,18 @@ import (
 // Enabled reports whether calls can be made to fail.
 const Enabled = true
 
-// Hook is asked before each call of op, on the goroutine that makes it, which may hold locks. size is how many bytes it
-// would move, or how many operations a ring has to do; 0 for what moves nothing. An errno other than 0 fails the call,
-// without making it unless it is Close or Shutdown; one that says that the connection is gone ends it too. A limit below
-// size makes the call move no more than that; size leaves it alone. A hook may take its time, but must not use the
-// connection.
+// Hook is asked before each call of op, on the goroutine that makes it, which may hold locks. size is how many bytes
+// the call would move, or how many operations a ring has to do; 0 if it moves nothing. An errno other than 0 fails the
+// call, without making it unless it is Close or Shutdown; an errno that says that the connection is gone ends the
+// connection, too. A limit below size makes the call move no more than that; size is no limit. A hook may take long,
+// but must not use the connection.
 type Hook func(op Op, size int) (limit int, errno syscall.Errno)
 
 // current is the hook in force; stored by SetHook.
 var current atomic.Pointer[Hook]
 
-// SetHook makes h decide from now on; nil lets every call be made. Calls that have begun may still come from the hook
-// before.
+// SetHook makes h decide from now on; nil lets every call be made. Calls that have begun may still get their result
+// from the hook before.
 func SetHook(h Hook) {
 	if h == nil {
 		current.Store(nil)
@@ -40,7 +40,7 @@ func Check(op Op) syscall.Errno {
 }
 
 // ask returns how much of size the next call of op may move, and how it is to fail. It never makes a transfer empty:
-// that would mean something else.
+// that would mean the end of the stream.
 func ask(op Op, size int) (limit int, errno syscall.Errno) {
 	h := current.Load()
 	if h == nil {

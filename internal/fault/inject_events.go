@@ -2,20 +2,19 @@
 
 package fault
 
-// This file holds faults of what a poller sees.
+// This file holds faults of the events that a poller sees.
 
 import "sync/atomic"
 
 // EventHook is given the events of a look that found any, and returns those that the poller is to see: in another order,
 // twice, with some that are not true. stale are events of the past, of descriptors that have been closed since. It must
-// not leave out one of seen, because what the kernel reports once only would never be seen again. It runs on the poll
-// goroutine.
+// not leave out one of seen, because the kernel reports some events only once. It runs on the poll goroutine.
 type EventHook func(seen, stale []Event) []Event
 
 // currentEvents is the hook in force; stored by SetEventHook.
 var currentEvents atomic.Pointer[EventHook]
 
-// SetEventHook makes h decide from now on; nil shows every poller what is true.
+// SetEventHook makes h decide from now on; nil shows every poller the true events.
 func SetEventHook(h EventHook) {
 	if h == nil {
 		currentEvents.Store(nil)
@@ -27,12 +26,12 @@ func SetEventHook(h EventHook) {
 // maxPast is how many events of the past a poller remembers.
 const maxPast = 64
 
-// Events are the events of one look at a poller's queue, as the poller is to see them. It belongs to the goroutine that
+// Events are the events of one look at a poller's queue, as the poller shall see them. It belongs to the goroutine that
 // polls.
 type Events struct{ list, past []Event }
 
 // Note takes the n events of a look, of which at returns the i-th, and returns how many to handle. watched reports
-// whether something is still watched by the name of token.
+// whether token still is the token of a watch.
 func (s *Events) Note(n int, at func(i int) Event, watched func(token uint64) bool) int {
 	s.list = s.list[:0]
 	for i := range n {

@@ -19,9 +19,9 @@ func Cut(op Op, fd int, p []byte) ([]byte, syscall.Errno) {
 	return p[:n], errno
 }
 
-// Transfer returns how much of size the next call of op on fd is to move, or the error it is to fail with. With an error
-// that says that the connection is gone it is gone: the kernel would not give it otherwise, and the other direction and
-// the peer have to learn of it.
+// Transfer returns how much of size the next call of op on fd is to move, or the error it is to fail with. An error
+// that says that the connection is gone also ends the connection, because the other direction and the peer have to see
+// the end, as with a real error.
 func Transfer(op Op, fd, size int) (limit int, errno syscall.Errno) {
 	limit, errno = ask(op, size)
 	if endsConnection(errno) {
@@ -40,10 +40,10 @@ func endsConnection(errno syscall.Errno) bool {
 	return false
 }
 
-// WrapRing returns what does the work of r, except for what the hook makes fail.
+// WrapRing returns a ring that does the work of r, except for operations that the hook makes fail.
 func WrapRing(r Executor) Executor { return &unreliableRing{Executor: r} }
 
-// unreliableRing keeps what is queued to itself until Submit, when it is known what is to become of it.
+// unreliableRing keeps queued operations to itself until Submit, when the hook decides about each.
 type unreliableRing struct {
 	Executor
 	queued []ringOperation

@@ -2,9 +2,9 @@
 
 package fault
 
-// This file holds what is to go wrong: the errors that each system call can plausibly give, one fault at one call, and
-// schedules that a seed decides. A decision depends on the seed, the kind of call and how many of its kind came before,
-// and on nothing else, so a seed that found something finds it again.
+// This file holds the faults: the errors that each system call can plausibly give, one fault at one call, and schedules
+// that a seed decides. A decision depends on the seed, the kind of call and how many of its kind came before, and on
+// nothing else, so a seed that found something finds it again.
 
 import (
 	"fmt"
@@ -54,8 +54,8 @@ var plausible = [ops][]syscall.Errno{
 		syscall.ECONNRESET, syscall.ENOMEM, syscall.EIO},
 }
 
-// harmless reports whether a fault must not be seen by any user: the call is to be made again, now or later, or there
-// is another way.
+// harmless reports whether a fault must not be seen by any user: the library makes the call again, now or later, or has
+// another way.
 func harmless(op Op, errno syscall.Errno) bool {
 	switch op {
 	case Ring, RingSetup, Timer, Close, Pipe:
@@ -87,17 +87,17 @@ func (f Fault) String() string {
 // Harmless reports whether the fault must not be seen by any user.
 func (f Fault) Harmless() bool { return harmless(f.op, f.errno) }
 
-// AtAccept reports whether it is an accept that fails: a server goes on, and a call of Accept returns.
+// AtAccept reports whether accept fails: a server goes on after that, but a call of Accept returns.
 func (f Fault) AtAccept() bool { return f.op == Accept }
 
-// HidesNewConnection reports whether it is an accept that finds nobody although somebody is there. The runtime's poller,
-// which wakes callers of Accept, reports a new connection once, and no kernel says that there is none.
+// HidesNewConnection reports whether accept finds no connection although one is waiting. No kernel does that, and the
+// runtime's poller, which wakes callers of Accept, reports a new connection only once.
 func (f Fault) HidesNewConnection() bool { return f.op == Accept && f.errno == syscall.EAGAIN }
 
 // Calls counts calls by their kind.
 type Calls [ops]int64
 
-// Counts are how often what went wrong.
+// Counts are how often each fault happened.
 type Counts struct {
 	mu    sync.Mutex
 	kinds map[string]int64 // by call and error; guarded by mu
@@ -137,14 +137,14 @@ func (c *Counts) Lines() (lines []string) {
 	return append(lines, fmt.Sprintf("%-48s %d", "all", total))
 }
 
-// Schedule decides what becomes of each call. One with a Fault makes just that happen, one with a Rate picks calls
-// at random, an empty one counts.
+// Schedule decides the result of each call. With a Fault it makes just that happen, with a Rate it picks calls at
+// random, and an empty Schedule only counts.
 type Schedule struct {
 	Seed     uint64
 	Only     *Fault
 	Rate     float64 // of calls that fail
 	Harmless bool    // no fault that a user would see
-	// AcceptFails lets accept be among those picked: a caller of Accept sees what a server would survive.
+	// AcceptFails lets accept be among the calls picked: a caller of Accept sees errors that a server would survive.
 	AcceptFails bool
 	// Scramble, unless it is empty, makes pollers see events out of order, twice, and some that are not true.
 	Scramble Bits
@@ -154,13 +154,13 @@ type Schedule struct {
 	looks atomic.Int64
 }
 
-// Bits are those of events that are not true, as a poller has them.
+// Bits are the bits of untrue events, as a poller has them.
 type Bits struct {
-	Untrue uint8 // added to an event of something that is watched, which must bear that
-	Stale  uint8 // added to an event of something that has been closed
+	Untrue uint8 // added to an event of a watch, whose handler must bear that
+	Stale  uint8 // added to an event of a closed watch
 }
 
-// Use makes s decide on every system call from now on; nil lets all be made.
+// Use makes s decide on every system call from now on; nil lets every call be made.
 func Use(s *Schedule) {
 	if s == nil {
 		SetHook(nil)
@@ -184,7 +184,7 @@ func (s *Schedule) Calls() (c Calls) {
 	return c
 }
 
-// dice are the random numbers that belong to one call.
+// dice are the random numbers of one call.
 func (s *Schedule) dice(op Op, nth int64) *rand.Rand {
 	return rand.New(rand.NewPCG(s.Seed, uint64(op)<<48|uint64(nth)))
 }
@@ -204,7 +204,7 @@ func (s *Schedule) decide(op Op, size int) (limit int, errno syscall.Errno) {
 	return size, errno
 }
 
-// pick returns what the call is to fail with, if it is to fail.
+// pick returns the error of the call, if it shall fail.
 func (s *Schedule) pick(op Op, nth int64) (errno syscall.Errno, ok bool) {
 	if s.Only != nil {
 		return s.Only.errno, s.Only.op == op && s.Only.nth == nth
@@ -252,7 +252,7 @@ func (s *Schedule) scramble(seen, stale []Event) []Event {
 	return list
 }
 
-// String lists the calls that there were.
+// String lists the numbers of calls.
 func (c Calls) String() string {
 	var list []string
 	for op, n := range c {
@@ -271,8 +271,8 @@ func (c Calls) Sum() (n int64) {
 	return n
 }
 
-// EachFault lists every plausible fault of a run that made so many calls. If some is above 0 it picks at random so many
-// calls of each kind.
+// EachFault lists every plausible fault of a run that made the calls c. If some is above 0 it picks that many calls of
+// each kind at random.
 func (c Calls) EachFault(seed uint64, some int) (list []Fault) {
 	for op, n := range c {
 		for _, errno := range plausible[op] {

@@ -1,6 +1,6 @@
 package interleave
 
-// This file holds the exploration: one run after the other, each with the next choices, and what is told of a run that
+// This file holds the exploration: one run after the other, each with the next choices, and the report of a run that
 // failed.
 
 import (
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Options bound an exploration.
+// Options limit an exploration.
 type Options struct {
 	Preemptions int // in one schedule; less than 0 for any number
 	Schedules   int // in all; 0 for any number
@@ -38,8 +38,9 @@ func (f *Failure) String() string {
 	return fmt.Sprintf("%s\nschedule %q:\n  %s", f.Message, f.Schedule, strings.Join(f.Trace, "\n  "))
 }
 
-// Explore runs scenario under every schedule within the options, up to the first that fails. The scenario makes what it
-// needs anew each time, and must depend on nothing but the schedule. Nothing else may use the explored code meanwhile.
+// Explore runs scenario under every schedule within the options, up to the first that fails. The scenario makes all its
+// objects anew each time, and must depend on nothing but the schedule. No other code may use the explored code
+// meanwhile.
 func Explore(o Options, scenario func(r *Run)) (res Result) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one thread runs at a time anyway
 	stuck := time.NewTimer(patience)
@@ -75,7 +76,7 @@ func Replay(schedule string, scenario func(r *Run)) (*Failure, error) {
 	return replay(bound, plan, "", scenario), nil
 }
 
-// replay runs plan once more and notes its steps. want is what it failed with before, if it did.
+// replay runs plan once more and notes its steps. want is its failure before, if there was one.
 func replay(bound int, plan []int, want string, scenario func(r *Run)) *Failure {
 	stuck := time.NewTimer(patience)
 	defer stuck.Stop()
@@ -105,7 +106,7 @@ func run(bound int, plan []int, tracing bool, scenario func(r *Run), stuck *time
 			r.ending = true
 			r.failure = fmt.Sprintf("%s is blocked in something that is no step, for %v", r.current.name, patience)
 			active.Store(nil)
-			return r // with the goroutines of its threads: there is no way to end them
+			return r // the goroutines of its threads stay: there is no way to end them
 		}
 	}
 	r.end()
@@ -142,8 +143,8 @@ func (r *Run) next() (plan []int) {
 	return nil
 }
 
-// format writes a schedule: the limit, and then for each choice other than the first one how many such come before it,
-// and which it is.
+// format writes a schedule: the limit, and then each choice that is not the first, with the number of first choices
+// before it.
 func format(bound int, choices []int) string {
 	var s strings.Builder
 	s.WriteString(strconv.Itoa(bound) + ":")
@@ -174,7 +175,7 @@ func parse(schedule string) (bound int, choices []int, err error) {
 	return bound, choices, nil
 }
 
-// where names the step: what is done, in which line, on whose behalf.
+// where names the step: the operation, the line, and its caller.
 func where(op string) string {
 	var pcs [16]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])

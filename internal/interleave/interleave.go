@@ -1,17 +1,17 @@
-// Package interleave runs a small concurrent scenario under every schedule with a bounded number of preemptions.
+// Package interleave runs a small concurrent scenario under every schedule with a limited number of preemptions.
 //
-// What is explored calls [Step] before each operation on memory that it shares with others, and [Await] where it would
-// block. Between two such calls exactly one thread of the scenario runs, so a schedule is a list of choices: who goes
-// on at each step. [Explore] makes them in every possible way, depth first, and runs the scenario from its beginning
-// for each. A switch away from a thread that could have gone on is a preemption; most mistakes need one or two of them.
+// The explored code calls [Step] before each operation on shared memory, and [Await] where it would block. Between two
+// such calls exactly one thread of the scenario runs, so a schedule is a list of choices: which thread goes on at each
+// step. [Explore] makes them in every possible way, depth first, and runs the scenario from its beginning for each. A
+// switch away from a thread that could have gone on is a preemption; most mistakes need one or two of them.
 //
 // The packages atomic and sync below this one have the types of the standard library that the library uses, under the
 // same names: they are these very types, and with the build tag interleave they are types that call Step and Await. So
 // the code that is explored is the code that is shipped. Package clock beside them has the time, which then is that of
 // the schedule.
 //
-// It finds what depends on the order of steps. Since atomics and locks are sequentially consistent in Go that is all
-// there is to find in code that shares nothing else; whether it does is for the race detector to say.
+// It finds mistakes that depend on the order of steps. Atomics and locks are sequentially consistent in Go, so code
+// that shares nothing else has no other races; the race detector shows whether it does.
 package interleave
 
 import (
@@ -23,9 +23,9 @@ import (
 )
 
 const (
-	// maxSteps is when a schedule is taken for endless.
+	// maxSteps is after how many steps a schedule is taken for endless.
 	maxSteps = 10_000
-	// patience is how long a schedule may take before one of its threads is taken to be blocked where nobody sees it.
+	// patience is how long a schedule may take before one of its threads is taken to be blocked outside of Await.
 	patience = 10 * time.Second
 )
 
@@ -36,7 +36,7 @@ var active atomic.Pointer[Run]
 type Run struct {
 	threads []*thread
 	current *thread
-	plan    []int // the choices to make; where it ends the first of each
+	plan    []int // the choices to make; after its end the first of each
 	taken   []int // the choices made
 	widths  []int // among how many each was
 	bound   int   // the most preemptions; less than 0 for any number
@@ -51,9 +51,9 @@ type Run struct {
 	failure string
 	tracing bool
 	trace   []string
-	ending  bool // what still runs only has to end: nothing is a step any more
-	closing bool // and does so in turn, for end
-	blocked bool // a thread is blocked where nobody sees it
+	ending  bool // remaining threads only have to end: nothing is a step any more
+	closing bool // they end one after the other, for end
+	blocked bool // a thread is blocked outside of Await
 	over    chan struct{}
 	runable []*thread // room for pick
 }
@@ -78,13 +78,13 @@ func Active() *Run {
 	return nil
 }
 
-// Ending reports whether a run is over whose threads have yet to end, one after the other: nobody may wait.
+// Ending reports whether a run is over whose threads have yet to end, one after the other: then no thread may wait.
 func Ending() bool {
 	r := active.Load()
 	return r != nil && r.ending
 }
 
-// Step is called before an operation on obj, a pointer, which others may see or have done before.
+// Step is called before an operation on obj, a pointer, that other threads may see or have made before.
 func Step(op string, obj any) {
 	if r := active.Load(); r != nil {
 		r.step(op, obj, nil)
@@ -92,7 +92,7 @@ func Step(op string, obj any) {
 }
 
 // Await is called before an operation on obj that has to wait until ready holds; the operation itself must follow
-// before the next Step. It returns false where nothing is explored, or no more: then the caller waits in its usual way.
+// before the next Step. It returns false if no run is going on, or it is over: then the caller waits in its usual way.
 // Ready must change nothing.
 func Await(op string, obj any, ready func() bool) bool {
 	r := active.Load()
@@ -117,12 +117,12 @@ func (r *Run) othersCanRun(t *thread) bool {
 	return slices.ContainsFunc(r.threads, func(other *thread) bool { return other != t && other.canRun() })
 }
 
-// Go adds a thread. The run is over when none can go on; those added by Go must have ended then. What a thread does
-// before its first step is part of that step.
+// Go adds a thread. The run is over when no thread can go on; threads added by Go must have ended then. What a thread
+// does before its first step is part of that step.
 func (r *Run) Go(name string, f func()) { r.add(name, false, nil, f) }
 
-// Daemon adds a thread that need not end: one that serves the others, as long as there is something to do. It begins
-// when ready, which must change nothing, holds.
+// Daemon adds a thread that need not end: it serves the others as long as there is work. It begins when ready, which
+// must change nothing, holds.
 func (r *Run) Daemon(name string, ready func() bool, f func()) { r.add(name, true, ready, f) }
 
 func (r *Run) add(name string, daemon bool, ready func() bool, f func()) {
@@ -147,7 +147,7 @@ func (r *Run) add(name string, daemon bool, ready func() bool, f func()) {
 	}()
 }
 
-// Check adds a function that is called when all threads have ended, to report with Failf what should be otherwise.
+// Check adds a function that is called when all threads have ended, to report mistakes with Failf.
 func (r *Run) Check(f func()) { r.checks = append(r.checks, f) }
 
 // Quiet says that no operation on these objects, given by pointer, is a step of its own. That loses nothing if they do
@@ -185,7 +185,7 @@ func (r *Run) After(d time.Duration, f func()) (stop func() (stopped bool)) {
 	}
 }
 
-// step lets the others run, and returns when it is the caller's turn.
+// step lets other threads run, and returns when it is the caller's turn.
 func (r *Run) step(op string, obj any, ready func() bool) {
 	t := r.current
 	if r.ending || t == nil { // t is nil before the first thread runs
@@ -208,7 +208,7 @@ func (r *Run) step(op string, obj any, ready func() bool) {
 	first := !t.begun
 	t.begun = true
 	if first && t.canRun() {
-		// That it begins and that it makes its first step is one choice.
+		// The beginning of a thread and its first step are one choice.
 	} else if next := r.pick(t); next != t {
 		r.pass(next)
 		<-t.turn
@@ -257,7 +257,7 @@ func (r *Run) ended(t *thread) {
 	r.pass(r.pick(t))
 }
 
-// pick chooses who goes on after t, which may be nil, done, or waiting. It returns nil at the end.
+// pick chooses the thread that goes on after t, which may be nil, done, or waiting. It returns nil at the end.
 func (r *Run) pick(t *thread) *thread {
 	can := r.runable[:0]
 	goesOn := t != nil && t.canRun()
@@ -294,7 +294,7 @@ func (r *Run) pick(t *thread) *thread {
 
 func (t *thread) canRun() bool { return !t.done && (t.ready == nil || t.ready()) }
 
-// waiting lists those that wait.
+// waiting lists the threads that wait.
 func (r *Run) waiting() (list string) {
 	for _, t := range r.threads {
 		if !t.done {

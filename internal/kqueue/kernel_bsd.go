@@ -15,7 +15,7 @@ import (
 // Event is a change or an event as the kernel lays it out.
 type Event unix.Kevent_t
 
-// What a kqueue can be asked for. The numbers differ between the systems.
+// The filters and flags. The numbers differ between the systems.
 const (
 	Read  = unix.EVFILT_READ
 	Write = unix.EVFILT_WRITE
@@ -52,7 +52,7 @@ func (e *Event) Set(c Change) {
 	*(*uintptr)(unsafe.Pointer(&e.Udata)) = c.Udata
 }
 
-// Decode returns what e says.
+// Decode returns e, decoded.
 func (e *Event) Decode() Info {
 	return Info{
 		Ident: int(e.Ident), Filter: int(e.Filter), Flags: int(e.Flags), Fflags: uint32(e.Fflags), Data: int64(e.Data),
@@ -71,7 +71,7 @@ func Open() (kq int, err error) {
 	return kq, err
 }
 
-// Close closes a kqueue that nobody waits at: whether a waiting thread would be woken differs between the systems.
+// Close closes a kqueue. No thread may be in Wait: whether that would be woken differs between the systems.
 func Close(kq int) error { return unix.Close(kq) }
 
 func control(kq int, c Change) error {

@@ -1,6 +1,6 @@
 package kqueue
 
-// This file holds what the model does with a change.
+// This file holds how the model applies a change.
 
 import (
 	"syscall"

@@ -1,6 +1,6 @@
 package kqueue
 
-// This file holds what the model reports: which notes are ready, and what their events say.
+// This file holds the reports of the model: which notes are ready, and the content of their events.
 
 import (
 	"slices"
@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// gather collects what is ready into events. The caller holds mu, as for everything in this file.
+// gather collects ready notes into events. The caller holds mu, as for everything in this file.
 func (q *model) gather(events []Event) (n int) {
 	var count [8]byte
 	_, _ = unix.Read(q.bell, count[:])
@@ -25,7 +25,7 @@ func (q *model) gather(events []Event) (n int) {
 		n += q.spurious(&events[n])
 	}
 	if len(q.users) > 0 {
-		q.ring() // for those that found no room
+		q.ring() // for events that found no room
 	}
 	if q.b.Chaos.Reverse {
 		slices.Reverse(events[:n])
@@ -99,7 +99,7 @@ func (q *model) spurious(e *Event) int {
 	return 0
 }
 
-// delivered does what the flags of a note ask for after an event.
+// delivered carries out the flags of a note after an event.
 func (q *model) delivered(k *note) {
 	switch {
 	case k.flags&Oneshot != 0:
@@ -114,7 +114,7 @@ func (q *model) delivered(k *note) {
 	}
 }
 
-// event is the event of a note of which nothing is known.
+// event is the event of a note, before fill.
 func (q *model) event(k *note) Info {
 	flags := k.flags
 	if q.b.Quirks.StripActionFlags {
@@ -123,8 +123,8 @@ func (q *model) event(k *note) Info {
 	return Info{Ident: k.key.ident, Filter: k.key.filter, Flags: flags, Udata: k.udata}
 }
 
-// fill makes e what a note reports now, or returns false if its condition holds no more: a kqueue looks again when it
-// delivers.
+// fill writes the current report of a note into e, or returns false if its condition holds no more: a kqueue looks
+// again when it delivers.
 func (q *model) fill(k *note, e *Event) bool {
 	fd := k.key.ident
 	if file, no := identify(fd); no != 0 || file != k.file {
@@ -154,7 +154,7 @@ func (q *model) fill(k *note, e *Event) bool {
 	return true
 }
 
-// tcpInfo returns nil for what is not TCP.
+// tcpInfo returns nil if fd is not TCP.
 func tcpInfo(fd int) *unix.TCPInfo {
 	tcp, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {

@@ -1,7 +1,7 @@
 package kqueue
 
-// This file holds the model of a kqueue on Linux. It is no kernel: it does what kqueue is believed to do, and is worth
-// what the recordings of real kernels in testdata say it is worth.
+// This file holds the model of a kqueue on Linux. It is no kernel: it does what kqueue is believed to do, and is held
+// to the recordings of real kernels in testdata.
 //
 // A kqueue is an epoll descriptor, whose number is what Open returns. It watches three others: an epoll for all filters
 // on Read, one for all on Write, and an event descriptor that is rung for the user filter and when the kqueue ends. Two
@@ -53,10 +53,10 @@ func (e *Event) Set(c Change) {
 	e.Info = Info{Ident: c.Ident, Filter: c.Filter, Flags: c.Flags, Fflags: c.Fflags, Udata: c.Udata}
 }
 
-// Decode returns what e says.
+// Decode returns e, decoded.
 func (e *Event) Decode() Info { return e.Info }
 
-// noteKey is what a kqueue finds a note by.
+// noteKey is the key by which a kqueue finds a note.
 type noteKey struct{ ident, filter int }
 
 // note is one filter of one descriptor: a knote.
@@ -66,7 +66,7 @@ type note struct {
 	udata     uintptr
 	disabled  bool
 	missed    bool     // became ready while disabled
-	file      identity // to notice that the descriptor is another's by now
+	file      identity // to notice that the descriptor is of another file now
 	triggered bool     // of the user filter
 }
 
@@ -75,7 +75,7 @@ type model struct {
 	ep, epRead, epWrite, bell int // constant until destroy
 	b                         Behaviour
 
-	// mu guards what follows. It is not held while a Wait sleeps.
+	// mu guards the fields below. It is not held while a Wait sleeps.
 	mu        sync.Mutex
 	notes     map[noteKey]*note
 	users     []*note // triggered, in order
@@ -83,7 +83,7 @@ type model struct {
 	waiters   int
 	closed    bool // by Close
 	broken    bool // by Break
-	writeTurn bool // whose turn it is to come first
+	writeTurn bool // the Write filter has its turn to come first
 }
 
 var models sync.Map // from the number to its *model
@@ -112,8 +112,8 @@ func Open() (kq int, err error) {
 	return q.ep, nil
 }
 
-// Close closes a kqueue. The kernels differ on those that wait at it; the model wakes them with EBADF, so that tests
-// end. Nothing may rely on that.
+// Close closes a kqueue. The kernels differ in what they do to threads in Wait; the model wakes them with EBADF, so
+// that tests end. Nothing may rely on that.
 func Close(kq int) error {
 	v, ok := models.LoadAndDelete(kq)
 	if !ok {
@@ -130,8 +130,8 @@ func Close(kq int) error {
 	return nil
 }
 
-// Break makes everything that is done with a kqueue from now on fail with EBADF, also a Wait that is going on. The
-// kqueue has still to be closed.
+// Break makes every call on a kqueue from now on fail with EBADF, also a Wait that is going on. The kqueue has still to
+// be closed.
 func Break(kq int) {
 	if v, ok := models.Load(kq); ok {
 		q := v.(*model)
@@ -142,7 +142,7 @@ func Break(kq int) {
 	}
 }
 
-// Waits returns how often events were asked for.
+// Waits returns how many calls have asked for events.
 func Waits(kq int) int {
 	v, ok := models.Load(kq)
 	if !ok {
@@ -195,7 +195,8 @@ func call(kq int, changes, events []Event, timeout *time.Duration) (int, error) 
 	return q.wait(events, timeout)
 }
 
-// applyAll applies a list of changes. What fails is reported in events; without room for it the rest is left undone.
+// applyAll applies a list of changes. Failures are reported in events; if there is no room for one, the rest is not
+// applied.
 func (q *model) applyAll(changes, events []Event) (n int, err error) {
 	for _, c := range changes {
 		no := q.apply(&c.Info)
@@ -213,7 +214,7 @@ func (q *model) applyAll(changes, events []Event) (n int, err error) {
 	return n, nil
 }
 
-// wait returns what is ready, and sleeps as long as there is nothing. The caller holds mu.
+// wait returns ready events, and sleeps as long as there are none. The caller holds mu.
 func (q *model) wait(events []Event, timeout *time.Duration) (int, error) {
 	var deadline time.Time
 	if timeout != nil {
@@ -240,7 +241,7 @@ func (q *model) wait(events []Event, timeout *time.Duration) (int, error) {
 	}
 }
 
-// left is called by a waiter that goes, with mu held. The last one of a closed kqueue takes it apart.
+// left is called by a waiter that leaves, with mu held. The last waiter of a closed kqueue destroys it.
 func (q *model) left() {
 	q.waiters--
 	if q.closed && q.waiters == 0 {
@@ -248,8 +249,8 @@ func (q *model) left() {
 	}
 }
 
-// sleep waits, without mu, until anything may be ready. EINTR is of no interest: Go's own signals cause it here, and
-// what a poller makes of one is seen through Chaos.
+// sleep waits, without mu, until anything may be ready. EINTR is ignored: Go's own signals cause it here, and Chaos
+// shows how a poller handles one.
 func (q *model) sleep(milliseconds int) {
 	q.mu.Unlock()
 	defer q.mu.Lock()

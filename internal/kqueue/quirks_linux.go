@@ -1,6 +1,6 @@
 package kqueue
 
-// This file holds what the model can be told to be: one of the systems, or more awkward than any of them.
+// This file holds the behaviours that the model can have: that of one of the systems, or a more awkward one.
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ type Quirks struct {
 	UserClearCancels bool // FreeBSD: a trigger that carries Clear cancels itself
 }
 
-// Chaos makes the model nastier than any kernel is, but within what they may do. A count of 0 means never.
+// Chaos makes the model nastier than any kernel, but no kernel is forbidden to do this. A count of 0 means never.
 type Chaos struct {
 	InterruptEvery int  // every n-th Wait fails with EINTR
 	MaxEvents      int  // a Wait never returns more than this
@@ -31,7 +31,7 @@ type Chaos struct {
 	SpuriousEvery int
 }
 
-// Behaviour is all that the model can be told.
+// Behaviour is the sum of all settings of the model.
 type Behaviour struct {
 	Quirks Quirks
 	Chaos  Chaos
@@ -54,15 +54,15 @@ var (
 	chaotic = Chaos{InterruptEvery: 3, MaxEvents: 2, Reverse: true, SpuriousEvery: 2}
 )
 
-// Variable is the environment variable that says what the model is like: the name of a system, "chaos", or both with a
+// Variable is the environment variable for the behaviour of the model: the name of a system, "chaos", or both with a
 // comma between them. Without it the model is plain.
 const Variable = "NETPOLL_KQUEUE"
 
-// behaviour is what new kqueues are like, if that was set. Written by SetBehaviour.
+// behaviour is that of new kqueues, if it was set. Written by SetBehaviour.
 var behaviour atomic.Pointer[Behaviour]
 
-// fromEnvironment is what they are like otherwise. It is not read when the program starts: go test would not see that
-// the outcome depends on it.
+// fromEnvironment is their behaviour otherwise. It is not read when the program starts: go test would not see that the
+// outcome depends on it.
 var fromEnvironment = sync.OnceValue(func() Behaviour {
 	b, err := ParseBehaviour(os.Getenv(Variable))
 	if err != nil {
@@ -71,7 +71,7 @@ var fromEnvironment = sync.OnceValue(func() Behaviour {
 	return b
 })
 
-// CurrentBehaviour returns what kqueues that are made now are like.
+// CurrentBehaviour returns the behaviour of new kqueues.
 func CurrentBehaviour() Behaviour {
 	if b := behaviour.Load(); b != nil {
 		return *b
@@ -79,7 +79,7 @@ func CurrentBehaviour() Behaviour {
 	return fromEnvironment()
 }
 
-// ParseBehaviour reads what [Variable] may hold.
+// ParseBehaviour parses a value of [Variable].
 func ParseBehaviour(s string) (b Behaviour, err error) {
 	for word := range strings.SplitSeq(s, ",") {
 		switch system, ok := systems[word]; {
@@ -95,7 +95,7 @@ func ParseBehaviour(s string) (b Behaviour, err error) {
 	return b, nil
 }
 
-// SetBehaviour changes what kqueues that are made from now on are like, and returns what it was before.
+// SetBehaviour sets the behaviour of kqueues that are made from now on, and returns the one before.
 func SetBehaviour(b Behaviour) (old Behaviour) {
 	old = CurrentBehaviour()
 	behaviour.Store(&b)

@@ -40,7 +40,7 @@ type trace struct {
 	kq    int
 	lines []string
 
-	// witness is a kqueue that tells, without a trace of it, when nothing is on its way any more.
+	// witness is a kqueue that shows, outside of the trace, when no event is on its way any more.
 	witness int
 	fds     []int
 }
@@ -160,7 +160,7 @@ func oneChange(fd, filter, flags int, udata uintptr) []kqueue.Event {
 	return list
 }
 
-// show says what an event is. The room of a socket differs everywhere, so it is only told from none.
+// show describes an event. The room of a socket differs everywhere, so it is only distinguished from none.
 func (t *trace) show(e kqueue.Info) string {
 	if e.Flags&kqueue.Error != 0 {
 		return fmt.Sprintf("ERROR(%s)", errnoName(e.Data)) + showUdata(e)
@@ -252,7 +252,7 @@ func (t *trace) recEvents(label string, events []kqueue.Info) {
 	t.logf("%s: %s", label, strings.Join(words, " ; "))
 }
 
-// settle waits until what the witness sees of all sockets stays the same.
+// settle waits until the state of all sockets, as the witness sees it, stays the same.
 func (t *trace) settle() {
 	t.Helper()
 	const calm = 6 // looks in a row that must agree

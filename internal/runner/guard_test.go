@@ -56,7 +56,7 @@ func TestGuardTellsHowACallFailed(t *testing.T) {
 	}
 }
 
-// What goes on after the end of a goroutine may end it again, any number of times.
+// Code that runs after the end of a goroutine may end it again, any number of times.
 func TestProtectGoesOnUntilAllIsDone(t *testing.T) {
 	var done []int
 	var do func(list []int)

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// maxIdle bounds how many workers wait for work.
+	// maxIdle limits how many workers wait for work.
 	maxIdle = 1024
 	// trimInterval is how often workers that were not needed in the meantime are let go.
 	trimInterval = 200 * time.Millisecond
@@ -26,7 +26,7 @@ var defaultPool pool
 type pool struct {
 	// mu guards the fields below.
 	mu      sync.Mutex
-	idle    []*worker // the last one to come is the first to go: its stack and caches are warm
+	idle    []*worker // the last worker to come is the first to go: its stack and caches are warm
 	unused  int       // how many of them, from the bottom, have not been needed since the last trim
 	trimmer *time.Timer
 	armed   bool
@@ -68,7 +68,7 @@ func (w *worker) work() {
 	}
 }
 
-// park puts w among those that wait, unless there are enough.
+// park puts w among the waiting workers, unless there are enough.
 func (p *pool) park(w *worker) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,7 +93,7 @@ func (p *pool) arm() {
 	}
 }
 
-// trim lets those workers go that nobody needed since the last trim.
+// trim lets workers go that were not needed since the last trim.
 func (p *pool) trim() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

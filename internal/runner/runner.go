@@ -1,6 +1,5 @@
-// Package runner is where the library's callbacks run: one replaceable function that starts tasks, and one that is
-// told of the panics which tasks recovered from. What is run, and what a panic does to a connection, is decided by
-// the callers.
+// Package runner is where the library's callbacks run: one replaceable function that starts tasks, and one that gets
+// the panics which tasks recovered from. The callers decide which function runs, and what a panic does to a connection.
 package runner
 
 import (
@@ -15,7 +14,7 @@ import (
 // connection that f belongs to and is not meant to cancel the start.
 type Func = func(ctx context.Context, f func())
 
-// PanicFunc is told of a panic that a task recovered from: the value and the stack at that point.
+// PanicFunc is called for a panic that a task recovered from: the value and the stack at that point.
 type PanicFunc = func(ctx context.Context, value any, stack []byte)
 
 // Both are written by Set, UseGoroutines and OnPanic, at any time and from any goroutine, and read for each task. Nil
@@ -55,8 +54,8 @@ func Set(f Func) {
 // pool is, and does not end the process. It may be called at any time.
 func UseGoroutines() { Set(startGoroutine) }
 
-// OnPanic makes f the one that [Panicked] tells. Nil restores the default, which writes to the standard logger. It may
-// be called at any time; f may be called from many goroutines at once.
+// OnPanic makes f the function that [Panicked] calls. Nil restores the default, which writes to the standard logger. It
+// may be called at any time; f may be called from many goroutines at once.
 func OnPanic(f PanicFunc) {
 	if f == nil {
 		onPanic.Store(nil)

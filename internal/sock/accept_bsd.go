@@ -2,7 +2,7 @@
 
 package sock
 
-// This file holds accepting, as macOS and the BSDs have it. Package syscall is the one that knows accept4 of all that have
+// This file holds accepting, as macOS and the BSDs have it. Only package syscall has accept4 for all systems that have
 // it.
 
 import (

@@ -1,6 +1,6 @@
 package sock
 
-// This file holds accepting, as Linux has it, and what else of sockets is its own.
+// This file holds accepting, as Linux has it, and other functions for sockets of Linux.
 
 import (
 	"unsafe"
@@ -31,6 +31,6 @@ func Accept(fd int) (accepted int, peer Address, err error) {
 	}
 }
 
-// NoSigpipe has nothing to do: package syscall and the Go runtime see to it that writing to a socket whose peer is gone
-// is an error, and no signal.
+// NoSigpipe has nothing to do: with package syscall and the Go runtime, writing to a socket whose peer is gone is an
+// error, and no signal.
 func NoSigpipe(int) {}

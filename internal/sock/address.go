@@ -2,8 +2,8 @@
 
 package sock
 
-// This file holds addresses of sockets, and what they are in package net. Turning that of a TCP socket into a
-// netip.AddrPort allocates nothing. How the kernel gives them is in address_linux.go and address_other.go.
+// This file holds addresses of sockets, and their forms in package net. Turning the address of a TCP socket into a
+// netip.AddrPort allocates nothing. Reading addresses from the kernel is in address_linux.go and address_other.go.
 
 import (
 	"net"
@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// Address is that of a socket or of its peer. The zero value is none that a stream socket of this project can have.
+// Address is the address of a socket or of its peer. No stream socket of this project has the zero value.
 type Address struct {
 	TCP  netip.AddrPort // not valid if it is none of TCP
 	Name string         // of a Unix socket, if it has one; a leading "@" stands for the abstract name space
@@ -26,7 +26,7 @@ func fromSockaddr(name syscall.Sockaddr) (a Address) {
 	case *syscall.SockaddrInet6:
 		a.TCP = addrPort6(name.Addr, uint16(name.Port), name.ZoneId)
 	case *syscall.SockaddrUnix:
-		if name.Name != "@" { // how package syscall for Linux gives none
+		if name.Name != "@" { // package syscall for Linux gives "@" for none
 			a.Name = name.Name
 		}
 	}
@@ -41,7 +41,7 @@ func addrPort6(addr [16]byte, port uint16, zone uint32) netip.AddrPort {
 	return netip.AddrPortFrom(ip, port)
 }
 
-// zoneName is the name of an interface, or its number if it has no name any more.
+// zoneName is the name of an interface, or its number if the interface is gone.
 func zoneName(index uint32) string {
 	if i, err := net.InterfaceByIndex(int(index)); err == nil {
 		return i.Name
@@ -49,7 +49,7 @@ func zoneName(index uint32) string {
 	return strconv.FormatUint(uint64(index), 10)
 }
 
-// unnamed is the address of a Unix socket that has none, as package net gives it for accepted connections.
+// unnamed is the address of a Unix socket without a name, as package net gives it for accepted connections.
 var unnamed net.Addr = &net.UnixAddr{Name: unnamedSocket, Net: "unix"}
 
 // Unix returns the address of a Unix socket in the form of package net.

@@ -52,7 +52,7 @@ func (a *rawAddress) unixName() string {
 	if path[0] == 0 {
 		prefix, path = "@", path[1:]
 	}
-	if end := bytes.IndexByte(path, 0); end >= 0 { // an abstract name could go on, but for package net it does not
+	if end := bytes.IndexByte(path, 0); end >= 0 { // an abstract name could go on, but package net ends it here
 		path = path[:end]
 	}
 	return prefix + string(path)

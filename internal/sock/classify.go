@@ -2,7 +2,7 @@
 
 package sock
 
-// This file holds what a descriptor from outside is.
+// This file holds how the kind of a descriptor from outside is found.
 
 import (
 	"errors"
@@ -13,8 +13,8 @@ import (
 	"github.com/cloudwego/netpoll/internal/fault"
 )
 
-// Classify returns "tcp" or "unix" for a socket of that kind, "" for another byte stream, and an error for what is
-// none.
+// Classify returns "tcp" or "unix" for a socket of that kind, "" for another byte stream, and an error for anything
+// else.
 func Classify(fd int) (network string, err error) {
 	if errno := fault.Check(fault.Stat); errno != 0 {
 		return "", os.NewSyscallError("fstat", errno)
@@ -53,7 +53,7 @@ func Classify(fd int) (network string, err error) {
 	return "", nil
 }
 
-// CheckPollable refuses what package os may not be able to wait for: devices.
+// CheckPollable refuses devices, which package os may not be able to wait for.
 func CheckPollable(fd int) error {
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {

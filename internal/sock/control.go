@@ -2,8 +2,8 @@
 
 package sock
 
-// This file holds messages with control data, over Unix sockets, and what has to be known of it: which descriptors are in
-// it. How a message is received is in control_linux.go and control_bsd.go.
+// This file holds messages with control data, over Unix sockets, and finds the descriptors in it. How a message is
+// received is in control_linux.go and control_bsd.go.
 
 import (
 	"encoding/binary"
@@ -18,7 +18,7 @@ import (
 const sizeofFd = 4
 
 // controlRoom is enough for the control data of one receive: on Linux 253 descriptors (SCM_MAX_FD), and with them
-// credentials, a security label and a descriptor of the sender's process, for who has asked for them.
+// credentials, a security label and a descriptor of the sender's process, which a program may ask for.
 const controlRoom = 2 << 10
 
 // Control is control data that was received. The descriptors in it are open and close-on-exec, and belong to the owner of
@@ -28,8 +28,8 @@ type Control struct {
 	Flags int // those of recvmsg
 }
 
-// RecvMessage receives into p, and control data if the bytes come with some. If that may not be, by mayHold, the error
-// is ErrHeldBack. Bytes before those that control data came with are received apart from them.
+// RecvMessage receives into p, and control data if the bytes come with some. If mayHold is false and they do, the error
+// is ErrHeldBack. Bytes from before the control data are received in a call of their own.
 func RecvMessage(fd int, p []byte, mayHold bool) (n int, c Control, err error) {
 	for {
 		part, errno := fault.Cut(fault.Recv, fd, p)
@@ -66,7 +66,7 @@ func SendMessage(fd int, b, oob []byte) (n int, err error) {
 	return result(n, err, "sendmsg")
 }
 
-// received returns what recvmsg has left in room.
+// received returns the control data that recvmsg has left in room.
 func received(room []byte, flags int) Control {
 	if len(room) == 0 && flags&unix.MSG_CTRUNC == 0 {
 		return Control{}
@@ -74,17 +74,16 @@ func received(room []byte, flags int) Control {
 	return Control{Data: append([]byte(nil), room...), Flags: flags}
 }
 
-// Empty reports whether nothing came, and nothing was lost.
+// Empty reports whether no control data came, and none was lost.
 func (c *Control) Empty() bool { return len(c.Data) == 0 && c.Flags&unix.MSG_CTRUNC == 0 }
 
 // Close closes every descriptor in c.
 func (c *Control) Close() { eachDescriptor(c.Data, closeDescriptor) }
 
-// Lost is what stands for c when that has been closed.
+// Lost returns the mark that stands for c when c has been closed.
 func (c *Control) Lost() Control { return Control{Flags: c.Flags | unix.MSG_CTRUNC} }
 
-// HandOver copies c into oob as the kernel would: whole messages, and of descriptors as many as fit. The others are
-// closed.
+// HandOver copies c into oob as the kernel would: whole messages, and as many descriptors as fit. It closes the others.
 func (c *Control) HandOver(oob []byte) (n, flags int) {
 	if len(c.Data) <= len(oob) {
 		return copy(oob, c.Data), c.Flags
@@ -125,13 +124,13 @@ func eachDescriptor(oob []byte, f func(fd int)) {
 	}
 }
 
-// descriptorsOf calls f for those in the data of one control message.
+// descriptorsOf calls f for every descriptor in the data of one control message.
 func descriptorsOf(hdr *unix.Cmsghdr, data []byte, f func(fd int)) {
 	if !isRights(hdr) && !isProcess(hdr) {
 		return
 	}
 	for ; len(data) >= sizeofFd; data = data[sizeofFd:] {
-		if fd := int(int32(binary.NativeEndian.Uint32(data))); fd >= 0 { // else an errno in its place
+		if fd := int(int32(binary.NativeEndian.Uint32(data))); fd >= 0 { // otherwise it is an errno
 			f(fd)
 		}
 	}

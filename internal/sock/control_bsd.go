@@ -11,18 +11,18 @@ import (
 )
 
 const (
-	// PlainFlags are what recvmsg returns beside bytes alone.
+	// PlainFlags are the flags of recvmsg without control data.
 	PlainFlags = 0
-	// messageFlags make sending wait for nothing; the descriptor does not anyway.
+	// messageFlags make sending never wait; the descriptor is non-blocking anyway.
 	messageFlags = unix.MSG_DONTWAIT
-	// TellsSender: a receive from a stream does not tell the peer's address.
+	// TellsSender: a receive from a stream does not return the peer's address.
 	TellsSender = false
 )
 
 var controlPool = sync.Pool{New: func() any { return new([controlRoom]byte) }}
 
-// receiveMessage is one attempt of RecvMessage. If it may not hold control data nothing is received, because nobody tells
-// what comes next. These systems end a receive before the first byte that comes with control data.
+// receiveMessage is one attempt of RecvMessage. If mayHold is false it receives nothing, because these systems cannot
+// tell whether control data comes next. These systems end a receive before the first byte that comes with control data.
 func receiveMessage(fd int, p []byte, mayHold bool) (n int, c Control, err error) {
 	if !mayHold {
 		return 0, Control{}, ErrHeldBack
@@ -38,5 +38,5 @@ func receiveMessage(fd int, p []byte, mayHold bool) (n int, c Control, err error
 	return n, c, nil
 }
 
-// isProcess returns false: there is no such thing.
+// isProcess returns false: these systems have no such message.
 func isProcess(*unix.Cmsghdr) bool { return false }

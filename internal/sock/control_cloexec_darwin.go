@@ -6,7 +6,7 @@ import "golang.org/x/sys/unix"
 
 const receiveFlags = unix.MSG_DONTWAIT
 
-// closeOnExec marks the descriptors in oob. A program that is started at that very moment may get them all the same.
+// closeOnExec marks the descriptors in oob. A program that is started at that very moment may still inherit them.
 func closeOnExec(oob []byte) {
 	eachDescriptor(oob, unix.CloseOnExec)
 }

@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// PlainFlags are what recvmsg returns beside bytes alone.
+	// PlainFlags are the flags of recvmsg without control data.
 	PlainFlags = unix.MSG_CMSG_CLOEXEC
-	// messageFlags make sending wait for nothing.
+	// messageFlags make sending never wait.
 	messageFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
-	// TellsSender: a receive from a stream tells the peer's address.
+	// TellsSender: a receive from a stream returns the peer's address.
 	TellsSender = true
 )
 
@@ -23,13 +23,13 @@ var controlPool = sync.Pool{New: func() any { return new([controlRoom]byte) }}
 
 // receiveMessage is one attempt of RecvMessage.
 //
-// One receive may take several of the pieces that were sent, up to and with the first that has control data, and does
-// not tell where that began. So the kernel is asked before: if whole pieces, as many as fit into p, are without it, just
-// these are taken. It costs copying them twice, the second time from where the processor has them at hand.
+// One receive may take several of the pieces that were sent, up to and including the first that has control data, and
+// does not say where that one began. So peekPieces looks before: if the whole pieces that fit into p have no control
+// data, just these are taken. They are copied twice, the second time from the processor's cache.
 func receiveMessage(fd int, p []byte, mayHold bool) (n int, c Control, err error) {
 	n, control, errno := peekPieces(fd, p)
 	switch {
-	case errno == unix.EFAULT || errno == unix.ENOSYS: // the first piece is longer than p; or there is no way to know
+	case errno == unix.EFAULT || errno == unix.ENOSYS: // the first piece is longer than p, or there is no way to peek
 		n = len(p)
 	case errno != 0:
 		return 0, Control{}, errno
@@ -39,7 +39,8 @@ func receiveMessage(fd int, p []byte, mayHold bool) (n int, c Control, err error
 		}
 		return n, Control{}, err
 	case n > 1:
-		// The last of these pieces has it. Asked for one byte less, the kernel shows those before, or none.
+		// The last of these pieces has control data. Asked for one byte less, the kernel shows the pieces before it, or
+		// none.
 		if before, control, errno := peekPieces(fd, p[:n-1]); errno == 0 && !control && before > 0 {
 			n, err = readNow(fd, p[:before])
 			return n, Control{}, err
@@ -51,7 +52,7 @@ func receiveMessage(fd int, p []byte, mayHold bool) (n int, c Control, err error
 	return receiveControl(fd, p[:n])
 }
 
-// receiveControl is recvmsg with room for all control data that there may be.
+// receiveControl is recvmsg with room for all possible control data.
 func receiveControl(fd int, p []byte) (n int, c Control, err error) {
 	room := controlPool.Get().(*[controlRoom]byte)
 	defer controlPool.Put(room)
@@ -63,8 +64,9 @@ func receiveControl(fd int, p []byte) (n int, c Control, err error) {
 }
 
 // peekPieces looks, without taking anything, at the pieces that were sent and fit into p as a whole: how many bytes they
-// have, and whether the last one comes with control data. It is EFAULT if not even the first one fits. The kernel copies
-// piece by piece, and stops at one that it cannot copy: one more byte is asked for than p has, where there is no memory.
+// have, and whether the last one comes with control data. The errno is EFAULT if not even the first one fits. The
+// kernel copies piece by piece, and stops at one that it cannot copy: peekPieces asks for one more byte than p has, at
+// an address without memory.
 func peekPieces(fd int, p []byte) (n int, control bool, errno unix.Errno) {
 	iovs := [2]unix.Iovec{{Base: unsafe.SliceData(p)}, {Base: nil}}
 	iovs[0].SetLen(len(p))
@@ -72,7 +74,7 @@ func peekPieces(fd int, p []byte) (n int, control bool, errno unix.Errno) {
 	return peekInto(fd, iovs[:], p)
 }
 
-// controlAhead reports whether control data comes with the next bytes, or maybe with some behind them.
+// controlAhead reports whether control data comes with the next bytes, or may come with later ones.
 func controlAhead(fd int, p []byte) bool {
 	iovs := [1]unix.Iovec{{Base: unsafe.SliceData(p)}}
 	iovs[0].SetLen(len(p))

@@ -2,7 +2,7 @@
 
 package sock
 
-// What is read out of control messages of any origin.
+// Reading control messages of any origin.
 
 import (
 	"testing"

@@ -2,7 +2,7 @@
 
 package sock
 
-// This file holds what is done to descriptors as such.
+// This file holds operations on descriptors of any kind.
 
 import (
 	"os"

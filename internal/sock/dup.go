@@ -12,7 +12,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/fault"
 )
 
-// Duplicate returns a new descriptor, close-on-exec, for what fd is. Both share the mode.
+// Duplicate returns a duplicate of fd, close-on-exec. Both share the mode.
 func Duplicate(fd int) (dup int, err error) {
 	if errno := fault.Check(fault.Dup); errno != 0 {
 		return -1, os.NewSyscallError("fcntl", errno)

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Duplicate returns a new descriptor, close-on-exec, for what fd is. Both share the mode.
+// Duplicate returns a duplicate of fd, close-on-exec. Both share the mode.
 func Duplicate(fd int) (dup int, err error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()

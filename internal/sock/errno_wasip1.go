@@ -2,5 +2,5 @@ package sock
 
 import "syscall"
 
-// ErrnoShutdown is what sending gives after this side has ended it, where that is not EPIPE.
+// ErrnoShutdown is the errno of a send after this side has ended sending, where that is not EPIPE.
 const ErrnoShutdown = syscall.EPIPE // there is no other

@@ -64,8 +64,8 @@ func SetKeepAliveConfig(fd int, config net.KeepAliveConfig) error {
 	return os.NewSyscallError("setsockopt", setKeepAliveOption(fd, keepAliveCount, keepAliveProbes(config)))
 }
 
-// StartKeepAlive applies config to a new TCP socket, if it switches keepalive on. Errors are left alone: they can only
-// mean that the peer is gone already, which shows soon enough.
+// StartKeepAlive applies config to a new TCP socket, if it switches keepalive on. Errors are ignored: they can only
+// mean that the peer is gone already, which the next read or write finds.
 func StartKeepAlive(fd int, config net.KeepAliveConfig) {
 	if !config.Enable {
 		return
@@ -89,7 +89,7 @@ func keepAliveSeconds(d, def time.Duration) int {
 	return WholeSeconds(d)
 }
 
-// keepAliveProbes returns how many of them go unanswered.
+// keepAliveProbes returns how many probes may go unanswered.
 func keepAliveProbes(config net.KeepAliveConfig) int {
 	if config.Count == 0 {
 		return defaultKeepAliveCount
@@ -97,7 +97,7 @@ func keepAliveProbes(config net.KeepAliveConfig) int {
 	return config.Count
 }
 
-// KeepAlive returns what a socket has. What the system does not know is to be left as it is.
+// KeepAlive returns the settings of a socket. A value that the system does not have is negative: it is left as it is.
 func KeepAlive(fd int) (config net.KeepAliveConfig) {
 	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
 	config.Enable = err == nil && on != 0

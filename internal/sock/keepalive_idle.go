@@ -4,7 +4,7 @@ package sock
 
 import "golang.org/x/sys/unix"
 
-// What setting the keepalive times takes.
+// The options that set the keepalive times.
 const (
 	keepAliveIdle     = unix.TCP_KEEPIDLE
 	keepAliveInterval = unix.TCP_KEEPINTVL

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the kernel calls multipath TCP, and what it says about it.
+// The kernel's numbers for multipath TCP.
 const (
 	levelMultipath = 0x11c
 	multipathInfo  = 1
@@ -33,7 +33,7 @@ var reportsFallback = sync.OnceValue(func() bool {
 	return version[0] > 5 || version[0] == 5 && version[1] >= 16
 })
 
-// UsesMultipath asks for the state of multipath TCP, which a socket that does without, or has fallen back, does not have.
+// UsesMultipath asks for the state of multipath TCP. A socket that does not use it, or has fallen back, has none.
 func UsesMultipath(fd int) bool {
 	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	if err != nil || protocol != unix.IPPROTO_MPTCP {

@@ -12,7 +12,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/fault"
 )
 
-// SetNoDelay says whether what is written is sent at once.
+// SetNoDelay says whether output is sent at once.
 func SetNoDelay(fd int, noDelay bool) error {
 	return os.NewSyscallError("setsockopt", setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, number(noDelay)))
 }

@@ -2,7 +2,7 @@
 
 package sock
 
-// This file holds what stands for the options of sockets where package net owns the descriptors.
+// This file stands in for the options of sockets where package net owns the descriptors.
 
 import (
 	"net"

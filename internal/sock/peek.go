@@ -12,11 +12,11 @@ import (
 	"github.com/cloudwego/netpoll/internal/fault"
 )
 
-// CanPeek: Peek tells something on this system.
+// CanPeek: Peek works on this system.
 const CanPeek = true
 
-// Peek reports whether fd has nothing to receive, and no end of its stream either. It does not wait. After an
-// error nothing is known.
+// Peek reports whether fd has nothing to receive, and no end of its stream either. It does not wait. After an error the
+// answer is unknown.
 func Peek(fd int) (quiet bool, err error) {
 	if errno := fault.Check(fault.Recv); errno != 0 {
 		return false, os.NewSyscallError("recv", errno)

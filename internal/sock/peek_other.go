@@ -2,7 +2,7 @@
 
 package sock
 
-// CanPeek: nobody looks at a socket on this system but who reads from it.
+// CanPeek: on this system there is no look at a socket without reading from it.
 const CanPeek = false
 
 // Peek is not called on this system.

@@ -15,26 +15,26 @@ import (
 )
 
 const (
-	// maxSplice is how much a pipe is to hold, the most that the kernel gives without asking for privileges.
+	// maxSplice is the size of a pipe: the most that the kernel gives without privileges.
 	maxSplice = 1 << 20
-	// minSplice is how much it must hold to be worth its while: who has many pipes already gets small ones.
+	// minSplice is the least size of a pipe that is worth using: a user with many pipes gets small ones.
 	minSplice = 64 << 10
 )
 
-// ErrCannotSplice: the kernel moves nothing between these two by itself. Nothing was moved.
+// ErrCannotSplice: the kernel cannot move bytes between these two. Nothing was moved.
 var ErrCannotSplice = errors.New("sock: cannot splice")
 
-// Pipe is a pair of descriptors, close-on-exec and non-blocking, with bytes on their way. One goroutine at a time.
+// Pipe is a pair of descriptors, close-on-exec and non-blocking, with bytes in transit. One goroutine at a time.
 type Pipe struct {
 	r, w    int
 	held    int // bytes in it
 	closing runtime.Cleanup
 }
 
-// pipes has empty pipes. The garbage collector takes those that nobody wants, and closes them.
+// pipes has empty pipes. The garbage collector drops and closes unused ones.
 var pipes sync.Pool
 
-// GetPipe returns an empty pipe, or nil if there is none to be had.
+// GetPipe returns an empty pipe, or nil if the system has none left.
 func GetPipe() *Pipe {
 	if p, ok := pipes.Get().(*Pipe); ok {
 		return p
@@ -64,7 +64,7 @@ func closePipe(fds [2]int) {
 	_ = unix.Close(fds[1])
 }
 
-// Put gives p back. With bytes in it, it is of no use to others.
+// Put gives p back, or closes it if there are bytes in it.
 func (p *Pipe) Put() {
 	if p.held == 0 {
 		pipes.Put(p)
@@ -86,7 +86,7 @@ func (p *Pipe) Fill(fd, size int) (n int, err error) {
 	return n, err
 }
 
-// Drain moves what p holds, or its first part, to a socket. The error may be ErrCannotSplice.
+// Drain moves the bytes in p, or the first of them, to a socket. The error may be ErrCannotSplice.
 func (p *Pipe) Drain(fd int) (n int, err error) {
 	BeforeSend()
 	n, err = spliceNow(fault.SpliceOut, fd, p.r, fd, p.held)
@@ -94,7 +94,7 @@ func (p *Pipe) Drain(fd int) (n int, err error) {
 	return n, err
 }
 
-// Read copies what p holds, or its first part, to b.
+// Read copies the bytes in p, or the first of them, to b.
 func (p *Pipe) Read(b []byte) (n int, err error) {
 	for {
 		n, err = unix.Read(p.r, b[:min(len(b), p.held)])
@@ -127,14 +127,14 @@ func spliceNow(op fault.Op, fd, in, out, size int) (n int, err error) {
 	}
 }
 
-// waits reports whether calls on a socket wait in the kernel. The mode belongs to everybody who has a duplicate of the
-// descriptor, and neither splice nor sendfile has a way to say otherwise.
+// waits reports whether calls on a socket wait in the kernel. All duplicates of the descriptor share the mode, and
+// neither splice nor sendfile has a flag to override it.
 func waits(fd int) bool {
 	flags, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_GETFL, 0)
 	return errno == 0 && flags&unix.O_NONBLOCK == 0
 }
 
-// moveResult is result for a call that moves bytes within the kernel, which may be none for it to make.
+// moveResult is result for a call that moves bytes within the kernel, which may not be able to.
 func moveResult(n int, err error, call string) (int, error) {
 	switch err {
 	case syscall.EINVAL, syscall.ENOSYS, syscall.EOPNOTSUPP, syscall.ENOTSOCK, syscall.EPERM:

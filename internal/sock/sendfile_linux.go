@@ -11,7 +11,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/fault"
 )
 
-// RestOfFile is how many bytes a file has from where it is. ok is false for what is no regular file.
+// RestOfFile is how many bytes a file has from its offset on. ok is false if it is no regular file.
 func RestOfFile(fd int) (n int64, ok bool) {
 	var stat unix.Stat_t
 	if unix.Fstat(fd, &stat) != nil || stat.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -21,8 +21,8 @@ func RestOfFile(fd int) (n int64, ok bool) {
 	return max(0, stat.Size-at), err == nil
 }
 
-// Sendfile sends up to size bytes from where file is to the socket fd, and moves it on. 0 and no error: the end of the
-// file. The error may be ErrCannotSplice.
+// Sendfile sends up to size bytes from the offset of file to the socket fd, and moves the offset. 0 and no error: the
+// end of the file. The error may be ErrCannotSplice.
 func Sendfile(fd, file, size int) (n int, err error) {
 	if waits(fd) {
 		return 0, ErrCannotSplice

@@ -1,10 +1,9 @@
-// Package sock is the system calls on sockets, and on what else carries a stream of bytes: receiving and sending,
-// accepting, addresses, options, control messages, splicing. Calls that were interrupted are made again here, tests make
-// calls fail here (see package fault), and the differences between systems end here. Pollers and connections are not
-// known to it.
+// Package sock has the system calls on sockets, and on other descriptors of byte streams: receiving and sending,
+// accepting, addresses, options, control messages, splicing. It repeats interrupted calls, lets tests make calls fail
+// (see package fault), and hides the differences between systems. It does not know pollers and connections.
 //
-// Functions that move bytes never wait. Their error is nil, [ErrWouldBlock], or an [os.SyscallError] with the errno; the
-// few that have another say so. What a system does not have is [Unsupported].
+// Functions that move bytes never wait. Their error is nil, [ErrWouldBlock], or an [os.SyscallError] with the errno;
+// the few that have another say so. The error for a feature that a system does not have is [Unsupported].
 package sock
 
 import (
@@ -16,12 +15,12 @@ import (
 var (
 	// ErrWouldBlock: the call would have to wait, for input or for room.
 	ErrWouldBlock = errors.New("sock: would block")
-	// ErrHeldBack: what could be received next comes with control data, and the caller has no place for it.
+	// ErrHeldBack: the next bytes come with control data, and the caller has no place for it.
 	ErrHeldBack = errors.New("sock: control data is held")
 )
 
-// Unsupported is the error for what a system, or a descriptor of this kind, does not have. It names that, and Is
-// [errors.ErrUnsupported].
+// Unsupported is the error for a feature that a system, or a descriptor of this kind, does not have. It names the
+// feature, and Is [errors.ErrUnsupported].
 type Unsupported string
 
 func (u Unsupported) Error() string {
@@ -34,9 +33,8 @@ func (u Unsupported) Is(target error) bool { return target == errors.ErrUnsuppor
 // MaxTransfer limits one system call; some kernels refuse more than 2 GiB, and whole pages keep the rest aligned.
 const MaxTransfer = 1 << 30
 
-// order lets the memory model, and so the race detector, know what the kernel guarantees anyway: what a goroutine did
-// before it sent bytes happens before what another does after receiving them. The system calls of this package do not
-// say it by themselves.
+// order shows the memory model, and so the race detector, an order that the kernel guarantees anyway: sending bytes
+// happens before receiving them. The system calls of this package do not show it by themselves.
 var order atomic.Uint32
 
 // BeforeSend is to be called before bytes are sent by other means than this package.
@@ -45,7 +43,7 @@ func BeforeSend() { order.Add(1) }
 // AfterReceive is to be called after bytes were received by other means than this package.
 func AfterReceive() { order.Load() }
 
-// WholeSeconds rounds up; the longest times end at what the kernel takes.
+// WholeSeconds rounds up, to at most the longest time that the kernel takes.
 func WholeSeconds(d time.Duration) int {
 	const most = 32767 // of TCP_KEEPIDLE
 	if d > most*time.Second {

@@ -1,6 +1,6 @@
 package sock
 
-// This file holds what sockets of macOS have alone: no call takes flags, and the idle time of TCP keepalive has a name
+// This file holds what only sockets of macOS have: no call takes flags, and the idle time of TCP keepalive has a name
 // of its own.
 
 import (
@@ -10,7 +10,7 @@ import (
 )
 
 // acceptCloseOnExec leaves a gap between the two calls, in which a program that the process starts inherits the
-// descriptor. Package net has the same gap: a lock against it would be held as long as accept blocks, if somebody has
+// descriptor. Package net has the same gap: a lock against it would be held as long as accept blocks, if a program has
 // made the listener blocking.
 func acceptCloseOnExec(fd int) (int, syscall.Sockaddr, error) {
 	nfd, name, err := syscall.Accept(fd)
@@ -25,7 +25,7 @@ func acceptCloseOnExec(fd int) (int, syscall.Sockaddr, error) {
 	return nfd, name, nil
 }
 
-// What setting the keepalive times takes.
+// The options that set the keepalive times.
 const (
 	keepAliveIdle     = unix.TCP_KEEPALIVE
 	keepAliveInterval = unix.TCP_KEEPINTVL

@@ -1,9 +1,9 @@
 package sock
 
-// This file holds what sockets of OpenBSD lack: times of TCP keepalive, which are the system's, and a way to say that
-// writing shall cause no signal.
+// This file stands in for options that sockets of OpenBSD lack: times of TCP keepalive, which are the system's, and the
+// option that writing causes no signal.
 
-// What setting the keepalive times takes: there are no such options.
+// OpenBSD has no options that set the keepalive times.
 const (
 	keepAliveIdle     = 0
 	keepAliveInterval = 0

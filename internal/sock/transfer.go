@@ -45,7 +45,8 @@ func Send(fd int, p []byte) (n int, err error) {
 	return result(n, err, "write")
 }
 
-// Sendv sends the pieces of v, or the first of them, with one system call. It may cut v down to what it has tried.
+// Sendv sends the pieces of v, or the first of them, with one system call. It may cut v down to the pieces that it has
+// tried.
 func Sendv(fd int, v *Vector) (n int, err error) {
 	if v.N == 1 {
 		return Send(fd, v.Bufs[0])
@@ -71,7 +72,7 @@ func gather(fd int, v *Vector) (int, error) {
 	return gatherWrite(fd, v)
 }
 
-// result gives what a call that moves bytes has returned the form that this package promises.
+// result gives the results of a call that moves bytes the form that this package promises.
 func result(n int, err error, call string) (int, error) {
 	switch {
 	case err == nil:

@@ -9,14 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxQuick is how much may be moved by a system call that the scheduler is not told of: a few microseconds' worth. For
-// one that it is told of it may give the processor to another thread, which costs more than the call.
+// maxQuick is how much a system call may move that the Go scheduler does not know of: it takes a few microseconds. In a
+// call that the scheduler knows of, it may give the processor to another thread, which costs more than the call.
 const maxQuick = 64 << 10
 
-// transfer is read or write on a descriptor that is not to wait. The mode of a descriptor belongs to everybody who has a
-// duplicate, in other processes too, so a socket is told not to wait in each call: a thread that waited in a call that
-// the scheduler does not know of would stop the whole process. What is no socket has no such call, and the scheduler is
-// told.
+// transfer is a read or write that does not wait. All duplicates of a descriptor share its mode, in other processes
+// too, so each call on a socket has the flag not to wait: a thread that waited in a call that the scheduler does not
+// know of would stop the whole process. Other descriptors have no such flag, so the scheduler knows of those calls.
 func transfer(socketTrap, trap uintptr, fd int, p []byte, flags uintptr) (int, error) {
 	call := unix.Syscall6
 	if len(p) <= maxQuick {

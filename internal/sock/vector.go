@@ -4,11 +4,11 @@ package sock
 
 import "net"
 
-// MaxVector is how many pieces one send takes. More than that need another system call, which is cheap beside copying
-// so much.
+// MaxVector is how many pieces one send takes. More pieces need another system call, which is cheap compared with
+// copying so much.
 const MaxVector = 64
 
-// Vector is a list of byte slices to send, with room for what the system call needs.
+// Vector is a list of byte slices to send, with room for the arguments of the system call.
 type Vector struct {
 	Bufs [MaxVector][]byte // the first N of them
 	N    int
@@ -41,8 +41,8 @@ func (v *Vector) Total() (n int) {
 	return n
 }
 
-// Buffers returns v as package net takes it, until v changes. The list is the caller's to consume, and it costs no
-// memory.
+// Buffers returns v in the form of package net, valid until v changes. The caller may consume the list. It allocates
+// nothing.
 func (v *Vector) Buffers() *net.Buffers {
 	v.sys.list = v.Bufs[:v.N]
 	return &v.sys.list

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sysVector is what is handed to the kernel, or to package net.
+// sysVector is the list for the kernel, or for package net.
 type sysVector struct {
 	list   net.Buffers
 	pieces [MaxVector][]byte

@@ -4,5 +4,5 @@ package sock
 
 import "net"
 
-// sysVector is what package net, which sends on this system, takes.
+// sysVector is the list for package net, which sends on this system.
 type sysVector struct{ list net.Buffers }

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sysVector is what is handed to the kernel, or to package net.
+// sysVector is the list for the kernel, or for package net.
 type sysVector struct {
 	list net.Buffers
 	iovs [MaxVector]unix.Iovec

@@ -1,6 +1,6 @@
 package testkit
 
-// This file holds connections of package net, and what any connection is asked in tests.
+// This file holds connections of package net, and checks of any connection.
 
 import (
 	"bytes"
@@ -109,7 +109,7 @@ func Reset(t testing.TB, c net.Conn) {
 	require.NoError(t, c.Close())
 }
 
-// IsReset reports whether err is what a write to a connection gives that its peer has reset.
+// IsReset reports whether err is the error of a write to a connection that its peer has reset.
 func IsReset(err error) bool {
 	var errno syscall.Errno
 	return errors.As(err, &errno) && (errno == syscall.ECONNRESET || errno == syscall.EPIPE)

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Blocked calls f in a goroutine and returns when f is waiting for something. What f returns comes on the channel.
+// Blocked calls f in a goroutine and returns when f is blocked. The channel gets the result of f.
 func Blocked(t testing.TB, f func() error) <-chan error {
 	t.Helper()
 	ids, result := make(chan int, 1), make(chan error, 1)

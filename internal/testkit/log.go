@@ -13,7 +13,7 @@ import (
 // Log takes log output from any goroutine. The zero value is ready.
 type Log struct {
 	mu    sync.Mutex
-	text  bytes.Buffer  // guarded by mu, as the next
+	text  bytes.Buffer  // guarded by mu, as is wrote
 	wrote chan struct{} // holds one mark for everything written since the last one was taken; see marks
 }
 
@@ -46,7 +46,7 @@ func (l *Log) marks() chan struct{} {
 	return l.wrote
 }
 
-// Wrote has something to receive when something was written since the last receive.
+// Wrote returns a channel that has a value if something was written since the last receive.
 func (l *Log) Wrote() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()

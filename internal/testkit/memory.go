@@ -6,7 +6,7 @@ import "runtime"
 
 // HeapInUse returns how many bytes of heap are reachable.
 func HeapInUse() int64 {
-	for range 3 { // what sync.Pool holds survives one collection
+	for range 3 { // the content of a sync.Pool survives one collection
 		runtime.GC()
 	}
 	var m runtime.MemStats

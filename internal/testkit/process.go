@@ -1,6 +1,6 @@
 package testkit
 
-// This file holds tests that need a process of their own, because they change what is shared by the whole process.
+// This file holds tests that need a process of their own, because they change state of the whole process.
 
 import (
 	"os"
@@ -13,7 +13,7 @@ import (
 const childVariable = "NETPOLL_TEST_CHILD"
 
 // InOwnProcess runs the calling test once more in a process of its own, with the given settings in its environment. It
-// returns true there; in the first process it returns false when that has ended well.
+// returns true there; in the first process it returns false when the other has ended well.
 func InOwnProcess(t *testing.T, settings ...string) bool {
 	t.Helper()
 	there, _ := OutputOfOwnProcess(t, settings...)
@@ -28,7 +28,7 @@ func OwnProcess(t *testing.T, body func(t *testing.T)) {
 	}
 }
 
-// OutputOfOwnProcess is InOwnProcess, and returns in the first process what the other has written.
+// OutputOfOwnProcess is InOwnProcess, and returns in the first process the output of the other.
 func OutputOfOwnProcess(t *testing.T, settings ...string) (there bool, output string) {
 	t.Helper()
 	if os.Getenv(childVariable) == t.Name() {

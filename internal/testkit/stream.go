@@ -1,6 +1,6 @@
 package testkit
 
-// This file holds bytes that tests send: those that show when one is lost, doubled, misplaced or foreign.
+// This file holds bytes that tests send. They show when one is lost, doubled, misplaced or foreign.
 
 import (
 	"bytes"
@@ -39,10 +39,10 @@ var streamBytes = func() []byte {
 	return p
 }()
 
-// Stream is the endless sequence of bytes of one direction of one connection. Any piece of it is there without being
-// made, so that checking costs little.
+// Stream is the endless sequence of bytes of one direction of one connection. No piece of it has to be computed, so
+// checking costs little.
 type Stream struct {
-	// Offset tells it from the streams of other connections.
+	// Offset distinguishes it from the streams of other connections.
 	Offset int64
 }
 
@@ -52,7 +52,7 @@ func (s Stream) Piece(pos int64, n int) []byte {
 	return streamBytes[i : i+int64(n) : i+int64(n)]
 }
 
-// Differs returns where p, which was found at pos, is not what belongs there; -1 if it is.
+// Differs returns the position of the first byte of p, which was found at pos, that is wrong; -1 if there is none.
 func (s Stream) Differs(pos int64, p []byte) int64 {
 	for len(p) > 0 {
 		n := min(len(p), MaxPiece)

@@ -28,7 +28,7 @@ func ProcessorTimeDuring(d time.Duration) time.Duration {
 	return ProcessorTime() - before
 }
 
-// Idles fails the test if the process keeps a processor busy although nothing is to be done.
+// Idles fails the test if the process keeps a processor busy without any work.
 func Idles(t testing.TB) {
 	t.Helper()
 	const window = 300 * time.Millisecond

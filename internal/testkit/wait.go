@@ -1,11 +1,11 @@
-// Package testkit holds what tests of all packages share and what needs nothing of netpoll: waiting for events, bytes
-// that show when they are misplaced, logs, processes, plain connections. Package testnet, which uses netpoll, adds
-// servers and connections of it.
+// Package testkit holds helpers for the tests of all packages that do not need netpoll: waiting for events, bytes that
+// show when they are misplaced, logs, processes, plain connections. Package testnet, which uses netpoll, adds servers
+// and connections of it.
 //
-// A helper that takes a [testing.TB] ends the test when what it waits for does not happen.
+// A helper that takes a [testing.TB] ends the test if it waits in vain.
 package testkit
 
-// This file holds waiting: for what must happen, and to see that something does not.
+// This file holds waiting: for events that must happen, and to see that others do not.
 
 import (
 	"fmt"
@@ -15,17 +15,17 @@ import (
 )
 
 const (
-	// Timeout is how long a test waits for something that must happen. Only a failing test waits that long.
+	// Timeout is how long a test waits for an event that must happen. Only a failing test waits that long.
 	Timeout = 20 * time.Second
 	// Calm is how long a test looks on to see that nothing happens.
 	Calm = 50 * time.Millisecond
 	// Short is a timeout of the library that a test lets pass.
 	Short = 60 * time.Millisecond
-	// Ample is one that a test does not let pass: what it does before is quick, but a busy machine may be slow.
+	// Ample is a timeout that a test does not let pass: its work before is quick, but a busy machine may be slow.
 	Ample = 8 * Short
 )
 
-// Eventually waits until cond holds. What it waits for may be said, by a format and its arguments.
+// Eventually waits until cond holds. what, a format and its arguments, may describe cond.
 func Eventually(t testing.TB, cond func() bool, what ...any) {
 	t.Helper()
 	limit := time.After(Timeout)
@@ -38,7 +38,7 @@ func Eventually(t testing.TB, cond func() bool, what ...any) {
 	}
 }
 
-// Receive returns what arrives on ch, or the zero value when ch is closed.
+// Receive returns the value that arrives on ch, or the zero value when ch is closed.
 func Receive[T any](t testing.TB, ch <-chan T, what ...any) (v T) {
 	t.Helper()
 	select {
@@ -49,12 +49,12 @@ func Receive[T any](t testing.TB, ch <-chan T, what ...any) (v T) {
 	return v
 }
 
-// Silent fails the test if something arrives on ch within d, which is [Calm] if nothing else is to pass meanwhile.
+// Silent fails the test if a value arrives on ch within d, which is [Calm] unless the test needs longer.
 func Silent[T any](t testing.TB, d time.Duration, ch <-chan T, what string) {
 	t.Helper()
 	select {
 	case v := <-ch:
-		if conn, ok := any(v).(net.Conn); ok { // whose fields are not for this goroutine to read
+		if conn, ok := any(v).(net.Conn); ok { // printing its fields would be a race
 			t.Fatalf("%s too early, with %T", what, conn)
 		}
 		t.Fatalf("%s too early, with %v", what, v)
@@ -80,7 +80,7 @@ func Within(t testing.TB, d time.Duration, f func()) {
 // ErrorOf is the error of a call that returns another value, too.
 func ErrorOf[T any](_ T, err error) error { return err }
 
-// fail ends the test, which has waited for d, with what all goroutines do.
+// fail ends the test, which has waited for d, with the stacks of all goroutines.
 func fail(t testing.TB, d time.Duration, what []any) {
 	t.Helper()
 	text := ""

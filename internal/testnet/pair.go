@@ -52,7 +52,7 @@ func Dialed(t testing.TB, network string) (conn netpoll.Connection, peer net.Con
 }
 
 // Served returns a connection that an EventLoop accepted, and its peer, which is one of package net. onRequest may be
-// nil: then nobody takes its input. The options must leave OnConnect alone.
+// nil: then no handler takes its input. The options must leave OnConnect alone.
 func Served(t testing.TB, network string, onRequest netpoll.OnRequest, opts ...netpoll.Option) (
 	conn netpoll.Connection, peer net.Conn,
 ) {

@@ -41,7 +41,7 @@ func NewServer(t testing.TB, network string, onRequest netpoll.OnRequest, opts .
 	return s
 }
 
-// ServeOn serves ln until the test ends, at the latest. What becomes of it is for the test to judge.
+// ServeOn serves ln until the test ends, at the latest. The test has to check the results of Serve and Shutdown.
 func ServeOn(t testing.TB, ln net.Listener, onRequest netpoll.OnRequest, opts ...netpoll.Option) *Server {
 	t.Helper()
 	s := start(t, ln, onRequest, opts)
@@ -59,7 +59,7 @@ func start(t testing.TB, ln net.Listener, onRequest netpoll.OnRequest, opts []ne
 	return s
 }
 
-// Shutdown is that of the loop, in time.
+// Shutdown calls that of the loop, with a timeout.
 func (s *Server) Shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
 	defer cancel()
@@ -90,7 +90,7 @@ func (s *Server) Stop() {
 	}
 }
 
-// Addr is where the server listens.
+// Addr is the address of the server.
 func (s *Server) Addr() net.Addr { return s.Listener.Addr() }
 
 // Dial connects a client of package net to the server. A lost reply ends its calls, so that the test does not hang.
@@ -101,7 +101,7 @@ func (s *Server) Dial() net.Conn {
 	return c
 }
 
-// Echo is an OnRequest that sends back all that is there.
+// Echo is an OnRequest that sends all input back.
 func Echo(_ context.Context, conn netpoll.Connection) error {
 	r, w := conn.Reader(), conn.Writer()
 	p, err := r.Next(r.Len())
@@ -117,7 +117,7 @@ func Echo(_ context.Context, conn netpoll.Connection) error {
 	return r.Release()
 }
 
-// Discard is an OnRequest that throws away what there is.
+// Discard is an OnRequest that drops its input.
 func Discard(_ context.Context, conn netpoll.Connection) error {
 	if err := conn.Reader().Skip(conn.Reader().Len()); err != nil {
 		return err

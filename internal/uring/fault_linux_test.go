@@ -24,7 +24,7 @@ func TestSubmitAccountsForEachOperationWhenEntersFail(t *testing.T) {
 		name  string
 		play  func(call int, ring *Ring, submit, flags uint32) (int, unix.Errno)
 		sent  int        // operations executed; the others are NotExecuted
-		err   unix.Errno // what breaks the ring, or 0
+		err   unix.Errno // the errno that breaks the ring, or 0
 		calls int
 	}{
 		{"EINTR once", failFirst(1, unix.EINTR), n, 0, 2},

@@ -33,7 +33,7 @@ func newPair(t testing.TB, network string) (a, b int) {
 		a, b = pair[0], pair[1]
 	}
 	t.Cleanup(func() {
-		// A test may have closed an end; it then says so with closeEnd, which leaves another file in its place.
+		// A test may have closed an end; it then does so by closeEnd, which puts another file under the number.
 		require.NoError(t, unix.Close(a))
 		require.NoError(t, unix.Close(b))
 	})
@@ -67,7 +67,7 @@ func dupConn(t testing.TB, conn net.Conn) (dup int) {
 	return dup
 }
 
-// closeEnd closes the socket fd at once, and leaves the number in use so that no one else gets it.
+// closeEnd closes the socket fd at once, and leaves the number in use so that no other file gets it.
 func closeEnd(t testing.TB, fd int) {
 	t.Helper()
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)

@@ -19,7 +19,7 @@ const (
 // featSingleMmap says that both rings are in one mapping; since 5.4.
 const featSingleMmap = 1 << 0
 
-// enterGetEvents makes io_uring_enter do what it holds back: completions that did not fit, and task work.
+// enterGetEvents makes io_uring_enter deliver work that it holds back: completions that did not fit, and task work.
 const enterGetEvents = 1 << 0
 
 // Operation codes.
@@ -36,7 +36,7 @@ const (
 	offSQEs   = 0x10000000
 )
 
-// sqe is struct io_uring_sqe, as far as sockets need it.
+// sqe is the part of struct io_uring_sqe that sockets need.
 type sqe struct {
 	opcode   uint8
 	flags    uint8
@@ -77,7 +77,7 @@ type sqOffsets struct {
 	userAddr                                            uint64
 }
 
-// cqOffsets is struct io_cqring_offsets: the same for the completion queue.
+// cqOffsets is struct io_cqring_offsets: where those of the completion queue are.
 type cqOffsets struct {
 	head, tail, mask, entries, overflow, cqes, flags, _ uint32
 	userAddr                                            uint64
@@ -98,7 +98,7 @@ type kernelCalls struct {
 	munmap func([]byte) error
 }
 
-// kernel is what new rings use. Only tests write it, before they make a ring.
+// kernel has the system calls of new rings. Only tests write it, before they make a ring.
 var kernel = kernelCalls{setup: setup, enter: enter, mmap: unix.Mmap, munmap: unix.Munmap}
 
 // setup is io_uring_setup(2).
@@ -110,8 +110,8 @@ func setup(entries uint32, p *params) (int, unix.Errno) {
 // rawLimit is the number of operations up to which the scheduler need not know that a thread is in the kernel.
 const rawLimit = 16
 
-// enter is io_uring_enter(2); it never waits for a completion. A small batch is over before anyone could use the
-// processor it holds; a long one tells the scheduler, so that a stop of the world need not wait for it.
+// enter is io_uring_enter(2); it never waits for a completion. A small batch is over before another goroutine could use
+// the processor it holds; a long one tells the scheduler, so that a stop of the world need not wait for it.
 func enter(fd int, submit, flags uint32) (int, unix.Errno) {
 	call := unix.Syscall6
 	if submit <= rawLimit {

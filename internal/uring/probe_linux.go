@@ -1,8 +1,8 @@
 package uring
 
 // This file holds the probe: whether io_uring can be used here. It is not enough that the system call exists; a
-// kernel, a container or an emulation may have it and not do with it what a batch relies on. So the probe uses a ring
-// as the poller will, and compares every result with what plain system calls would have given.
+// kernel, a container or an emulation may have it, but without the behaviour that a batch relies on. So the probe uses
+// a ring as the poller will, and compares every result with that of a plain system call.
 
 import (
 	"bytes"
@@ -126,8 +126,8 @@ func (p *prober) exchange() error {
 	return nil
 }
 
-// fill sends more than the socket takes. What the result says must be what the peer gets, for a send reported short
-// by mistake would be repeated; and a socket that is full must say EAGAIN.
+// fill sends more than the socket takes. The result must be the number of bytes that the peer gets, because a send
+// reported short by mistake would be repeated; and a full socket must give EAGAIN.
 func (p *prober) fill() error {
 	if err := unix.SetsockoptInt(p.fds[0], unix.SOL_SOCKET, unix.SO_SNDBUF, 4096); err != nil {
 		return fmt.Errorf("set SO_SNDBUF: %w", err)

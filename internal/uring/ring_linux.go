@@ -45,8 +45,9 @@ type operation struct {
 }
 
 // New makes a ring that takes a batch of at least entries operations; the kernel rounds up to a power of two, and
-// reduces what is more than it allows. The ring's descriptor is closed on exec. The error wraps the errno: ENOSYS
-// where the kernel has no io_uring, EPERM where it is forbidden, ENOMEM where it may not lock the memory, EMFILE.
+// reduces a number that is more than it allows. The ring's descriptor is closed on exec. The error wraps the errno:
+// ENOSYS where the kernel has no io_uring, EPERM where it is forbidden, ENOMEM where it may not lock the memory,
+// EMFILE.
 func New(entries uint32) (*Ring, error) {
 	sys := kernel
 	p := params{flags: setupClamp | setupSubmitAll}

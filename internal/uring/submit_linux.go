@@ -2,11 +2,11 @@ package uring
 
 // This file holds a batch: how operations are queued, executed, accounted for one by one, and delivered.
 //
-// What counts is what is in the shared memory, never what io_uring_enter returns. The head of the submission queue
-// says which operations the kernel has taken, and a completion says what became of one. So an operation is in one of
-// three states whatever the call returned: not taken (NotExecuted: it is withdrawn, and can be done otherwise),
-// completed (its result stands), or taken without a completion, which a kernel that honours MSG_DONTWAIT never
-// leaves behind. The last kind is recalled before Submit returns.
+// Only the shared memory counts, never the result of io_uring_enter. The head of the submission queue says which
+// operations the kernel has taken, and a completion has the result of one. So an operation is in one of three states
+// whatever the call returned: not taken (NotExecuted: it is withdrawn, and can be done otherwise), completed (its
+// result stands), or taken without a completion, which a kernel that honours MSG_DONTWAIT never leaves behind. The last
+// kind is recalled before Submit returns.
 
 import (
 	"fmt"
@@ -25,16 +25,15 @@ const (
 	maxStalls = 8
 	// maxLength is how much one operation moves at most: its result must fit, and no socket takes as much.
 	maxLength = 1 << 30
-	// cancelTag marks completions of cancellations, which nobody waits for.
+	// cancelTag marks completions of cancellations, which no caller waits for.
 	cancelTag = 1 << 63
 )
 
 // recallPatience is how long Submit waits for operations that it had to cancel. Only tests write it.
 var recallPatience = time.Second
 
-// ioSync tells the race detector what it cannot see: that what was written before bytes went into a socket happened
-// before what follows their coming out of another. Every Submit writes it before it enters the kernel, and reads it
-// after.
+// ioSync shows the race detector an order that it cannot see: writing bytes into a socket happens before reading them
+// from its peer. Every Submit writes it before it enters the kernel, and reads it after.
 var ioSync atomic.Uint32
 
 // lost keeps the memory of operations that the kernel never gave back. It only grows; a healthy kernel leaves it empty.
@@ -51,7 +50,7 @@ func (r *Ring) Recv(fd int, p []byte, tag uint64) bool {
 }
 
 // Send queues a send of p to the socket fd. The result is the count, which is less than len(p) when the socket took
-// no more, or a negative errno; no SIGPIPE is raised. Otherwise it is as Recv.
+// no more, or a negative errno; no SIGPIPE is raised. In all other respects it is like Recv.
 //
 // Sends do not carry MSG_WAITALL: with MSG_DONTWAIT it changes only how a short send is reported, on a path of the
 // kernel that resumes sends and that a plain short send does not need. It would be needed to do without completions
@@ -102,7 +101,7 @@ func (r *Ring) Submit(done func(tag uint64, res int32)) error {
 	return err
 }
 
-// execute runs what is queued. Afterwards each operation has a result, or is left as NotExecuted.
+// execute runs the queued operations. Afterwards each operation has a result, or is left as NotExecuted.
 func (r *Ring) execute() error {
 	r.left = len(r.ops)
 	ioSync.Add(1)
@@ -138,7 +137,7 @@ func (r *Ring) enterAll() (errno unix.Errno) {
 		} else {
 			stalls++
 		}
-		// What is missing now may be held back by the kernel, for want of room in the completion queue.
+		// The kernel may hold back missing completions, for lack of room in the completion queue.
 		flags = enterGetEvents
 	}
 	return errno
@@ -154,7 +153,7 @@ func temporary(errno unix.Errno) bool {
 	return false
 }
 
-// reap takes what the completion queue holds.
+// reap takes the completions out of the queue.
 func (r *Ring) reap() {
 	head, tail := atomic.LoadUint32(r.cqHead), atomic.LoadUint32(r.cqTail)
 	for ; head != tail; head++ {
@@ -225,14 +224,14 @@ func (r *Ring) awaitLate(rest, late int) {
 		if r.left <= rest || !temporary(errno) || patience <= 0 {
 			return
 		}
-		// The descriptor of a ring is readable when there are completions. Whatever poll says, the loop looks.
+		// The descriptor of a ring is readable when there are completions. Whatever poll returns, the loop looks.
 		fds := []unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}
 		_, _ = unix.Poll(fds, int(patience.Milliseconds())+1)
 	}
 }
 
-// deliver gives the results to done. The other array takes what done queues; a Submit inside done finds none and
-// makes one.
+// deliver gives the results to done. The other array takes the operations that done queues; a Submit inside done finds
+// no other array and makes one.
 func (r *Ring) deliver(done func(tag uint64, res int32)) {
 	ops := r.ops
 	r.ops, r.spare = r.spare[:0], nil

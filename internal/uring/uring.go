@@ -2,8 +2,8 @@
 //
 // The ring is not used to wait for anything. Every operation carries MSG_DONTWAIT, so it completes, or fails with
 // EAGAIN, inside the io_uring_enter that submits it. Between two calls of Submit the kernel therefore holds nothing:
-// no memory, no descriptor, no operation to cancel; a descriptor may be closed at any time in between. What remains
-// of io_uring is its one gift that epoll has not: many receives and sends for the price of one entry into the kernel.
+// no memory, no descriptor, no operation to cancel; a descriptor may be closed at any time in between. So this package
+// uses only one feature of io_uring, which epoll lacks: many receives and sends for one entry into the kernel.
 //
 // The package knows sockets by their descriptors and memory by slices. It knows no connections, and no retries:
 // EAGAIN, a short send and the end of stream are results like any other.
@@ -14,7 +14,7 @@ import (
 	"math"
 )
 
-// This file holds what is the same on every system: the outcomes beyond those of a system call, and the errors.
+// This file holds the part for every system: the results beyond those of a system call, and the errors.
 
 // Results of an operation are those of recv(2) and send(2): a count of bytes, or a negative errno. Two more exist;
 // no kernel returns them.

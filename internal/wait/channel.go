@@ -2,8 +2,8 @@
 
 package wait
 
-// This file holds what waiting is made of: a channel, and the timers of the Go runtime. In the schedules that the tests
-// explore, explored.go takes its place.
+// This file holds the waiter: a channel, and the timers of the Go runtime. In the schedules that the tests explore,
+// explored.go takes its place.
 
 import (
 	"sync"

@@ -2,8 +2,8 @@
 
 package wait
 
-// This file holds what waiting is made of where schedules are explored: a flag in place of the channel, and the clock of
-// the schedule.
+// This file holds the waiter where schedules are explored: a flag in place of the channel, and the clock of the
+// schedule.
 
 import (
 	"sync"
@@ -112,5 +112,5 @@ func (w *Waiter) forget() {
 	}
 }
 
-// Atomics returns what Start, SetTimeout and SetDeadline store to, for [interleave.Run.Quiet].
+// Atomics returns the variables that Start, SetTimeout and SetDeadline store to, for [interleave.Run.Quiet].
 func (s *Side) Atomics() (waiting, timeout, deadline any) { return &s.waiting, &s.timeout, &s.deadline }

@@ -2,7 +2,7 @@
 // timeout and deadline of that [Side]. Times are those of package clock.
 package wait
 
-// What a waiter is made of is in channel.go.
+// The waiter is in channel.go.
 
 import (
 	"math"
@@ -57,7 +57,8 @@ func (s *Side) Wake() {
 	}
 }
 
-// Until returns when a call that began at start has to give up. The deadline, if there is one, overrides the timeout.
+// Until returns the time at which a call that began at start has to give up. The deadline, if there is one, overrides
+// the timeout.
 func (s *Side) Until(start int64) int64 {
 	if t := s.deadline.Load(); t != 0 {
 		return t
@@ -68,7 +69,7 @@ func (s *Side) Until(start int64) int64 {
 	return NoDeadline
 }
 
-// CallStart is when a call begins that has to wait for its turn, 0 if nobody will ask.
+// CallStart is the time now, for a call that waits for its turn; 0 if there is no timeout.
 func (s *Side) CallStart() int64 {
 	if s.timeout.Load() == 0 {
 		return 0
@@ -106,19 +107,19 @@ func (s *Side) SetDeadline(t time.Time) {
 }
 
 // In returns the time in left from now, as clock.Now counts, and never 0, which means none. A deadline is turned into a
-// duration first, when it is set: without a monotonic reading it says nothing but what the wall clock shows then, which
-// may be set, before and after.
+// duration when it is set: without a monotonic reading it is a time of the wall clock, which may be changed before and
+// after.
 func In(left time.Duration) (at int64) {
 	at = clock.Now()
 	if int64(left) >= NoDeadline-at {
 		return NoDeadline
 	}
 	if at += int64(left); at <= 0 {
-		return -1 // long past, whatever it was
+		return -1 // long past, in any case
 	}
 	return at
 }
 
-// TimeOf returns the time at, which is as clock.Now counts, for those that have a clock of their own: it is right by the
-// wall clock and by the monotonic one.
+// TimeOf returns the time at, as clock.Now counts, for other packages: it is right by the wall clock and by the
+// monotonic clock.
 func TimeOf(at int64) time.Time { return time.Now().Add(time.Duration(at - clock.Now())) }

@@ -14,7 +14,7 @@ const soon = time.Millisecond
 
 func TestWakeEndsTheWaitOrTheNext(t *testing.T) {
 	var s Side
-	s.Wake() // nobody waits
+	s.Wake() // no goroutine waits
 	require.False(t, s.Waiting())
 	w := s.Start()
 	require.True(t, s.Waiting())
@@ -44,7 +44,7 @@ func TestWaitEndsAtTheDeadline(t *testing.T) {
 	}
 }
 
-// A wake-up that nobody waited for is not one for the next that borrows the waiter.
+// A wake-up that no goroutine waited for does not wake the next borrower of the waiter.
 func TestStopTakesBackAWakeUp(t *testing.T) {
 	var s Side
 	for range 10 {

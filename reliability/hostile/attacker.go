@@ -17,7 +17,7 @@ import (
 
 const attackerRole = "attacker"
 
-// order is what an attacker is told at the start.
+// order has the settings of an attacker.
 type order struct {
 	Scenario string
 	Addr     string

@@ -15,7 +15,7 @@ type curve struct {
 	Points []point
 }
 
-// colours can be told apart by people who see colours differently.
+// colours look different also to people who see colours differently.
 var colours = []string{"#0072b2", "#d55e00", "#009e73"}
 
 const (

@@ -20,7 +20,7 @@ import (
 
 const loadRole = "load"
 
-// loadConfig is what the load is told at the start.
+// loadConfig has the settings of the load.
 type loadConfig struct {
 	Addr string
 	Seed uint64

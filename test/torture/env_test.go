@@ -26,7 +26,7 @@ import (
 // endTime is how long a scenario may take to end, and what it leaves to vanish. It takes a thousandth of that.
 const endTime = 10 * time.Second
 
-// env is what a scenario runs in. A scenario returns the first error that a user of the library would see.
+// env is the environment of a scenario. A scenario returns the first error that a user of the library would see.
 type env struct {
 	network string
 	dir     string // for Unix sockets
@@ -37,7 +37,7 @@ type env struct {
 	mu       sync.Mutex // guards the fields below
 	undo     []func()
 	conns    []netpoll.Connection // all there have been
-	wrongs   []error              // what must not happen whatever fails
+	wrongs   []error              // mistakes that no fault excuses
 	serveErr error                // of the first Serve that failed
 }
 
@@ -92,7 +92,8 @@ func (e *env) serve(on netpoll.OnRequest, opts ...netpoll.Option) (net.Addr, err
 	return ln.Addr(), err
 }
 
-// serveOn closes ln as soon as nobody accepts from it any more, so that no client waits for a server that has failed.
+// serveOn closes ln as soon as no server accepts from it any more, so that no client waits for a server that has
+// failed.
 func (e *env) serveOn(ln net.Listener, on netpoll.OnRequest, opts ...netpoll.Option) (netpoll.EventLoop, error) {
 	loop, err := netpoll.NewEventLoop(on, append(opts, netpoll.WithOnPrepare(e.onPrepare))...)
 	if err != nil {
@@ -241,7 +242,7 @@ func orClose(on netpoll.OnRequest) netpoll.OnRequest {
 	}
 }
 
-// belongings are what a process has that a leak would show in.
+// belongings are the resources of a process in which a leak would show.
 type belongings struct {
 	sockets, goroutines int
 	blocks              int64

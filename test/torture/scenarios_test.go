@@ -2,8 +2,7 @@
 
 package torture
 
-// The scenarios: what programs do with the library. Each ends whatever system call fails, and returns the first error
-// that it meets.
+// The scenarios: uses of the library. Each ends whatever system call fails, and returns the first error that it meets.
 
 import (
 	"context"

@@ -79,8 +79,8 @@ func (h *harness) each(f func(t *testing.T, sc scenario, network string)) {
 	}
 }
 
-// run runs a scenario under a schedule. The test ends if anything went wrong that no fault excuses; what is returned is
-// what a user saw.
+// run runs a scenario under a schedule. The test ends if anything went wrong that no fault excuses; the result is what
+// a user saw.
 func (h *harness) run(t *testing.T, sc scenario, network, what string, schedule *fault.Schedule) (seen error) {
 	t.Helper()
 	what = fmt.Sprintf("%s\n(NETPOLL_FAULT_SEED=%d)", what, h.seed)
@@ -99,7 +99,7 @@ func (h *harness) run(t *testing.T, sc scenario, network, what string, schedule 
 	select {
 	case seen = <-ended:
 	case <-time.After(endTime):
-		h.stuck = true // what goes on now would disturb other scenarios
+		h.stuck = true // its goroutines would disturb other scenarios
 		t.Fatalf("has not ended: %s\n%s", what, testkit.Stacks())
 	}
 	fault.Use(nil)
@@ -189,7 +189,7 @@ func (h *harness) times() int {
 	return 5
 }
 
-// report tells what went wrong so far, by kind.
+// report lists what went wrong so far, by kind.
 func (h *harness) report() {
 	h.t.Logf("seed %d; faults so far:\n%s", h.seed, strings.Join(fault.Totals.Lines(), "\n"))
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/stat"
 )
 
-// Config is what a client is told.
+// Config has the settings of a client.
 type Config struct {
 	Addr    string
 	Callers int
@@ -33,7 +33,7 @@ type Config struct {
 type Conn interface {
 	// Call sends the request with that stamp, waits for the response, and verifies it.
 	Call(t *frame.Template, stamp uint64) error
-	// Alive reports whether the connection is still good, as far as the library can tell without reading.
+	// Alive reports whether the library finds the connection good without reading.
 	Alive() bool
 	Close() error
 }

@@ -242,7 +242,7 @@ func (g *Generator) patience(until int64) time.Duration {
 	return time.Duration(until - g.now)
 }
 
-// sendDue queues the requests that are due, as far as there are connections for them.
+// sendDue queues the requests that are due and have a connection.
 func (g *Generator) sendDue() {
 	began := g.now
 	n := 0

@@ -13,7 +13,7 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/frame"
 )
 
-// startEcho starts a server that answers frames with what change makes of them, which may take its time.
+// startEcho starts a server that answers each frame with the result of change, which may take long.
 func startEcho(t *testing.T, change func(n int, msg []byte)) netip.AddrPort {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -50,7 +50,7 @@ type Sample struct {
 }
 
 // disturbance is how much of a processor others may use before a run counts as disturbed. The clock of the whole
-// machine has 10 ms ticks, so much less cannot be told from nothing.
+// machine has 10 ms ticks, so much less cannot be distinguished from nothing.
 const disturbance = 0.06
 
 // Micros is a count of nanoseconds as microseconds.

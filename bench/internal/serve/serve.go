@@ -20,7 +20,7 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/stat"
 )
 
-// Config is what a server is told.
+// Config has the settings of a server.
 type Config struct {
 	Mode  string // which of the servers in one program
 	Loops int    // event loops, for libraries that have them

@@ -1,7 +1,7 @@
 //go:build !interleave
 
-// Package clock has the monotonic clock that the library counts deadlines by, and calls that come later. With the build
-// tag interleave it is the clock of the schedule that is explored; see package interleave.
+// Package clock has the monotonic clock of the library's deadlines, and delayed calls. With the build tag interleave it
+// is the clock of the schedule that is explored; see package interleave.
 package clock
 
 import "time"
@@ -13,7 +13,7 @@ var Start = time.Now()
 // Now is in nanoseconds and grows with the monotonic clock.
 func Now() int64 { return int64(time.Since(Start)) }
 
-// Timer is a call that comes later, unless it is stopped.
+// Timer is a delayed call, unless it is stopped.
 type Timer = time.Timer
 
 // AfterFunc calls f after d, on a goroutine of its own.

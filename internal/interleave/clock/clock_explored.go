@@ -1,8 +1,8 @@
 //go:build interleave
 
-// Package clock has the monotonic clock that the library counts deadlines by, and calls that come later. In a schedule
-// that is explored it is the clock of the schedule, and such a call comes as soon as that clock lets it and some schedule
-// wants it; see package interleave.
+// Package clock has the monotonic clock of the library's deadlines, and delayed calls. In a schedule that is explored
+// it is the clock of the schedule, and a delayed call may run at any step once that clock has reached its time; see
+// package interleave.
 package clock
 
 import (
@@ -22,7 +22,7 @@ func Now() int64 {
 	return int64(time.Since(Start))
 }
 
-// Timer is a call that comes later, unless it is stopped.
+// Timer is a delayed call, unless it is stopped.
 type Timer struct{ stop func() bool }
 
 // Stop is that of [time.Timer].

@@ -1,6 +1,7 @@
 //go:build interleave
 
-// Package explored is how tests explore schedules: it lets package interleave run a scenario as the environment asks for.
+// Package explored is how tests explore schedules: it lets package interleave run a scenario with the settings of the
+// environment.
 package explored
 
 import (
@@ -16,8 +17,8 @@ import (
 	"github.com/cloudwego/netpoll/internal/runner"
 )
 
-// Explore runs scenario under every schedule with so many preemptions, and fails the test with the first that fails.
-// Tasks of the library are threads of the scenario. NETPOLL_PREEMPTIONS is another bound, or "all" for none;
+// Explore runs scenario under every schedule with at most so many preemptions, and fails the test with the first that
+// fails. Tasks of the library are threads of the scenario. NETPOLL_PREEMPTIONS is another limit, or "all" for none;
 // NETPOLL_SCHEDULES is how many schedules a test runs at most. A schedule that failed is run again, alone, with
 // NETPOLL_SCHEDULE=schedule and -run.
 func Explore(t *testing.T, preemptions int, scenario func(r *interleave.Run)) {

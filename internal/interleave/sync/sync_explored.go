@@ -10,11 +10,10 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave"
 )
 
-// Pool is [sync.Pool]: what comes out of it makes no difference.
+// Pool is [sync.Pool]: it does not matter which of its values comes out.
 type Pool = sync.Pool
 
-// Mutex is [sync.Mutex]. That it is given back is no step: nobody can tell that from its being given back just before
-// the next step.
+// Mutex is [sync.Mutex]. Unlock is no step: no thread can distinguish it from an Unlock just before the next step.
 type Mutex struct {
 	mu   sync.Mutex
 	held bool // mu is locked; guarded by it, and by there being one thread at a time
@@ -46,7 +45,7 @@ func (m *Mutex) Unlock() {
 	m.mu.Unlock()
 }
 
-// Cond is [sync.Cond], without Signal, which nobody uses.
+// Cond is [sync.Cond], without Signal, which the library does not use.
 type Cond struct {
 	L sync.Locker
 

@@ -26,7 +26,7 @@ type Inside struct {
 	Pause      time.Duration // the longest pause of a collection since the last reading, to the width of a bucket
 }
 
-// Outside is what the system tells of a process.
+// Outside is the system's view of a process.
 type Outside struct {
 	RSS         int64 // bytes
 	Descriptors int64

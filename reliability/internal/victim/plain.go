@@ -29,7 +29,7 @@ func (s *server) servePlain(ln net.Listener) error {
 			if errors.Is(err, net.ErrClosed) {
 				return err
 			}
-			time.Sleep(10 * time.Millisecond) // for want of descriptors
+			time.Sleep(10 * time.Millisecond) // without descriptors
 			conn, err = ln.Accept()
 		}
 		now := s.count()
