@@ -329,7 +329,6 @@ func TestScheduleWorkersLoseTheirTasksAndGoOn(t *testing.T) {
 		last.work = last.send
 		newMadeUpPoller(t, r, []*hand{{}, last}, []*hand{{}, {}}, []*hand{{}}).followers()
 		r.Go("wants", beforeBlock)
-		r.Go("wants too", beforeBlock)
 	})
 }
 
@@ -357,12 +356,29 @@ func TestScheduleStuckWorkerIsReplaced(t *testing.T) {
 // A follower that has slept for long ends, also where it is called at that moment.
 func TestScheduleFollowerEndsOrComes(t *testing.T) {
 	keepPollers(t)
-	explored.Explore(t, 2, func(r *interleave.Run) {
+	explored.Explore(t, 1, func(r *interleave.Run) {
 		c := newMadeUpPoller(t, r, []*hand{{}}, []*hand{{}}, []*hand{{}})
 		c.followers()
 		r.Go("timer", func() {
 			r.Advance(followerRest)
 			c.p.workers.endResting()
 		})
+	})
+}
+
+// A poller that ends while a handler is stuck leaves no task behind it, though no watchdog looks any more.
+func TestScheduleEndedPollerLeavesNoTaskBehindAHandler(t *testing.T) {
+	keepPollers(t)
+	explored.Explore(t, 1, func(r *interleave.Run) {
+		var p *poller
+		ended := func() bool { return p.workers.ended }
+		blocks := &hand{work: func() { interleave.Await("block", p, ended) }}
+		behind := new(hand)
+		goesOn := func() bool { return behind.ran+behind.given > 0 }
+		waits := &hand{work: func() { interleave.Await("block", behind, goesOn) }}
+		c := newMadeUpPoller(t, r, []*hand{blocks, waits, behind})
+		c.followers()
+		p = c.p
+		p.watchdog.alarm = noAlarm{} // it is too late for it
 	})
 }
