@@ -7,7 +7,6 @@ package netpoll
 import (
 	"context"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
@@ -129,10 +128,8 @@ type connection struct {
 	owner connOwner // set, if at all, before prepare and start
 	link  connLink
 
-	network   string
-	localAddr net.Addr                 // of a socket; a net.Conn is asked for its own, each time
-	remoteAP  netip.AddrPort           // the remote address as the kernel gave it, if remote is not set yet
-	remote    atomic.Pointer[net.Addr] // stored by the first call that asks
+	network string
+	remote  atomic.Pointer[net.Addr] // the remote address, stored by the first call that asks
 
 	derived atomic.Pointer[derivedContext] // see connection_context.go
 	idle    atomic.Pointer[idleLimit]      // see connection_idle.go
@@ -240,12 +237,7 @@ func (c *connection) Fd() (fd int) {
 
 // LocalAddr returns the address of this side, or nil if it has none. Over a [net.Conn] it calls that one's LocalAddr,
 // and takes as long.
-func (c *connection) LocalAddr() (addr net.Addr) {
-	if conn := c.NetConn(); conn != nil {
-		return conn.LocalAddr()
-	}
-	return c.localAddr
-}
+func (c *connection) LocalAddr() (addr net.Addr) { return c.transport.localAddr() }
 
 // RemoteAddr returns the address of the peer, or nil if it has none. Over a [net.Conn] the first call calls that one's
 // RemoteAddr, and takes as long: it may read a header of the PROXY protocol.
@@ -253,12 +245,7 @@ func (c *connection) RemoteAddr() (addr net.Addr) {
 	if a := c.remote.Load(); a != nil {
 		return *a
 	}
-	if conn := c.NetConn(); conn != nil {
-		addr = conn.RemoteAddr()
-	} else if c.remoteAP.IsValid() {
-		addr = net.TCPAddrFromAddrPort(c.remoteAP)
-	}
-	if addr != nil {
+	if addr = c.transport.remoteAddr(); addr != nil {
 		c.remote.Store(&addr)
 	}
 	return addr
@@ -267,7 +254,7 @@ func (c *connection) RemoteAddr() (addr net.Addr) {
 // peerName is the peer's address for error texts. It never waits, because the caller that gets the error has not asked
 // for an address.
 func (c *connection) peerName() string {
-	if conn := c.NetConn(); conn != nil && c.remote.Load() == nil && !answersAtOnce(conn) {
+	if c.remote.Load() == nil && !c.transport.answersAtOnce() {
 		return "(unknown address)"
 	}
 	if addr := c.RemoteAddr(); addr != nil {

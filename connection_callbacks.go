@@ -81,9 +81,9 @@ type callbacks struct {
 
 	// mu guards the fields below.
 	mu      sync.Mutex
-	onClose []CloseCallback
 	closed  bool // the close callbacks have been taken
 	ended   bool // and have returned
+	onClose []CloseCallback
 }
 
 // take copies what a server gives to each of its connections.

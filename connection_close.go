@@ -88,13 +88,11 @@ func (c *connection) CloseWrite() error {
 		c.sendPending()
 		return nil // the goroutine that sends the last of it ends the direction
 	}
-	if err := c.transport.closeWrite(); err != nil {
-		if c.NetConn() != nil && !old.has(bitWriteShut) {
-			c.life.clear(bitWriteShut) // nothing has ended, and the peer has noticed nothing
-		}
-		return err
+	ended, err := c.transport.closeWrite()
+	if !ended && !old.has(bitWriteShut) {
+		c.life.clear(bitWriteShut) // nothing has ended, and the peer has noticed nothing
 	}
-	return nil
+	return err
 }
 
 // SetAllowHalfOpen says what the end of the peer's side does to a connection with an [OnRequest]; see

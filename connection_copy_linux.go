@@ -363,7 +363,7 @@ func (c *connection) waitArrival() error {
 	if err := c.transport.updateInterest(); err != nil {
 		return Exception(err, "when read")
 	}
-	return c.waitReport(w, start)
+	return c.waitAsHolder(w, start, c.raw.ready)
 }
 
 // copyEnded notes the end that was found instead of bytes, and waits until it is known what it means.
@@ -372,16 +372,7 @@ func (c *connection) copyEnded(err error) error {
 	defer c.reading.Stop(w)
 	start := clock.Now()
 	c.receiveFailed(err)
-	for {
-		if b := c.life.load(); b.phase() >= phaseClosing || b.has(bitEnded|bitReadShut) {
-			return c.inputOver()
-		}
-		deadline := c.reading.Until(start)
-		if deadline <= clock.Now() {
-			return Exception(ErrReadTimeout, c.peerName())
-		}
-		w.Wait(deadline)
-	}
+	return c.waitAsHolder(w, start, func() bool { return false })
 }
 
 // end gives the input back to the connection.

@@ -39,17 +39,6 @@ func (c *connection) withTransport(what string, f func() error) error {
 	return f()
 }
 
-// withFd is withTransport for a transport that has a descriptor of its own.
-func (c *connection) withFd(what string, f func(fd int) error) error {
-	return c.withTransport(what, func() error {
-		fd := c.transport.fd()
-		if fd < 0 {
-			return Exception(ErrUnsupported, what)
-		}
-		return f(fd)
-	})
-}
-
 // SetKeepAlive sets the TCP keepalive time, in seconds, and switches keepalive on. It does nothing for 0 or less and
 // for connections that are not TCP.
 func (c *connection) SetKeepAlive(second int) error {
@@ -131,29 +120,23 @@ func (c *connection) reportRaw() bool {
 	return true
 }
 
-// holdInput waits until no goroutine receives any more. Since the caller is the holder, receiving stays off until
-// letInput or, where there is a poller, until endRaw. holdInput gives up at the time that until returns.
+// holdInput waits until no goroutine receives any more. Since the caller is the holder, receiving stays off until letInput
+// of the transport, which must follow if there is no error, and endRaw. holdInput gives up at the time that until returns.
 func (c *connection) holdInput(until func() int64) error {
-	if t, ok := c.transport.(*netConn); ok {
-		return t.holdReading(until())
+	if err := c.transport.holdInput(until()); err != nil {
+		return err
 	}
 	w := c.reading.Start()
 	defer c.reading.Stop(w)
 	for c.life.load().has(bitInPoll) {
 		deadline := until()
 		if deadline <= clock.Now() {
+			c.transport.letInput()
 			return Exception(ErrReadTimeout, c.peerName())
 		}
 		w.Wait(deadline)
 	}
 	return nil
-}
-
-// letInput undoes what holdInput has done to a net.Conn.
-func (c *connection) letInput() {
-	if t, ok := c.transport.(*netConn); ok {
-		t.letReading()
-	}
 }
 
 // beginRawRead enters for a function of RawConn.Read; endRawRead must follow. start is when the call began. It returns
@@ -182,7 +165,7 @@ func (c *connection) beginRawRead(start int64) error {
 
 func (c *connection) endRawRead() {
 	c.leave(bitReading)
-	c.letInput()
+	c.transport.letInput()
 	c.endRaw()
 }
 
@@ -202,21 +185,29 @@ func (c *connection) endRawRead() {
 // Over a [net.Conn] it is the SyscallConn of the net.Conn, if it has one: then the deadline that holds when Read begins
 // limits its waiting, and Write does not count as the one flush.
 func (c *connection) SyscallConn() (syscall.RawConn, error) {
-	if c.NetConn() != nil {
-		return c.netSyscallConn()
+	if c.transport.fd() >= 0 {
+		return rawConn{c}, nil
 	}
-	return rawConn{c}, nil
+	if err := c.enterErr(0, "when syscall conn"); err != nil {
+		return nil, err
+	}
+	defer c.leave(0)
+	below, err := c.transport.rawConn()
+	if err != nil {
+		return nil, err
+	}
+	return rawNetConn{below, c}, nil
 }
 
-// rawConn implements syscall.RawConn.
+// rawConn implements syscall.RawConn for a descriptor that a poller watches.
 type rawConn struct{ c *connection }
 
 var _ syscall.RawConn = rawConn{}
 
 // Control implements syscall.RawConn.
 func (r rawConn) Control(f func(fd uintptr)) error {
-	return r.c.withFd("when raw control", func(fd int) error {
-		f(uintptr(fd))
+	return r.c.withTransport("when raw control", func() error {
+		f(uintptr(r.c.transport.fd()))
 		return nil
 	})
 }
@@ -253,12 +244,13 @@ func (c *connection) waitReadable(w *wait.Waiter, start int64) error {
 			return Exception(err, "when raw read")
 		}
 	}
-	return c.waitReport(w, start)
+	return c.waitAsHolder(w, start, c.raw.ready)
 }
 
-// waitReport waits until the poller has reported input to the holder. It returns an error if the holder must give up.
-func (c *connection) waitReport(w *wait.Waiter, start int64) error {
-	for !c.raw.ready() {
+// waitAsHolder waits until ready returns true. It returns an error if the holder must give up: at the end of the input, or
+// at the deadline of a call that began at start.
+func (c *connection) waitAsHolder(w *wait.Waiter, start int64, ready func() bool) error {
+	for !ready() {
 		if b := c.life.load(); b.phase() >= phaseClosing || b.has(bitEnded|bitReadShut) {
 			return c.inputOver()
 		}
@@ -323,38 +315,4 @@ func (r rawNetConn) Read(f func(fd uintptr) (done bool)) error {
 
 // NetConn returns the [net.Conn] that carries the connection, for methods that only the net.Conn has, such as the state
 // of a TLS session. It must not be read from, written to, or closed. It is nil for a connection that a poller watches.
-func (c *connection) NetConn() net.Conn {
-	if t, ok := c.transport.(*netConn); ok {
-		return t.conn
-	}
-	return nil
-}
-
-// withNetConn runs f while the connection cannot be released.
-func (c *connection) withNetConn(what string, f func(conn net.Conn) error) error {
-	if err := c.enterErr(0, what); err != nil {
-		return err
-	}
-	defer c.leave(0)
-	conn := c.NetConn()
-	if conn == nil {
-		return Exception(ErrUnsupported, what)
-	}
-	return f(conn)
-}
-
-// netSyscallConn is SyscallConn for a net.Conn. Input of the net.Conn is buffered here, so Read is this package's.
-func (c *connection) netSyscallConn() (raw syscall.RawConn, err error) {
-	err = c.withNetConn("when syscall conn", func(conn net.Conn) (err error) {
-		s, ok := conn.(syscall.Conn)
-		if !ok {
-			return Exception(ErrUnsupported, "when syscall conn")
-		}
-		below, err := s.SyscallConn()
-		if err == nil {
-			raw = rawNetConn{below, c}
-		}
-		return err
-	})
-	return raw, err
-}
+func (c *connection) NetConn() net.Conn { return c.transport.netConn() }

@@ -106,7 +106,7 @@ func (c *connection) pendingFailed(err error) {
 	if c.out.Len() > 0 { // not an error that usually ends a connection
 		c.peerClosed(asErrno(err), false)
 		c.dropOutput()
-		_ = c.transport.closeWrite() // else the peer would wait for ever for lost bytes
+		_, _ = c.transport.closeWrite() // else the peer would wait for ever for lost bytes
 	}
 }
 
@@ -185,7 +185,7 @@ func (c *connection) finishPending() {
 	}
 	if b.has(bitWriteShut) {
 		c.dropOutput()
-		_ = c.transport.closeWrite()
+		_, _ = c.transport.closeWrite()
 	}
 }
 

@@ -5,9 +5,9 @@ package netpoll
 // connection_descriptor.go.
 
 import (
-	"syscall"
 	"time"
 
+	"github.com/cloudwego/netpoll/internal/errno"
 	"github.com/cloudwego/netpoll/internal/sock"
 	"github.com/cloudwego/netpoll/internal/wait"
 )
@@ -43,7 +43,7 @@ func (c *connection) IsHealthyForReuse(wait time.Duration) bool {
 	}
 	c.leave(own)
 	if held {
-		c.letInput()
+		c.transport.letInput()
 	}
 	if raw {
 		c.endRaw()
@@ -56,7 +56,7 @@ func (c *connection) IsHealthyForReuse(wait time.Duration) bool {
 // isQuiet is IsHealthyForReuse for the goroutine that has all sides and holds the descriptor's input. If held is true
 // letInput must follow.
 func (c *connection) isQuiet(limit time.Duration) (held, quiet bool) {
-	if c.NetConn() != nil && !c.hasDescriptor() {
+	if !c.hasDescriptor() {
 		return false, c.nothingPending()
 	}
 	until := wait.In(limit)
@@ -79,29 +79,27 @@ func (c *connection) nothingPending() bool {
 func (c *connection) socketIsQuiet() (quiet bool) {
 	var err error
 	c.withDescriptor(func(fd int) { quiet, err = sock.Peek(fd) })
-	if endsConnection(asErrno(err)) {
+	if errno.EndsConnection(asErrno(err)) {
 		c.inputEnded(err)
 	}
 	return quiet && err == nil
 }
 
-// hasDescriptor reports whether withDescriptor has a descriptor to give.
+// hasDescriptor reports whether withDescriptor has a descriptor to give, and the system can look at it.
 func (c *connection) hasDescriptor() bool {
-	if conn := c.NetConn(); conn != nil {
-		_, ok := conn.(syscall.Conn)
-		return ok && sock.CanPeek
+	if c.transport.fd() >= 0 {
+		return true
 	}
-	return c.transport.fd() >= 0
+	_, err := c.transport.rawConn()
+	return err == nil && sock.CanPeek
 }
 
-// withDescriptor runs f with the descriptor, or with -1 if there is none. A reference of the caller keeps the
-// descriptor open. If a net.Conn has closed its own, f is not called.
+// withDescriptor runs f with the descriptor, which a reference of the caller keeps open. If there is none, or a net.Conn
+// has closed its own, f is not called.
 func (c *connection) withDescriptor(f func(fd int)) {
-	if s, ok := c.NetConn().(syscall.Conn); ok {
-		if raw, err := s.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) { f(int(fd)) }) // fails when it is closed
-		}
-		return
+	if fd := c.transport.fd(); fd >= 0 {
+		f(fd)
+	} else if raw, err := c.transport.rawConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { f(int(fd)) }) // fails when it is closed
 	}
-	f(c.transport.fd())
 }

@@ -56,8 +56,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/cloudwego/netpoll/internal/errno"
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
-	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // phase is where a connection is in its life. It only moves forward.
@@ -167,7 +167,7 @@ func (b lifeBits) phase() phase         { return phase(b & phaseMask) }
 func (b lifeBits) cause() cause         { return cause(b & causeMask >> causeShift) }
 func (b lifeBits) has(f lifeBits) bool  { return b&f != 0 }
 func (b lifeBits) refs() int            { return int(b / oneRef) }
-func (b lifeBits) errno() syscall.Errno { return sock.UnpackErrno(uint16(b >> errnoShift)) }
+func (b lifeBits) errno() syscall.Errno { return errno.Unpack(uint16(b >> errnoShift)) }
 
 func (b lifeBits) with(p phase) lifeBits    { return b&^phaseMask | lifeBits(p) }
 func (b lifeBits) because(c cause) lifeBits { return b&^causeMask | lifeBits(c)<<causeShift }
@@ -175,7 +175,7 @@ func (b lifeBits) failed(e syscall.Errno) lifeBits {
 	if b.errno() != 0 {
 		return b // the first error is the one that tells why
 	}
-	return b | lifeBits(sock.PackErrno(e))<<errnoShift
+	return b | lifeBits(errno.Pack(e))<<errnoShift
 }
 
 // String is for failure messages: "open refs=2 reading".

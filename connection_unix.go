@@ -21,9 +21,10 @@ import (
 //
 // The error of a connection that cannot keep any, because a [net.Conn] carries it, Is [ErrUnsupported].
 func (c *UnixConnection) KeepDescriptors(keep bool) error {
-	if !c.keepControl(keep) && keep {
+	if keep && !receivesControl {
 		return Exception(ErrUnsupported, "keeping descriptors over a net.Conn")
 	}
+	c.keepControl(keep)
 	return nil
 }
 
@@ -45,7 +46,7 @@ func (c *UnixConnection) KeepDescriptors(keep bool) error {
 // KeepDescriptors says which connections keep control data. On any other the call returns bytes alone, and no flag
 // shows that something was dropped; over a [net.Conn] the error Is [ErrUnsupported].
 func (c *UnixConnection) ReadMsgUnix(b, oob []byte) (n, oobn, flags int, addr *net.UnixAddr, err error) {
-	if c.NetConn() != nil {
+	if !receivesControl {
 		return 0, 0, 0, nil, c.opError("read", c.RemoteAddr(), Exception(ErrUnsupported, "messages over a net.Conn"))
 	}
 	if len(b) == 0 && len(oob) > 0 {
@@ -130,12 +131,22 @@ func (c *UnixConnection) writeMessage(b, oob []byte) (n, oobn int, err error) {
 	return n, oobn, err
 }
 
+// messenger is a transport that sends control data, too. sendMessage takes bytes from b, perhaps not all of them, and with
+// them all of oob; or its error is that of send.
+type messenger interface {
+	sendMessage(b, oob []byte, start int64) (n int, err error)
+}
+
 // sendWith sends one message, when there is room. The caller is the sending goroutine; nothing is queued before the
 // message.
 func (c *UnixConnection) sendWith(b, oob []byte, what string, start int64, own *lifeBits) (n, oobn int, err error) {
+	t, ok := c.transport.(messenger)
+	if !ok {
+		return 0, 0, Exception(ErrUnsupported, what)
+	}
 	for {
 		c.life.set(bitSendInFlight)
-		n, err = c.sendMessage(b, oob, start)
+		n, err = t.sendMessage(b, oob, start)
 		switch {
 		case err == nil:
 			c.called()
@@ -191,7 +202,7 @@ func addressOrNil(addr *net.UnixAddr) net.Addr {
 
 // opError gives err the form that it has in package net.
 func (c *UnixConnection) opError(op string, addr net.Addr, err error) error {
-	return &net.OpError{Op: op, Net: "unix", Source: c.localAddr, Addr: addr, Err: err}
+	return &net.OpError{Op: op, Net: "unix", Source: c.LocalAddr(), Addr: addr, Err: err}
 }
 
 // sender is the address that came with a message: the peer's, if it has one.

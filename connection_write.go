@@ -10,6 +10,7 @@ import (
 	"io"
 	"syscall"
 
+	"github.com/cloudwego/netpoll/internal/errno"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/wait"
 )
@@ -267,7 +268,7 @@ func (c *connection) sendFailed(err error, what string) error {
 		}
 		return Exception(err, what)
 	}
-	if endsConnection(no) {
+	if errno.EndsConnection(no) {
 		c.dropOutput()
 	}
 	switch {
@@ -275,7 +276,7 @@ func (c *connection) sendFailed(err error, what string) error {
 	case no == syscall.EPIPE: // the reading side knows, or will know, why it is broken
 		c.peerClosed(0, false)
 		no = c.brokenBy(no)
-	case endsConnection(no):
+	case errno.EndsConnection(no):
 		c.peerClosed(no, false)
 	}
 	return Exception(no, what)

@@ -16,22 +16,21 @@ type unixStream struct{ streamConnection }
 // tellsSender: package net is not asked for the sender.
 const tellsSender = false
 
+// receivesControl: connections over package net receive no control data.
+const receivesControl = false
+
 // plainFlags are the flags of a message without control data.
 const plainFlags = 0
 
-func (c *UnixConnection) keepControl(bool) bool { return false }
+func (c *UnixConnection) keepControl(bool) {}
 
 func (c *UnixConnection) takeMessage(in *LinkBuffer, b, _ []byte) (m message) {
 	m.n = in.readCopy(b)
 	return m
 }
 
-// sendMessage sends b and oob by the net.UnixConn that carries the connection.
-func (c *UnixConnection) sendMessage(b, oob []byte, start int64) (n int, err error) {
-	t, ok := c.transport.(*netConn)
-	if !ok {
-		return 0, ErrUnsupported
-	}
+// sendMessage implements messenger, where conn is a net.UnixConn.
+func (t *netConn) sendMessage(b, oob []byte, start int64) (n int, err error) {
 	conn, ok := t.conn.(*net.UnixConn)
 	if !ok {
 		return 0, ErrUnsupported

@@ -42,11 +42,14 @@ const (
 	plainFlags = sock.PlainFlags
 	// tellsSender: a message tells the peer's address.
 	tellsSender = sock.TellsSender
+	// receivesControl: control data can be received.
+	receivesControl = true
 )
 
 var (
 	_ transport     = (*unixSocket)(nil)
 	_ batchReceiver = (*unixSocket)(nil)
+	_ messenger     = (*unixSocket)(nil)
 )
 
 // init makes s the transport of c.
@@ -127,11 +130,8 @@ func (s *unixSocket) release(keep bool) error {
 	return s.socket.release(keep)
 }
 
-// keepControl implements KeepDescriptors. It returns false if the connection cannot keep any.
-func (c *UnixConnection) keepControl(keep bool) bool {
-	c.control.keep.Store(keep)
-	return true
-}
+// keepControl implements KeepDescriptors.
+func (c *UnixConnection) keepControl(keep bool) { c.control.keep.Store(keep) }
 
 // takeMessage reads buffered input, of which there is some, into b, and the control data that came with it into oob.
 func (c *UnixConnection) takeMessage(in *LinkBuffer, b, oob []byte) (m message) {
@@ -144,9 +144,9 @@ func (c *UnixConnection) takeMessage(in *LinkBuffer, b, oob []byte) (m message) 
 	return m
 }
 
-// sendMessage sends b and oob, or says errWouldBlock. It returns how much of b was sent.
-func (c *UnixConnection) sendMessage(b, oob []byte, _ int64) (n int, err error) {
-	return sock.SendMessage(c.common.sysfd, b, oob)
+// sendMessage implements messenger.
+func (s *unixSocket) sendMessage(b, oob []byte, _ int64) (n int, err error) {
+	return sock.SendMessage(s.sysfd, b, oob)
 }
 
 // dropsControl makes a served connection keep no control data, unless its program asks for it.

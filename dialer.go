@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloudwego/netpoll/internal/errno"
 	"github.com/cloudwego/netpoll/internal/fault"
-	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // Dialer makes connections to servers. [NetDialer] is the implementation of this package.
@@ -182,11 +182,11 @@ func nameTimeout(err error) error {
 func nameErrno(err error) error {
 	var op *net.OpError
 	var no syscall.Errno
-	if !errors.As(err, &op) || !errors.As(err, &no) || sock.CommonErrno(no) == no {
+	if !errors.As(err, &op) || !errors.As(err, &no) || errno.Common(no) == no {
 		return err
 	}
 	named := *op
-	named.Err = errors.Join(sock.CommonErrno(no), op.Err)
+	named.Err = errors.Join(errno.Common(no), op.Err)
 	return &named
 }
 

@@ -140,6 +140,7 @@
 // Packages below this one know nothing of it:
 //
 //	internal/alarm                   the timer of a poll loop
+//	internal/errno                   what error codes mean
 //	internal/fault                   where tests make system calls fail
 //	internal/interleave              atomics, locks and a clock, which the tests of schedules replace
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux

@@ -11,6 +11,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/cloudwego/netpoll/internal/errno"
 	"github.com/cloudwego/netpoll/internal/sock"
 )
 
@@ -143,7 +144,7 @@ func (e *exception) Is(target error) bool {
 	case ErrUnsupported:
 		return target == errors.ErrUnsupported
 	}
-	return target == ErrConnClosed && endsConnection(e.no)
+	return target == ErrConnClosed && errno.EndsConnection(e.no)
 }
 
 // Timeout implements [net.Error].
@@ -162,21 +163,11 @@ func (e *exception) Temporary() bool {
 	return e.Timeout() || e.no.Temporary()
 }
 
-// endsConnection reports whether errno, from a read or a write, says that the connection is gone.
-func endsConnection(no syscall.Errno) bool {
-	switch no {
-	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENOTCONN,
-		syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ENETRESET:
-		return true
-	}
-	return no == sock.ErrnoShutdown
-}
-
 // asErrno finds the errno in err; 0 if there is none.
 func asErrno(err error) syscall.Errno {
 	var no syscall.Errno
 	if errors.As(err, &no) {
-		return sock.CommonErrno(no)
+		return errno.Common(no)
 	}
 	return 0
 }

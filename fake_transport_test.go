@@ -3,6 +3,7 @@
 package netpoll
 
 import (
+	"net"
 	"os"
 	"syscall"
 )
@@ -84,9 +85,9 @@ func (s plainSender) beginSend() (fd int, p []byte, ok bool) {
 
 func (s plainSender) endSend(int32) {}
 
-func (f *fakeTransport) closeWrite() error {
+func (f *fakeTransport) closeWrite() (ended bool, err error) {
 	if f.below == nil {
-		return nil
+		return true, nil
 	}
 	return f.below.closeWrite()
 }
@@ -104,28 +105,46 @@ func (f *fakeTransport) abort() {
 	}
 }
 
-func (f *fakeTransport) fd() int {
-	if f.below == nil {
-		return -1
-	}
-	return f.below.fd()
-}
-
 func (f *fakeTransport) blocks() bool                      { return f.below != nil && f.below.blocks() }
 func (f *fakeTransport) deadlineChanged()                  {}
 func (f *fakeTransport) canCloseWrite() bool               { return true }
-func (f *fakeTransport) setKeepAlive(int) error            { return nil }
+func (f *fakeTransport) holdInput(int64) error             { return nil }
+func (f *fakeTransport) letInput()                         {}
 func (f *fakeTransport) explain(errno syscall.Errno) error { return errno }
+
+// bottom is the endpoint of the transport below, if there is one.
+func (f *fakeTransport) bottom() endpoint {
+	if f.below == nil {
+		return nowhere{}
+	}
+	return f.below
+}
+
+func (f *fakeTransport) fd() int                            { return f.bottom().fd() }
+func (f *fakeTransport) netConn() net.Conn                  { return f.bottom().netConn() }
+func (f *fakeTransport) rawConn() (syscall.RawConn, error)  { return f.bottom().rawConn() }
+func (f *fakeTransport) file(name string) (*os.File, error) { return f.bottom().file(name) }
+func (f *fakeTransport) localAddr() net.Addr                { return f.bottom().localAddr() }
+func (f *fakeTransport) remoteAddr() net.Addr               { return f.bottom().remoteAddr() }
+func (f *fakeTransport) answersAtOnce() bool                { return f.bottom().answersAtOnce() }
+func (f *fakeTransport) options() any                       { return f.bottom().options() }
+func (f *fakeTransport) setKeepAlive(int) error             { return nil }
+
+// nowhere is an endpoint where there is nothing.
+type nowhere struct{}
+
+func (nowhere) fd() int                           { return -1 }
+func (nowhere) netConn() net.Conn                 { return nil }
+func (nowhere) rawConn() (syscall.RawConn, error) { return nil, ErrUnsupported }
+func (nowhere) file(string) (*os.File, error)     { return nil, ErrUnsupported }
+func (nowhere) localAddr() net.Addr               { return nil }
+func (nowhere) remoteAddr() net.Addr              { return nil }
+func (nowhere) answersAtOnce() bool               { return true }
+func (nowhere) options() any                      { return nil }
+func (nowhere) setKeepAlive(int) error            { return nil }
 
 // pollerReports makes the poller of c report ev, and the transport receive by receive.
 func pollerReports(c *connection, ev pollEvent) {
 	from, _ := c.transport.(receiver)
 	deliver(from, c, ev, nil)
-}
-
-func (f *fakeTransport) file(name string) (*os.File, error) {
-	if f.below == nil {
-		return nil, ErrUnsupported
-	}
-	return f.below.file(name)
 }

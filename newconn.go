@@ -76,26 +76,6 @@ func newNetConnection(conn net.Conn) *connection {
 	return c
 }
 
-// answersAtOnce reports whether conn is known to give its addresses without waiting: one of package net is, also below
-// TLS. It goes by the names of types, since package crypto/tls is large and not every program has it.
-func answersAtOnce(conn net.Conn) bool {
-	if _, ok := conn.(interface{ streamNetwork() string }); ok || conn == nil {
-		return ok
-	}
-	typ := reflect.TypeOf(conn)
-	if typ.Kind() != reflect.Pointer {
-		return false
-	}
-	switch typ.Elem().PkgPath() {
-	case "net":
-		return true
-	case "crypto/tls":
-		over, ok := conn.(interface{ NetConn() net.Conn })
-		return ok && answersAtOnce(over.NetConn())
-	}
-	return false
-}
-
 // networkOf returns "tcp" or "unix" for a plain stream of that kind, and "" for anything else.
 func networkOf(conn net.Conn) string {
 	switch conn := conn.(type) {

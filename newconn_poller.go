@@ -33,8 +33,7 @@ func newSocketConnection(s socketInfo) *connection {
 	if u, ok := c.self.(*UnixConnection); ok {
 		u.control.init(c)
 	}
-	c.localAddr = s.local
-	c.remoteAP = s.remoteAP
+	c.common.local, c.common.peer = s.local, s.remoteAP
 	if s.remote != nil {
 		c.remote.Store(&s.remote)
 	}
@@ -58,15 +57,15 @@ func connectionOf(conn net.Conn) (*connection, error) {
 
 // closeOriginal closes conn, of which c was made, unless c needs it: a duplicate keeps the socket open.
 func (c *connection) closeOriginal(conn net.Conn) {
-	if c.NetConn() == nil {
+	if c.transport.fd() >= 0 {
 		_ = conn.Close()
 	}
 }
 
 // closeDuplicate frees the duplicate of a connection that was made by connectionOf and then detached.
 func (c *connection) closeDuplicate() {
-	if c.NetConn() == nil {
-		_ = sock.Close(c.common.sysfd)
+	if fd := c.transport.fd(); fd >= 0 {
+		_ = sock.Close(fd)
 	}
 }
 

@@ -7,7 +7,6 @@ package netpoll
 
 import (
 	"io"
-	"os"
 	"syscall"
 
 	"github.com/cloudwego/netpoll/internal/interleave"
@@ -16,6 +15,7 @@ import (
 
 // line is a transport made of memory, and its poller. Each of its operations is a step.
 type line struct {
+	nowhere
 	r     *interleave.Run
 	c     *connection
 	sends *sendQueue // of its poller; nil if that never sends
@@ -247,11 +247,11 @@ type lineSender struct{ *connection }
 func (s lineSender) beginSend() (fd int, p []byte, ok bool) { return 0, nil, false }
 func (s lineSender) endSend(int32)                          {}
 
-func (l *line) closeWrite() error {
+func (l *line) closeWrite() (ended bool, err error) {
 	interleave.Step("close write", l)
 	l.alive("close write")
 	l.shut = true
-	return nil
+	return true, nil
 }
 
 func (l *line) canCloseWrite() bool { return true }
@@ -269,10 +269,8 @@ func (l *line) release(keep bool) error {
 	return nil
 }
 
-func (l *line) fd() int { return -1 }
-
-func (l *line) file(string) (*os.File, error)     { return nil, ErrUnsupported }
-func (l *line) setKeepAlive(int) error            { return nil }
+func (l *line) holdInput(int64) error             { return nil }
+func (l *line) letInput()                         {}
 func (l *line) explain(errno syscall.Errno) error { return errno }
 
 // connClosed implements connOwner.

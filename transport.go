@@ -10,6 +10,7 @@ package netpoll
 
 import (
 	"errors"
+	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -73,9 +74,11 @@ type output interface {
 	endPending(n int, err error)
 }
 
-// transport moves bytes between the world and its upper layer. No method blocks, except for send, stop and release if
-// blocks returns true.
+// transport moves bytes between the world and its upper layer. No method blocks, except for holdInput, and for send, stop
+// and release if blocks returns true.
 type transport interface {
+	endpoint
+
 	// start begins to report. It is called at most once, and before stop. An updateInterest that comes earlier, or at
 	// the same time, because OnPrepare has handed the connection on, is not lost.
 	start() error
@@ -96,8 +99,9 @@ type transport interface {
 	// true. sendLater returns false if the poller will not send.
 	sendLater() bool
 
-	// closeWrite ends the sending direction, after all output that was sent; the other direction goes on.
-	closeWrite() error
+	// closeWrite ends the sending direction, after all output that was sent; the other direction goes on. ended says
+	// that the direction has ended, even if there is an error.
+	closeWrite() (ended bool, err error)
 	// canCloseWrite reports whether closeWrite is possible.
 	canCloseWrite() bool
 	// abort makes the coming release a reset for the peer, if the transport has resets.
@@ -106,14 +110,38 @@ type transport interface {
 	// goroutine uses the transport any more.
 	release(keep bool) error
 
-	// fd is the descriptor that a poller watches, or -1 if there is none.
-	fd() int
-	// file returns a duplicate of the descriptor, as a file with that name.
-	file(name string) (*os.File, error)
-	// setKeepAlive sets the times of TCP keepalive.
-	setKeepAlive(second int) error
+	// holdInput makes a transport that receives by itself stop until letInput, which must follow if there is no error. It
+	// waits, until the given time at most, until the bytes of a receive that has begun are in the input. The time is then
+	// the deadline for reading from rawConn. A transport with a poller does nothing: its upper layer receives nothing.
+	holdInput(until int64) error
+	// letInput undoes holdInput. It may come after release.
+	letInput()
 	// explain returns an error that says more than the errno that ended the connection, or that errno.
 	explain(errno syscall.Errno) error
+}
+
+// endpoint describes the socket or net.Conn that carries the bytes. A transport over another transport passes on the
+// endpoint below. file, options and setKeepAlive are called before release only, the others at any time.
+type endpoint interface {
+	// fd is the descriptor that a poller watches and that carries the very bytes of the connection, or -1.
+	fd() int
+	// netConn is the net.Conn that carries the connection, or nil.
+	netConn() net.Conn
+	// rawConn gives access to the descriptor where fd is -1. Its error Is ErrUnsupported if there is none.
+	rawConn() (syscall.RawConn, error)
+	// file returns a duplicate of the descriptor, as a file with that name.
+	file(name string) (*os.File, error)
+
+	// localAddr and remoteAddr are the addresses; nil is none.
+	localAddr() net.Addr
+	remoteAddr() net.Addr
+	// answersAtOnce reports whether localAddr and remoteAddr never wait for the peer.
+	answersAtOnce() bool
+
+	// options returns a value whose methods set options; they have the names and the meaning of those of package net.
+	options() any
+	// setKeepAlive sets the times of TCP keepalive.
+	setKeepAlive(second int) error
 }
 
 // vector is the list of slices that a transport is given to send.

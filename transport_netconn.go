@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -55,9 +56,9 @@ type netConn struct {
 	shut     bool          // closeWrite was called
 	closed   bool          // conn was closed
 	leaving  *wait.Waiter  // what stop waits with, while it does
-	held     bool          // holdReading lets no Read begin
-	cut      bool          // holdReading has set a deadline to end the Read that is going on
-	awaited  *wait.Waiter  // what holdReading waits with, while it does
+	held     bool          // holdInput lets no Read begin
+	cut      bool          // holdInput has set a deadline to end the Read that is going on
+	awaited  *wait.Waiter  // what holdInput waits with, while it does
 	since    int64         // when the call began that sends now
 	deadline int64         // the write deadline that conn has, as clock.Now counts
 	moves    int           // how often that was changed from outside a send
@@ -217,7 +218,7 @@ func (t *netConn) readInto(p []byte) (n int, err error) {
 	return 0, io.ErrNoProgress
 }
 
-// settled ends what mayRead has begun. It reports whether stop has been called, and whether holdReading has interrupted
+// settled ends what mayRead has begun. It reports whether stop has been called, and whether holdInput has interrupted
 // the Read, even if it has given up since.
 func (t *netConn) settled() (stopped, cut bool) {
 	t.mu.Lock()
@@ -227,7 +228,7 @@ func (t *netConn) settled() (stopped, cut bool) {
 	return t.stopped, cut
 }
 
-// finish clears flag, which stop or holdReading may be waiting for. The caller holds mu.
+// finish clears flag, which stop or holdInput may be waiting for. The caller holds mu.
 func (t *netConn) finish(flag *bool) {
 	*flag = false
 	for _, w := range [...]*wait.Waiter{t.leaving, t.awaited} {
@@ -311,10 +312,8 @@ func (t *netConn) reading() bool {
 	return t.booked
 }
 
-// holdReading lets no Read begin until letReading, which must follow if there is no error, and ends the one that is
-// going on. When it returns, what that has read is in the input, and the read deadline of conn is until. One call at a
-// time.
-func (t *netConn) holdReading(until int64) error {
+// holdInput implements transport. It lets no Read begin, and ends the one that is going on. One call at a time.
+func (t *netConn) holdInput(until int64) error {
 	w, err := t.beginHold()
 	if err != nil {
 		return err
@@ -363,8 +362,8 @@ func (t *netConn) beginHold() (w *wait.Waiter, err error) {
 	return w, nil
 }
 
-// letReading undoes holdReading.
-func (t *netConn) letReading() {
+// letInput implements transport.
+func (t *netConn) letInput() {
 	t.mu.Lock()
 	t.endHold()
 	t.mu.Unlock()
@@ -407,8 +406,47 @@ func (t *netConn) release(keep bool) error {
 	return t.close()
 }
 
-// fd implements transport. The descriptor of conn, if it has one, is watched by package net.
+// fd implements endpoint. The descriptor of conn, if it has one, is watched by package net.
 func (t *netConn) fd() int { return -1 }
+
+func (t *netConn) netConn() net.Conn { return t.conn }
+
+// rawConn implements endpoint: that of conn, if it has one.
+func (t *netConn) rawConn() (syscall.RawConn, error) {
+	s, ok := t.conn.(syscall.Conn)
+	if !ok {
+		return nil, Exception(ErrUnsupported, "when syscall conn")
+	}
+	return s.SyscallConn()
+}
+
+func (t *netConn) localAddr() net.Addr { return t.conn.LocalAddr() }
+
+func (t *netConn) remoteAddr() net.Addr { return t.conn.RemoteAddr() }
+
+func (t *netConn) answersAtOnce() bool { return answersAtOnce(t.conn) }
+
+// answersAtOnce reports whether conn is known to give its addresses without waiting: one of package net is, also below
+// TLS. It goes by the names of types, since package crypto/tls is large and not every program has it.
+func answersAtOnce(conn net.Conn) bool {
+	if _, ok := conn.(interface{ streamNetwork() string }); ok || conn == nil {
+		return ok
+	}
+	typ := reflect.TypeOf(conn)
+	if typ.Kind() != reflect.Pointer {
+		return false
+	}
+	switch typ.Elem().PkgPath() {
+	case "net":
+		return true
+	case "crypto/tls":
+		over, ok := conn.(interface{ NetConn() net.Conn })
+		return ok && answersAtOnce(over.NetConn())
+	}
+	return false
+}
+
+func (t *netConn) options() any { return t.conn }
 
 // connError is an error of a net.Conn that has no errno to go by. It keeps its chain and its text.
 type connError struct{ err error }
@@ -428,7 +466,7 @@ func (t *netConn) explain(errno syscall.Errno) error {
 	return errno
 }
 
-// file implements transport. The name is conn's affair.
+// file implements endpoint. The name is conn's affair.
 func (t *netConn) file(string) (*os.File, error) {
 	filer, ok := t.conn.(interface{ File() (*os.File, error) })
 	if !ok {
@@ -437,7 +475,7 @@ func (t *netConn) file(string) (*os.File, error) {
 	return filer.File()
 }
 
-// setKeepAlive implements transport. It does nothing where conn is not TCP.
+// setKeepAlive implements endpoint. It does nothing where conn is not TCP.
 func (t *netConn) setKeepAlive(second int) error {
 	tcp, ok := t.conn.(*net.TCPConn)
 	if !ok {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloudwego/netpoll/internal/errno"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/sock"
 	"github.com/cloudwego/netpoll/internal/wait"
@@ -139,7 +140,7 @@ func (t *netConn) endSend(n int, err error, moves int) error {
 	if err == nil {
 		return nil
 	}
-	fatal := endsConnection(asErrno(err)) // which may be ETIMEDOUT
+	fatal := errno.EndsConnection(asErrno(err)) // which may be ETIMEDOUT
 	if fatal {
 		t.broken = err
 	}
@@ -194,15 +195,16 @@ func (t *netConn) canCloseWrite() bool {
 }
 
 // closeWrite implements transport. It ends a Write that is going on: CloseWrite might wait for it.
-func (t *netConn) closeWrite() error {
+func (t *netConn) closeWrite() (ended bool, err error) {
 	interrupted := t.endSending()
-	err := t.conn.(halfCloser).CloseWrite()
+	err = t.conn.(halfCloser).CloseWrite()
 	if err != nil && !interrupted { // for example TLS before its handshake
 		t.mu.Lock()
 		t.shut = false
 		t.mu.Unlock()
+		return false, err
 	}
-	return err
+	return true, err
 }
 
 // endSending makes later Writes fail, and reports whether it has interrupted one.

@@ -6,8 +6,11 @@ package netpoll
 
 import (
 	"io"
+	"net"
+	"net/netip"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/cloudwego/netpoll/internal/sock"
 	"github.com/cloudwego/netpoll/internal/uring"
@@ -47,6 +50,8 @@ type socket struct {
 	sysfd int
 	up    upperLayer
 	watch watch
+	local net.Addr
+	peer  netip.AddrPort // of TCP, as the kernel gave it
 }
 
 var (
@@ -93,7 +98,11 @@ func (s *socket) blocks() bool { return false }
 // deadlineChanged has nothing to do: send does not block.
 func (s *socket) deadlineChanged() {}
 
-func (s *socket) fd() int { return s.sysfd }
+// holdInput has nothing to do: the upper layer receives nothing.
+func (s *socket) holdInput(int64) error { return nil }
+
+// letInput has nothing to do, likewise.
+func (s *socket) letInput() {}
 
 // receive implements receiver.
 func (s *socket) receive(p []byte) (n int, full bool, err error) {
@@ -184,7 +193,7 @@ func (s *socket) endSend(res int32) {
 	}
 }
 
-func (s *socket) closeWrite() error { return sock.CloseWrite(s.sysfd) }
+func (s *socket) closeWrite() (ended bool, err error) { return true, sock.CloseWrite(s.sysfd) }
 
 func (s *socket) canCloseWrite() bool { return true }
 
@@ -200,7 +209,27 @@ func (s *socket) release(keep bool) error {
 	return sock.Close(s.sysfd)
 }
 
-// file implements transport. The file stays non-blocking.
+func (s *socket) explain(errno syscall.Errno) error { return errno }
+
+func (s *socket) fd() int { return s.sysfd }
+
+func (s *socket) netConn() net.Conn { return nil }
+
+// rawConn implements endpoint: the descriptor is fd.
+func (s *socket) rawConn() (syscall.RawConn, error) { return nil, ErrUnsupported }
+
+func (s *socket) localAddr() net.Addr { return s.local }
+
+func (s *socket) remoteAddr() net.Addr {
+	if !s.peer.IsValid() {
+		return nil
+	}
+	return net.TCPAddrFromAddrPort(s.peer)
+}
+
+func (s *socket) answersAtOnce() bool { return true }
+
+// file implements endpoint. The file stays non-blocking.
 func (s *socket) file(name string) (*os.File, error) {
 	dup, err := sock.Duplicate(s.sysfd)
 	if err != nil {
@@ -213,7 +242,28 @@ func (s *socket) setKeepAlive(second int) error {
 	return asUnsupported(sock.SetKeepAlive(s.sysfd, second))
 }
 
-func (s *socket) explain(errno syscall.Errno) error { return errno }
+func (s *socket) options() any { return socketOptions(s.sysfd) }
+
+// socketOptions are the options of a descriptor, as package net has them on its connections.
+type socketOptions int
+
+func (fd socketOptions) MultipathTCP() (bool, error) { return sock.UsesMultipath(int(fd)), nil }
+
+func (fd socketOptions) SetNoDelay(noDelay bool) error { return sock.SetNoDelay(int(fd), noDelay) }
+
+func (fd socketOptions) SetLinger(sec int) error { return sock.SetLinger(int(fd), sec) }
+
+func (fd socketOptions) SetReadBuffer(bytes int) error { return sock.SetReadBuffer(int(fd), bytes) }
+
+func (fd socketOptions) SetWriteBuffer(bytes int) error { return sock.SetWriteBuffer(int(fd), bytes) }
+
+func (fd socketOptions) SetKeepAlivePeriod(d time.Duration) error {
+	return sock.SetKeepAlivePeriod(int(fd), d)
+}
+
+func (fd socketOptions) SetKeepAliveConfig(config net.KeepAliveConfig) error {
+	return sock.SetKeepAliveConfig(int(fd), config)
+}
 
 // errnoOf returns the errno of a negative result; 0 for a result that is none.
 func errnoOf(res int32) syscall.Errno {

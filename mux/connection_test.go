@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/cloudwego/netpoll/mux"
 )
 
@@ -28,12 +29,12 @@ func dialed(t *testing.T, onRequest netpoll.OnRequest) netpoll.Connection {
 	served := make(chan error, 1)
 	go func() { served <- loop.Serve(ln) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
 		defer cancel()
 		require.NoError(t, loop.Shutdown(ctx))
 		require.NoError(t, <-served)
 	})
-	conn, err := netpoll.DialConnection("unix", address, patience)
+	conn, err := netpoll.DialConnection("unix", address, testkit.Timeout)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
@@ -60,13 +61,7 @@ func closeInTime(t *testing.T, q *mux.ShardQueue) error {
 	t.Helper()
 	closed := make(chan error, 1)
 	go func() { closed <- q.Close() }()
-	select {
-	case err := <-closed:
-		return err
-	case <-time.After(patience):
-		t.Fatal("the queue did not end")
-		return nil
-	}
+	return testkit.Receive(t, closed, "the queue's end")
 }
 
 type header struct{ caller, count uint32 }
@@ -121,7 +116,7 @@ func TestFramesOfManyCallersArriveWhole(t *testing.T) {
 	wg.Wait()
 	require.NoError(t, closeInTime(t, q))
 	seen := make(map[header]int)
-	timeout := time.After(patience)
+	timeout := time.After(testkit.Timeout)
 	for len(seen) < callers*frames {
 		select {
 		case g := <-arrived:
@@ -138,7 +133,7 @@ func TestFramesOfManyCallersArriveWhole(t *testing.T) {
 func TestPeerThatGoesAwayEndsTheQueue(t *testing.T) {
 	conn := dialed(t, func(_ context.Context, conn netpoll.Connection) error { return conn.Close() })
 	q := mux.NewShardQueue(2, conn)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
 	defer cancel()
 	for q.Err() == nil {
 		require.NoError(t, ctx.Err(), "the queue took frames for a peer that has gone")
@@ -148,7 +143,7 @@ func TestPeerThatGoesAwayEndsTheQueue(t *testing.T) {
 			buf, err := frame(1, 1, 1)
 			return buf, err != nil
 		})
-		await(t, called, "the getter")
+		testkit.Receive(t, called, "the getter")
 	}
 	require.ErrorIs(t, closeInTime(t, q), netpoll.ErrConnClosed)
 	require.False(t, conn.IsActive())
@@ -173,13 +168,8 @@ func TestQueueClosedInACloseCallbackOfItsConnection(t *testing.T) {
 	buf, err := frame(1, 1, 1)
 	require.NoError(t, err)
 	q.Add(func() (netpoll.Writer, bool) { return buf, false })
-	await(t, arrived, "the frame")
+	testkit.Receive(t, arrived, "the frame")
 	require.NoError(t, conn.Close())
-	select {
-	case err := <-ended:
-		require.NoError(t, err)
-	case <-time.After(patience):
-		t.Fatal("the queue did not end")
-	}
+	require.NoError(t, testkit.Receive(t, ended, "the queue's end"))
 	require.ErrorIs(t, q.Err(), netpoll.ErrConnClosed)
 }

@@ -7,16 +7,12 @@ import (
 	"bytes"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll"
 	"github.com/cloudwego/netpoll/mux"
 )
-
-// patience is how long a test waits for an event before it fails.
-const patience = 10 * time.Second
 
 // mockConn is a Connection of which only Writer, Close, IsActive and AddCloseCallback exist; anything else that the
 // queue might call panics on the nil interface.
@@ -140,16 +136,6 @@ func mark() (get mux.WriterGetter, called chan struct{}) {
 		close(called)
 		return nil, true
 	}, called
-}
-
-// await fails t when event does not happen in time.
-func await(t testing.TB, event <-chan struct{}, what string) {
-	t.Helper()
-	select {
-	case <-event:
-	case <-time.After(patience):
-		t.Fatal("no sign of " + what)
-	}
 }
 
 // held returns a getter that says it was entered and waits for release, so that whatever is added meanwhile is queued.

@@ -9,12 +9,12 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll"
 	"github.com/cloudwego/netpoll/internal/runner"
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/cloudwego/netpoll/mux"
 )
 
@@ -46,7 +46,7 @@ func TestWriteErrorClosesTheConnectionAndIsReported(t *testing.T) {
 			closed := closedEvent(t, conn)
 			q := mux.NewShardQueue(2, conn)
 			q.Add(text(t, "x"))
-			await(t, closed, "the connection's end")
+			testkit.Receive(t, closed, "the connection's end")
 			require.Equal(t, 1, conn.closeCount())
 
 			require.ErrorIs(t, q.Err(), syscall.EPIPE)
@@ -71,7 +71,7 @@ func TestGettersWaitingAtTheEndAreCalledAndCounted(t *testing.T) {
 	closed := closedEvent(t, conn)
 	q := mux.NewShardQueue(4, conn)
 	q.Add(text(t, "x"))
-	await(t, inFlush, "the flush")
+	testkit.Receive(t, inFlush, "the flush")
 	var called atomic.Int32
 	for range 10 {
 		buf := filled(t, "y")
@@ -81,7 +81,7 @@ func TestGettersWaitingAtTheEndAreCalledAndCounted(t *testing.T) {
 		})
 	}
 	close(goOn)
-	await(t, closed, "the connection's end")
+	testkit.Receive(t, closed, "the connection's end")
 	require.EqualValues(t, 10, called.Load())
 	err := q.Close()
 	require.ErrorIs(t, err, netpoll.ErrWriteTimeout)
@@ -99,7 +99,7 @@ func TestGetterAddedAfterTheEndIsDroppedAndReported(t *testing.T) {
 	gts := []mux.WriterGetter{func() (netpoll.Writer, bool) { return buf, false }, get}
 	q.Add(gts...)
 	clear(gts) // the queue must have its own copy
-	await(t, called, "the dropped getters")
+	testkit.Receive(t, called, "the dropped getters")
 	require.Zero(t, buf.Len(), "the memory of the dropped buffer was not freed")
 	require.ErrorIs(t, q.Err(), netpoll.ErrConnClosed)
 	require.ErrorContains(t, q.Err(), "2 getters not sent")
@@ -116,7 +116,7 @@ func TestGetterDroppedInsideAGetterDoesNotDeadlock(t *testing.T) {
 		q.Add(last)
 		return nil, true
 	})
-	await(t, called, "the inner getter")
+	testkit.Receive(t, called, "the inner getter")
 }
 
 // Behaviour 7.1: Kitex closes the queue in a CloseCallback of the connection, which the queue itself closes after a
@@ -133,7 +133,7 @@ func TestCloseInACloseCallbackDoesNotDeadlock(t *testing.T) {
 	}))
 	closed := closedEvent(t, conn)
 	q.Add(text(t, "x"), text(t, "y"))
-	await(t, closed, "the connection's end")
+	testkit.Receive(t, closed, "the connection's end")
 	err := <-result
 	require.ErrorIs(t, err, failure)
 	require.ErrorContains(t, err, "2 getters not sent")
@@ -153,8 +153,8 @@ func TestPanicInAGetterClosesTheConnectionAndIsReported(t *testing.T) {
 		func() (netpoll.Writer, bool) { panic("boom while dropped") },
 		get,
 	)
-	await(t, called, "the getter after those that panic")
-	await(t, closed, "the connection's end")
+	testkit.Receive(t, called, "the getter after those that panic")
+	testkit.Receive(t, closed, "the connection's end")
 	require.Equal(t, "boom", <-reports)
 	require.Equal(t, "boom while dropped", <-reports)
 	require.ErrorContains(t, q.Close(), "boom")
@@ -181,10 +181,10 @@ func TestGetterThatEndsItsGoroutineEndsTheQueue(t *testing.T) {
 		return nil, true
 	}
 	q.Add(other, leave, other, leave, other)
-	await(t, closed, "the connection's end")
+	testkit.Receive(t, closed, "the connection's end")
 	require.ErrorContains(t, q.Err(), "ended its goroutine")
 	q.Add(leave, other)
-	require.Eventually(t, func() bool { return called.Load() == 7 }, patience, time.Millisecond)
+	testkit.Eventually(t, func() bool { return called.Load() == 7 })
 	for range 3 { // one each
 		require.Equal(t, runner.ErrGoexit, <-reports)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/cloudwego/netpoll/mux"
 )
 
@@ -68,7 +69,7 @@ func TestWhatIsQueuedDuringADrainSharesOneFlush(t *testing.T) {
 		return nil
 	}
 	q.Add(text(t, "first"))
-	await(t, inFlush, "the first flush")
+	testkit.Receive(t, inFlush, "the first flush")
 	for range 100 {
 		q.Add(text(t, "x"))
 	}
@@ -108,7 +109,7 @@ func TestNilGettersAreSkippedAndFlushNothing(t *testing.T) {
 	q := mux.NewShardQueue(2, conn)
 	get, called := mark()
 	q.Add(get)
-	await(t, called, "the getter")
+	testkit.Receive(t, called, "the getter")
 	q.Add()
 	require.NoError(t, q.Close())
 	require.Zero(t, conn.writer.flushCount(), "a flush without anything to send")
@@ -121,7 +122,7 @@ func TestCloseWaitsForQueuedGettersAndTheirFlush(t *testing.T) {
 	q := mux.NewShardQueue(4, conn)
 	get, entered, release := held()
 	q.Add(get)
-	await(t, entered, "the first getter")
+	testkit.Receive(t, entered, "the first getter")
 	for range 20 {
 		q.Add(text(t, "x"))
 	}
@@ -207,7 +208,7 @@ func TestGetterMayAddFromInside(t *testing.T) {
 		return filled(t, "x"), false
 	}
 	q.Add(again)
-	await(t, done, "the last getter")
+	testkit.Receive(t, done, "the last getter")
 	require.NoError(t, q.Close())
 	require.Equal(t, strings.Repeat("x", 50), conn.writer.sentBytes())
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloudwego/netpoll/internal/errno"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
@@ -22,22 +23,12 @@ func Cut(op Op, fd int, p []byte) ([]byte, syscall.Errno) {
 // Transfer returns how much of size the next call of op on fd is to move, or the error it is to fail with. An error
 // that says that the connection is gone also ends the connection, because the other direction and the peer have to see
 // the end, as with a real error.
-func Transfer(op Op, fd, size int) (limit int, errno syscall.Errno) {
-	limit, errno = ask(op, size)
-	if endsConnection(errno) {
+func Transfer(op Op, fd, size int) (limit int, no syscall.Errno) {
+	limit, no = ask(op, size)
+	if errno.EndsConnection(no) {
 		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
 	}
-	return limit, errno
-}
-
-// endsConnection reports whether errno, from a read or a write, says that the connection is gone.
-func endsConnection(errno syscall.Errno) bool {
-	switch errno {
-	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENOTCONN, syscall.ESHUTDOWN,
-		syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ENETRESET:
-		return true
-	}
-	return false
+	return limit, no
 }
 
 // WrapRing returns a ring that does the work of r, except for operations that the hook makes fail.

@@ -1,4 +1,4 @@
-package sock
+package errno
 
 // This file holds the errnos of Windows, where the names of package syscall are numbers of Go's own invention, and
 // sockets fail with others.
@@ -21,8 +21,8 @@ var socketErrnos = map[syscall.Errno]syscall.Errno{
 	109:   syscall.EPIPE, // ERROR_BROKEN_PIPE
 }
 
-// CommonErrno returns the name that no has on every system, or no itself.
-func CommonErrno(no syscall.Errno) syscall.Errno {
+// Common returns the name that no has on every system, or no itself.
+func Common(no syscall.Errno) syscall.Errno {
 	if common, ok := socketErrnos[no]; ok {
 		return common
 	}
@@ -32,16 +32,16 @@ func CommonErrno(no syscall.Errno) syscall.Errno {
 // inventedErrno marks a packed errno that Go has invented.
 const inventedErrno = 1 << 15
 
-// PackErrno makes an errno fit into 16 bits.
-func PackErrno(no syscall.Errno) uint16 {
+// Pack makes an errno fit into 16 bits.
+func Pack(no syscall.Errno) uint16 {
 	if no >= syscall.APPLICATION_ERROR {
 		return uint16(no-syscall.APPLICATION_ERROR) | inventedErrno
 	}
 	return uint16(no &^ inventedErrno)
 }
 
-// UnpackErrno undoes PackErrno.
-func UnpackErrno(packed uint16) syscall.Errno {
+// Unpack undoes Pack.
+func Unpack(packed uint16) syscall.Errno {
 	if packed >= inventedErrno {
 		return syscall.Errno(packed&^inventedErrno) + syscall.APPLICATION_ERROR
 	}

@@ -1,0 +1,8 @@
+//go:build !wasip1
+
+package errno
+
+import "syscall"
+
+// shutdown is what sending gives after this side has ended it, where that is not EPIPE.
+const shutdown = syscall.ESHUTDOWN

@@ -1,0 +1,6 @@
+package errno
+
+import "syscall"
+
+// shutdown is what sending gives after this side has ended it, where that is not EPIPE.
+const shutdown = syscall.EPIPE // there is no other

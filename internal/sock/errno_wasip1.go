@@ -1,6 +1,0 @@
-package sock
-
-import "syscall"
-
-// ErrnoShutdown is the errno of a send after this side has ended sending, where that is not EPIPE.
-const ErrnoShutdown = syscall.EPIPE // there is no other
