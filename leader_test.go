@@ -373,7 +373,7 @@ func TestRetiredPollerEndsWhileItsHandlerRuns(t *testing.T) {
 	var peers []net.Conn
 	for len(conns) < 8 {
 		c, peer := h.connect("unix")
-		if c.common.watch.p.Load() != retiring {
+		if c.common.watch.poller() != retiring {
 			continue // it is closed with the test
 		}
 		conns, peers = append(conns, c), append(peers, peer)
@@ -444,7 +444,7 @@ func TestDescriptorsAreSpreadOverThePollers(t *testing.T) {
 	counts := map[*poller]int{}
 	for range 10 {
 		c, _ := fdConnection(t)
-		counts[inner(c).common.watch.p.Load()]++
+		counts[inner(c).common.watch.poller()]++
 	}
 	require.Len(t, counts, 2)
 	for _, n := range counts {

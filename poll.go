@@ -91,7 +91,7 @@ func makePoller(sel *selector, failed func(*poller)) *poller {
 	p := &poller{sel: sel, done: make(chan struct{}), failed: failed}
 	p.worthCall, p.worthFull = int64(worthFollower), int64(worthFollowerFull)
 	p.turnFunc = p.turn
-	first := newWorker()
+	first := newWorker(p)
 	p.workers.init(first)
 	p.lead(first)
 	p.watchdog.alarm = alarm.New(p.checkWorkers)
@@ -332,8 +332,8 @@ type watch struct {
 	token   uint64
 	handler pollHandler
 
-	p     atomic.Pointer[poller]    // stored by open
-	sends atomic.Pointer[sendQueue] // of the worker that serves the descriptor, or did last; stored by open and servedBy
+	// by is the worker that serves the descriptor, or did last. Stored by open and servedBy; nil before open.
+	by atomic.Pointer[worker]
 }
 
 // open starts watching fd, which must stay open until close has returned.
@@ -344,8 +344,7 @@ func (w *watch) open(p *poller, fd int, h pollHandler, interest pollEvent) error
 		return nil // closed before it was opened: nothing to watch
 	}
 	w.fd, w.handler = int32(fd), h
-	w.p.Store(p)
-	w.sends.Store(&p.workers.leader.Load().sends)
+	w.by.Store(p.workers.leader.Load())
 	if !p.slots.put(w) {
 		return errPollerEnded
 	}
@@ -359,10 +358,13 @@ func (w *watch) open(p *poller, fd int, h pollHandler, interest pollEvent) error
 
 // servedBy notes that the worker with batch b serves the descriptor. What a handler leaves to be sent that worker sends.
 func (w *watch) servedBy(b *batch) {
-	if b != nil && w.sends.Load() != b.sends {
-		w.sends.Store(b.sends)
+	if b != nil && w.by.Load() != b.of {
+		w.by.Store(b.of)
 	}
 }
+
+// poller returns the poller that watches the descriptor, which open has been called for.
+func (w *watch) poller() *poller { return w.by.Load().p }
 
 // openAny is open on whichever poller has its turn.
 func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
@@ -383,10 +385,10 @@ func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
 func (w *watch) updateInterest() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p := w.p.Load()
-	if !w.opened || w.closed || p.dead.Load() {
+	if !w.opened || w.closed || w.poller().dead.Load() {
 		return nil
 	}
+	p := w.poller()
 	want := w.handler.interest()
 	err := p.sel.modify(int(w.fd), w.token, w.asked, want)
 	w.asked = want
@@ -410,7 +412,7 @@ func (w *watch) close() {
 	if !w.opened {
 		return
 	}
-	p := w.p.Load()
+	p := w.poller()
 	if !p.dead.Load() { // the number of a queue that was closed may be another's by now
 		p.sel.remove(int(w.fd), w.asked)
 	}

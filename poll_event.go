@@ -23,10 +23,10 @@ type task interface {
 
 // batch collects what is to run when all events of a look have been handled. It belongs to the worker that looked.
 type batch struct {
-	inline   bool       // tasks may run on the worker
-	ready    []task     // in the order in which they became ready
-	received int        // bytes, by those that have more to receive
-	sends    *sendQueue // where the tasks leave what is to be sent; constant
+	inline   bool    // tasks may run on the worker
+	ready    []task  // in the order in which they became ready
+	received int     // bytes, by those that have more to receive
+	of       *worker // constant
 }
 
 // receiveBudget is what connections with much to receive may receive in one batch, all together, before those who wait

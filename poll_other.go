@@ -28,5 +28,5 @@ func (pollerSet) setBalance(lb LoadBalance) error {
 	return nil
 }
 
-// sendQueue: where there is no poller, nothing is left for one to send.
-type sendQueue struct{}
+// worker: where there is no poller there are none.
+type worker struct{}

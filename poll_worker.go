@@ -34,6 +34,7 @@ const (
 
 // worker is one of the goroutines that take turns. Which goroutine it is changes if a handler does not return.
 type worker struct {
+	p       *poller // constant
 	handOff handOff
 	started atomic.Int64 // when its tasks began to run, as clock.Now counts
 	seen    uint64       // its handOff when the watchdog last looked; belongs to the watchdog
@@ -51,10 +52,10 @@ type worker struct {
 	ends      bool
 }
 
-func newWorker() *worker {
-	w := new(worker)
+func newWorker(p *poller) *worker {
+	w := &worker{p: p}
 	w.io.init()
-	w.batch.sends = &w.sends
+	w.batch.of = w
 	return w
 }
 
@@ -154,7 +155,7 @@ func (p *poller) callFollower(n int, full bool) {
 
 // addWorker starts one more. The caller holds mu.
 func (p *poller) addWorker() {
-	ws, w := &p.workers, newWorker()
+	ws, w := &p.workers, newWorker(p)
 	list := append(slices.Clone(*ws.list.Load()), w)
 	ws.list.Store(&list)
 	ws.coming = true

@@ -185,7 +185,7 @@ func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeU
 	sel, err := newSelector()
 	require.NoError(t, err)
 	p := &poller{sel: sel, done: make(chan struct{}), maxWorkers: 1}
-	first := newWorker()
+	first := newWorker(p)
 	first.io.refused = true
 	p.workers.init(first)
 	p.workers.newTimer = func(func() time.Duration) alarm.Alarm { return noAlarm{} }

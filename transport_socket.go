@@ -161,8 +161,8 @@ func (s *socket) endReceive(res int32, full bool, b *batch) {
 func (s *socket) send(v *vector, _ int64) (n int, err error) { return sock.Sendv(s.sysfd, v) }
 
 func (s *socket) sendLater() bool {
-	queue := s.watch.sends.Load()
-	return queue != nil && queue.add(s)
+	w := s.watch.by.Load()
+	return w != nil && w.sends.add(s)
 }
 
 // addPending implements sender.
