@@ -42,6 +42,11 @@ type Config struct {
 	// which is the zero value, leaves the setting as it is.
 	IOUring IOUringMode
 
+	// AIO says whether pollers may use Linux AIO where they do not use io_uring. It counts at once. The environment
+	// variable NETPOLL_AIO, with the values auto, on, off and always, overrides it. [Features] tells what became of it.
+	// [AIOAuto], which is the zero value, leaves the setting as it is.
+	AIO AIOMode
+
 	// DirectFlush makes every Flush send by itself, as [WithDirectFlush] does for the connections of one server. It
 	// counts for connections made afterwards, and stays once it is set.
 	DirectFlush bool
@@ -71,9 +76,14 @@ func Configure(config Config) (err error) {
 		return fmt.Errorf("netpoll: configure: unknown load balance %d", int(config.LoadBalance))
 	case config.IOUring < IOUringAuto || config.IOUring > IOUringAlways:
 		return fmt.Errorf("netpoll: configure: unknown io_uring mode %d", int(config.IOUring))
+	case config.AIO < AIOAuto || config.AIO > AIOAlways:
+		return fmt.Errorf("netpoll: configure: unknown aio mode %d", int(config.AIO))
 	}
-	if err := defaultRingPolicy.possible(config.IOUring); err != nil {
+	if err := defaultExecutors.ring.possible(executorMode(config.IOUring)); err != nil {
 		return fmt.Errorf("netpoll: configure io_uring: %w", err)
+	}
+	if err := defaultExecutors.aio.possible(executorMode(config.AIO)); err != nil {
+		return fmt.Errorf("netpoll: configure linux aio: %w", err)
 	}
 	if config.PollerNum > 0 { // first, because it is the one that can fail
 		if err := SetNumLoops(config.PollerNum); err != nil {
@@ -92,7 +102,10 @@ func Configure(config Config) (err error) {
 		readLimit.Store(int64(config.ReadLimit))
 	}
 	if config.IOUring != IOUringAuto {
-		defaultRingPolicy.set(config.IOUring)
+		defaultExecutors.ring.set(executorMode(config.IOUring))
+	}
+	if config.AIO != AIOAuto {
+		defaultExecutors.aio.set(executorMode(config.AIO))
 	}
 	if config.DirectFlush {
 		directFlush.Store(true)

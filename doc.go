@@ -7,7 +7,7 @@
 // input buffer of the connection. Then they wake the goroutine that waits in a method of [Reader] or in Read or, if
 // there is none, run the connection's handler: on the spot as long as handlers are quick, else in a pool of goroutines.
 // The handler, or any other goroutine, reads from the input buffer, writes into the output buffer, and calls Flush,
-// which sends. Where the system has io_uring, the receives and the sends of many connections are one system call.
+// which sends. On Linux, by io_uring or AIO, the receives and the sends of many connections are one system call.
 //
 // A server is an [EventLoop] with callbacks: [OnPrepare], [OnConnect], [OnRequest], [OnDisconnect] and, for each
 // connection, any number of [CloseCallback] functions. A client dials with [DialConnection] or [DialContext] and either
@@ -139,6 +139,7 @@
 //
 // Packages below this one know nothing of it:
 //
+//	internal/aio                     the same as internal/uring, by Linux AIO, for where io_uring is refused
 //	internal/alarm                   the timer of a poll loop
 //	internal/errno                   what error codes mean
 //	internal/fault                   where tests make system calls fail

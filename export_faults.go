@@ -18,11 +18,11 @@ import (
 func FreshPollers() (end func(patience time.Duration) error) {
 	size := pollers.setSize(2)
 	old := pollers.current.Swap(nil)
-	defaultRingPolicy.broken.Store(nil)
+	defaultExecutors.forget()
 	return func(patience time.Duration) error {
 		pollers.setSize(size)
 		list := pollers.current.Swap(old)
-		defaultRingPolicy.broken.Store(nil)
+		defaultExecutors.forget()
 		if list == nil {
 			return nil
 		}
@@ -55,15 +55,29 @@ func (t *slotTable) inUse() int {
 // BlocksOut is the number of blocks in use that were taken in memory debug mode.
 func BlocksOut() int64 { return blocksOut.Load() }
 
-// AlwaysRing makes pollers use a ring for every batch, or for none, until restore is called. possible says whether the
-// system has rings.
-func AlwaysRing(on bool) (restore func(), possible bool) {
-	mode := IOUringOff
-	if on {
-		mode = IOUringAlways
+// forget ends the memory of those that failed.
+func (e *executors) forget() {
+	e.ring.broken.Store(nil)
+	e.aio.broken.Store(nil)
+}
+
+// AlwaysRing makes pollers use a ring for every batch, one of io_uring or of AIO as name says, or for none, until restore
+// is called. It reports whether there can be one.
+func AlwaysRing(name string) (restore func(), possible bool) {
+	e := defaultExecutors
+	modes := map[*executorPolicy]executorMode{e.ring: executorOff, e.aio: executorOff}
+	possible = true
+	for u := range modes {
+		if u.kind.name == name {
+			modes[u], possible = executorAlways, u.probe() == nil
+		}
 	}
-	old := defaultRingPolicy.mode.Swap(int32(mode))
-	return func() { defaultRingPolicy.mode.Store(old) }, defaultRingPolicy.probe() == nil
+	ring := e.ring.mode.Swap(int32(modes[e.ring]))
+	aio := e.aio.mode.Swap(int32(modes[e.aio]))
+	return func() {
+		e.ring.mode.Store(ring)
+		e.aio.mode.Store(aio)
+	}, possible
 }
 
 // EventBits are the bits of untrue events. A connection must bear an untrue report that it can read or write, and any

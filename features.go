@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds which features of the system the library uses: whether it may use io_uring, whether it can, and the
-// report of that.
+// This file holds what the library makes use of in the system it runs on: what may execute batches of receives and
+// sends, what can, and what it tells of that.
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync/atomic"
 
+	"github.com/cloudwego/netpoll/internal/aio"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
@@ -27,16 +28,51 @@ const (
 	IOUringAlways
 )
 
-// iouringVariable is the environment variable for operators. It overrides [Config].
-const iouringVariable = "NETPOLL_IOURING"
+// AIOMode says whether pollers hand large batches of receives and sends to the kernel through Linux AIO where they do not
+// use io_uring, as in containers, whose default profiles refuse that and allow AIO. It changes what they cost, not what
+// they do.
+type AIOMode int
 
-// iouringNames are its values.
-var iouringNames = map[string]IOUringMode{
-	"auto": IOUringAuto, "on": IOUringOn, "off": IOUringOff, "always": IOUringAlways,
+const (
+	// AIOAuto uses AIO where io_uring cannot be used or is switched off, and the system has AIO and allows it. It is the
+	// default.
+	AIOAuto AIOMode = iota
+	// AIOOn is AIOAuto, but [Configure] returns an error if AIO cannot be used.
+	AIOOn
+	// AIOOff never uses it.
+	AIOOff
+	// AIOAlways uses it in place of io_uring, and for the smallest batch too, where it costs more than plain system calls.
+	// It is for tests.
+	AIOAlways
+)
+
+// executorMode is an IOUringMode or an AIOMode, which have the same values.
+type executorMode int32
+
+const (
+	executorAuto   = executorMode(IOUringAuto)
+	executorOn     = executorMode(IOUringOn)
+	executorOff    = executorMode(IOUringOff)
+	executorAlways = executorMode(IOUringAlways)
+)
+
+// executorModes are the values of the environment variables.
+var executorModes = map[string]executorMode{
+	"auto": executorAuto, "on": executorOn, "off": executorOff, "always": executorAlways,
 }
 
-// ErrIOUringOff is why io_uring is not used where [Config] or the environment variable NETPOLL_IOURING says so.
-var ErrIOUringOff = errors.New("netpoll: io_uring is switched off")
+var (
+	// ErrIOUringOff is why io_uring is not used where [Config] or the environment variable NETPOLL_IOURING says so.
+	ErrIOUringOff = errors.New("netpoll: io_uring is switched off")
+	// ErrAIOOff is why AIO is not used where [Config] or the environment variable NETPOLL_AIO says so.
+	ErrAIOOff = errors.New("netpoll: linux aio is switched off")
+)
+
+// Why one is not used that could be.
+var (
+	errIOUringInstead = errors.New("netpoll: linux aio is not needed: io_uring is used")
+	errAIOInstead     = errors.New("netpoll: io_uring is not used: linux aio is, always")
+)
 
 // FeatureReport is the result of [Features].
 type FeatureReport struct {
@@ -45,35 +81,96 @@ type FeatureReport struct {
 	// IOUringError is why they do not, nil if they do: [ErrIOUringOff], the kernel's error if it has no io_uring or
 	// forbids it, or the error with which it stopped working later.
 	IOUringError error
+	// AIO: pollers hand large batches of receives and sends to the kernel through Linux AIO.
+	AIO bool
+	// AIOError is why they do not, nil if they do: [ErrAIOOff], that they use io_uring, the error of the kernel that has
+	// no AIO or forbids it, or the error by which it, or io_uring before, stopped working later.
+	AIOError error
 }
 
 // Features tells which features of the system the library uses in this process, and why it does not use the others. The
-// first call may try them out, which takes less than a millisecond. It may be called from any goroutine.
+// first call may try them out, which takes a few milliseconds at most. It may be called from any goroutine.
 func Features() FeatureReport {
-	err := defaultRingPolicy.refusal()
-	return FeatureReport{IOUring: err == nil, IOUringError: err}
+	ring, aio := defaultExecutors.refusals()
+	return FeatureReport{IOUring: ring == nil, IOUringError: ring, AIO: aio == nil, AIOError: aio}
 }
 
-// defaultRingPolicy is that of the process.
-var defaultRingPolicy = newRingPolicy(os.Getenv(iouringVariable), uring.ProbeOnce)
+// defaultExecutors are those of the process.
+var defaultExecutors = &executors{
+	ring: newExecutorPolicy(ioUring, os.Getenv(ioUring.variable), uring.ProbeOnce),
+	aio:  newExecutorPolicy(linuxAIO, os.Getenv(linuxAIO.variable), aio.ProbeOnce),
+}
 
-// ringPolicy says whether pollers may use a ring.
-type ringPolicy struct {
-	mode   atomic.Int32 // an IOUringMode; stored by set
+// executors are what may execute batches.
+type executors struct{ ring, aio *executorPolicy }
+
+// inCharge returns the one that is used, if any is: its own policy may still say that it cannot be. Where io_uring has
+// failed nothing takes its place: what went wrong there may be wrong elsewhere.
+func (e *executors) inCharge() *executorPolicy {
+	switch {
+	case e.aio.has(executorAlways) && e.aio.probe() == nil:
+		return e.aio
+	case !e.ring.has(executorOff) && e.ring.probe() == nil:
+		return e.ring
+	}
+	return e.aio
+}
+
+// refusals returns why each is not used, nil for the one that is. One that is not needed is not tried out.
+func (e *executors) refusals() (ring, aio error) {
+	if e.inCharge() == e.aio {
+		aio, ring = e.aio.refusal(), e.ring.refusal()
+		return instead(ring, aio, errAIOInstead), aio
+	}
+	ring = e.ring.refusal()
+	if e.aio.has(executorOff) {
+		return ring, ErrAIOOff
+	}
+	return ring, instead(nil, ring, errIOUringInstead)
+}
+
+// instead returns why one is not used where the other is in charge: its own reason, or that of the other, or, where the
+// other works, just that.
+func instead(own, other, works error) error {
+	switch {
+	case own != nil:
+		return own
+	case other != nil:
+		return other
+	}
+	return works
+}
+
+// executorKind is a kind of executor.
+type executorKind struct {
+	name     string
+	variable string // the environment variable for operators, which overrides [Config]
+	off      error
+}
+
+var (
+	ioUring  = &executorKind{"io_uring", "NETPOLL_IOURING", ErrIOUringOff}
+	linuxAIO = &executorKind{"linux aio", "NETPOLL_AIO", ErrAIOOff}
+)
+
+// executorPolicy says whether pollers may use an executor.
+type executorPolicy struct {
+	kind   *executorKind
+	mode   atomic.Int32 // an executorMode; stored by set
 	fixed  bool         // the mode is the operator's, and stays
 	probe  func() error
-	broken atomic.Pointer[error] // why a ring failed that had worked; stored once, by the poller that saw it
+	broken atomic.Pointer[error] // why one failed that had worked; stored once, by the poller that saw it
 }
 
-// newRingPolicy begins with the mode that the operator has set. A value that is not known is reported at once.
-func newRingPolicy(operator string, probe func() error) *ringPolicy {
-	u := &ringPolicy{probe: probe}
+// newExecutorPolicy begins with what an operator has set. A value that is not known is reported at once.
+func newExecutorPolicy(kind *executorKind, operator string, probe func() error) *executorPolicy {
+	u := &executorPolicy{kind: kind, probe: probe}
 	if operator == "" {
 		return u
 	}
-	mode, known := iouringNames[operator]
+	mode, known := executorModes[operator]
 	if !known {
-		logger().Printf("netpoll: %s is %q, not one of auto, on, off, always: ignored", iouringVariable, operator)
+		logger().Printf("netpoll: %s is %q, not one of auto, on, off, always: ignored", kind.variable, operator)
 		return u
 	}
 	u.mode.Store(int32(mode))
@@ -81,19 +178,22 @@ func newRingPolicy(operator string, probe func() error) *ringPolicy {
 	return u
 }
 
-// possible returns an error if mode demands a ring and there can be none.
-func (u *ringPolicy) possible(mode IOUringMode) error {
+// has reports whether that is the mode.
+func (u *executorPolicy) has(mode executorMode) bool { return executorMode(u.mode.Load()) == mode }
+
+// possible returns why a mode that demands the executor cannot be had.
+func (u *executorPolicy) possible(mode executorMode) error {
 	switch {
-	case mode != IOUringOn && mode != IOUringAlways:
+	case mode != executorOn && mode != executorAlways:
 		return nil
-	case u.fixed && IOUringMode(u.mode.Load()) == IOUringOff:
-		return fmt.Errorf("%w by %s", ErrIOUringOff, iouringVariable)
+	case u.fixed && u.has(executorOff):
+		return fmt.Errorf("%w by %s", u.kind.off, u.kind.variable)
 	}
 	return u.unusable()
 }
 
-// unusable returns why a ring cannot work, or nil.
-func (u *ringPolicy) unusable() error {
+// unusable returns why the executor cannot work, or nil.
+func (u *executorPolicy) unusable() error {
 	if err := u.broken.Load(); err != nil {
 		return *err
 	}
@@ -101,16 +201,16 @@ func (u *ringPolicy) unusable() error {
 }
 
 // set sets the mode, unless the operator has.
-func (u *ringPolicy) set(mode IOUringMode) {
+func (u *executorPolicy) set(mode executorMode) {
 	if !u.fixed {
 		u.mode.Store(int32(mode))
 	}
 }
 
-// refusal returns why no ring may be used, or nil.
-func (u *ringPolicy) refusal() error {
-	if u.broken.Load() == nil && IOUringMode(u.mode.Load()) == IOUringOff {
-		return ErrIOUringOff
+// refusal returns why the executor may not be used, or nil.
+func (u *executorPolicy) refusal() error {
+	if u.broken.Load() == nil && u.has(executorOff) {
+		return u.kind.off
 	}
 	return u.unusable()
 }

@@ -83,11 +83,15 @@ func (h *testPoller) settleWithoutCounting(r *countingRing) {
 
 // Behaviour 8.1: in the steady state a batch of requests allocates nothing, with a ring and without.
 func TestBatchOfRequestsAllocatesNothing(t *testing.T) {
-	for _, mode := range []string{"auto", "off", "always"} {
+	for _, mode := range []string{"auto", "off", "always", "aio"} {
 		for _, conns := range []int{1, 8} {
 			t.Run(mode+"/"+string(rune('0'+conns)), func(t *testing.T) {
 				h := newTestPoller(t)
-				h.rings(mode, newRing)
+				if mode == "aio" {
+					h.executors(aioAlways(), newRing)
+				} else {
+					h.rings(mode, func() (ring, error) { return newRing(ioUring) })
+				}
 				peers := make([]int, conns)
 				for i := range peers {
 					fd, peer := GetSysFdPairs()

@@ -227,17 +227,23 @@ func TestRingThatBreaksInTheMiddleIsReplacedByPlainCalls(t *testing.T) {
 	}
 }
 
-// usePolicy makes policy those of the process until the test ends.
-func usePolicy(t testing.TB, policy *ringPolicy) {
+// usePolicy makes policy that of the process until the test ends, without AIO.
+func usePolicy(t testing.TB, policy *executorPolicy) {
 	t.Helper()
-	old := defaultRingPolicy
-	defaultRingPolicy = policy
-	t.Cleanup(func() { defaultRingPolicy = old })
+	useExecutors(t, onlyRings(policy))
+}
+
+// useExecutors makes e those of the process until the test ends.
+func useExecutors(t testing.TB, e *executors) {
+	t.Helper()
+	old := defaultExecutors
+	defaultExecutors = e
+	t.Cleanup(func() { defaultExecutors = old })
 }
 
 func TestRingsThatFailTogetherAreReportedOnce(t *testing.T) {
 	log := testkit.CaptureLog(t, SetLoggerOutput)
-	policy := newRingPolicy("auto", func() error { return nil })
+	policy := newExecutorPolicy(ioUring, "auto", func() error { return nil })
 	var pollers sync.WaitGroup
 	for i := range 8 {
 		pollers.Go(func() { policy.failed(fmt.Errorf("poller %d: %w", i, errRing)) })
@@ -273,18 +279,15 @@ func TestRingThatWasNeverThereIsNotReported(t *testing.T) {
 	log := testkit.CaptureLog(t, SetLoggerOutput)
 	h := newTestPoller(t)
 	refusal := fmt.Errorf("forbidden: %w", syscall.EPERM)
-	policy := newRingPolicy("", func() error { return refusal })
-	h.do(func() {
-		h.leader.io.close()
-		h.leader.io.policy, h.leader.io.make = policy, func() (ring, error) { return nil, refusal }
-	})
+	policy := newExecutorPolicy(ioUring, "", func() error { return refusal })
+	h.executors(onlyRings(policy), func(*executorKind) (ring, error) { return nil, refusal })
 	usePolicy(t, policy)
 	fl := newFleet(t, h, 8, "unix")
 	for range 3 {
 		fl.ask(t)
 		fl.answered(t)
 	}
-	require.Equal(t, FeatureReport{IOUringError: refusal}, Features())
+	require.Equal(t, FeatureReport{IOUringError: refusal, AIOError: ErrAIOOff}, Features())
 	require.Empty(t, log.String())
 	require.ErrorIs(t, Configure(Config{IOUring: IOUringOn}), syscall.EPERM)
 }
@@ -409,10 +412,23 @@ func TestEndOfStreamComesThroughTheRing(t *testing.T) {
 	}
 }
 
-// A ring's operations are for sockets. Ends of pipes are connections too, and served in the same batch.
+// Ends of pipes are connections too, and served in the same batch: the operations of io_uring are for sockets only, and
+// those of AIO are not.
 func TestPipesAreServedBesideTheRing(t *testing.T) {
-	h := newTestPoller(t)
-	h.rings("always", newRing)
+	for _, by := range []string{"io_uring", "aio"} {
+		t.Run(by, func(t *testing.T) {
+			h := newTestPoller(t)
+			if by == "aio" {
+				h.executors(aioAlways(), newRing)
+			} else {
+				h.rings("always", func() (ring, error) { return newRing(ioUring) })
+			}
+			servePipes(t, h)
+		})
+	}
+}
+
+func servePipes(t *testing.T, h *testPoller) {
 	var in, out [2]int
 	require.NoError(t, unix.Pipe2(in[:], unix.O_CLOEXEC))
 	require.NoError(t, unix.Pipe2(out[:], unix.O_CLOEXEC))

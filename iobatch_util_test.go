@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cloudwego/netpoll/internal/aio"
 	"github.com/cloudwego/netpoll/internal/sock"
 	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/cloudwego/netpoll/internal/uring"
@@ -118,15 +119,34 @@ func (h *testPoller) settle() {
 	}
 }
 
-// rings makes the poller use ring, or one made by make, in the given mode, and returns its policy.
-func (h *testPoller) rings(mode string, make func() (ring, error)) (policy *ringPolicy) {
+// rings makes the poller use a ring made by make, in the given mode, and returns its policy.
+func (h *testPoller) rings(mode string, make func() (ring, error)) (policy *executorPolicy) {
 	h.t.Helper()
-	policy = newRingPolicy(mode, func() error { return nil })
+	policy = newExecutorPolicy(ioUring, mode, func() error { return nil })
+	h.executors(onlyRings(policy), func(*executorKind) (ring, error) { return make() })
+	return policy
+}
+
+// executors makes the poller use one of e, made by make.
+func (h *testPoller) executors(e *executors, make func(kind *executorKind) (ring, error)) {
+	h.t.Helper()
 	h.do(func() {
 		h.leader.io.close()
-		h.leader.io.policy, h.leader.io.make, h.leader.io.refused = policy, make, false
+		h.leader.io.policy, h.leader.io.make, h.leader.io.by, h.leader.io.refused = e, make, nil, false
 	})
-	return policy
+}
+
+// onlyRings are executors without AIO.
+func onlyRings(policy *executorPolicy) *executors {
+	return &executors{ring: policy, aio: newExecutorPolicy(linuxAIO, "off", func() error { return syscall.ENOSYS })}
+}
+
+// aioAlways are executors of which AIO is used, if there is any.
+func aioAlways() *executors {
+	return &executors{
+		ring: newExecutorPolicy(ioUring, "", func() error { return nil }),
+		aio:  newExecutorPolicy(linuxAIO, "always", aio.ProbeOnce),
+	}
 }
 
 // connect returns a connection on the poller and its peer, which is one of package net with a deadline.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/cloudwego/netpoll/internal/aio"
 	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
 	"github.com/cloudwego/netpoll/internal/uring"
@@ -89,7 +90,7 @@ func (q *sendQueue) swap() []sender {
 	return list
 }
 
-// ring is what executes operations; see [uring.Ring].
+// ring is what executes operations; see [uring.Ring] and [aio.Ring].
 type ring interface {
 	Recv(fd int, p []byte, tag uint64) bool
 	Send(fd int, p []byte, tag uint64) bool
@@ -101,10 +102,11 @@ type ring interface {
 
 // ioBatch does the operations of a batch in one system call, if it has a ring.
 type ioBatch struct {
-	policy  *ringPolicy
-	make    func() (ring, error)
-	ring    ring // made when first needed
-	refused bool // it could not be made
+	policy  *executors
+	make    func(kind *executorKind) (ring, error)
+	ring    ring            // made when first needed
+	by      *executorPolicy // what the ring is one of
+	refused bool            // it could not be made
 	recvs   []receiving
 	sending []sender
 	others  []int                       // events that are not for the ring
@@ -120,29 +122,40 @@ type receiving struct {
 const (
 	// ringSize is how many operations one system call does at most.
 	ringSize = 512
+	// aioSize is the same for AIO. Room for them counts against a limit of the whole machine, fs.aio-max-nr, of 65536
+	// where nobody has changed it, and a call for each hundred costs nothing.
+	aioSize = 128
 	// sendTag marks the tags of sends.
 	sendTag = 1 << 32
 )
 
 func (e *ioBatch) init() {
 	e.done = e.deliver
-	e.policy = defaultRingPolicy
+	e.policy = defaultExecutors
 	e.make = newRing
 }
 
-func newRing() (ring, error) {
-	if err := uring.ProbeOnce(); err != nil {
+func newRing(kind *executorKind) (ring, error) {
+	if kind == linuxAIO {
+		return wrapped(aio.ProbeOnce, aio.New, aioSize, "io_setup", "io_submit")
+	}
+	return wrapped(uring.ProbeOnce, uring.New, ringSize, "io_uring_setup", "io_uring_enter")
+}
+
+// wrapped makes a ring of a kind, whose system calls tests make fail.
+func wrapped[R ring](probe func() error, make func(uint32) (R, error), size uint32, setup, enter string) (ring, error) {
+	if err := probe(); err != nil {
 		return nil, err
 	}
 	if errno := fault.Check(fault.RingSetup); errno != 0 {
-		return nil, os.NewSyscallError("io_uring_setup", errno)
+		return nil, os.NewSyscallError(setup, errno)
 	}
-	r, err := uring.New(ringSize)
+	r, err := make(size)
 	if err != nil {
 		return nil, err
 	}
 	if fault.Enabled {
-		return fault.WrapRing(r), nil
+		return fault.WrapRing(r, enter), nil
 	}
 	return r, nil
 }
@@ -154,17 +167,21 @@ func (e *ioBatch) close() {
 	}
 }
 
-// worth reports whether n operations should be done by the ring, and sees to it that there is one.
+// worth reports whether n operations should be done by a ring, and sees to it that there is one. Nothing is queued in it.
 func (e *ioBatch) worth(n int) bool {
-	least := e.policy.least()
-	if least == 0 || n < least || e.refused {
+	by := e.policy.chosen(n)
+	if by != e.by && by != nil {
+		e.close()
+		e.by, e.refused = by, false
+	}
+	if by == nil || e.refused {
 		return false
 	}
 	if e.ring == nil {
-		ring, err := e.make()
+		ring, err := e.make(by.kind)
 		if err != nil {
 			e.refused = true
-			e.policy.refused(err)
+			by.refused(err)
 			return false
 		}
 		e.ring = ring
@@ -243,7 +260,7 @@ func (e *ioBatch) submit() {
 		return
 	}
 	if err := e.ring.Submit(e.done); err != nil {
-		e.policy.failed(err)
+		e.by.failed(err)
 		e.close()
 	}
 	clear(e.recvs)
@@ -261,33 +278,51 @@ func (e *ioBatch) deliver(tag uint64, res int32) {
 	r.by.endReceive(res, int(res) == r.size, e.batch)
 }
 
-// leastBatch is how many operations a batch needs for the ring to cost less than plain system calls.
+// chosen returns what is to execute a batch of n operations, or nil for plain system calls. Nothing is tried out for a
+// batch that is too small for all.
+func (e *executors) chosen(n int) *executorPolicy {
+	if !e.ring.worth(n) && !e.aio.worth(n) {
+		return nil
+	}
+	if u := e.inCharge(); u.worth(n) {
+		return u
+	}
+	return nil
+}
+
+// leastBatch is how many operations a batch needs for an executor to cost less than plain system calls.
 const leastBatch = 4
 
-// least returns the number of operations from which on a batch is worth a ring; 0 if no ring is to be used.
-func (u *ringPolicy) least() int {
+// least returns the number of operations from which on a batch is worth the executor; 0 if it is not to be used.
+func (u *executorPolicy) least() int {
 	if u.broken.Load() != nil {
 		return 0
 	}
-	switch IOUringMode(u.mode.Load()) {
-	case IOUringOff:
+	switch executorMode(u.mode.Load()) {
+	case executorOff:
 		return 0
-	case IOUringAlways:
+	case executorAlways:
 		return 1
 	}
 	return leastBatch
 }
 
-// refused notes that no ring could be made. Where the probe could make one, that is news.
-func (u *ringPolicy) refused(err error) {
+// worth reports whether a batch of n operations is.
+func (u *executorPolicy) worth(n int) bool {
+	least := u.least()
+	return least > 0 && n >= least
+}
+
+// refused notes that no executor could be made. Where the probe could make one, that is news.
+func (u *executorPolicy) refused(err error) {
 	if u.probe() == nil {
 		u.failed(err)
 	}
 }
 
-// failed ends the use of rings in the process. The first to report it is the one that logs it.
-func (u *ringPolicy) failed(err error) {
-	err = fmt.Errorf("netpoll: io_uring failed: %w", err)
+// failed ends the use of the executor in the process. The first to report it is the one that logs it.
+func (u *executorPolicy) failed(err error) {
+	err = fmt.Errorf("netpoll: %s failed: %w", u.kind.name, err)
 	if u.broken.CompareAndSwap(nil, &err) {
 		logger().Printf("%v; plain system calls are used from now on", err)
 	}

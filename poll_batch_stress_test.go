@@ -45,10 +45,12 @@ func replyThenEnd(_ context.Context, conn Connection) error {
 }
 
 func TestFlushedRepliesOfABatchArriveBeforeEachKindOfEnd(t *testing.T) {
-	for name, mode := range map[string]IOUringMode{"auto": IOUringAuto, "always": IOUringAlways, "off": IOUringOff} {
+	for name, mode := range map[string]struct{ ring, aio executorMode }{
+		"auto": {executorAuto, executorAuto}, "always": {executorAlways, executorAuto},
+		"aio": {executorOff, executorAuto}, "aio always": {executorAuto, executorAlways}, "off": {executorOff, executorOff},
+	} {
 		t.Run(name, func(t *testing.T) {
-			old := defaultRingPolicy.mode.Swap(int32(mode))
-			defer defaultRingPolicy.mode.Store(old)
+			defer withExecutors(mode.ring, mode.aio)()
 			addr := serveOn(t, replyThenEnd)
 			var clients sync.WaitGroup
 			for i := range 48 {

@@ -153,6 +153,6 @@ func TestTakenLeadershipForgetsTheOtherTasks(t *testing.T) {
 
 // withRingAlways makes pollers use a ring, where there is one, for the smallest batch until the test ends.
 func withRingAlways(t *testing.T) {
-	old := defaultRingPolicy.mode.Swap(int32(IOUringAlways))
-	t.Cleanup(func() { defaultRingPolicy.mode.Store(old) })
+	old := defaultExecutors.ring.mode.Swap(int32(executorAlways))
+	t.Cleanup(func() { defaultExecutors.ring.mode.Store(old) })
 }

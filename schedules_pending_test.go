@@ -18,19 +18,18 @@ import (
 // owing gives l a poller that sends output left to it: once while handlers run, and once before it parks. There is no
 // ring here, so each sender sends by itself.
 func (l *line) owing() {
-	p := new(poller)
-	p.leader.io.init()
-	p.leader.io.refused = true
-	l.sends = &p.leader.sends
+	w := newWorker(nil)
+	w.io.policy = plainCalls()
+	l.sends = &w.sends
 	l.sendsOnly()
 	l.sends.setOpen()
 	l.r.Go("sends", func() {
-		p.leader.sendAll(p.leader.sends.take())
-		p.leader.sendAll(p.leader.sends.shut())
+		w.sendAll(w.sends.take())
+		w.sendAll(w.sends.shut())
 	})
 	l.r.Check(func() {
-		if len(p.leader.sends.list) > 0 {
-			l.r.Failf("%d are left in the queue", len(p.leader.sends.list))
+		if len(w.sends.list) > 0 {
+			l.r.Failf("%d are left in the queue", len(w.sends.list))
 		}
 	})
 }
@@ -231,20 +230,19 @@ func (q *queued) endSend(int32)                  {}
 
 func TestScheduleQueueOfSendersKeepsNone(t *testing.T) {
 	explored.Explore(t, 3, func(r *interleave.Run) {
-		p := new(poller)
-		p.leader.io.init()
-		p.leader.io.refused = true
+		w := newWorker(nil)
+		w.io.policy = plainCalls()
 		var senders [3]queued
 		var added [3]bool
 		r.Go("poller", func() {
 			for range 2 {
-				p.leader.sends.setOpen()
-				p.leader.sendAll(p.leader.sends.take())
-				p.leader.sendAll(p.leader.sends.shut())
+				w.sends.setOpen()
+				w.sendAll(w.sends.take())
+				w.sendAll(w.sends.shut())
 			}
 		})
 		for i := range senders {
-			r.Go("sender", func() { added[i] = p.leader.sends.add(&senders[i]) })
+			r.Go("sender", func() { added[i] = w.sends.add(&senders[i]) })
 		}
 		r.Check(func() {
 			for i, s := range senders {

@@ -186,7 +186,7 @@ func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeU
 	require.NoError(t, err)
 	p := &poller{sel: sel, done: make(chan struct{}), maxWorkers: 1}
 	first := newWorker(p)
-	first.io.refused = true
+	first.io.policy = plainCalls()
 	p.workers.init(first)
 	p.workers.newTimer = func(func() time.Duration) alarm.Alarm { return noAlarm{} }
 	p.workers.procs.Store(2)

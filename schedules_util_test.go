@@ -281,3 +281,11 @@ func (l *line) draining() bool {
 	interleave.Step("draining?", l)
 	return l.ending
 }
+
+// plainCalls are executors that are switched off.
+func plainCalls() *executors {
+	return &executors{
+		ring: newExecutorPolicy(ioUring, "off", nil),
+		aio:  newExecutorPolicy(linuxAIO, "off", nil),
+	}
+}

@@ -179,10 +179,13 @@ func TestSimulatedRepliesAreTheSameInEveryConfiguration(t *testing.T) {
 	for i := range scripts {
 		scripts[i] = drawScript(rand.New(rand.NewPCG(seed, uint64(i))))
 	}
-	for _, ring := range []IOUringMode{IOUringOff, IOUringAlways} {
+	for _, by := range []struct {
+		ring IOUringMode
+		aio  AIOMode
+	}{{IOUringOff, AIOOff}, {IOUringAlways, AIOAuto}, {IOUringOff, AIOAlways}} {
 		for _, procs := range []int{1, 2, 8} {
 			for mode := range 4 {
-				s := simSettings{ring: ring, procs: procs, direct: mode&1 != 0, runner: mode&2 != 0, pollers: 1 + mode/2,
+				s := simSettings{ring: by.ring, aio: by.aio, procs: procs, direct: mode&1 != 0, runner: mode&2 != 0, pollers: 1 + mode/2,
 					buffer: []int{builtinBufferSize, 64}[mode&1]}
 				t.Run(fmt.Sprintf("%+v", s), func(t *testing.T) {
 					defer s.apply(t)()

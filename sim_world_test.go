@@ -36,6 +36,7 @@ var simFaultReport = func() string { return "" }
 // simSettings are common to all connections of a world.
 type simSettings struct {
 	ring     IOUringMode
+	aio      AIOMode
 	direct   bool
 	runner   bool // one of the user
 	procs    int
@@ -51,6 +52,7 @@ type simSettings struct {
 func drawSettings(r *rand.Rand) simSettings {
 	return simSettings{
 		ring:     [...]IOUringMode{IOUringAuto, IOUringOff, IOUringAlways}[r.IntN(3)],
+		aio:      [...]AIOMode{AIOAuto, AIOAuto, AIOOff, AIOAlways}[r.IntN(4)],
 		direct:   r.IntN(3) == 0,
 		runner:   r.IntN(4) == 0,
 		procs:    [...]int{1, 2, 8}[r.IntN(3)],
@@ -68,8 +70,8 @@ func drawSettings(r *rand.Rand) simSettings {
 func (s simSettings) apply(t testing.TB) (undo func()) {
 	t.Helper()
 	procs := runtime.GOMAXPROCS(s.procs)
-	ring, size, direct := defaultRingPolicy.mode.Load(), bufferSize.Load(), directFlush.Load()
-	defaultRingPolicy.set(s.ring)
+	size, direct := bufferSize.Load(), directFlush.Load()
+	restore := withExecutors(executorMode(s.ring), executorMode(s.aio))
 	bufferSize.Store(int64(s.buffer))
 	directFlush.Store(s.direct)
 	require.NoError(t, SetNumLoops(s.pollers))
@@ -80,9 +82,20 @@ func (s simSettings) apply(t testing.TB) (undo func()) {
 		SetRunner(nil)
 		directFlush.Store(direct)
 		bufferSize.Store(size)
-		defaultRingPolicy.set(IOUringMode(ring))
+		restore()
 		runtime.GOMAXPROCS(procs)
 		require.NoError(t, SetNumLoops(defaultPollers()))
+	}
+}
+
+// withExecutors sets the modes of what executes batches, unless the operator has, until restore is called.
+func withExecutors(ring, aio executorMode) (restore func()) {
+	oldRing, oldAIO := defaultExecutors.ring.mode.Load(), defaultExecutors.aio.mode.Load()
+	defaultExecutors.ring.set(ring)
+	defaultExecutors.aio.set(aio)
+	return func() {
+		defaultExecutors.ring.set(executorMode(oldRing))
+		defaultExecutors.aio.set(executorMode(oldAIO))
 	}
 }
 

@@ -2,20 +2,23 @@
 
 package test
 
-// The library in a process whose operator, or whose container, decides about io_uring. These tests need a process of
-// their own: the decision is made once.
+// What the library does in a process whose operator, or whose container, decides about io_uring and AIO. These tests need a
+// process of their own: the decision is made once.
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
-	"runtime"
+	"os"
+	"strings"
 	"syscall"
 	"testing"
-	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/internal/aio"
 	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/cloudwego/netpoll/internal/testnet"
 	"github.com/cloudwego/netpoll/internal/uring"
@@ -54,7 +57,7 @@ func TestOperatorDecidesAboutTheRing(t *testing.T) {
 		{"nonsense", possible, `NETPOLL_IOURING is "nonsense", not one of auto, on, off, always: ignored`},
 	} {
 		t.Run("value "+tc.value, func(t *testing.T) {
-			there, output := testkit.OutputOfOwnProcess(t, "NETPOLL_IOURING="+tc.value)
+			there, output := testkit.OutputOfOwnProcess(t, "NETPOLL_IOURING="+tc.value, "NETPOLL_AIO=")
 			if !there {
 				require.Contains(t, output, tc.says)
 				return
@@ -75,68 +78,118 @@ func TestOperatorDecidesAboutTheRing(t *testing.T) {
 	}
 }
 
-// audits are the names of the architectures for the kernel's filters.
-var audits = map[string]uint32{
-	"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64, "386": unix.AUDIT_ARCH_I386,
-	"arm": unix.AUDIT_ARCH_ARM, "riscv64": unix.AUDIT_ARCH_RISCV64, "ppc64le": unix.AUDIT_ARCH_PPC64LE,
-	"s390x": unix.AUDIT_ARCH_S390X, "loong64": unix.AUDIT_ARCH_LOONGARCH64,
-}
-
-// forbidRings makes io_uring_setup fail with errno in this process for good, as the filter of a container does.
-func forbidRings(t *testing.T, errno syscall.Errno) {
+// used says what a report says is used; nothing may be, and never both.
+func used(t *testing.T, r netpoll.FeatureReport) string {
 	t.Helper()
-	audit, known := audits[runtime.GOARCH]
-	require.True(t, known, "the filter does not know %s", runtime.GOARCH)
-	const (
-		load  = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
-		equal = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-		ret   = unix.BPF_RET | unix.BPF_K
-
-		allow = 0x7fff0000 // SECCOMP_RET_ALLOW
-		fail  = 0x00050000 // SECCOMP_RET_ERRNO
-
-		callAt, archAt = 0, 4 // in struct seccomp_data
-	)
-	filter := []unix.SockFilter{
-		{Code: load, K: archAt},
-		{Code: equal, Jf: 3, K: audit},
-		{Code: load, K: callAt},
-		{Code: equal, Jf: 1, K: unix.SYS_IO_URING_SETUP},
-		{Code: ret, K: fail | uint32(errno)},
-		{Code: ret, K: allow},
+	require.Equal(t, r.IOUring, r.IOUringError == nil, "%+v", r)
+	require.Equal(t, r.AIO, r.AIOError == nil, "%+v", r)
+	require.False(t, r.IOUring && r.AIO, "%+v", r)
+	switch {
+	case r.IOUring:
+		return "io_uring"
+	case r.AIO:
+		return "aio"
 	}
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	const setModeFilter, allThreads = 1, 1 // SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC
-	runtime.LockOSThread()                 // both calls must be of one thread; the second one is for all
-	defer runtime.UnlockOSThread()
-	require.NoError(t, unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-	r, _, no := unix.Syscall(unix.SYS_SECCOMP, setModeFilter, allThreads, uintptr(unsafe.Pointer(&program)))
-	runtime.KeepAlive(filter)
-	require.Zero(t, no, "seccomp: %v", no)
-	require.Zero(t, r, "a thread could not be filtered")
-	_, _, no = unix.Syscall(unix.SYS_IO_URING_SETUP, 4, 0, 0)
-	require.Equal(t, errno, no, "the filter does not work")
+	return "neither"
 }
 
-// A container whose filter forbids io_uring, or a kernel that has none, is served by plain system calls, and says so.
+func TestOperatorDecidesAboutAIO(t *testing.T) {
+	ring, withoutRing := "io_uring", "aio"
+	if aio.ProbeOnce() != nil {
+		withoutRing = "neither"
+	}
+	if uring.ProbeOnce() != nil {
+		ring = withoutRing
+	}
+	for _, tc := range []struct{ ring, aio, want string }{
+		{"", "", ring}, {"auto", "auto", ring}, {"always", "on", ring}, {"on", "off", ring},
+		{"off", "", withoutRing}, {"off", "auto", withoutRing}, {"off", "on", withoutRing},
+		{"", "always", withoutRing}, {"always", "always", withoutRing}, {"off", "always", withoutRing},
+		{"off", "off", "neither"},
+	} {
+		t.Run("ring "+tc.ring+", aio "+tc.aio, func(t *testing.T) {
+			if there, _ := testkit.OutputOfOwnProcess(t, "NETPOLL_IOURING="+tc.ring, "NETPOLL_AIO="+tc.aio); !there {
+				return
+			}
+			report := netpoll.Features()
+			require.Equal(t, tc.want, used(t, report))
+			require.Equal(t, tc.aio == "off", errors.Is(report.AIOError, netpoll.ErrAIOOff))
+			requireBatchesServed(t)
+			require.Equal(t, tc.want == "io_uring", countFiles("anon_inode:[io_uring]") > 0)
+			require.Equal(t, tc.want == "aio", contextsOfAIO(t) > 0)
+		})
+	}
+}
+
+// contextsOfAIO counts the contexts of AIO that this process has, by their mappings.
+func contextsOfAIO(t *testing.T) int {
+	t.Helper()
+	maps, err := os.ReadFile("/proc/self/maps")
+	require.NoError(t, err)
+	return bytes.Count(maps, []byte("/[aio]"))
+}
+
+// A container whose filter forbids io_uring, or a kernel that has none, is served by AIO, and by plain system calls if
+// that is forbidden too. Both are no news, and both are told.
 func TestProcessWithoutRingsServesAllTheSame(t *testing.T) {
 	for _, errno := range []syscall.Errno{unix.EPERM, unix.ENOSYS} {
 		for _, mode := range []string{"auto", "always"} {
-			t.Run(fmt.Sprintf("%s %s", unix.ErrnoName(errno), mode), func(t *testing.T) {
-				if there, _ := testkit.OutputOfOwnProcess(t, "NETPOLL_IOURING="+mode); !there {
-					return
-				}
-				forbidRings(t, errno)
-				log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
-				requireBatchesServed(t)
-				report := netpoll.Features()
-				require.False(t, report.IOUring)
-				require.ErrorIs(t, report.IOUringError, errno)
-				err := netpoll.Configure(netpoll.Config{IOUring: netpoll.IOUringOn})
-				require.ErrorIs(t, err, errno)
-				require.Zero(t, countFiles("anon_inode:[io_uring]"))
-				require.Empty(t, log.String(), "what is missing from the beginning is no news")
-			})
+			for _, both := range []bool{false, true} {
+				name := fmt.Sprintf("%s %s both=%v", unix.ErrnoName(errno), mode, both)
+				t.Run(name, func(t *testing.T) {
+					if there, _ := testkit.OutputOfOwnProcess(t, "NETPOLL_IOURING="+mode, "NETPOLL_AIO="); !there {
+						return
+					}
+					require.NoError(t, testkit.Forbid(errno, testkit.IOUringCalls...))
+					want := "aio"
+					if both {
+						require.NoError(t, testkit.Forbid(errno, testkit.AIOCalls...))
+					}
+					possible := aio.ProbeOnce()
+					if possible != nil {
+						want = "neither"
+					}
+					log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+					requireBatchesServed(t)
+					report := netpoll.Features()
+					require.Equal(t, want, used(t, report))
+					require.ErrorIs(t, report.IOUringError, errno)
+					err := netpoll.Configure(netpoll.Config{IOUring: netpoll.IOUringOn})
+					require.ErrorIs(t, err, errno)
+					err = netpoll.Configure(netpoll.Config{AIO: netpoll.AIOOn})
+					if both {
+						require.ErrorIs(t, report.AIOError, errno)
+						require.ErrorIs(t, err, errno)
+					} else {
+						require.Equal(t, possible, err)
+					}
+					require.Zero(t, countFiles("anon_inode:[io_uring]"))
+					require.Equal(t, want == "aio", contextsOfAIO(t) > 0)
+					require.Empty(t, log.String(), "what is missing from the beginning is no news")
+				})
+			}
 		}
 	}
+}
+
+// A filter that comes later, when AIO is in use already, is a failure that is logged once; plain calls go on.
+func TestAIOThatIsForbiddenLaterIsGivenUp(t *testing.T) {
+	if aio.ProbeOnce() != nil {
+		t.Log("this system has no AIO: there is nothing to give up")
+		return
+	}
+	if there, _ := testkit.OutputOfOwnProcess(t, "NETPOLL_IOURING=off", "NETPOLL_AIO=always"); !there {
+		return
+	}
+	log := testkit.CaptureLog(t, netpoll.SetLoggerOutput)
+	requireBatchesServed(t)
+	require.True(t, netpoll.Features().AIO)
+	require.NoError(t, testkit.Forbid(unix.EPERM, testkit.AIOCalls...))
+	requireBatchesServed(t)
+	report := netpoll.Features()
+	require.False(t, report.AIO)
+	require.ErrorIs(t, report.AIOError, unix.EPERM)
+	require.ErrorContains(t, report.AIOError, "io_submit")
+	require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
+	require.Contains(t, log.String(), "linux aio failed")
 }

@@ -19,8 +19,8 @@ func Transfer(_ Op, _ int, size int) (int, syscall.Errno) { return size, 0 }
 // Cut returns how much of p the next call of op on fd is to move: all of it.
 func Cut(_ Op, _ int, p []byte) ([]byte, syscall.Errno) { return p, 0 }
 
-// WrapRing returns r.
-func WrapRing(r Executor) Executor { return r }
+// WrapRing returns what does the work of r.
+func WrapRing(r Executor, _ string) Executor { return r }
 
 // Events are the events of one look at a poller's queue, as the poller shall see them. It is used if Enabled is set.
 type Events struct{}

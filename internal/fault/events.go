@@ -8,7 +8,7 @@ type Event struct {
 	Bits  uint8 // what happened, in the poller's own bits
 }
 
-// Executor executes operations; see [uring.Ring].
+// Executor is what executes operations; see [uring.Ring] and [aio.Ring].
 type Executor interface {
 	Recv(fd int, p []byte, tag uint64) bool
 	Send(fd int, p []byte, tag uint64) bool

@@ -31,12 +31,14 @@ func Transfer(op Op, fd, size int) (limit int, no syscall.Errno) {
 	return limit, no
 }
 
-// WrapRing returns a ring that does the work of r, except for operations that the hook makes fail.
-func WrapRing(r Executor) Executor { return &unreliableRing{Executor: r} }
+// WrapRing returns what does the work of r, except for what the hook makes fail. call is the system call that executes a
+// batch.
+func WrapRing(r Executor, call string) Executor { return &unreliableRing{Executor: r, call: call} }
 
 // unreliableRing keeps queued operations to itself until Submit, when the hook decides about each.
 type unreliableRing struct {
 	Executor
+	call   string
 	queued []ringOperation
 }
 
@@ -75,7 +77,7 @@ func (r *unreliableRing) Submit(done func(tag uint64, res int32)) error {
 		done(o.tag, o.res)
 	}
 	if errno != 0 {
-		return os.NewSyscallError("io_uring_enter", errno)
+		return os.NewSyscallError(r.call, errno)
 	}
 	return err
 }

@@ -27,12 +27,29 @@ func Probe() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", refusal(err), err)
 	}
+	if err = Exercise(ring, ErrMisbehaves); err != nil {
+		err = fmt.Errorf("io_uring probe: %w", err)
+	}
+	return errors.Join(err, ring.Close())
+}
+
+// Exercise uses ring as a poller will, and compares every result with what plain system calls would have given. What is
+// wrong wraps misbehaves, or is what Submit returned. The ring must be new, and have room for two operations. Package
+// aio has its ring exercised, too.
+func Exercise(ring executor, misbehaves error) error {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return errors.Join(fmt.Errorf("io_uring probe: socketpair: %w", err), ring.Close())
+		return fmt.Errorf("socketpair: %w", err)
 	}
-	p := prober{ring: ring, fds: pair}
-	return errors.Join(p.run(), p.closeEnds(), ring.Close())
+	p := prober{ring: ring, misbehaves: misbehaves, fds: pair}
+	return errors.Join(p.run(), p.closeEnds())
+}
+
+// executor is what a probe needs of a [Ring].
+type executor interface {
+	Recv(fd int, p []byte, tag uint64) bool
+	Send(fd int, p []byte, tag uint64) bool
+	Submit(done func(tag uint64, res int32)) error
 }
 
 // refusal says in words what the errno of a refused ring means.
@@ -52,8 +69,9 @@ func refusal(err error) string {
 
 // prober runs the steps of a probe over one pair of sockets.
 type prober struct {
-	ring *Ring
-	fds  [2]int // -1 when closed
+	ring       executor
+	misbehaves error
+	fds        [2]int // -1 when closed
 }
 
 func (p *prober) closeEnds() error {
@@ -79,7 +97,7 @@ func (p *prober) run() error {
 		{"end of stream", p.end},
 	} {
 		if err := step.do(); err != nil {
-			return fmt.Errorf("io_uring probe: %s: %w", step.name, err)
+			return fmt.Errorf("%s: %w", step.name, err)
 		}
 	}
 	return nil
@@ -90,12 +108,12 @@ func (p *prober) batch(want ...int32) error {
 	i, wrong := 0, error(nil)
 	err := p.ring.Submit(func(tag uint64, res int32) {
 		if wrong == nil && (i >= len(want) || tag != uint64(i) || res != want[i]) {
-			wrong = fmt.Errorf("%w: operation %d gave %d, want %d", ErrMisbehaves, tag, res, want)
+			wrong = fmt.Errorf("%w: operation %d gave %d, want %d", p.misbehaves, tag, res, want)
 		}
 		i++
 	})
 	if err == nil && wrong == nil && i != len(want) {
-		wrong = fmt.Errorf("%w: %d results, want %d", ErrMisbehaves, i, len(want))
+		wrong = fmt.Errorf("%w: %d results, want %d", p.misbehaves, i, len(want))
 	}
 	return errors.Join(err, wrong)
 }
@@ -121,7 +139,7 @@ func (p *prober) exchange() error {
 		return err
 	}
 	if !bytes.HasPrefix(got0, back) || !bytes.HasPrefix(got1, there) {
-		return fmt.Errorf("%w: other bytes received than sent", ErrMisbehaves)
+		return fmt.Errorf("%w: other bytes received than sent", p.misbehaves)
 	}
 	return nil
 }
@@ -139,7 +157,7 @@ func (p *prober) fill() error {
 		return err
 	}
 	if sent <= 0 || int(sent) >= len(data) {
-		return fmt.Errorf("%w: send of %d bytes to a small socket gave %d", ErrMisbehaves, len(data), sent)
+		return fmt.Errorf("%w: send of %d bytes to a small socket gave %d", p.misbehaves, len(data), sent)
 	}
 	p.ring.Send(p.fds[0], data[sent:], 0)
 	if err := p.batch(-int32(unix.EAGAIN)); err != nil {
@@ -158,7 +176,7 @@ func (p *prober) fill() error {
 		n += m
 	}
 	if n != int(sent) || !bytes.Equal(got[:n], data[:n]) {
-		return fmt.Errorf("%w: send said %d bytes, the peer got %d", ErrMisbehaves, sent, n)
+		return fmt.Errorf("%w: send said %d bytes, the peer got %d", p.misbehaves, sent, n)
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit/ringtest"
 )
 
 func TestProbeAcceptsThisKernelAndLeavesNothing(t *testing.T) {
@@ -139,15 +141,15 @@ func TestProbeRefusesAKernelThatMisbehaves(t *testing.T) {
 func probeSpoiled(t *testing.T, play func(r *Ring, submit, flags uint32) (int, unix.Errno)) error {
 	ring := newRing(t, 4)
 	intercept(ring, func(_ int, r *Ring, submit, flags uint32) (int, unix.Errno) { return play(r, submit, flags) })
-	a, b := newPair(t, "unix")
-	p := prober{ring: ring}
+	a, b := ringtest.NewPair(t, "unix")
+	p := prober{ring: ring, misbehaves: ErrMisbehaves}
 	var err error
 	p.fds[0], err = unix.FcntlInt(uintptr(a), unix.F_DUPFD_CLOEXEC, 0)
 	require.NoError(t, err)
 	p.fds[1], err = unix.FcntlInt(uintptr(b), unix.F_DUPFD_CLOEXEC, 0)
 	require.NoError(t, err)
-	closeEnd(t, a)
-	closeEnd(t, b)
+	ringtest.CloseEnd(t, a)
+	ringtest.CloseEnd(t, b)
 	defer func() { require.NoError(t, p.closeEnds()) }()
 	return p.run()
 }

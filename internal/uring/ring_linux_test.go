@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/testkit/ringtest"
 )
 
 func TestLayoutsAreTheKernels(t *testing.T) {
@@ -57,14 +59,14 @@ func TestRingWorksWithWhatOldKernelsOffer(t *testing.T) {
 			replaceKernel(t, func(k *kernelCalls) { k.setup = c.setup })
 			require.NoError(t, Probe())
 			ring := newRing(t, 4)
-			a, b := newPair(t, "unix")
+			a, b := ringtest.NewPair(t, "unix")
 			ring.Send(a, []byte("a"), 0)
 			ring.queue(255, a, []byte("b"), 0, 1) // no such operation
 			ring.Send(a, []byte("c"), 2)
-			results, err := submit(t, ring)
+			results, err := ringtest.Submit(t, ring)
 			require.NoError(t, err)
 			require.Equal(t, []int32{1, -int32(unix.EINVAL), 1}, results)
-			require.Equal(t, "ac", string(drain(t, b)))
+			require.Equal(t, "ac", string(ringtest.Drain(t, b)))
 		})
 	}
 }

@@ -59,21 +59,22 @@ func newHarness(t *testing.T) *harness {
 	return h
 }
 
-// each runs every scenario over TCP, over Unix sockets, and over TCP with a ring where there is one.
+// each runs every scenario over TCP, over Unix sockets, and over TCP with each kind of ring that there is.
 func (h *harness) each(f func(t *testing.T, sc scenario, network string)) {
-	for _, over := range []string{"tcp", "unix", "ring"} {
-		restore, possible := netpoll.AlwaysRing(over == "ring")
-		if over == "ring" && !possible {
-			h.t.Log("this system has no io_uring: nothing is tried with it")
+	for _, over := range []struct{ name, network, ring string }{
+		{"tcp", "tcp", ""}, {"unix", "unix", ""}, {"ring", "tcp", "io_uring"}, {"aio", "tcp", "linux aio"},
+	} {
+		restore, possible := netpoll.AlwaysRing(over.ring)
+		if !possible {
+			h.t.Logf("this system has no %s: nothing is tried with it", over.ring)
 			restore()
 			continue
 		}
-		network := strings.Replace(over, "ring", "tcp", 1)
 		for _, sc := range scenarios {
 			if h.stuck {
 				break
 			}
-			h.t.Run(over+"/"+strings.ReplaceAll(sc.name, " ", "-"), func(t *testing.T) { f(t, sc, network) })
+			h.t.Run(over.name+"/"+strings.ReplaceAll(sc.name, " ", "-"), func(t *testing.T) { f(t, sc, over.network) })
 		}
 		restore()
 	}

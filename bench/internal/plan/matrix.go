@@ -10,7 +10,7 @@ import (
 var (
 	everyServer = []string{Netpoll, Reference, Net, Gnet, Nbio, Epoll, Ring}
 	libraries   = []string{Netpoll, Reference, Net, Gnet, Nbio}
-	withSwitch  = []string{Netpoll, NoRing, Reference, Net, Gnet, Nbio, Epoll, Ring}
+	withSwitch  = []string{Netpoll, NoRing, AIO, Reference, Net, Gnet, Nbio, Epoll, Ring}
 )
 
 // GroupConnections is the group that is drawn over the number of connections.

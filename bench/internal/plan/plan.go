@@ -20,6 +20,7 @@ type Subject struct {
 const (
 	Netpoll   = "netpoll"
 	NoRing    = "netpoll-noring"
+	AIO       = "netpoll-aio"
 	Reference = "reference"
 	Net       = "net"
 	Gnet      = "gnet"
@@ -35,7 +36,8 @@ const referenceMod = "ref.mod"
 // Servers are the echo servers.
 var Servers = []Subject{
 	{Name: Netpoll, Package: "./server/netpoll"},
-	{Name: NoRing, Package: "./server/netpoll", Env: []string{"NETPOLL_IOURING=off"}},
+	{Name: NoRing, Package: "./server/netpoll", Env: []string{"NETPOLL_IOURING=off", "NETPOLL_AIO=off"}},
+	{Name: AIO, Package: "./server/netpoll", Env: []string{"NETPOLL_IOURING=off", "NETPOLL_AIO=auto"}},
 	{Name: Reference, Package: "./server/netpoll", ModFile: referenceMod},
 	{Name: Net, Package: "./server/net"},
 	{Name: Gnet, Package: "./server/gnet", Env: []string{"GNET_LOGGING_LEVEL=2"}}, // it logs to where answers go
@@ -55,7 +57,7 @@ var HTTPServers = []Subject{
 // Clients are the clients of remote calls.
 var Clients = []Subject{
 	{Name: Netpoll, Package: "./client/netpoll"},
-	{Name: NoRing, Package: "./client/netpoll", Env: []string{"NETPOLL_IOURING=off"}},
+	{Name: NoRing, Package: "./client/netpoll", Env: []string{"NETPOLL_IOURING=off", "NETPOLL_AIO=off"}},
 	{Name: Reference, Package: "./client/netpoll", ModFile: referenceMod},
 	{Name: Net, Package: "./client/net"},
 }

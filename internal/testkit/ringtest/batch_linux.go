@@ -1,4 +1,4 @@
-package uring
+package ringtest
 
 // This file proves what a batch does on a kernel in good order: results, order, limits, and several users.
 
@@ -12,31 +12,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestBatchOfAnySizeMovesEachMessage(t *testing.T) {
+func (k Kind) batchOfAnySizeMovesEachMessage(t *testing.T) {
 	for _, network := range networks {
 		for _, n := range []int{1, 3, 64} {
 			t.Run(fmt.Sprintf("%s/%d", network, n), func(t *testing.T) {
-				ring := newRing(t, uint32(n))
+				ring := k.ring(t, uint32(n))
 				var want []int32
 				receivers, bufs := make([]int, n), make([][]byte, n)
 				for i := range n {
 					var sender int
-					sender, receivers[i] = newPair(t, network)
+					sender, receivers[i] = NewPair(t, network)
 					message := []byte(fmt.Sprintf("message %d", i))
 					require.True(t, ring.Send(sender, message, uint64(i)))
 					want = append(want, int32(len(message)))
 				}
 				require.Equal(t, n, ring.Len())
-				results, err := submit(t, ring)
+				results, err := Submit(t, ring)
 				require.NoError(t, err)
 				require.Equal(t, want, results)
 
 				for i, fd := range receivers {
-					waitReadable(t, fd)
+					WaitReadable(t, fd)
 					bufs[i] = make([]byte, 64)
 					require.True(t, ring.Recv(fd, bufs[i], uint64(i)))
 				}
-				results, err = submit(t, ring)
+				results, err = Submit(t, ring)
 				require.NoError(t, err)
 				require.Equal(t, want, results)
 				for i, p := range bufs {
@@ -47,10 +47,10 @@ func TestBatchOfAnySizeMovesEachMessage(t *testing.T) {
 	}
 }
 
-func TestFullRingRefusesAndTakesTheRestAfterSubmit(t *testing.T) {
-	ring := newRing(t, 4)
+func (k Kind) fullRingRefusesAndTakesTheRestAfterSubmit(t *testing.T) {
+	ring := k.ring(t, 4)
 	require.Equal(t, 4, ring.Cap())
-	sender, receiver := newPair(t, "unix")
+	sender, receiver := NewPair(t, "unix")
 	const total = 19
 	sent, batches := 0, 0
 	for sent < total {
@@ -59,19 +59,19 @@ func TestFullRingRefusesAndTakesTheRestAfterSubmit(t *testing.T) {
 			queued++
 		}
 		require.Equal(t, min(4, total-sent), queued)
-		results, err := submit(t, ring)
+		results, err := Submit(t, ring)
 		require.NoError(t, err)
 		require.Len(t, results, queued)
 		sent += queued
 		batches++
 	}
 	require.Equal(t, 5, batches)
-	for i, b := range drain(t, receiver) {
+	for i, b := range Drain(t, receiver) {
 		require.EqualValues(t, i, b, "operations on one socket run in the order queued")
 	}
 }
 
-func TestResultsAreThoseOfPlainCalls(t *testing.T) {
+func (k Kind) resultsAreThoseOfPlainCalls(t *testing.T) {
 	buf := make([]byte, 16)
 	for _, network := range networks {
 		for _, c := range []struct {
@@ -98,21 +98,21 @@ func TestResultsAreThoseOfPlainCalls(t *testing.T) {
 					linger := unix.Linger{Onoff: 1}
 					require.NoError(t, unix.SetsockoptLinger(peer, unix.SOL_SOCKET, unix.SO_LINGER, &linger))
 				}
-				closeEnd(t, peer) // with bytes unread, which is how a Unix socket resets
+				CloseEnd(t, peer) // with bytes unread, which is how a Unix socket resets
 			}, -int32(unix.ECONNRESET), -int32(unix.EPIPE)},
 		} {
 			t.Run(network+"/"+c.name, func(t *testing.T) {
-				ring := newRing(t, 2)
-				fd, peer := newPair(t, network)
+				ring := k.ring(t, 2)
+				fd, peer := NewPair(t, network)
 				_, err := unix.Write(fd, []byte(c.unread))
 				require.NoError(t, err)
 				c.prepare(t, peer)
 				if c.recv != -int32(unix.EAGAIN) {
-					waitReadable(t, fd)
+					WaitReadable(t, fd)
 				}
 				require.True(t, ring.Recv(fd, buf, 0))
 				require.True(t, ring.Send(fd, []byte("data"), 1))
-				results, err := submit(t, ring)
+				results, err := Submit(t, ring)
 				require.NoError(t, err)
 				require.Equal(t, []int32{c.recv, c.send}, results)
 			})
@@ -120,9 +120,9 @@ func TestResultsAreThoseOfPlainCalls(t *testing.T) {
 	}
 }
 
-func TestBadDescriptorFailsAloneInItsBatch(t *testing.T) {
-	ring := newRing(t, 4)
-	sender, receiver := newPair(t, "unix")
+func (k Kind) badDescriptorFailsAloneInItsBatch(t *testing.T) {
+	ring := k.ring(t, 4)
+	sender, receiver := NewPair(t, "unix")
 	var pipe [2]int
 	require.NoError(t, unix.Pipe2(pipe[:], unix.O_CLOEXEC))
 	defer unix.Close(pipe[0])
@@ -131,17 +131,32 @@ func TestBadDescriptorFailsAloneInItsBatch(t *testing.T) {
 	ring.Send(-1, []byte("b"), 1)
 	ring.Recv(pipe[0], make([]byte, 1), 2)
 	ring.Send(sender, []byte("c"), 3)
-	results, err := submit(t, ring)
+	results, err := Submit(t, ring)
 	require.NoError(t, err)
-	require.Equal(t, []int32{1, -int32(unix.EBADF), -int32(unix.ENOTSOCK), 1}, results)
-	require.Equal(t, "ac", string(drain(t, receiver)))
+	require.Equal(t, []int32{1, -int32(unix.EBADF), k.Pipe, 1}, results)
+	require.Equal(t, "ac", string(Drain(t, receiver)))
 }
 
-func TestShortSendSaysExactlyWhatThePeerGets(t *testing.T) {
+// The mode of a socket belongs to everybody who has a duplicate of it.
+func (k Kind) socketMadeBlockingDoesNotWait(t *testing.T) {
+	for _, network := range networks {
+		ring := k.ring(t, 2)
+		fd, _ := NewPair(t, network)
+		FillSocket(t, fd)
+		require.NoError(t, unix.SetNonblock(fd, false))
+		require.True(t, ring.Recv(fd, make([]byte, 8), 0))
+		require.True(t, ring.Send(fd, make([]byte, 1<<20), 1))
+		results, err := Submit(t, ring)
+		require.NoError(t, err)
+		require.Equal(t, []int32{-int32(unix.EAGAIN), -int32(unix.EAGAIN)}, results)
+	}
+}
+
+func (k Kind) shortSendSaysExactlyWhatThePeerGets(t *testing.T) {
 	for _, network := range networks {
 		t.Run(network, func(t *testing.T) {
-			ring := newRing(t, 2)
-			sender, receiver := newPair(t, network)
+			ring := k.ring(t, 2)
+			sender, receiver := NewPair(t, network)
 			require.NoError(t, unix.SetsockoptInt(sender, unix.SOL_SOCKET, unix.SO_SNDBUF, 8192))
 			data := make([]byte, 16<<20)
 			for i := range data {
@@ -151,13 +166,13 @@ func TestShortSendSaysExactlyWhatThePeerGets(t *testing.T) {
 			short, full := 0, 0
 			for sent := 0; sent < len(data); {
 				require.True(t, ring.Send(sender, data[sent:], 0))
-				results, err := submit(t, ring)
+				results, err := Submit(t, ring)
 				require.NoError(t, err)
 				switch res := results[0]; {
 				case res == -int32(unix.EAGAIN):
 					full++
-					got = append(got, drain(t, receiver)...)
-					waitWritable(t, sender)
+					got = append(got, Drain(t, receiver)...)
+					WaitWritable(t, sender)
 				default:
 					require.Positive(t, res)
 					sent += int(res)
@@ -168,8 +183,8 @@ func TestShortSendSaysExactlyWhatThePeerGets(t *testing.T) {
 				}
 			}
 			for len(got) < len(data) {
-				waitReadable(t, receiver)
-				got = append(got, drain(t, receiver)...)
+				WaitReadable(t, receiver)
+				got = append(got, Drain(t, receiver)...)
 			}
 			require.Greater(t, short, 1)
 			require.Positive(t, full)
@@ -178,34 +193,30 @@ func TestShortSendSaysExactlyWhatThePeerGets(t *testing.T) {
 	}
 }
 
-func TestEmptyBatchDoesNotEnterTheKernel(t *testing.T) {
-	ring := newRing(t, 2)
-	calls := intercept(ring, func(_ int, _ *Ring, submit, flags uint32) (int, unix.Errno) {
-		return enter(ring.fd, submit, flags)
-	})
-	results, err := submit(t, ring)
+func (k Kind) emptyBatchDoesNotEnterTheKernel(t *testing.T) {
+	ring := k.ring(t, 2)
+	calls := k.Intercept(ring, work)
+	results, err := Submit(t, ring)
 	require.NoError(t, err)
 	require.Empty(t, results)
 	require.Zero(t, *calls)
 }
 
-func TestOneBatchIsOneEnter(t *testing.T) {
-	ring := newRing(t, 64)
-	calls := intercept(ring, func(_ int, _ *Ring, submit, flags uint32) (int, unix.Errno) {
-		return enter(ring.fd, submit, flags)
-	})
-	fd, _ := newPair(t, "tcp")
+func (k Kind) oneBatchIsOneCall(t *testing.T) {
+	ring := k.ring(t, 64)
+	calls := k.Intercept(ring, work)
+	fd, _ := NewPair(t, "tcp")
 	for i := range 64 {
 		ring.Recv(fd, make([]byte, 8), uint64(i))
 	}
-	_, err := submit(t, ring)
+	_, err := Submit(t, ring)
 	require.NoError(t, err)
 	require.Equal(t, 1, *calls)
 }
 
-func TestDoneMayQueueAndSubmitTheNextBatch(t *testing.T) {
-	ring := newRing(t, 2)
-	a, b := newPair(t, "unix")
+func (k Kind) doneMayQueueAndSubmitTheNextBatch(t *testing.T) {
+	ring := k.ring(t, 2)
+	a, b := NewPair(t, "unix")
 	var got []string
 	buf := make([]byte, 8)
 	require.True(t, ring.Send(a, []byte("one"), 1))
@@ -227,12 +238,12 @@ func TestDoneMayQueueAndSubmitTheNextBatch(t *testing.T) {
 		require.EqualValues(t, 4, tag)
 		require.EqualValues(t, 5, res)
 	}))
-	require.Equal(t, "later", string(drain(t, b)))
+	require.Equal(t, "later", string(Drain(t, b)))
 }
 
-func TestSubmitAllocatesNothing(t *testing.T) {
-	ring := newRing(t, 8)
-	a, b := newPair(t, "unix")
+func (k Kind) submitAllocatesNothing(t *testing.T) {
+	ring := k.ring(t, 8)
+	a, b := NewPair(t, "unix")
 	p, q := make([]byte, 64), make([]byte, 64)
 	wrong := 0
 	done := func(_ uint64, res int32) {
@@ -250,12 +261,12 @@ func TestSubmitAllocatesNothing(t *testing.T) {
 	require.Zero(t, wrong)
 }
 
-func TestManyGoroutinesShareARingUnderALock(t *testing.T) {
-	ring := newRing(t, 4)
+func (k Kind) manyGoroutinesShareARingUnderALock(t *testing.T) {
+	ring := k.ring(t, 4)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for g := range 8 {
-		sender, receiver := newPair(t, "unix")
+		sender, receiver := NewPair(t, "unix")
 		wg.Go(func() {
 			buf := make([]byte, 64)
 			for i := range 200 {
@@ -284,9 +295,9 @@ func TestManyGoroutinesShareARingUnderALock(t *testing.T) {
 
 // The race detector must see that a receive happens after the send whose bytes it got: it fails this test if it does
 // not.
-func TestBytesThroughRingsOrderMemory(t *testing.T) {
-	a, b := newPair(t, "unix")
-	sending, receiving := newRing(t, 2), newRing(t, 2)
+func (k Kind) bytesThroughRingsOrderMemory(t *testing.T) {
+	a, b := NewPair(t, "unix")
+	sending, receiving := k.ring(t, 2), k.ring(t, 2)
 	published := 0
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -296,9 +307,9 @@ func TestBytesThroughRingsOrderMemory(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	waitReadable(t, b)
+	WaitReadable(t, b)
 	require.True(t, receiving.Recv(b, make([]byte, 1), 0))
-	results, err := submit(t, receiving)
+	results, err := Submit(t, receiving)
 	require.NoError(t, err)
 	require.Equal(t, []int32{1}, results)
 	require.Equal(t, 42, published)

@@ -1,4 +1,4 @@
-package uring
+package ringtest
 
 // This file compares a batch done by the ring with the same batch done by plain system calls: from which size on the
 // ring pays.
@@ -18,29 +18,29 @@ const benchMessage = 1024
 // ioBatch does all operations of a batch: operation i on fds[i] with bufs[i].
 type ioBatch func(fds []int, bufs [][]byte)
 
-// BenchmarkBatch sends one message over each of n connections and then receives it: two batches of n operations. The
+// Benchmark sends one message over each of n connections and then receives it: two batches of n operations. The
 // metric ns/socketop is the time of one of the 2n operations; cpu-ns/socketop is the processor time, which a machine
 // that is busy otherwise spoils less.
-func BenchmarkBatch(b *testing.B) {
+func Benchmark(b *testing.B, k Kind) {
 	for _, network := range []string{"unix", "tcp"} {
 		for _, n := range []int{1, 2, 3, 4, 8, 16, 64, 256} {
 			for _, how := range []string{"ring", "raw", "syscall"} {
 				b.Run(fmt.Sprintf("net=%s/n=%d/how=%s", network, n, how), func(b *testing.B) {
-					benchBatch(b, network, n, how)
+					k.benchBatch(b, network, n, how)
 				})
 			}
 		}
 	}
 }
 
-func benchBatch(b *testing.B, network string, n int, how string) {
+func (k Kind) benchBatch(b *testing.B, network string, n int, how string) {
 	senders, receivers := make([]int, n), make([]int, n)
 	bufs := make([][]byte, n)
 	for i := range n {
-		senders[i], receivers[i] = newPair(b, network)
+		senders[i], receivers[i] = NewPair(b, network)
 		bufs[i] = make([]byte, benchMessage)
 	}
-	send, recv := executors(b, n, how)
+	send, recv := k.executors(b, n, how)
 	b.ReportAllocs()
 	before := processorTime(b)
 	for b.Loop() {
@@ -59,7 +59,7 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
-func executors(b *testing.B, n int, how string) (send, recv ioBatch) {
+func (k Kind) executors(b *testing.B, n int, how string) (send, recv ioBatch) {
 	if how != "ring" {
 		call := unix.Syscall6
 		if how == "raw" {
@@ -78,7 +78,7 @@ func executors(b *testing.B, n int, how string) (send, recv ioBatch) {
 		}
 		return plain(unix.SYS_SENDTO), plain(unix.SYS_RECVFROM)
 	}
-	ring := newRing(b, uint32(n))
+	ring := k.ring(b, uint32(n))
 	done := func(tag uint64, res int32) {
 		if res != benchMessage {
 			b.Fatalf("operation %d: %d", tag, res)

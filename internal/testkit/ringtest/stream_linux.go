@@ -1,4 +1,4 @@
-package uring
+package ringtest
 
 // This file sends streams through rings that fail at random, and compares what comes out with what went in.
 
@@ -19,25 +19,25 @@ type stream struct {
 }
 
 // Streams go through rings that fail at random, and a caller that follows the rules loses and repeats nothing.
-func TestStreamsSurviveRandomFaults(t *testing.T) {
+func (k Kind) streamsSurviveRandomFaults(t *testing.T) {
 	for seed := range uint64(6) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		streams := make([]*stream, 6)
 		for i := range streams {
 			streams[i] = &stream{}
-			streams[i].sender, streams[i].receiver = newPair(t, networks[i%2])
+			streams[i].sender, streams[i].receiver = NewPair(t, networks[i%2])
 			// Small enough for short sends, and not so small that TCP waits for delayed acknowledgements.
 			size := []int{4096, 32 << 10}[i%2]
 			require.NoError(t, unix.SetsockoptInt(streams[i].sender, unix.SOL_SOCKET, unix.SO_SNDBUF, size))
 		}
-		var ring *Ring
+		var ring Ring
 		broken, plain := 0, 0
 		for range 300 {
 			if ring == nil {
-				ring = newRing(t, 4) // less than a batch
-				intercept(ring, randomFaults(rng))
+				ring = k.ring(t, 4) // less than a batch
+				k.Intercept(ring, randomFaults(rng))
 			}
-			err := randomBatch(t, rng, ring, streams, &plain)
+			err := k.randomBatch(t, rng, ring, streams, &plain)
 			if err != nil {
 				broken++
 				ring = nil
@@ -56,17 +56,17 @@ func TestStreamsSurviveRandomFaults(t *testing.T) {
 }
 
 // randomFaults fails before or after a part of the work, mostly so that the ring can go on.
-func randomFaults(rng *rand.Rand) func(int, *Ring, uint32, uint32) (int, unix.Errno) {
+func randomFaults(rng *rand.Rand) Play {
 	errnos := []unix.Errno{0, 0, unix.EAGAIN, unix.EAGAIN, unix.EINTR, unix.EBUSY, unix.ENXIO}
 	stuck := false
-	return func(call int, r *Ring, submit, flags uint32) (int, unix.Errno) {
+	return func(_, want int, do func(int) (int, unix.Errno)) (int, unix.Errno) {
 		if rng.IntN(3) > 0 && !stuck {
-			return enter(r.fd, submit, flags)
+			return do(want)
 		}
 		if stuck = rng.IntN(20) > 0; stuck && rng.IntN(2) == 0 {
 			return -1, unix.EAGAIN
 		}
-		n, errno := atMost(r, uint32(rng.IntN(int(submit)+1)), submit, flags)
+		n, errno := do(rng.IntN(want + 1))
 		if injected := errnos[rng.IntN(len(errnos))]; injected != 0 {
 			return -1, injected
 		}
@@ -75,7 +75,7 @@ func randomFaults(rng *rand.Rand) func(int, *Ring, uint32, uint32) (int, unix.Er
 }
 
 // randomBatch sends on some streams and receives on others, by the ring, and by plain calls what the ring did not do.
-func randomBatch(t *testing.T, rng *rand.Rand, ring *Ring, streams []*stream, plain *int) error {
+func (k Kind) randomBatch(t *testing.T, rng *rand.Rand, ring Ring, streams []*stream, plain *int) error {
 	type queued struct {
 		s    *stream
 		buf  []byte
@@ -105,7 +105,7 @@ func randomBatch(t *testing.T, rng *rand.Rand, ring *Ring, streams []*stream, pl
 	}
 	return ring.Submit(func(tag uint64, res int32) {
 		q := batch[tag]
-		if res == NotExecuted {
+		if res == k.NotExecuted {
 			*plain++
 			res = plainCall(q.send, q.s, q.buf)
 		}
@@ -140,7 +140,7 @@ func drainAll(t *testing.T, fd int) (all []byte) {
 	t.Helper()
 	buf := make([]byte, 64<<10)
 	for {
-		waitReadable(t, fd)
+		WaitReadable(t, fd)
 		n, err := unix.Read(fd, buf)
 		require.NoError(t, err)
 		if n == 0 {

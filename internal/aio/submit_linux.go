@@ -1,0 +1,260 @@
+package aio
+
+// This file holds a batch: how operations are queued, executed, accounted for one by one, and delivered.
+//
+// io_submit takes operations in their order and executes each as it takes it. It returns how many it has taken, and
+// stops before one that it refuses; the next call begins with that one, and says why. So an operation is in one of three
+// states: not taken (NotExecuted: it can be done otherwise), completed (its event has its result), or taken without an
+// event, which a kernel that honours RWF_NOWAIT never leaves behind. The last kind is waited for before Submit returns.
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/sock"
+)
+
+const (
+	// maxStalls is how many calls in a row may achieve nothing before the rest of a batch is left to the caller.
+	maxStalls = 8
+	// maxLength is how much one operation moves at most: its result must fit, and no socket takes as much.
+	maxLength = 1 << 30
+	// lastErrno is the largest number of an error.
+	lastErrno = 4095
+)
+
+// recallPatience is how long Submit waits for operations that the kernel keeps. Only tests write it.
+var recallPatience = time.Second
+
+// lost keeps the memory of operations that the kernel never gave back. It only grows; a healthy kernel leaves it empty.
+var lost struct {
+	mu   sync.Mutex
+	bufs [][]byte // guarded by mu
+}
+
+// Recv queues a receive of at most len(p) bytes from the socket fd. The result is the count, 0 at the end of stream,
+// or a negative errno; tag comes back with it. Until the Submit that executes it returns, p and fd must stay
+// untouched; p must not be empty. It returns false, and queues nothing, when the ring is full, broken or closed.
+func (r *Ring) Recv(fd int, p []byte, tag uint64) bool {
+	return r.queue(opRead, fd, p, unix.RWF_NOWAIT, tag)
+}
+
+// Send queues a send of p to the socket fd. The result is the count, which is less than len(p) when the socket took
+// no more, or a negative errno. Otherwise it is as Recv.
+func (r *Ring) Send(fd int, p []byte, tag uint64) bool {
+	return r.queue(opWrite, fd, p, r.sendFlags, tag)
+}
+
+func (r *Ring) queue(opcode uint16, fd int, p []byte, flags uint32, tag uint64) bool {
+	i := len(r.ops)
+	if r.err != nil || i == len(r.iocbs) {
+		return false
+	}
+	cb := iocb{
+		data:   uint64(i),
+		opcode: opcode,
+		fd:     uint32(fd),
+		buf:    uint64(uintptr(unsafe.Pointer(unsafe.SliceData(p)))),
+		size:   uint64(min(len(p), maxLength)),
+	}
+	cb.words[flagsAt] = flags
+	r.iocbs[i] = cb
+	r.ops = append(r.ops, operation{buf: p, tag: tag, res: NotExecuted})
+	return true
+}
+
+// Submit executes everything queued, in the order queued, and then calls done once for each operation, in the same
+// order. By then the kernel holds none of it and the ring is empty, so done may use the ring for a next batch. Submit
+// does not wait for sockets.
+//
+// Where the kernel cannot execute an operation, or not for the moment, done gets NotExecuted for it, and Submit returns
+// nil: the caller makes a plain system call instead, which says what is wrong if something is. An error means that the
+// ring is broken. Even then done has been called for each operation, with its result if the kernel executed it, or with
+// NotExecuted or InDoubt; afterwards the ring takes nothing more and is to be closed. The error wraps the errno of
+// io_submit, [ErrMisbehaves], or os.ErrClosed.
+func (r *Ring) Submit(done func(tag uint64, res int32)) error {
+	if r.err == nil && len(r.ops) > 0 {
+		r.err = r.execute()
+	}
+	err := r.err
+	r.deliver(done)
+	return err
+}
+
+// execute runs what is queued. Afterwards each operation has a result, or is left as NotExecuted.
+func (r *Ring) execute() error {
+	r.left = 0
+	sock.BeforeSend()
+	err := r.submitAll()
+	r.reap()
+	sock.AfterReceive()
+	if r.left > 0 {
+		return r.recall(err)
+	}
+	return err
+}
+
+// submitAll hands everything to the kernel. It returns an error if the ring is of no use any more.
+func (r *Ring) submitAll() error {
+	next, stalls := 0, 0
+	for next < len(r.ops) && stalls < maxStalls {
+		n, errno := r.sys.submit(r.id, r.pointers[next:len(r.ops)])
+		if errno == 0 && n > 0 {
+			next = r.take(next, n)
+			stalls = 0
+			continue
+		}
+		// What has an event was executed, whatever the call says: it must not be handed over again. And events that
+		// nobody has taken may be in the way.
+		r.reap()
+		before := next
+		for next < len(r.ops) && r.ops[next].res != NotExecuted {
+			next++
+		}
+		switch {
+		case next > before:
+			stalls = 0
+		case temporary(errno):
+			stalls++
+		}
+		if next == len(r.ops) || temporary(errno) {
+			continue
+		}
+		if !r.valid() {
+			return os.NewSyscallError("io_submit", errno)
+		}
+		if next == before { // it is this operation that is refused, and the others have nothing to do with it
+			if errno == unix.EBADF {
+				r.ops[next].res = -int32(errno)
+			}
+			next++
+			stalls = 0
+		}
+	}
+	return nil
+}
+
+// take notes that the kernel has taken n operations from next on, and returns the next one.
+func (r *Ring) take(next, n int) int {
+	end := min(next+n, len(r.ops))
+	for i := range r.ops[next:end] {
+		r.ops[next+i].taken = true
+	}
+	r.left += end - next
+	return end
+}
+
+// temporary reports whether a call that failed with errno may succeed later: no room for an event (EAGAIN, EBUSY), no
+// memory, a signal. A call that did nothing is one of them.
+func temporary(errno unix.Errno) bool {
+	switch errno {
+	case 0, unix.EAGAIN, unix.EBUSY, unix.EINTR, unix.ENOMEM:
+		return true
+	}
+	return false
+}
+
+// valid reports whether the kernel still knows the ring: it refuses an operation, and a ring that there is not, with the
+// same errors, but it takes a batch of none only by a ring that there is.
+func (r *Ring) valid() bool {
+	_, errno := r.sys.submit(r.id, nil)
+	return errno == 0 || temporary(errno)
+}
+
+// reap takes the events that there are, without waiting for any.
+func (r *Ring) reap() {
+	if r.header == nil {
+		for {
+			n, errno := r.sys.getEvents(r.id, 0, r.fetched, &r.patience)
+			r.answer(r.fetched[:max(n, 0)])
+			if errno != 0 || n <= 0 || r.left == 0 {
+				return
+			}
+		}
+	}
+	tail := atomic.LoadUint32(&r.header.tail)
+	if int(tail) >= len(r.events) {
+		return // what is missing now is asked for by a call
+	}
+	if tail < r.head {
+		r.answer(r.events[r.head:])
+		r.head = 0
+	}
+	r.answer(r.events[r.head:tail])
+	r.head = tail
+	atomic.StoreUint32(&r.header.head, tail)
+}
+
+// answer gives operations their results. An event that is none of theirs, or whose result cannot be, is no reason to
+// trust it: the operation it should be of stays without a result.
+func (r *Ring) answer(events []event) {
+	for i := range events {
+		e := &events[i]
+		if e.data >= uint64(len(r.ops)) {
+			continue
+		}
+		op := &r.ops[e.data]
+		if op.res == NotExecuted && e.res >= -lastErrno && e.res <= int64(min(len(op.buf), maxLength)) {
+			op.res = int32(e.res)
+			if op.taken {
+				r.left--
+			}
+		}
+	}
+}
+
+// recall waits for the operations that were taken and have no result; the caller's memory must not stay with the
+// kernel, which knows no way to cancel them. It always returns an error: a kernel that keeps operations is not for this
+// package. The error wraps other too, unless that is nil.
+func (r *Ring) recall(other error) error {
+	late := r.left
+	deadline := time.Now().Add(recallPatience)
+	for r.left > 0 {
+		patience := time.Until(deadline)
+		if patience <= 0 {
+			break
+		}
+		r.patience = unix.NsecToTimespec(patience.Nanoseconds())
+		n, errno := r.sys.getEvents(r.id, 1, r.fetched, &r.patience)
+		r.answer(r.fetched[:max(n, 0)])
+		if errno != 0 && errno != unix.EINTR {
+			break
+		}
+	}
+
+	gone := 0
+	for i := range r.ops {
+		if op := &r.ops[i]; op.taken && op.res == NotExecuted {
+			op.res = InDoubt
+			r.kept = true
+			gone++
+			lost.mu.Lock()
+			lost.bufs = append(lost.bufs, op.buf)
+			lost.mu.Unlock()
+		}
+	}
+	err := fmt.Errorf("%w: %d of %d not completed in the call, %d of them lost", ErrMisbehaves, late, len(r.ops), gone)
+	if other != nil {
+		err = fmt.Errorf("%w: %w", err, other)
+	}
+	return err
+}
+
+// deliver gives the results to done. The other array takes what done queues; a Submit inside done finds none and
+// makes one.
+func (r *Ring) deliver(done func(tag uint64, res int32)) {
+	ops := r.ops
+	r.ops, r.spare = r.spare[:0], nil
+	for i := range ops {
+		tag, res := ops[i].tag, ops[i].res
+		ops[i] = operation{}
+		done(tag, res)
+	}
+	r.spare = ops[:0]
+}

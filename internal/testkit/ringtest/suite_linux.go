@@ -1,0 +1,87 @@
+package ringtest
+
+// This file holds what the suite needs to know of a ring, and its list of tests.
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// Ring is what executes batches.
+type Ring interface {
+	Recv(fd int, p []byte, tag uint64) bool
+	Send(fd int, p []byte, tag uint64) bool
+	Submit(done func(tag uint64, res int32)) error
+	Cap() int
+	Len() int
+	Close() error
+}
+
+// Kind is a kind of ring.
+type Kind struct {
+	New func(entries uint32) (Ring, error)
+	// Intercept lets play stand between a ring and the kernel from now on, and counts its calls for operations.
+	Intercept func(r Ring, play Play) (calls *int)
+	// Stalls is how many calls in a row may achieve nothing before the rest of a batch is not executed.
+	Stalls int
+	// NotExecuted is the result of what the kernel never began.
+	NotExecuted int32
+	// Pipe is the result of a receive from a pipe with nothing in it.
+	Pipe int32
+}
+
+// Play does what a call for a number of operations should, or should not. It gets the number of the call, from 0, and
+// how many operations it is for; do makes the true call for the first n of them.
+type Play func(call, want int, do func(n int) (int, unix.Errno)) (int, unix.Errno)
+
+// work is a kernel in good order.
+func work(_, want int, do func(int) (int, unix.Errno)) (int, unix.Errno) { return do(want) }
+
+// Run tests rings of that kind.
+func Run(t *testing.T, k Kind) {
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T)
+	}{
+		{"BatchOfAnySizeMovesEachMessage", k.batchOfAnySizeMovesEachMessage},
+		{"FullRingRefusesAndTakesTheRestAfterSubmit", k.fullRingRefusesAndTakesTheRestAfterSubmit},
+		{"ResultsAreThoseOfPlainCalls", k.resultsAreThoseOfPlainCalls},
+		{"BadDescriptorFailsAloneInItsBatch", k.badDescriptorFailsAloneInItsBatch},
+		{"ShortSendSaysExactlyWhatThePeerGets", k.shortSendSaysExactlyWhatThePeerGets},
+		{"EmptyBatchDoesNotEnterTheKernel", k.emptyBatchDoesNotEnterTheKernel},
+		{"OneBatchIsOneCall", k.oneBatchIsOneCall},
+		{"DoneMayQueueAndSubmitTheNextBatch", k.doneMayQueueAndSubmitTheNextBatch},
+		{"SubmitAllocatesNothing", k.submitAllocatesNothing},
+		{"ManyGoroutinesShareARingUnderALock", k.manyGoroutinesShareARingUnderALock},
+		{"BytesThroughRingsOrderMemory", k.bytesThroughRingsOrderMemory},
+		{"SocketMadeBlockingDoesNotWait", k.socketMadeBlockingDoesNotWait},
+		{"SubmitAccountsForEachOperationWhenCallsFail", k.submitAccountsForEachOperationWhenCallsFail},
+		{"ClosedRingReportsWhatWasQueuedAsNotExecuted", k.closedRingReportsWhatWasQueuedAsNotExecuted},
+		{"StreamsSurviveRandomFaults", k.streamsSurviveRandomFaults},
+	} {
+		t.Run(test.name, test.run)
+	}
+}
+
+// ring returns a ring that is closed at the end of the test.
+func (k Kind) ring(t testing.TB, entries uint32) Ring {
+	t.Helper()
+	ring, err := k.New(entries)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, ring.Close()) })
+	return ring
+}
+
+// Submit runs the batch and returns the results in order; the tags must be 0, 1, 2, … as the tests queue them.
+func Submit(t testing.TB, ring Ring) ([]int32, error) {
+	t.Helper()
+	var results []int32
+	err := ring.Submit(func(tag uint64, res int32) {
+		require.EqualValues(t, len(results), tag, "each operation is answered once, in order")
+		results = append(results, res)
+	})
+	require.Zero(t, ring.Len(), "nothing stays queued")
+	return results, err
+}
