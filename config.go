@@ -43,8 +43,8 @@ type Config struct {
 	IOUring IOUringMode
 
 	// AIO says whether pollers may use Linux AIO where they do not use io_uring. It counts at once. The environment
-	// variable NETPOLL_AIO, with the values auto, on, off and always, overrides it. [Features] tells what became of it.
-	// [AIOAuto], which is the zero value, leaves the setting as it is.
+	// variable NETPOLL_AIO, with the values auto, on, off and always, overrides it. [Features] tells whether AIO is
+	// used. [AIOAuto], which is the zero value, leaves the setting as it is.
 	AIO AIOMode
 
 	// DirectFlush makes every Flush send by itself, as [WithDirectFlush] does for the connections of one server. It

@@ -2,12 +2,12 @@
 
 package netpoll
 
-// This file holds copying by the kernel: from a connection, through a pipe, to another. What the one that copies holds is
-// the right to read; it is the holder of the descriptor's input for the whole copy, so that the poller reports input to
-// it and receives none, and has bitReading, with its reference, only while it takes bytes: a connection that is closed
-// meanwhile ends at once.
+// This file holds copying by the kernel: from a connection, through a pipe, to another. The copying goroutine is the
+// holder of the descriptor's input for the whole copy, so that the poller reports input to it and receives none. It has
+// bitReading, with its reference, only while it takes bytes, so that a connection that is closed meanwhile ends at
+// once.
 //
-// Little is copied and much is spliced: below a few pages a system call more costs more than the bytes.
+// Small pieces are copied and large ones spliced: below a few pages one more system call costs more than copying.
 
 import (
 	"errors"
@@ -21,18 +21,18 @@ import (
 )
 
 const (
-	// spliceFrom is how much has to come in one piece for the next one to be spliced.
+	// spliceFrom is the size of a received piece from which on the next one is spliced.
 	spliceFrom = 16 << 10
-	// fewBytes is a piece that would better have been copied. After so many of them in turn that is done again.
+	// A spliced piece of less than fewBytes had better been copied. After manyPieces of them in turn pieces are copied.
 	fewBytes, manyPieces = 8 << 10, 4
 )
 
-// oneShot says that input is to be reported once, and then not before it is asked for again. Stored by the one that
-// copies.
+// oneShot says that input is to be reported once, and then not before it is asked for again. Stored by the copying
+// goroutine.
 type oneShot = atomic.Bool
 
-// moveFrom is ReadFrom for what the kernel can move by itself, limit bytes at most. If done is false the rest, after n
-// bytes, is to be copied.
+// moveFrom is ReadFrom for bytes that the kernel can move by itself, limit bytes at most. If done is false the rest,
+// after n bytes, is to be copied.
 func (c *connection) moveFrom(r io.Reader, limit int64) (n int64, done bool, err error) {
 	if c.transport.fd() < 0 {
 		return 0, false, nil
@@ -49,7 +49,7 @@ func (c *connection) moveFrom(r io.Reader, limit int64) (n int64, done bool, err
 	return 0, false, nil
 }
 
-// moveTo is WriteTo for what the kernel can move by itself.
+// moveTo is WriteTo for bytes that the kernel can move by itself.
 func (c *connection) moveTo(w io.Writer, limit int64) (n int64, done bool, err error) {
 	if c.transport.fd() < 0 {
 		return 0, false, nil
@@ -63,25 +63,25 @@ func (c *connection) moveTo(w io.Writer, limit int64) (n int64, done bool, err e
 	}
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, false, nil // Write will tell
+		return 0, false, nil // Write returns the reason
 	}
 	return c.copyTo(copyTarget{conn: conn, raw: raw}, limit)
 }
 
 // mover moves bytes to a socket, one system call at a time.
 type mover interface {
-	// move moves some; done says that those were the last. errWouldBlock: there is no room. sock.ErrCannotSplice: it has
-	// to be done in another way.
+	// move moves some bytes; done says that they were the last. errWouldBlock: there is no room. sock.ErrCannotSplice:
+	// they have to be moved in another way.
 	move(fd int) (n int, done bool, err error)
-	// pausing is called before it waits for room.
+	// pausing is called before the sender waits for room.
 	pausing()
 }
 
-// passage is one copy, as far as it does not matter where it comes from.
+// passage is the part of a copy that is the same for every source.
 type passage struct {
 	dst   copyTarget
 	pipe  *sock.Pipe
-	bytes []byte // to be sent instead of what the pipe holds, if there are any
+	bytes []byte // to be sent instead of the bytes in the pipe, if there are any
 	left  int64  // how much may still be copied
 	moved int64
 	plain bool // the kernel has refused to splice
@@ -98,7 +98,7 @@ func (p *passage) move(fd int) (n int, done bool, err error) {
 	return n, len(p.bytes) == 0, err
 }
 
-// send moves on what was taken, by m. What cannot be spliced any more is copied.
+// send sends the bytes that were taken, by m. It copies those that cannot be spliced any more.
 func (p *passage) send(m mover) error {
 	err := p.sendOnce(m)
 	for err == sock.ErrCannotSplice {
@@ -115,7 +115,7 @@ func (p *passage) sendOnce(m mover) error {
 	return err
 }
 
-// copyPipe sends what the pipe holds by way of memory.
+// copyPipe sends the bytes in the pipe by way of memory.
 func (p *passage) copyPipe(m mover) error {
 	block := newBlock(copyBlock)
 	defer block.free()
@@ -147,8 +147,8 @@ func (p *passage) putPipe() {
 	}
 }
 
-// sendBy sends what is pending, as Write does, and behind it all that m moves. While it waits for room its timeout counts
-// from the last byte that was taken.
+// sendBy sends pending output, as Write does, and behind it all that m moves. While it waits for room its timeout
+// counts from the last byte that was taken.
 func (c *connection) sendBy(m mover, what string) (n int64, err error) {
 	err = c.sendBehind(what, func(_ int64, own *lifeBits) error {
 		n, err = c.moveAll(m, what, own)
@@ -157,7 +157,7 @@ func (c *connection) sendBy(m mover, what string) (n int64, err error) {
 	return n, err
 }
 
-// moveAll is send for what m moves.
+// moveAll is send for the bytes that m moves.
 func (c *connection) moveAll(m mover, what string, own *lifeBits) (n int64, err error) {
 	for done := false; !done; {
 		switch b := c.life.load(); {
@@ -204,7 +204,7 @@ func (c *connection) callMover(m mover) (n int, done bool, err error) {
 	return n, done, err
 }
 
-// copyTo copies what arrives to dst.
+// copyTo copies arriving bytes to dst.
 func (c *connection) copyTo(dst copyTarget, limit int64) (n int64, done bool, err error) {
 	k := &connectionCopy{src: c, passage: passage{dst: dst, left: limit}}
 	c.readers.Lock()
@@ -213,7 +213,7 @@ func (c *connection) copyTo(dst copyTarget, limit int64) (n int64, done bool, er
 	case entryBusy:
 		return 0, true, Exception(ErrConcurrentAccess, "when read")
 	case entryShut:
-		return 0, false, nil // what is left can be read, and Read tells why that is all
+		return 0, false, nil // the rest can be read, and then Read returns the reason
 	}
 	k.holding = true
 	defer k.end()
@@ -233,13 +233,13 @@ type connectionCopy struct {
 	passage
 	src     *connection
 	holding bool // bitReading, and the reference that comes with it
-	drained bool // nothing was left when it was looked at last
-	wide    bool // much comes at once
-	narrow  int  // how often in turn that was not so
+	drained bool // the last receive left nothing
+	wide    bool // pieces are large enough to be spliced
+	narrow  int  // how many spliced pieces in turn were small
 	watched bool // the peer's end is reported, although input is not
 }
 
-// step takes what there is and sends it, or waits. Its errors are those of Read and Write; ErrEOF is the end.
+// step takes bytes and sends them, or waits for some. Its errors are those of Read and Write; ErrEOF is the end.
 func (k *connectionCopy) step() error {
 	if err := k.src.nothingToCopy(); err != nil {
 		return err
@@ -270,7 +270,7 @@ func (c *connection) nothingToCopy() error {
 	return nil
 }
 
-// passBuffered sends of what is in the input.
+// passBuffered sends bytes of the input.
 func (k *connectionCopy) passBuffered() error {
 	size := int(min(int64(k.src.in.Len()), k.left, copyBlock))
 	block := newBlock(size)
@@ -281,7 +281,7 @@ func (k *connectionCopy) passBuffered() error {
 	return k.pass()
 }
 
-// passSpliced sends what has arrived, which stays in the kernel.
+// passSpliced sends bytes that have arrived, and stay in the kernel.
 func (k *connectionCopy) passSpliced() error {
 	n, err := k.pipe.Fill(k.src.transport.fd(), int(min(k.left, math.MaxInt32)))
 	switch {
@@ -305,12 +305,12 @@ func (k *connectionCopy) passSpliced() error {
 	return k.pass()
 }
 
-// receive takes what has arrived into the input.
+// receive takes bytes that have arrived into the input.
 func (k *connectionCopy) receive() error {
 	c := k.src
 	n, more, err := c.transport.(receiver).receive(c.room(sock.MaxTransfer))
 	c.put(n)
-	if err == sock.ErrHeldBack { // what it waits behind has been copied
+	if err == sock.ErrHeldBack { // the bytes before it have been copied
 		c.controlPassed()
 		return nil
 	}
@@ -328,7 +328,7 @@ func (k *connectionCopy) receive() error {
 	return nil
 }
 
-// pass sends what was taken. It may take its time, and the source may be closed meanwhile.
+// pass sends the bytes that were taken. This may take long, and the source may be closed meanwhile.
 func (k *connectionCopy) pass() error {
 	k.holding = false
 	k.src.leave(bitReading)
@@ -345,7 +345,7 @@ func (k *connectionCopy) pass() error {
 	return nil
 }
 
-// pausing implements mover. While this one is busy elsewhere, the end of the source is to be noticed all the same.
+// pausing implements mover. While the copy waits for room, the poller must still report the end of the source.
 func (k *connectionCopy) pausing() {
 	if !k.watched && k.src.raw.ready() && k.src.once.Load() {
 		k.watched = true
@@ -366,7 +366,7 @@ func (c *connection) waitArrival() error {
 	return c.waitAsHolder(w, start, c.raw.ready)
 }
 
-// copyEnded notes the end that was found instead of bytes, and waits until it is known what it means.
+// copyEnded notes the end that was found instead of bytes, and waits until its meaning is known.
 func (c *connection) copyEnded(err error) error {
 	w := c.reading.Start()
 	defer c.reading.Stop(w)
@@ -392,15 +392,15 @@ func (k *connectionCopy) end() {
 		_ = c.transport.updateInterest()
 	}
 	c.leave(own)
-	c.triggerRequest(nil) // for what was received and not copied
+	c.triggerRequest(nil) // for input that was received and not copied
 	c.closeIfDone()
 }
 
-// copyFromNet copies what arrives at a connection of package net to c.
+// copyFromNet copies bytes that arrive at a connection of package net to c.
 func (c *connection) copyFromNet(conn netSocket, limit int64) (n int64, done bool, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, false, nil // Read will tell
+		return 0, false, nil // Read returns the reason
 	}
 	k := &netCopy{passage{dst: copyTarget{own: c}, left: limit}}
 	defer k.putPipe()

@@ -41,7 +41,7 @@ type netSocket interface {
 }
 
 // netStream returns v if it is a stream socket of package net and not a type of a program, whose Read or Write may do
-// more than those of what it embeds. Package net hands out types of its own that hide a method or two.
+// more than those of the type that it embeds. Package net hands out types of its own that hide a method or two.
 func netStream(v any) netSocket {
 	switch v := v.(type) {
 	case *net.TCPConn:
@@ -96,7 +96,7 @@ func (t copyTarget) send(m mover) (n int64, err error) {
 	return n, opErrorOf(t.conn, "write", err)
 }
 
-// opErrorOf gives an error that came of a system call on conn the form that package net gives it.
+// opErrorOf gives an error of a system call on conn the form that package net gives it.
 func opErrorOf(conn net.Conn, op string, err error) error {
 	var raw *net.OpError
 	if errors.As(err, &raw) {

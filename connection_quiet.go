@@ -66,7 +66,7 @@ func (c *connection) isQuiet(limit time.Duration) (held, quiet bool) {
 	return true, c.nothingPending() && c.socketIsQuiet() && c.life.load().phase() == phaseOpen
 }
 
-// nothingPending is what this side knows.
+// nothingPending is the part of isQuiet that needs no look at the socket.
 func (c *connection) nothingPending() bool {
 	b := c.life.load()
 	const spoilt = bitRunning | bitEnded | bitEOFHeld | bitReadShut | bitWriteShut | bitPending | bitSending | bitSendFailed

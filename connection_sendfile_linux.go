@@ -13,7 +13,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/sock"
 )
 
-// maxSendfile bounds one system call, so that a deadline and Close are heeded.
+// maxSendfile limits one system call, so that a deadline or Close need not wait for long.
 const maxSendfile = 4 << 20
 
 // regularFile returns r if it is a file of package os and not a type of a program, whose Read may do more. Package os
@@ -33,12 +33,12 @@ func regularFile(r io.Reader) syscall.Conn {
 	return nil
 }
 
-// sendFile sends from where file is, limit bytes at most, and moves it on. If done is false the rest, after n bytes, is
-// to be copied.
+// sendFile sends from the offset of file, limit bytes at most, and moves the offset. If done is false the rest, after n
+// bytes, is to be copied.
 func (c *connection) sendFile(file syscall.Conn, limit int64) (n int64, done bool, err error) {
 	raw, err := file.SyscallConn()
 	if err != nil {
-		return 0, false, nil // Read will tell
+		return 0, false, nil // Read returns the reason
 	}
 	rawErr := raw.Read(func(fd uintptr) bool {
 		f := &fileMover{fd: int(fd), left: limit}
@@ -57,10 +57,10 @@ func (c *connection) sendFile(file syscall.Conn, limit int64) (n int64, done boo
 type fileMover struct {
 	fd    int
 	left  int64 // how much may still be moved
-	known int64 // how much there is, as far as is known
+	known int64 // bytes that were left when measure looked, less those moved
 }
 
-// measure returns false for what is no regular file.
+// measure returns false if the file is not a regular one.
 func (f *fileMover) measure() (ok bool) {
 	f.known, ok = sock.RestOfFile(f.fd)
 	return ok

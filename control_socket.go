@@ -37,6 +37,11 @@ type heldControl struct {
 	sock.Control
 }
 
+// lost returns the mark that stands for h when it has been closed.
+func (h *heldControl) lost() *heldControl {
+	return &heldControl{start: h.start, end: h.end, Control: h.Lost()}
+}
+
 const (
 	// plainFlags are the flags of a message without control data.
 	plainFlags = sock.PlainFlags
@@ -123,9 +128,8 @@ func (s *unixSocket) drop() {
 
 // release implements transport. It leaves a mark for the reader of the bytes that their control data is lost.
 func (s *unixSocket) release(keep bool) error {
-	if h := s.held.Swap(nil); h != nil {
+	if h := s.held.Load(); h != nil && s.held.CompareAndSwap(h, h.lost()) {
 		h.Close()
-		s.held.Store(&heldControl{start: h.start, end: h.end, Control: h.Lost()})
 	}
 	return s.socket.release(keep)
 }
@@ -138,6 +142,10 @@ func (c *UnixConnection) takeMessage(in *LinkBuffer, b, oob []byte) (m message) 
 	m.flags = plainFlags
 	h, most := c.control.take(min(len(b), in.Len()))
 	m.n = in.readCopy(b[:most])
+	if h != nil && c.life.load().phase() >= phaseClosing { // the release may still have to come
+		h.Close()
+		h = h.lost()
+	}
 	if h != nil {
 		m.oobn, m.flags = h.HandOver(oob)
 	}

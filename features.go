@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds what the library makes use of in the system it runs on: what may execute batches of receives and
-// sends, what can, and what it tells of that.
+// This file holds the features of the system that the library uses: which executors of batches of receives and sends
+// are allowed, which work, and the report on them.
 
 import (
 	"errors"
@@ -29,8 +29,8 @@ const (
 )
 
 // AIOMode says whether pollers hand large batches of receives and sends to the kernel through Linux AIO where they do not
-// use io_uring, as in containers, whose default profiles refuse that and allow AIO. It changes what they cost, not what
-// they do.
+// use io_uring, as in containers, whose default profiles refuse that and allow AIO. It changes their cost, not their
+// results.
 type AIOMode int
 
 const (
@@ -68,7 +68,7 @@ var (
 	ErrAIOOff = errors.New("netpoll: linux aio is switched off")
 )
 
-// Why one is not used that could be.
+// Why an executor is not used that could be.
 var (
 	errIOUringInstead = errors.New("netpoll: linux aio is not needed: io_uring is used")
 	errAIOInstead     = errors.New("netpoll: io_uring is not used: linux aio is, always")
@@ -83,8 +83,8 @@ type FeatureReport struct {
 	IOUringError error
 	// AIO: pollers hand large batches of receives and sends to the kernel through Linux AIO.
 	AIO bool
-	// AIOError is why they do not, nil if they do: [ErrAIOOff], that they use io_uring, the error of the kernel that has
-	// no AIO or forbids it, or the error by which it, or io_uring before, stopped working later.
+	// AIOError is why they do not, nil if they do: [ErrAIOOff], an error that says that they use io_uring, the kernel's
+	// error if it has no AIO or forbids it, or the error with which AIO, or io_uring before it, stopped working later.
 	AIOError error
 }
 
@@ -95,17 +95,17 @@ func Features() FeatureReport {
 	return FeatureReport{IOUring: ring == nil, IOUringError: ring, AIO: aio == nil, AIOError: aio}
 }
 
-// defaultExecutors are those of the process.
+// defaultExecutors are the executors of the process.
 var defaultExecutors = &executors{
 	ring: newExecutorPolicy(ioUring, os.Getenv(ioUring.variable), uring.ProbeOnce),
 	aio:  newExecutorPolicy(linuxAIO, os.Getenv(linuxAIO.variable), aio.ProbeOnce),
 }
 
-// executors are what may execute batches.
+// executors are the two that may execute batches. One is used at most.
 type executors struct{ ring, aio *executorPolicy }
 
-// inCharge returns the one that is used, if any is: its own policy may still say that it cannot be. Where io_uring has
-// failed nothing takes its place: what went wrong there may be wrong elsewhere.
+// inCharge returns the executor that is used if any is: its own policy may still refuse it. AIO does not take over from
+// an io_uring that has failed: both may have the same fault.
 func (e *executors) inCharge() *executorPolicy {
 	switch {
 	case e.aio.has(executorAlways) && e.aio.probe() == nil:
@@ -116,7 +116,7 @@ func (e *executors) inCharge() *executorPolicy {
 	return e.aio
 }
 
-// refusals returns why each is not used, nil for the one that is. One that is not needed is not tried out.
+// refusals returns why each is not used, nil for the one that is. An executor that is not needed is not tried out.
 func (e *executors) refusals() (ring, aio error) {
 	if e.inCharge() == e.aio {
 		aio, ring = e.aio.refusal(), e.ring.refusal()
@@ -129,8 +129,8 @@ func (e *executors) refusals() (ring, aio error) {
 	return ring, instead(nil, ring, errIOUringInstead)
 }
 
-// instead returns why one is not used where the other is in charge: its own reason, or that of the other, or, where the
-// other works, just that.
+// instead returns why an executor is not used where the other is in charge: its own error, or that of the other, or
+// works if the other works.
 func instead(own, other, works error) error {
 	switch {
 	case own != nil:
@@ -159,10 +159,10 @@ type executorPolicy struct {
 	mode   atomic.Int32 // an executorMode; stored by set
 	fixed  bool         // the mode is the operator's, and stays
 	probe  func() error
-	broken atomic.Pointer[error] // why one failed that had worked; stored once, by the poller that saw it
+	broken atomic.Pointer[error] // why it failed after it had worked; stored once, by the poller that saw it
 }
 
-// newExecutorPolicy begins with what an operator has set. A value that is not known is reported at once.
+// newExecutorPolicy begins with the mode that an operator has set. It logs an unknown value.
 func newExecutorPolicy(kind *executorKind, operator string, probe func() error) *executorPolicy {
 	u := &executorPolicy{kind: kind, probe: probe}
 	if operator == "" {

@@ -83,7 +83,7 @@ func (f *fleet) tell(t testing.TB) {
 	release()
 }
 
-// ringScript says what comes of an operation.
+// ringScript returns the result of an operation.
 type ringScript = func(o operation) (res int32)
 
 // faults counts the faults of a script.
@@ -274,7 +274,7 @@ func TestRingThatCannotBeMadeIsReported(t *testing.T) {
 	require.Equal(t, 1, strings.Count(log.String(), "\n"), "lines in the log:\n%s", log)
 }
 
-// Where the probe has said so already it is no news: a container without io_uring logs nothing.
+// If the probe has failed already, nothing is logged: a container without io_uring is no fault.
 func TestRingThatWasNeverThereIsNotReported(t *testing.T) {
 	log := testkit.CaptureLog(t, SetLoggerOutput)
 	h := newTestPoller(t)

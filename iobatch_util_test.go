@@ -205,7 +205,7 @@ func putPending(t testing.TB, c *connection, s string) {
 	require.True(t, c.life.load().has(bitPending), "sent at once: %v", c.life.load())
 }
 
-// fill makes the socket of c full, past the connection, and returns what it took.
+// fill makes the socket of c full, past the connection, and returns the bytes that it took.
 func fill(t testing.TB, c *connection) (filler string) {
 	t.Helper()
 	var all bytes.Buffer
@@ -267,8 +267,8 @@ func (o operation) plain() int32 {
 	}
 }
 
-// fakeRing does what a ring does, one operation at a time, where its script says nothing else. It is used by the
-// goroutine that leads; the counters may be read by any.
+// fakeRing does what a ring does, one operation at a time, unless its script says otherwise. The leader uses it; any
+// goroutine may read the counters.
 type fakeRing struct {
 	size   int
 	script func(o operation) (res int32) // nil: plain

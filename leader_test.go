@@ -394,7 +394,7 @@ func TestRetiredPollerEndsWhileItsHandlerRuns(t *testing.T) {
 	testkit.Eventually(t, func() bool { return conns[0].life.load().has(bitRunning) }, "the handler runs")
 	require.NoError(t, SetNumLoops(1))
 	for _, peer := range peers[1:] {
-		send1(t, peer) // it serves what it has
+		send1(t, peer) // it still serves its connections
 	}
 	for _, c := range conns {
 		require.NoError(t, c.Close())

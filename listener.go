@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds listeners as their user sees them, on every system. The one with a descriptor is in listener_socket.go, the
-// one around any net.Listener in listener_netconn.go.
+// This file holds listeners as their user sees them, on every system. The listener for a socket is in
+// listener_socket.go, the one around any net.Listener in listener_netconn.go.
 
 import (
 	"context"
@@ -29,15 +29,15 @@ type Listener interface {
 
 // ListenConfig makes listeners with options beyond those of [CreateListener]. The zero value is ready to use.
 type ListenConfig struct {
-	// ListenConfig holds the options of package net: Control, KeepAlive, KeepAliveConfig, multipath TCP. Its ListenPacket
-	// returns what package net returns.
+	// ListenConfig holds the options of package net: Control, KeepAlive, KeepAliveConfig, multipath TCP. Its
+	// ListenPacket is that of package net.
 	net.ListenConfig
 
 	// ReusePort lets several listeners, of this process or others, share the address: the system spreads new connections
 	// over them. All of them must set it.
 	ReusePort bool
 
-	// Backlog bounds how many new connections the system keeps waiting; it may have a lower bound of its own. 0 or less
+	// Backlog limits how many new connections the system keeps waiting; the system may have a lower limit. 0 or less
 	// means as many as the system allows.
 	Backlog int
 }
@@ -48,9 +48,9 @@ func CreateListener(network, addr string) (l Listener, err error) {
 	return new(ListenConfig).Listen(context.Background(), network, addr)
 }
 
-// Listen is CreateListener with the options in lc. The context bounds the resolving of the address only.
+// Listen is CreateListener with the options in lc. The context limits the resolving of the address only.
 func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (Listener, error) {
-	if unsupported, ok := checkNetwork(network).(unsupportedNetwork); ok { // package net refuses what is unknown
+	if unsupported, ok := checkNetwork(network).(unsupportedNetwork); ok { // package net refuses unknown networks
 		return nil, &net.OpError{Op: "listen", Net: network, Err: unsupported}
 	}
 	config := lc.ListenConfig
@@ -85,13 +85,13 @@ func reusePort(next controlFunc) controlFunc {
 }
 
 // ConvertListener makes a Listener of any net.Listener. Its Accept returns a [Connection], made as [NewConnection] does.
-// Closing the result closes l too. What is a Listener already is returned as it is, one that is not of this package, too.
+// Closing the result closes l too. A Listener is returned as it is, also one of another package.
 //
 // Where this system has a poller a *net.TCPListener or *net.UnixListener is converted by duplicating its descriptor,
-// and closing l alone leaves the result as it is. What its owner has set holds for accepted connections as it does in
-// package net: the KeepAlive and KeepAliveConfig of a [net.ListenConfig], and what its Control did. Other types, above
-// all those that wrap a listener in order to change what Accept does, TLS listeners among them, are asked for
-// connections by their Accept.
+// and closing l alone leaves the result as it is. The settings of its owner hold for accepted connections as they do in
+// package net: the KeepAlive and KeepAliveConfig of a [net.ListenConfig], and the options that its Control has set.
+// Other types, above all those that wrap a listener in order to change what Accept does, TLS listeners among them, are
+// asked for connections by their Accept.
 //
 // A converted listener that is closed while an [EventLoop] serves it stops accepting, and Serve goes on until Shutdown.
 func ConvertListener(l net.Listener) (nl Listener, err error) {
@@ -108,8 +108,8 @@ func ConvertListener(l net.Listener) (nl Listener, err error) {
 	return ln, nil
 }
 
-// listenerToServe is ConvertListener for what a server can accept from. One that is not of package net and was not
-// converted before ends Serve when it is closed.
+// listenerToServe is ConvertListener for a server. A listener that is not of package net and was not converted before
+// ends Serve when it is closed.
 func listenerToServe(l net.Listener) (serverListener, error) {
 	if ln, ok := l.(serverListener); ok {
 		return ln, nil
@@ -138,7 +138,7 @@ func opError(op string, addr net.Addr, err error) error {
 	return &net.OpError{Op: op, Net: network, Addr: addr, Err: err}
 }
 
-// socketListener is what a listener for a socket has below its public type.
+// socketListener is a listener for a socket, below its public type.
 type socketListener interface {
 	serverListener
 	SetDeadline(t time.Time) error

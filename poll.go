@@ -2,7 +2,7 @@
 
 package netpoll
 
-// This file holds the portable half of a poller: one goroutine that looks for ready descriptors and tells the handler
+// This file holds the portable half of a poller: one goroutine that looks for ready descriptors and calls the handler
 // of each, and the watch that ties a descriptor to it. What a descriptor is (connection, listener) is not known here.
 //
 // A platform file (poll_linux.go, poll_bsd.go, …) must define:
@@ -40,17 +40,17 @@ import (
 	"github.com/cloudwego/netpoll/internal/runner"
 )
 
-// pollHandler is told what happened to a watched descriptor.
+// pollHandler handles the events of a watched descriptor.
 type pollHandler interface {
-	// onPoll runs on the poll goroutine and must neither block nor run the user's code; b takes what is to run after
-	// the batch, and is nil where there is none. What onPoll leaves undone is reported again in the next batch, as long
-	// as the descriptor is watched for it.
+	// onPoll runs on the poll goroutine and must neither block nor run the user's code; b takes tasks to run after the
+	// batch, and is nil if there is no batch. The next batch reports again what onPoll leaves undone, as long as the
+	// descriptor is watched for it.
 	onPoll(ev pollEvent, b *batch)
-	// interest is what the descriptor has to be watched for now. It may be called from any goroutine.
+	// interest returns the events that the descriptor has to be watched for now. Any goroutine may call it.
 	interest() pollEvent
 }
 
-// poller is one poll goroutine with what it watches.
+// poller is one poll goroutine and the descriptors that it watches.
 type poller struct {
 	sel     *selector
 	slots   slotTable
@@ -58,7 +58,7 @@ type poller struct {
 	dead    atomic.Bool   // set when the queue has failed; read by watches, which then leave it alone
 	done    chan struct{} // closed when the poll goroutine has ended
 	failure error         // why it ended early; written before done is closed
-	failed  func(*poller) // called then, before it takes no more descriptors; may be nil
+	failed  func(*poller) // called after a failure, before it takes no more descriptors; may be nil
 
 	workers      workers
 	maxWorkers   int   // a limit beside the number of processors; 0 if there is none. Constant
@@ -70,7 +70,7 @@ type poller struct {
 
 	// These belong to the leader.
 	leader   *worker            // itself
-	seen     fault.Events       // what tests make of the events of a look
+	seen     fault.Events       // the events of a look, as tests have changed them
 	turnFunc func() (stop bool) // turn, made once
 	empty    bool               // nothing is watched any more, and nothing will be
 	full     bool               // the last look found as much as it was to fetch
@@ -146,7 +146,8 @@ func (p *poller) goOnElsewhere(w *worker) {
 	})
 }
 
-// end frees the poller, which w leads. If it failed, everything that is still watched learns so.
+// end frees the poller, which w leads. If it failed, it reports that to the handler of each descriptor that is still
+// watched.
 func (p *poller) end(w *worker) {
 	defer close(p.done)
 	p.watchdog.alarm.Close()
@@ -168,15 +169,15 @@ func (p *poller) end(w *worker) {
 	}
 }
 
-// endSends sends what is queued and takes no more.
+// endSends sends the queued output and takes no more.
 func (p *poller) endSends(w *worker) {
 	w.sendAll(w.sends.shut())
 	w.close()
 }
 
 // turn handles events until there are handlers to run or a look finds nothing. That last look is what makes parking
-// safe: the kernel wakes nobody for a descriptor that it has in its ready list already, and keeps it there until a look
-// finds it drained.
+// safe: the kernel sends no wake-up for a descriptor that it has in its ready list already, and keeps it there until a
+// look finds it drained.
 func (p *poller) turn() (stop bool) {
 	for {
 		if p.broken.any.Load() {
@@ -239,7 +240,7 @@ func (p *poller) noteEvents(n int) int {
 	})
 }
 
-// dispatch tells the handlers of one batch. A slot freed meanwhile is not given to a stranger before the batch ends.
+// dispatch calls the handlers of one batch. A slot freed meanwhile is not used again before the batch ends.
 func (p *poller) dispatch(w *worker, n int) {
 	p.slots.beginBatch()
 	defer p.slots.endBatch()
@@ -252,14 +253,14 @@ func (p *poller) dispatch(w *worker, n int) {
 	}
 }
 
-// reports says which events of the last look are to be told: all, or those in list if there is one.
+// reports says which events of the last look are to be reported: all, or those in list if there is one.
 type reports struct {
 	next, n int
 	list    []int
 }
 
-// report tells the handlers of events, as far as they are still watched. An OnPrepare that ends its goroutine does not
-// keep the others from being told: some events come once.
+// report calls the handlers of the events whose descriptors are still watched. If an OnPrepare ends its goroutine the
+// rest is reported all the same: some events come once.
 func (p *poller) report(w *worker, r *reports) {
 	runner.Protect(func() {
 		for r.next < r.n {
@@ -276,7 +277,7 @@ func (p *poller) report(w *worker, r *reports) {
 	}, func() { p.report(w, r) })
 }
 
-// failedWatches holds watches whose interest could not be changed. What they wait for may never be reported, so they end.
+// failedWatches holds watches whose interest could not be changed. Their events may never be reported, so they end.
 type failedWatches struct {
 	any  atomic.Bool // the list is not empty; stored under mu
 	mu   sync.Mutex
@@ -298,8 +299,8 @@ func (q *failedWatches) take() (list []*watch) {
 	return list
 }
 
-// endFailedWatches tells the handlers of lost watches that nothing will be reported again. It is the poll goroutine
-// that does, because handlers are told by one goroutine at a time.
+// endFailedWatches calls the handlers of lost watches: nothing will be reported to them again. The poll goroutine does
+// it, because only one goroutine at a time may call handlers.
 func (p *poller) endFailedWatches() {
 	for _, w := range p.broken.take() {
 		if p.slots.lookup(w.token) == w {
@@ -308,7 +309,7 @@ func (p *poller) endFailedWatches() {
 	}
 }
 
-// retire lets the poll goroutine end as soon as nothing is watched any more. What is watched stays served.
+// retire lets the poll goroutine end as soon as nothing is watched any more. Watched descriptors stay served.
 func (p *poller) retire() {
 	p.closing.Store(true)
 	p.sel.interrupt()
@@ -318,15 +319,15 @@ func (p *poller) retire() {
 // pick finds another.
 var errPollerEnded = errors.New("netpoll: poller has ended")
 
-// watch ties one descriptor to one slot of a poller. It is embedded in what is watched and used once; the zero value
-// is ready. Its methods may be called from any goroutine.
+// watch ties one descriptor to one slot of a poller. It is a field of the descriptor's owner and used once; the zero
+// value is ready. Its methods may be called from any goroutine.
 type watch struct {
 	// mu orders the calls to the selector and guards fd, opened, closed and asked.
 	mu     sync.Mutex
 	fd     int32
 	opened bool
 	closed bool
-	asked  pollEvent // what the descriptor was last watched for; with evDetached in it if that failed
+	asked  pollEvent // the interest of the last change; with evDetached in it if that failed
 
 	// Written by open before the watch is published in its slot, constant afterwards.
 	token   uint64
@@ -356,7 +357,7 @@ func (w *watch) open(p *poller, fd int, h pollHandler, interest pollEvent) error
 	return nil
 }
 
-// servedBy notes that the worker with batch b serves the descriptor. What a handler leaves to be sent that worker sends.
+// servedBy notes that the worker with batch b serves the descriptor. That worker sends the output that a handler leaves.
 func (w *watch) servedBy(b *batch) {
 	if b != nil && w.by.Load() != b.of {
 		w.by.Store(b.of)
@@ -366,7 +367,7 @@ func (w *watch) servedBy(b *batch) {
 // poller returns the poller that watches the descriptor, which open has been called for.
 func (w *watch) poller() *poller { return w.by.Load().p }
 
-// openAny is open on whichever poller has its turn.
+// openAny is open on the poller that has its turn.
 func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
 	for {
 		p, err := pickPoller()
@@ -379,9 +380,9 @@ func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
 	}
 }
 
-// follow asks for what the handler wants at the moment it is applied: of several
-// concurrent calls the last one applied is never an outdated one. It does nothing before open and after close. After an
-// error, which it returns, the handler is told that the watch is lost.
+// updateInterest asks for the interest that the handler has at the moment of the change: of several concurrent calls
+// the last one never sets an outdated interest. It does nothing before open and after close. After an error, which it
+// returns, the poller reports to the handler that the watch is lost.
 func (w *watch) updateInterest() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -413,7 +414,7 @@ func (w *watch) close() {
 		return
 	}
 	p := w.poller()
-	if !p.dead.Load() { // the number of a queue that was closed may be another's by now
+	if !p.dead.Load() { // the number of a closed queue may belong to another file by now
 		p.sel.remove(int(w.fd), w.asked)
 	}
 	if p.slots.drop(w.token) && p.closing.Load() {

@@ -2,9 +2,9 @@
 
 package netpoll
 
-// This file holds the batch: what one look at the system's queue leads to, and the I/O batch that does the receives and
-// sends of a large one in a single system call. Every operation completes inside that call, or fails because the socket
-// is not ready, so between two batches the kernel holds nothing of ours.
+// This file holds the queue of sends, and the I/O batch, which does the receives and sends of a large batch of events
+// in a single system call. Every operation completes inside that call, or fails because the socket is not ready, so
+// between two batches the kernel holds nothing of ours.
 
 import (
 	"fmt"
@@ -18,36 +18,38 @@ import (
 
 // batchReceiver is a pollHandler whose receives can be done together with those of others.
 type batchReceiver interface {
-	// beginReceive returns what to receive with because of ev; endReceive must follow, on the same goroutine and in
-	// the same batch. If p is nil there is nothing to receive; if ok is false the event is one for onPoll.
+	// beginReceive returns the descriptor and the memory for a receive after ev; endReceive must follow, on the same
+	// goroutine and in the same batch. If p is nil there is nothing to receive; if ok is false the event is one for
+	// onPoll.
 	beginReceive(ev pollEvent) (fd int, p []byte, ok bool)
-	// endReceive takes what came of it: the number of bytes, which is 0 at the end of the stream, or one of the
-	// negative results of package uring. full says that they fill p.
+	// endReceive takes the result: the number of bytes, which is 0 at the end of the stream, or one of the negative
+	// results of package uring. full says that they fill p.
 	endReceive(res int32, full bool, b *batch)
 }
 
-// sender is one with output for the poller to send.
+// sender has output for the poller to send.
 type sender interface {
-	// addPending is called once the sender can be sure of the next three. It returns false if it does not need them.
+	// addPending is called when the poller is sure to send later, by sendPending or by beginSend and endSend. It
+	// returns false if the sender does not need that.
 	addPending() bool
-	// sendPending sends what it can, now.
+	// sendPending sends as much as it can, now.
 	sendPending()
-	// beginSend returns what to send, and endSend takes what came of it, as a receiver does. If ok is false there is
-	// nothing to send.
+	// beginSend returns the descriptor and the bytes to send, and endSend takes the result, as for a receive. If ok is
+	// false there is nothing to send.
 	beginSend() (fd int, p []byte, ok bool)
 	endSend(res int32)
 }
 
-// maxSends bounds a queue of senders. Beyond it they send by themselves.
+// maxSends limits a queue of senders. Beyond it they send by themselves.
 const maxSends = 512
 
-// sendQueue holds those that wait for the poller to send. It is open while the poller is sure to look at it soon.
+// sendQueue holds the senders that wait for the poller. It is open while the poller is sure to look at it soon.
 type sendQueue struct {
 	// mu guards the fields below.
 	mu    sync.Mutex
 	open  bool
 	list  []sender
-	spare []sender // the other array, while one is worked on by the leader
+	spare []sender // the other array, while the leader works on one
 }
 
 // add queues s, or returns false if s has to send by itself.
@@ -67,7 +69,7 @@ func (q *sendQueue) setOpen() {
 	q.mu.Unlock()
 }
 
-// take returns what is queued. It is valid until the next take or shut.
+// take returns the queued senders. It is valid until the next take or shut.
 func (q *sendQueue) take() []sender {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -82,7 +84,7 @@ func (q *sendQueue) shut() []sender {
 	return q.swap()
 }
 
-// swap returns the list and puts the other array in its place. The caller holds mu.
+// swap returns the list and continues with the other array. The caller holds mu.
 func (q *sendQueue) swap() []sender {
 	list := q.list
 	clear(q.spare)
@@ -90,7 +92,7 @@ func (q *sendQueue) swap() []sender {
 	return list
 }
 
-// ring is what executes operations; see [uring.Ring] and [aio.Ring].
+// ring executes operations; see [uring.Ring] and [aio.Ring].
 type ring interface {
 	Recv(fd int, p []byte, tag uint64) bool
 	Send(fd int, p []byte, tag uint64) bool
@@ -105,7 +107,7 @@ type ioBatch struct {
 	policy  *executors
 	make    func(kind *executorKind) (ring, error)
 	ring    ring            // made when first needed
-	by      *executorPolicy // what the ring is one of
+	by      *executorPolicy // the policy of the ring's kind
 	refused bool            // it could not be made
 	recvs   []receiving
 	sending []sender
@@ -122,8 +124,8 @@ type receiving struct {
 const (
 	// ringSize is how many operations one system call does at most.
 	ringSize = 512
-	// aioSize is the same for AIO. Room for them counts against a limit of the whole machine, fs.aio-max-nr, of 65536
-	// where nobody has changed it, and a call for each hundred costs nothing.
+	// aioSize is the same for AIO. Room for them counts against a limit of the whole machine, fs.aio-max-nr, which is
+	// 65536 by default, and a call for each hundred costs nothing.
 	aioSize = 128
 	// sendTag marks the tags of sends.
 	sendTag = 1 << 32
@@ -167,7 +169,7 @@ func (e *ioBatch) close() {
 	}
 }
 
-// worth reports whether n operations should be done by a ring, and sees to it that there is one. Nothing is queued in it.
+// worth reports whether a ring should do n operations, and makes one if there is none. Nothing is queued in it.
 func (e *ioBatch) worth(n int) bool {
 	by := e.policy.chosen(n)
 	if by != e.by && by != nil {
@@ -189,8 +191,9 @@ func (e *ioBatch) worth(n int) bool {
 	return true
 }
 
-// submitBatch does a batch of n events and the queued sends in one system call, where that is possible. Whatever else the
-// events call for comes after it: OnPrepare may wait for a Flush, which may wait for a send of this batch.
+// submitBatch does the receives of a batch of n events, and the queued sends, in one system call where that is
+// possible. All other events are reported after it: OnPrepare may wait for a Flush, which may wait for a send of this
+// batch.
 func (p *poller) submitBatch(w *worker, n int, sends []sender) {
 	e := &w.io
 	e.batch = &w.batch
@@ -254,7 +257,7 @@ func (e *ioBatch) makeRoom() {
 	}
 }
 
-// submit does what was gathered. A ring that fails is given up; all it did not do is done otherwise.
+// submit does the gathered operations. A ring that fails is given up; plain system calls do what it did not do.
 func (e *ioBatch) submit() {
 	if e.ring == nil {
 		return
@@ -268,7 +271,7 @@ func (e *ioBatch) submit() {
 	e.recvs, e.sending = e.recvs[:0], e.sending[:0]
 }
 
-// deliver passes a result on to where it belongs.
+// deliver passes a result on to its sender or receiver.
 func (e *ioBatch) deliver(tag uint64, res int32) {
 	if tag&sendTag != 0 {
 		e.sending[tag&^sendTag].endSend(res)
@@ -278,8 +281,8 @@ func (e *ioBatch) deliver(tag uint64, res int32) {
 	r.by.endReceive(res, int(res) == r.size, e.batch)
 }
 
-// chosen returns what is to execute a batch of n operations, or nil for plain system calls. Nothing is tried out for a
-// batch that is too small for all.
+// chosen returns the policy of the executor for a batch of n operations, or nil for plain system calls. No executor is
+// tried out for a batch that is too small for both.
 func (e *executors) chosen(n int) *executorPolicy {
 	if !e.ring.worth(n) && !e.aio.worth(n) {
 		return nil
@@ -293,7 +296,8 @@ func (e *executors) chosen(n int) *executorPolicy {
 // leastBatch is how many operations a batch needs for an executor to cost less than plain system calls.
 const leastBatch = 4
 
-// least returns the number of operations from which on a batch is worth the executor; 0 if it is not to be used.
+// least returns the number of operations from which on a batch is worth the executor; 0 if the executor is not to be
+// used.
 func (u *executorPolicy) least() int {
 	if u.broken.Load() != nil {
 		return 0
@@ -307,20 +311,20 @@ func (u *executorPolicy) least() int {
 	return leastBatch
 }
 
-// worth reports whether a batch of n operations is.
+// worth reports whether a batch of n operations is worth the executor.
 func (u *executorPolicy) worth(n int) bool {
 	least := u.least()
 	return least > 0 && n >= least
 }
 
-// refused notes that no executor could be made. Where the probe could make one, that is news.
+// refused notes that no executor could be made. If the probe could make one, that is a failure.
 func (u *executorPolicy) refused(err error) {
 	if u.probe() == nil {
 		u.failed(err)
 	}
 }
 
-// failed ends the use of the executor in the process. The first to report it is the one that logs it.
+// failed ends the use of the executor in the process. Only the first call logs it.
 func (u *executorPolicy) failed(err error) {
 	err = fmt.Errorf("netpoll: %s failed: %w", u.kind.name, err)
 	if u.broken.CompareAndSwap(nil, &err) {

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// Batches of replies and of ends at once: what was flushed arrives, in order, before the end.
+// Batches of replies and of ends at once: flushed bytes arrive, in order, before the end.
 
 import (
 	"bytes"
@@ -65,7 +65,7 @@ func TestFlushedRepliesOfABatchArriveBeforeEachKindOfEnd(t *testing.T) {
 	}
 }
 
-// converse sends requests that keep the connection, all at once, then msg, and checks all that comes until the end.
+// converse sends requests that keep the connection, all at once, then msg, and checks all bytes until the end.
 func converse(t *testing.T, addr net.Addr, msg []byte) {
 	conn, err := net.Dial(addr.Network(), addr.String())
 	if err != nil {

@@ -2,7 +2,7 @@
 
 package netpoll
 
-// Pollers and their I/O batch, in the moments that only the inside can hold still.
+// Pollers and their I/O batch, in moments that only a test inside the package can hold still.
 
 import (
 	"context"
@@ -53,8 +53,8 @@ func TestPipeWorksWithRing(t *testing.T) {
 	require.NoError(t, writer.Close())
 }
 
-// OnPrepare runs on the poller. While it does, no connection may be in the poller's hands: a Flush, which the user may
-// call in OnPrepare or under a lock that OnPrepare takes, would wait for it for ever.
+// OnPrepare runs on the poller. While it does, the poller must not be sending for a connection: a Flush, which the user
+// may call in OnPrepare or under a lock that OnPrepare takes, would wait for it for ever.
 func TestFlushInOnPrepareDoesNotWaitForItsOwnPoller(t *testing.T) {
 	withRingAlways(t)
 	p := withOwnPoller(t)
@@ -91,7 +91,8 @@ func (s *fakeSender) sendPending()                   { s.sent++ }
 func (s *fakeSender) beginSend() (int, []byte, bool) { s.sent++; return 0, nil, false }
 func (s *fakeSender) endSend(int32)                  {}
 
-// A poller that has ended takes nothing that nobody would ever send, and leaves nothing unsent or open.
+// A poller that has ended takes no more output, because it would never send it, and leaves no output unsent and no ring
+// open.
 func TestEndedPollerLeavesNothingToSend(t *testing.T) {
 	withRingAlways(t)
 	for name, fail := range map[string]bool{"retired": false, "failed": true} {
@@ -114,7 +115,7 @@ func TestEndedPollerLeavesNothingToSend(t *testing.T) {
 	}
 }
 
-// fakeTask is a task that does as told.
+// fakeTask is a task that runs a function of the test.
 type fakeTask struct {
 	run        func()
 	dispatched chan struct{}
@@ -123,8 +124,8 @@ type fakeTask struct {
 func (f *fakeTask) runTask()  { f.run() }
 func (f *fakeTask) dispatch() { close(f.dispatched) }
 
-// stoppedPoller returns a poller that has no goroutine: the test has its leadership. A goroutine that takes it finds that the
-// poller has been retired, and ends it.
+// stoppedPoller returns a poller that has no goroutine: the test has its leadership. A goroutine that takes it finds
+// that the poller has been retired, and ends the poller.
 func stoppedPoller(t *testing.T, tasks ...task) *poller {
 	t.Helper()
 	sel, err := newSelector()

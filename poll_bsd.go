@@ -6,7 +6,7 @@ package netpoll
 // Linux too, where a model stands in for the kernel; that is for tests.
 //
 // A kqueue knows two filters of a descriptor, one for reading and one for writing, each with a token of its own, and
-// changes one at a time. Reading is level-triggered, room to send is asked for while somebody waits for it, as with
+// changes one at a time. Reading is level-triggered, room to send is asked for while a sender waits for it, as with
 // epoll. Of an event only its filter, the token, the end of the stream and the error are looked at: which other flags
 // come back differs from system to system.
 
@@ -25,9 +25,9 @@ import (
 // maxEvents is how many events one look fetches.
 const maxEvents = 256
 
-// A token has to fit into a pointer of the kernel's, beside a bit that tells the two ways of watching for the peer's
-// end: what 32-bit systems have for the generation is little, and enough to tell an event from those of the last 4095
-// uses of the slot, none of which is in the same batch.
+// A token has to fit into a pointer of the kernel, beside a bit for the way of watching for the peer's end. So 32-bit
+// systems have few bits for the generation. They are enough to distinguish an event from those of the last 4095 uses of
+// the slot, none of which is in the same batch.
 const (
 	indexBits = 31 - 12*(1-wide)
 	genBits   = 32 - 20*(1-wide)
@@ -38,7 +38,7 @@ const (
 
 var errTooMany = errors.New("netpoll: too many descriptors for one poller")
 
-// packToken returns what the kernel is given for a token. endOnly marks a filter whose data is of no interest.
+// packToken returns the kernel's form of a token. endOnly marks a filter whose data is of no interest.
 func packToken(token uint64, endOnly bool) (uintptr, error) {
 	index, gen := token&(1<<32-1), token>>32
 	if index>>indexBits != 0 {
@@ -61,13 +61,14 @@ type selector struct {
 	release runtime.Cleanup // closes the descriptors of a selector that failed, when nothing names them any more
 	wake    wakeup
 
-	// What a wait has fetched. These belong to the leader.
+	// The events that a wait has fetched. These belong to the leader.
 	events  []kqueue.Event
 	first   int // the first event of the last look
 	handed  int // how many that look has handed out
 	pending int // how many behind those have not been looked at
 
-	// mu guards closed: a number must not be used after its descriptor was closed, it may be another's.
+	// mu guards closed: a number must not be used after its descriptor was closed, because it may belong to another
+	// file then.
 	mu     sync.Mutex
 	closed bool
 }
@@ -103,8 +104,8 @@ func (s *selector) add(fd int, token uint64, interest pollEvent) error {
 // evUnsure stands for a change that failed half way: what is watched is not known.
 const evUnsure = evDetached
 
-// modify asks for what differs. Whether a filter is level-triggered is decided when it is added, so one that is to be
-// so no more is deleted first. Adding looks at the condition again: nothing is lost in between.
+// modify changes the filters that differ. Whether a filter is level-triggered is decided when it is added, so it is
+// deleted first if that is to change. Adding looks at the condition again: nothing is lost in between.
 func (s *selector) modify(fd int, token uint64, was, interest pollEvent) error {
 	if was&evUnsure != 0 {
 		s.remove(fd, was)
@@ -134,8 +135,8 @@ func (s *selector) modify(fd int, token uint64, was, interest pollEvent) error {
 	return nil
 }
 
-// read watches for input and the end. With endOnly it is the end alone: edge-triggered, because both the end and what
-// is not received would be reported without pause. What is reported of data then is dropped by event.
+// read watches for input and the end. With endOnly it watches for the end alone: edge-triggered, because both the end
+// and input that is not received would be reported without pause. The method event then drops reports of data.
 func (s *selector) read(fd int, token uint64, endOnly bool) error {
 	udata, err := packToken(token, endOnly)
 	if err != nil {
@@ -162,7 +163,8 @@ func (s *selector) forget(fd, filter int) {
 	_ = s.change(kqueue.Change{Ident: fd, Filter: filter, Flags: kqueue.Delete})
 }
 
-// change applies one change. Lists of changes are no use: what one that fails does to the rest differs.
+// change applies one change. It makes no lists of changes: systems differ in what a change that fails does to the rest
+// of a list.
 func (s *selector) change(c kqueue.Change) error {
 	for {
 		err := kqueue.Control(s.kq, c)
@@ -179,8 +181,9 @@ func (s *selector) change(c kqueue.Change) error {
 	}
 }
 
-// look hands out what park has fetched, and park waits only when all of that is handed out. It asks the kernel for nothing: what is still ready is reported by the next
-// wait, at once, because everything that is acted upon is level-triggered.
+// look returns events that park has fetched; park waits again only when look has returned all of them. look does not ask
+// the kernel: the next wait reports at once what is still ready, because all events that are acted upon are
+// level-triggered.
 func (s *selector) look(most int) (n int, err error) {
 	s.first += s.handed
 	s.handed = min(most, s.pending)
@@ -209,7 +212,7 @@ func (s *selector) event(i int) (token uint64, ev pollEvent) {
 		ev |= evErr
 	}
 	if ev == 0 {
-		return 0, 0 // data nobody asked for
+		return 0, 0 // data that was not asked for
 	}
 	return token, ev
 }
@@ -230,7 +233,7 @@ func (s *selector) park(turn func() (stop bool)) error {
 	return nil
 }
 
-// interrupt makes the wait return, or the next one if nobody waits: the wake-up stays until it is fetched.
+// interrupt makes the wait return, or the next one if there is no wait: the wake-up stays until it is fetched.
 func (s *selector) interrupt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,8 +242,8 @@ func (s *selector) interrupt() {
 	}
 }
 
-// close is called by the poll goroutine, so nobody waits. Closing a kqueue under a waiting thread wakes it on some
-// systems only.
+// close is called by the poll goroutine, so no goroutine waits. Closing a kqueue under a waiting thread wakes it on
+// some systems only.
 func (s *selector) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -252,7 +255,7 @@ func (s *selector) close() {
 	closeQueue(s.kq, s.wake)
 }
 
-// wakeup is what makes a wait return: the user filter of the kqueue, or a pipe where there is none.
+// wakeup makes a wait return: by the user filter of the kqueue, or by a pipe where there is none.
 type wakeup struct {
 	pipe bool
 	r, w int // the ends of the pipe
@@ -309,7 +312,7 @@ func (w wakeup) ring(s *selector) {
 	_ = s.change(kqueue.Change{Filter: kqueue.User, Fflags: kqueue.Trigger})
 }
 
-// drain takes the wake-up if e is one. Its effect, a turn, comes after that: a later wake-up is seen.
+// drain takes the wake-up if e is one. The turn that it causes comes after that, so a later wake-up is not lost.
 func (w wakeup) drain(e *kqueue.Info) bool {
 	if !w.pipe {
 		return e.Filter == kqueue.User

@@ -1,7 +1,7 @@
 package netpoll
 
-// This file holds what pollers, and transports that do without one, have in common: events, what a batch of them leads
-// to, and how new connections are spread.
+// This file holds the types that pollers share with transports that have none: events, the tasks of a batch, and how
+// new connections are spread.
 
 // pollEvent is a set of things that a descriptor can be watched for, or that happened to it.
 type pollEvent uint8
@@ -12,7 +12,7 @@ const (
 	evHup                            // the peer has ended its side
 	evErr                            // both sides are over, or there is an error; always reported
 	evDetached                       // the poller failed, or watching did; nothing will be reported again
-	evOnce                           // asked for only: what is asked for is reported once, and then nothing, where epoll is used
+	evOnce                           // in an interest only: with epoll, its events are reported once, and then no more
 )
 
 // task is the run of a connection's handlers.
@@ -21,19 +21,19 @@ type task interface {
 	dispatch() // in the runner
 }
 
-// batch collects what is to run when all events of a look have been handled. It belongs to the worker that looked.
+// batch collects the tasks to run when all events of a look have been handled. It belongs to the worker that looked.
 type batch struct {
 	inline   bool    // tasks may run on the worker
 	ready    []task  // in the order in which they became ready
-	received int     // bytes, by those that have more to receive
+	received int     // bytes, of connections that have more to receive
 	of       *worker // constant
 }
 
-// receiveBudget is what connections with much to receive may receive in one batch, all together, before those who wait
-// for the next one have their turn. Each receives once at least.
+// receiveBudget is how many bytes connections with much to receive may receive in one batch, all together, before the
+// next batch has its turn. Each receives once at least.
 const receiveBudget = 512 << 10
 
-// goesOn notes that one with more to receive has received n bytes. It reports whether it may go on at once.
+// goesOn notes that a connection with more to receive has received n bytes. It reports whether that may go on at once.
 func (b *batch) goesOn(n int) bool {
 	if b == nil {
 		return true // the poller has ended: there are no others

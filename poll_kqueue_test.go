@@ -3,7 +3,7 @@
 package netpoll
 
 // The kqueue selector from inside: moments that neither a kernel nor its model can be made to show, because they depend
-// on what is in one batch of events.
+// on the events of one batch.
 
 import (
 	"sync/atomic"
@@ -59,7 +59,7 @@ func openWatch(t *testing.T, p *poller, f handlerFunc) *watch {
 	return w
 }
 
-// An event of a descriptor that was closed before the batch was fetched, whose slot another has now.
+// An event of a descriptor that was closed before the batch was fetched, whose slot another descriptor has now.
 func TestStaleEventReachesNobodyThoughItsSlotIsUsedAgain(t *testing.T) {
 	p := stillPoller(t)
 	old := openWatch(t, p, func(pollEvent) { t.Error("the closed watch was told") })
@@ -119,7 +119,7 @@ func TestWakeUpInTheMiddleOfABatchIsNotLost(t *testing.T) {
 	}
 }
 
-// usePipe gives a selector that nobody waits at the wake-up of systems without a user filter.
+// usePipe gives a selector, at which no goroutine waits, the wake-up of systems without a user filter.
 func usePipe(t *testing.T, s *selector) {
 	t.Helper()
 	r, w, err := wakePipe()
@@ -132,7 +132,7 @@ func usePipe(t *testing.T, s *selector) {
 	s.release.Stop()
 }
 
-// Many wake-ups are one, and are all taken at once: what is left in the pipe would be reported for ever.
+// Many wake-ups are one, and are all taken at once: bytes left in the pipe would be reported for ever.
 func TestWakeUpsThatNobodyTookBecomeOne(t *testing.T) {
 	for _, kind := range []string{"as it is", "pipe"} {
 		t.Run(kind, func(t *testing.T) {
@@ -164,7 +164,7 @@ func fetch(t *testing.T, s *selector, n int) {
 	t.Fatalf("never saw %d events", n)
 }
 
-// The number of a closed queue may be another's descriptor by now.
+// The number of a closed queue may belong to another file by now.
 func TestInterruptAfterCloseTouchesNothing(t *testing.T) {
 	s := stillPoller(t).sel
 	usePipe(t, s)
@@ -182,7 +182,7 @@ func TestInterruptAfterCloseTouchesNothing(t *testing.T) {
 	require.ErrorIs(t, err, unix.EAGAIN, "written to a stranger's pipe")
 }
 
-// asker watches for what it is told to, and hands on what is new.
+// asker watches for the events in wants, and passes on new ones.
 type asker struct {
 	watch  watch
 	wants  atomic.Uint32
@@ -198,7 +198,7 @@ func (a *asker) onPoll(ev pollEvent, _ *batch) {
 	}
 }
 
-// A connection that does not read is told of the end and of nothing else; one that reads again is told of both.
+// The poller reports only the end for a connection that does not read; for one that reads again, data and the end.
 func TestWatchForTheEndAloneDropsWhatIsReported(t *testing.T) {
 	p := freshPoller(t)
 	a, b := socketPair(t)
@@ -224,7 +224,7 @@ func TestWatchForTheEndAloneDropsWhatIsReported(t *testing.T) {
 	require.NoError(t, w.watch.updateInterest())
 }
 
-// What a change that failed has left behind is not known. The next one starts from nothing.
+// What is watched after a failed change is not known. The next change starts from nothing.
 func TestChangeAfterAFailedOneAsksForEverythingAnew(t *testing.T) {
 	p := freshPoller(t)
 	a, b := socketPair(t)
@@ -234,7 +234,7 @@ func TestChangeAfterAFailedOneAsksForEverythingAnew(t *testing.T) {
 
 	r.watch.fd = -1 // stands for any reason that a change may fail for
 	require.Error(t, r.set(evRead|evHup))
-	r.until(t, evDetached, evErr) // what a connection would end for
+	r.until(t, evDetached, evErr) // a connection would end for this
 	r.watch.fd = int32(a)
 	require.NoError(t, r.set(evRead|evHup))
 	_, err := unix.Write(b, []byte("x"))

@@ -29,7 +29,7 @@ var offers atomic.Int32
 func init() { wait.BeforeBlock = beforeBlock }
 
 // beforeBlock is called by a goroutine before it waits for a connection: it may be a worker that runs a handler. Which
-// goroutine it is nobody knows, so all that may be taken is taken.
+// goroutine it is cannot be found out, so all that may be taken is taken.
 func beforeBlock() {
 	if offers.Load() == 0 {
 		return

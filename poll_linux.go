@@ -18,7 +18,7 @@ import (
 // maxEvents is how many events one look fetches.
 const maxEvents = 256
 
-// maxGen: a token takes all that epoll gives back, 64 bits.
+// maxGen: epoll gives back 64 bits, and a token uses all of them.
 const maxGen uint32 = 1<<32 - 1
 
 type selector struct {
@@ -26,7 +26,7 @@ type selector struct {
 	file *os.File // epfd, known to the Go runtime's own poller
 	raw  syscall.RawConn
 
-	// turn and stopped are park's; callback is the method of that name, made once. Only the poll goroutine uses these.
+	// turn and stopped are park's; callback is takeTurn, made once. Only the poll goroutine uses these.
 	turn     func() (stop bool)
 	stopped  bool
 	callback func(uintptr) bool
@@ -159,7 +159,7 @@ func (s *selector) park(turn func() (stop bool)) error {
 	}
 }
 
-// takeTurn is what the runtime's poller calls; where it returns false the goroutine is parked until there are events.
+// takeTurn is called by the RawConn; if it returns false the goroutine is parked until there are events.
 func (s *selector) takeTurn(uintptr) bool {
 	s.stopped = s.turn()
 	return s.stopped
@@ -167,7 +167,7 @@ func (s *selector) takeTurn(uintptr) bool {
 
 // interrupt lets the wait run into a deadline.
 func (s *selector) interrupt() {
-	_ = s.file.SetReadDeadline(time.Unix(1, 0)) // fails only when the selector is closed: nobody waits then
+	_ = s.file.SetReadDeadline(time.Unix(1, 0)) // fails only when the selector is closed: no goroutine waits then
 }
 
 func (s *selector) close() { s.file.Close() }

@@ -24,7 +24,7 @@ func TestClosedWatchIsForgottenByTheSystem(t *testing.T) {
 	sel, err := newSelector()
 	require.NoError(t, err)
 	defer sel.close()
-	p := makePoller(sel, nil) // nobody polls but this test
+	p := makePoller(sel, nil) // only this test polls
 	defer p.watchdog.alarm.Close()
 	a, b := socketPair(t)
 	r := newRecorder(a)

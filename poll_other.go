@@ -2,8 +2,8 @@
 
 package netpoll
 
-// This file holds what is left of the pollers on systems that have none here: their settings, which are checked and
-// have no effect. Package net has the poller.
+// This file stands in for the set of pollers on systems that have none here: its settings are checked and have no
+// effect. Package net has the poller.
 
 import "fmt"
 

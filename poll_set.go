@@ -68,8 +68,8 @@ func (s *pollerSet) init() error {
 	return s.adjust(n)
 }
 
-// resize changes the number of pollers. Pollers that are too many take no new descriptors and end when the last one
-// they have is closed; until then they go on as before.
+// resize changes the number of pollers. Surplus pollers take no new descriptors and end when their last one is closed;
+// until then they go on as before.
 func (s *pollerSet) resize(n int) error {
 	if n < 1 {
 		return fmt.Errorf("netpoll: set number of pollers to %d: must be at least 1", n)
@@ -110,7 +110,7 @@ func (s *pollerSet) adjust(n int) error {
 	return nil
 }
 
-// drop takes a poller that failed out of the set. The next pick starts one in its place if it was the last.
+// drop takes a poller that failed out of the set. If it was the last one, the next pick starts another.
 func (s *pollerSet) drop(p *poller) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

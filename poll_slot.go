@@ -4,7 +4,7 @@ package netpoll
 
 // This file holds the slots of a poller: they turn the number that the kernel hands back into the watch it was given
 // for, or into nothing. A token is a slot's index and generation; the generation changes with every use of the slot,
-// so an event that was on its way when its descriptor was closed cannot reach what came after.
+// so an event that was on its way when its descriptor was closed cannot reach the next user of the slot.
 
 import (
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
@@ -127,7 +127,7 @@ func (t *slotTable) shutIfEmpty() bool {
 	return t.shut
 }
 
-// closeAll shuts the table for good and returns what was still in it.
+// closeAll shuts the table for good and returns the watches that were still in it.
 func (t *slotTable) closeAll() (left []*watch) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

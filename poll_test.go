@@ -15,12 +15,12 @@ import (
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
-// recorder is a handler that hands on what it is told.
+// recorder is a handler that passes its events on to the test.
 type recorder struct {
 	watch  watch
 	events chan pollEvent
 	drain  int       // a descriptor to empty on evRead
-	wants  pollEvent // what to watch for after the next follow
+	wants  pollEvent // what to watch for after the next updateInterest
 }
 
 func newRecorder(fd int) *recorder { return &recorder{events: make(chan pollEvent, 64), drain: fd} }
@@ -37,7 +37,7 @@ func (r *recorder) onPoll(ev pollEvent, _ *batch) {
 		default:
 		}
 		select {
-		case <-r.events: // nobody has taken what is reported again and again
+		case <-r.events: // the test does not take events that are reported again and again
 		default:
 		}
 	}
@@ -62,7 +62,7 @@ func (r *recorder) next(t *testing.T) pollEvent {
 	}
 }
 
-// until returns when something in ev has happened. Nothing but that and what is in others may happen before.
+// until returns when an event in ev has been reported. Before it only events in others may be reported.
 func (r *recorder) until(t *testing.T, ev, others pollEvent) {
 	t.Helper()
 	for {
@@ -115,7 +115,7 @@ func TestPollerReportsReadinessAndHangup(t *testing.T) {
 	r.until(t, evHup, evRead|evWrite)
 }
 
-// A token whose slot was freed, or given to another since, reaches nobody.
+// A token whose slot was freed, or given to another watch since, reaches no handler.
 func TestStaleTokenReachesNobody(t *testing.T) {
 	var table slotTable
 	first, second := new(watch), new(watch)
@@ -168,8 +168,8 @@ func TestSlotTableGrowsUnderLookups(t *testing.T) {
 	require.False(t, table.put(new(watch)))
 }
 
-// A duplicate keeps the socket, and what it is registered for, alive past close. Its events must reach nobody, and must
-// not be reported for ever.
+// A duplicate keeps the socket, and what it is registered for, alive past close. Its events must reach no handler, and
+// must not be reported for ever.
 func TestClosedWatchIsSilentThoughADuplicateLives(t *testing.T) {
 	p := freshPoller(t)
 	a, b := socketPair(t)
@@ -209,7 +209,7 @@ func TestRetiredPollerServesWhatItHasAndEndsWithIt(t *testing.T) {
 	require.ErrorIs(t, newRecorder(a).watch.open(p, a, r, evRead), errPollerEnded)
 }
 
-// The poller's queue is closed under it: everything it watches is told, and nothing hangs.
+// The poller's queue is closed under it: it reports that to all handlers, and nothing hangs.
 func TestFailedPollerTellsAllItWatches(t *testing.T) {
 	var log testkit.Log
 	SetLoggerOutput(&log)

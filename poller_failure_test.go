@@ -2,8 +2,8 @@
 
 package netpoll
 
-// A poller that fails, what comes after it, and two moments that only the inside can hold still: the poller in the
-// middle of a receive, and a connection in the middle of being admitted.
+// A poller that fails, its successor, and two moments that only a test inside the package can hold still: the poller in
+// the middle of a receive, and a connection in the middle of being admitted.
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 )
 
 // withFailingPoller makes a fresh poller the only one of the process until the test ends, and returns a function that
-// makes it fail. The pollers that came after it are let go then.
+// makes it fail. Its successors are retired then.
 func withFailingPoller(t *testing.T) (fail func()) {
 	t.Helper()
 	p, err := newPoller(pollers.drop)
@@ -55,7 +55,7 @@ func TestConnectionsGoOnAfterAPollerFailed(t *testing.T) {
 	fail()
 	_, err := lost.Reader().Next(1)
 	require.ErrorIs(t, err, ErrConnClosed)
-	require.ErrorIs(t, err, ErrPollerFailed) // Behaviour 9.9: the reason is told
+	require.ErrorIs(t, err, ErrPollerFailed) // Behaviour 9.9: the error has the reason
 	testkit.Receive(t, ctx.Done(), "the end of the context")
 	require.ErrorIs(t, context.Cause(ctx), ErrPollerFailed)
 

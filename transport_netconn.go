@@ -3,9 +3,9 @@ package netpoll
 // This file holds the transport over any net.Conn: how it starts, is paused, ends and is released, and its reading. Its
 // sending is in transport_netconn_send.go.
 //
-// A goroutine reads for as long as reading is wanted: straight into the input when much is to be expected, and into a
-// small block when it may have to wait for long. While it is blocked it counts as nobody inside the connection: what
-// makes that safe is stop, which interrupts it and returns only when it is done with the input.
+// A goroutine reads for as long as reading is wanted: straight into the input when it expects much, and into a small
+// block when it may have to wait for long. While it is blocked it does not count as inside the connection. This is safe
+// because stop interrupts it and returns only when it no longer uses the input.
 
 import (
 	"errors"
@@ -24,17 +24,17 @@ import (
 )
 
 const (
-	// idleRead is how many bytes the memory has that waits for the next input of a quiet connection.
+	// idleRead is the size, in bytes, of the block that waits for the next input of a quiet connection.
 	idleRead = 1 << 10
 	// maxEmptyReads is how often in a row a source may return nothing.
 	maxEmptyReads = 100
-	// stopGrace is how long a net.Conn may take to heed a deadline before it is closed to end its Read or Write.
+	// stopGrace is how long a net.Conn may take to react to a deadline before it is closed to end its Read or Write.
 	stopGrace = 100 * time.Millisecond
-	// endGrace is how long the end of the stream waits for a Write that may know why it has come.
+	// endGrace is how long the end of the stream waits for a Write that may know its cause.
 	endGrace = time.Second
 )
 
-// longAgo is a deadline that ends whatever is blocked.
+// longAgo is a deadline that ends blocked calls.
 var longAgo = time.Unix(1, 0)
 
 // netConn owns its net.Conn from the moment it is made until release.
@@ -44,24 +44,25 @@ type netConn struct {
 
 	// Only the reading goroutine uses these.
 	ahead int   // bytes to expect at once, by how the last read went
-	block *node // what it reads into while nothing is to be expected; taken for its time, and nil in between
+	block *node // it reads into this while it expects no input; freed when it ends
 
-	// mu guards what follows. It is held while a deadline of conn is set, but never during its Read, Write or Close.
+	// mu guards the fields below. It is held while a deadline of conn is set, but never during its Read, Write or
+	// Close.
 	mu       sync.Mutex
 	running  bool          // there is a reading goroutine
 	booked   bool          // it uses the input, or will when its Read returns
 	sending  bool          // a Write is going on
 	sent     chan struct{} // closed when that Write has ended, if the end of the stream waits for it
-	stopped  bool          // neither of them may begin again
+	stopped  bool          // no Read or Write may begin any more
 	shut     bool          // closeWrite was called
 	closed   bool          // conn was closed
-	leaving  *wait.Waiter  // what stop waits with, while it does
+	leaving  *wait.Waiter  // of stop, while it waits
 	held     bool          // holdInput lets no Read begin
 	cut      bool          // holdInput has set a deadline to end the Read that is going on
-	awaited  *wait.Waiter  // what holdInput waits with, while it does
-	since    int64         // when the call began that sends now
+	awaited  *wait.Waiter  // of holdInput, while it waits
+	since    int64         // when the call that sends now began
 	deadline int64         // the write deadline that conn has, as clock.Now counts
-	moves    int           // how often that was changed from outside a send
+	moves    int           // how often deadlineChanged has changed it
 	broken   error         // why nothing can be sent any more
 
 	failure atomic.Pointer[connError] // why it ended, if no errno says it; stored by the first side that fails
@@ -69,8 +70,8 @@ type netConn struct {
 
 var _ transport = (*netConn)(nil)
 
-// init makes t carry conn for to, which may send before start. A deadline that conn had before is taken away: it is the
-// connection that has deadlines.
+// init makes t carry conn for to, which may send before start. A deadline that conn had before is removed: deadlines
+// belong to the connection.
 func (t *netConn) init(conn net.Conn, to upperLayer) {
 	t.conn, t.up = conn, to
 	t.deadline = wait.NoDeadline
@@ -80,7 +81,7 @@ func (t *netConn) init(conn net.Conn, to upperLayer) {
 // start implements transport.
 func (t *netConn) start() error { return t.updateInterest() }
 
-// updateInterest implements transport: it starts the reading goroutine if there is none and something to do for it.
+// updateInterest implements transport: it starts the reading goroutine if there is none and input is wanted.
 func (t *netConn) updateInterest() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -91,19 +92,19 @@ func (t *netConn) updateInterest() error {
 	return nil
 }
 
-// read is the reading goroutine. It ends when nothing more is wanted; updateInterest then starts another one.
+// read is the reading goroutine. It ends when no more input is wanted; updateInterest then starts another one.
 func (t *netConn) read() {
 	for t.mayRead() {
 		n, full, err := t.readOnce()
 		if err == io.EOF {
-			t.feed(n, full, nil) // it need not wait for what the end means
+			t.feed(n, full, nil) // these bytes need not wait for endOfStream
 			n, full, err = 0, false, t.endOfStream()
 		}
 		t.feed(n, full, err)
 	}
 }
 
-// feed tells of n bytes that are in the input, or of its end.
+// feed reports n bytes that are in the input, or the end of the input.
 func (t *netConn) feed(n int, full bool, err error) {
 	if t.up.begin(0) {
 		t.up.fed(n, full, false, err, nil)
@@ -111,9 +112,9 @@ func (t *netConn) feed(n int, full bool, err error) {
 	}
 }
 
-// mayRead lets the next read begin, or ends the reading goroutine. The upper layer is asked what it wants, so that it
-// pauses if it must, and under mu for its interest, so that an updateInterest either is seen here or sees that there is no
-// goroutine.
+// mayRead lets the next read begin, or ends the reading goroutine. It calls wants, so that the upper layer pauses if it
+// must. It asks for the interest under mu, so that either it sees a change of the interest, or the updateInterest that
+// follows the change sees that there is no goroutine.
 func (t *netConn) mayRead() bool {
 	t.up.wants(false)
 	t.mu.Lock()
@@ -127,7 +128,7 @@ func (t *netConn) mayRead() bool {
 	return t.booked
 }
 
-// readOnce reads, and puts what came into the input even if stop has interrupted it.
+// readOnce reads, and puts the bytes into the input even if stop has interrupted the Read.
 func (t *netConn) readOnce() (n int, full bool, err error) {
 	size, lacks := t.up.next()
 	eager := lacks > idleRead
@@ -140,7 +141,7 @@ func (t *netConn) readOnce() (n int, full bool, err error) {
 		n, full, err = t.readQuiet(quiet)
 	}
 	t.ahead = 0
-	if full && !eager { // what a reader waited for has an end
+	if full && !eager { // an eager read says nothing about the next one
 		t.ahead = 2 * n
 	}
 	stopped, cut := t.settled()
@@ -150,8 +151,8 @@ func (t *netConn) readOnce() (n int, full bool, err error) {
 	return n, full, t.readError(err, stopped)
 }
 
-// endOfStream is what the end of the stream means. A socket tells of a reset only once: if it told a Write, the Read
-// finds an end that seems to be in order. The Write returns at once then; one that goes on has another reason to wait.
+// endOfStream returns the meaning of the end of the stream. A socket reports a reset only once: if it did to a Write,
+// the Read finds an end that seems orderly. That Write returns at once; a Write that goes on waits for another reason.
 func (t *netConn) endOfStream() error {
 	if sent := t.sendGoingOn(); sent != nil {
 		grace := time.NewTimer(endGrace)
@@ -163,13 +164,13 @@ func (t *netConn) endOfStream() error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if no := asErrno(t.broken); no != 0 && no != syscall.EPIPE { // which tells nothing of the other direction
+	if no := asErrno(t.broken); no != 0 && no != syscall.EPIPE { // which says nothing about the other direction
 		return t.broken
 	}
 	return io.EOF
 }
 
-// sendGoingOn returns what is closed when the Write that is going on has ended, or nil if there is none.
+// sendGoingOn returns a channel that is closed when the Write that is going on has ended, or nil if there is none.
 func (t *netConn) sendGoingOn() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -187,8 +188,8 @@ func (t *netConn) readWide(size int) (n int, full bool, err error) {
 	return n, n == len(p), err
 }
 
-// readQuiet reads into a block apart, because it may have to wait for long and must not hold what has been read before.
-// What comes is copied, and the block serves again.
+// readQuiet reads into a separate block, because the Read may wait for long and must not keep the memory of earlier
+// input. The bytes are copied into the input, and the block is used again.
 func (t *netConn) readQuiet(size int) (n int, full bool, err error) {
 	if t.block == nil {
 		t.block = newBlock(idleRead)
@@ -203,7 +204,7 @@ func (t *netConn) readQuiet(size int) (n int, full bool, err error) {
 	return n, n == len(p), err
 }
 
-// readInto is Read that returns bytes or an error, and keeps to its promises.
+// readInto reads until there are bytes or an error, and checks their number.
 func (t *netConn) readInto(p []byte) (n int, err error) {
 	for range maxEmptyReads {
 		n, err = t.conn.Read(p)
@@ -219,7 +220,7 @@ func (t *netConn) readInto(p []byte) (n int, err error) {
 }
 
 // settled ends what mayRead has begun. It reports whether stop has been called, and whether holdInput has interrupted
-// the Read, even if it has given up since.
+// the Read, even if holdInput has given up since.
 func (t *netConn) settled() (stopped, cut bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -238,7 +239,7 @@ func (t *netConn) finish(flag *bool) {
 	}
 }
 
-// readError keeps an error that no errno tells. The one that stop has caused tells nothing.
+// readError stores an error without an errno for explain, unless stop has caused it.
 func (t *netConn) readError(err error, stopped bool) error {
 	if err != nil && err != io.EOF && asErrno(err) == 0 && !stopped {
 		t.failure.CompareAndSwap(nil, &connError{err})
@@ -247,7 +248,7 @@ func (t *netConn) readError(err error, stopped bool) error {
 }
 
 // stop implements transport. It interrupts a Read or Write that is going on, first by deadlines, and closes conn if that
-// has no effect. When it returns nobody but a caller of send uses conn or the input.
+// has no effect. When it returns no goroutine but a caller of send uses conn or the input.
 func (t *netConn) stop(keep bool) error {
 	w, err := t.beginStop()
 	if w == nil {
@@ -276,14 +277,14 @@ func (t *netConn) stop(keep bool) error {
 	return nil // w is not used again: a wake-up may still be on its way
 }
 
-// giveBack takes away the deadlines of a conn that is to be kept. From then on it is its new owner's.
+// giveBack removes the deadlines of a conn that is to be kept. From then on conn belongs to its new owner.
 func (t *netConn) giveBack(keep bool) {
 	if keep {
 		_ = t.conn.SetDeadline(time.Time{}) // one that knows no deadlines has none
 	}
 }
 
-// beginStop returns what to wait with if there is something to wait for.
+// beginStop returns a waiter if stop has to wait.
 func (t *netConn) beginStop() (w *wait.Waiter, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -298,8 +299,8 @@ func (t *netConn) beginStop() (w *wait.Waiter, err error) {
 	return t.leaving, t.conn.SetDeadline(longAgo)
 }
 
-// busy reports whether stop has something to wait for. A function of RawConn.Read, which is interrupted too, keeps a
-// reference; only if conn is to be kept must it be over.
+// busy reports whether stop has something to wait for. A function of RawConn.Read is interrupted too, but it has a
+// reference of its own: stop waits for it only if conn is to be kept.
 func (t *netConn) busy(keep bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -342,7 +343,7 @@ func (t *netConn) holdInput(until int64) error {
 	return err
 }
 
-// beginHold returns what to wait with.
+// beginHold returns the waiter of holdInput.
 func (t *netConn) beginHold() (w *wait.Waiter, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -373,7 +374,7 @@ func (t *netConn) letInput() {
 // endHold ends the hold. The caller holds mu.
 func (t *netConn) endHold() {
 	if !t.stopped {
-		_ = t.conn.SetReadDeadline(time.Time{}) // it is the connection that has deadlines
+		_ = t.conn.SetReadDeadline(time.Time{}) // deadlines belong to the connection
 	}
 	t.finish(&t.held)
 }
@@ -395,7 +396,7 @@ func (t *netConn) close() error {
 	return t.conn.Close()
 }
 
-// abort implements transport: a net.Conn ends as it likes.
+// abort does nothing: net.Conn has no method for a reset.
 func (t *netConn) abort() {}
 
 // release implements transport.
@@ -458,7 +459,7 @@ func (e *connError) Unwrap() error { return e.err }
 // Is makes it an error that ends a connection.
 func (e *connError) Is(target error) bool { return target == ErrConnClosed }
 
-// explain implements transport: in the words of conn, where no errno says why.
+// explain implements transport: with the error of conn, where no errno says why.
 func (t *netConn) explain(errno syscall.Errno) error {
 	if err := t.failure.Load(); err != nil && errno == syscall.EIO {
 		return err
@@ -466,7 +467,7 @@ func (t *netConn) explain(errno syscall.Errno) error {
 	return errno
 }
 
-// file implements endpoint. The name is conn's affair.
+// file implements endpoint. The name is the one that conn gives it.
 func (t *netConn) file(string) (*os.File, error) {
 	filer, ok := t.conn.(interface{ File() (*os.File, error) })
 	if !ok {

@@ -8,23 +8,12 @@ import (
 	"context"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"unsafe"
 
 	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/stretchr/testify/require"
 )
-
-// The allocator has one class of size for objects of 641 to 704 bytes and another for those of up to 768. Eight bytes are
-// its own.
-func TestConnectionFitsTheSmallerClassOfSize(t *testing.T) {
-	if unsafe.Sizeof(uintptr(0)) < 8 || unsafe.Sizeof(connection{}.readers) > unsafe.Sizeof(sync.Mutex{}) {
-		t.Skip("made for a 64-bit system, and not for the locks of explored schedules")
-	}
-	require.LessOrEqual(t, unsafe.Sizeof(TCPConnection{}), uintptr(704-8))
-}
 
 func TestEchoRequestCostsOneReceiveAndOneSend(t *testing.T) {
 	var receives, sends, updates atomic.Int64

@@ -130,7 +130,7 @@ func contextsOfAIO(t *testing.T) int {
 }
 
 // A container whose filter forbids io_uring, or a kernel that has none, is served by AIO, and by plain system calls if
-// that is forbidden too. Both are no news, and both are told.
+// that is forbidden too. Neither is logged, and Features reports both.
 func TestProcessWithoutRingsServesAllTheSame(t *testing.T) {
 	for _, errno := range []syscall.Errno{unix.EPERM, unix.ENOSYS} {
 		for _, mode := range []string{"auto", "always"} {

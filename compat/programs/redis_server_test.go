@@ -316,7 +316,7 @@ func (c *session) pop(out *bytes.Buffer, args [][]byte) {
 	}
 }
 
-// take returns the first element, or nil and what tells of more.
+// take returns the first element, or nil and a channel that is closed when there is more.
 func (s *redisServer) take(key string) ([]byte, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -352,7 +352,7 @@ func (s *redisServer) publish(channel string, p []byte) (n int) {
 	return n
 }
 
-// dialed is a client's connection, and what tells of it.
+// dialed dials for a client, and keeps the count and the last connection.
 type dialed struct {
 	count atomic.Int32
 	last  atomic.Value // the net.Conn of the last dial

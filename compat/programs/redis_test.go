@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newRedisClient returns a client of s and what tells of its connections. It tries everything once only.
+// newRedisClient returns a client of s and its dialer. It tries everything once only.
 func newRedisClient(t *testing.T, s *redisServer, change ...func(*redis.Options)) (*redis.Client, *dialed) {
 	t.Helper()
 	d := new(dialed)

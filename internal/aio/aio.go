@@ -1,10 +1,10 @@
 // Package aio runs batches of socket operations in one system call, with Linux AIO as the I/O batch.
 //
-// It does what package uring does, in the same words, for places where io_uring is refused: the seccomp profiles of
-// Docker and containerd refuse its calls, and allow those of AIO. Nothing is asynchronous about it. An operation on a
-// socket is executed inside the io_submit that hands it over, and carries RWF_NOWAIT, so it completes, or fails with
-// EAGAIN, before the call returns. What came of it is in a ring in mapped memory, which is read without a call. Between
-// two calls of Submit the kernel therefore holds nothing: no memory, no descriptor, no operation to cancel.
+// It does the same as package uring, with the same methods, where io_uring is refused: the seccomp profiles of Docker
+// and containerd refuse its calls, and allow those of AIO. Nothing is asynchronous about it. An operation on a socket
+// is executed inside the io_submit that hands it over, and carries RWF_NOWAIT, so it completes, or fails with EAGAIN,
+// before the call returns. Its result is in a ring in mapped memory, which is read without a call. Between two calls of
+// Submit the kernel therefore holds nothing: no memory, no descriptor, no operation to cancel.
 //
 // A send to a connection whose peer is gone raises SIGPIPE, unless the kernel knows RWF_NOSIGNAL. The Go runtime drops
 // that signal; a program that asks for it by signal.Notify sees it, as it does with connections of package net.
@@ -18,8 +18,8 @@ import (
 
 // This file holds what is the same on every system: the outcomes beyond those of a system call, and the errors.
 
-// Results of an operation are those of recv(2) and send(2), and two more, which are those of package uring: who gathers
-// a batch need not know what executes it.
+// Results of an operation are those of recv(2) and send(2), and two more, which are those of package uring: the poller
+// need not know which package executes its batch.
 const (
 	// NotExecuted: the kernel never began the operation. No byte was moved; do it with a plain system call.
 	NotExecuted = uring.NotExecuted

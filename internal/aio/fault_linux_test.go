@@ -17,7 +17,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/testkit/ringtest"
 )
 
-// An operation that the kernel refuses is nobody else's concern, and a plain call will say what is wrong.
+// An operation that the kernel refuses does not affect the others, and a plain call returns the reason.
 func TestRefusedOperationIsLeftToAPlainCall(t *testing.T) {
 	ring := newRing(t, 8)
 	a, b := ringtest.NewPair(t, "unix")
@@ -49,7 +49,7 @@ func TestRefusedOperationIsLeftToAPlainCall(t *testing.T) {
 	require.True(t, ring.Send(a, []byte("d"), 0), "the ring goes on")
 }
 
-// A ring whose context is gone refuses everything, as a bad operation is refused: that must be told from it.
+// A ring whose context is gone refuses every operation with the error of a bad one: Submit must distinguish the two.
 func TestRingWhoseContextIsGoneIsBroken(t *testing.T) {
 	ring, err := New(4)
 	require.NoError(t, err)
@@ -69,7 +69,7 @@ func TestRingWhoseContextIsGoneIsBroken(t *testing.T) {
 	require.NoError(t, ring.Close())
 }
 
-// waiting makes the kernel treat what list queues as operations that wait for input, and then tell of it.
+// waiting is submit for operations that wait for input, in place of those in list.
 func waiting(ring *Ring, list []uintptr) (int, unix.Errno) {
 	const poll = 5
 	first := len(ring.ops) - len(list)
@@ -172,7 +172,7 @@ func TestEventsThatCannotBeAreNotBelieved(t *testing.T) {
 	}
 }
 
-// What nobody has taken, here because it was put there by others, takes room that operations need.
+// Events that were not taken, here because the test put them there, use up room that operations need.
 func TestEventsInTheWayAreTaken(t *testing.T) {
 	ring := newRing(t, 4)
 	a, b := ringtest.NewPair(t, "unix")
@@ -193,8 +193,8 @@ func TestEventsInTheWayAreTaken(t *testing.T) {
 	require.Equal(t, "0123", string(ringtest.Drain(t, b)))
 }
 
-// A program that asks for SIGPIPE sees one for a send to nobody, as package net's write(2) raises it, unless the kernel
-// can do without it.
+// A program that asks for SIGPIPE sees one for a send to a peer that is gone, as package net's write(2) raises it,
+// unless the kernel can do without it.
 func TestSignalOfASendToNobodyIsThatOfAPlainWrite(t *testing.T) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGPIPE, unix.SIGWINCH)

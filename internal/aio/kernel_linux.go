@@ -46,7 +46,7 @@ type event struct {
 type header struct {
 	id           uint32
 	nr           uint32 // how many events there is room for
-	head         uint32 // written by who takes events
+	head         uint32 // written by this package, which takes events
 	tail         uint32 // written by the kernel
 	magic        uint32
 	compat       uint32
@@ -54,13 +54,13 @@ type header struct {
 	headerLength uint32
 }
 
-// What the header says of a ring that has the layout above.
+// The values in the header of a ring that has the layout above.
 const (
 	headerMagic  = 0xa10a10a1
 	headerLength = 32
 )
 
-// maxEvents is more than there can be: the limit of the whole machine, fs.aio-max-nr, is 65536 unless somebody raises it.
+// maxEvents is more than there can be: the limit of the whole machine, fs.aio-max-nr, is 65536 by default.
 const maxEvents = 1 << 24
 
 // The sizes are the kernel's; another size does not compile.
@@ -103,8 +103,8 @@ func destroy(id uintptr) unix.Errno {
 // rawLimit is the number of operations up to which the scheduler need not know that a thread is in the kernel.
 const rawLimit = 16
 
-// submit is io_submit(2). A small batch is over before anyone could use the processor it holds; a long one tells the
-// scheduler, so that a stop of the world need not wait for it.
+// submit is io_submit(2). A small batch is over before another goroutine could use the processor it holds; a long one
+// tells the scheduler, so that a stop of the world need not wait for it.
 func submit(id uintptr, list []uintptr) (int, unix.Errno) {
 	call := unix.Syscall
 	if len(list) <= rawLimit {
@@ -121,8 +121,8 @@ func getEvents(id uintptr, least int, events []event, patience *unix.Timespec) (
 	return int(n), errno
 }
 
-// mapped reports whether there is memory at address, so that looking at it does not end the process. mincore(2) says so
-// by the way.
+// mapped reports whether there is memory at address, so that looking at it does not end the process. mincore(2) fails
+// if there is none.
 func mapped(address, length uintptr) bool {
 	page := uintptr(unix.Getpagesize())
 	resident := make([]byte, (length+page-1)/page)

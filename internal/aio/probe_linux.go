@@ -1,7 +1,7 @@
 package aio
 
 // This file holds the probe: whether AIO can be used here. It is not enough that the system calls exist; a kernel, a
-// container or an emulation may have them and not do with them what a batch relies on.
+// container or an emulation may have them, and fail to do what a batch relies on.
 
 import (
 	"errors"
@@ -58,9 +58,9 @@ func refusal(err error) string {
 }
 
 // waitsForNothing reports an error if the kernel cannot keep an operation on a socket from waiting, which it does from
-// Linux 6.5 on. The mode of a socket is no help there: it belongs to everybody who has a duplicate, and a poller that
-// waits in a call for one socket serves no other. The kernel takes the flag of a plain call and that of an operation of
-// AIO in the same place.
+// Linux 6.5 on. The mode of a socket does not help: all duplicates of the descriptor share it, and a poller that waits
+// in a call for one socket serves no other. The kernel checks the flag of a plain call and that of an operation of AIO
+// in the same place, so a plain call shows it.
 func (r *Ring) waitsForNothing() error {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

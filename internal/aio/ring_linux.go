@@ -50,7 +50,7 @@ type operation struct {
 // New makes a ring that takes a batch of entries operations. The error wraps the errno: ENOSYS where the kernel has no
 // AIO, EPERM where it is forbidden, EAGAIN where the limit of the machine, fs.aio-max-nr, is used up.
 func New(entries uint32) (_ *Ring, err error) {
-	if entries == 0 || entries > maxEvents { // neither is one for a mapping
+	if entries == 0 || entries > maxEvents { // no size for a mapping
 		return nil, os.NewSyscallError("io_setup", unix.EINVAL)
 	}
 	sys := kernel
@@ -76,14 +76,14 @@ func New(entries uint32) (_ *Ring, err error) {
 	return r, nil
 }
 
-// eventsInMemory returns the ring of events that is mapped where the kernel's name for it points to, or nil if that has
-// not the known layout in every respect. The kernel fills whole pages with a header and events.
+// eventsInMemory returns the ring of events that is mapped where the kernel's name for it points to, or nil if its
+// layout differs from the known one in any respect. The kernel fills whole pages with a header and events.
 func (r *Ring) eventsInMemory() (*header, []event) {
 	page := uintptr(unix.Getpagesize())
 	if r.id%page != 0 || !r.sys.mapped(r.id, page) {
 		return nil, nil
 	}
-	// The name is the address: this reads it as what it is.
+	// The name is the address: this makes a pointer of it.
 	h := *(**header)(unsafe.Pointer(&r.id))
 	length := headerLength + uintptr(h.nr)*unsafe.Sizeof(event{})
 	if h.magic != headerMagic || h.incompat != 0 || h.headerLength != headerLength || h.nr == 0 || h.nr > maxEvents ||
@@ -100,9 +100,10 @@ func (r *Ring) Cap() int { return len(r.iocbs) }
 func (r *Ring) Len() int { return len(r.ops) }
 
 // Close frees the ring. Operations still queued will not be executed; a Submit after Close reports them so. Closing
-// again does nothing. Close must not be called while Submit runs. It does not wait: the kernel gives back the mapping and
-// what counts for its limit at once, but io_destroy returns tens of milliseconds later, so a goroutine makes that call.
-// A ring whose kernel keeps an operation is left to the end of the process: io_destroy would wait for the operation.
+// again does nothing. Close must not be called while Submit runs. It does not wait: the kernel gives back the mapping
+// and the share of fs.aio-max-nr at once, but io_destroy returns tens of milliseconds later, so a goroutine makes that
+// call. A ring whose kernel keeps an operation is left to the end of the process: io_destroy would wait for the
+// operation.
 func (r *Ring) Close() error {
 	if r.id == 0 {
 		return nil

@@ -52,7 +52,8 @@ func TestEventsAreReadFromMemory(t *testing.T) {
 	}
 }
 
-// What is at the address that io_setup gives is looked at only if it is memory, and believed only if it is all as known.
+// The ring looks at the address that io_setup gives only if it is mapped, and uses it only if the whole layout is
+// known.
 func TestLayoutThatIsNotKnownIsNotUsed(t *testing.T) {
 	page := unix.Getpagesize()
 	fits := uint32((page - headerLength) / int(unsafe.Sizeof(event{})))

@@ -4,7 +4,7 @@ package aio
 //
 // io_submit takes operations in their order and executes each as it takes it. It returns how many it has taken, and
 // stops before one that it refuses; the next call begins with that one, and says why. So an operation is in one of three
-// states: not taken (NotExecuted: it can be done otherwise), completed (its event has its result), or taken without an
+// states: not taken (NotExecuted: a plain call can do it), completed (its event has its result), or taken without an
 // event, which a kernel that honours RWF_NOWAIT never leaves behind. The last kind is waited for before Submit returns.
 
 import (
@@ -110,8 +110,8 @@ func (r *Ring) submitAll() error {
 			stalls = 0
 			continue
 		}
-		// What has an event was executed, whatever the call says: it must not be handed over again. And events that
-		// nobody has taken may be in the way.
+		// An operation with an event was executed, even if the call failed: it must not be handed over again. And
+		// events that were not taken yet may use up the room.
 		r.reap()
 		before := next
 		for next < len(r.ops) && r.ops[next].res != NotExecuted {
@@ -129,7 +129,7 @@ func (r *Ring) submitAll() error {
 		if !r.valid() {
 			return os.NewSyscallError("io_submit", errno)
 		}
-		if next == before { // it is this operation that is refused, and the others have nothing to do with it
+		if next == before { // only this operation is refused
 			if errno == unix.EBADF {
 				r.ops[next].res = -int32(errno)
 			}
@@ -160,8 +160,8 @@ func temporary(errno unix.Errno) bool {
 	return false
 }
 
-// valid reports whether the kernel still knows the ring: it refuses an operation, and a ring that there is not, with the
-// same errors, but it takes a batch of none only by a ring that there is.
+// valid reports whether the kernel still knows the ring: it refuses a bad operation with the same errors as a ring that
+// does not exist, but accepts an empty batch only for a ring that exists.
 func (r *Ring) valid() bool {
 	_, errno := r.sys.submit(r.id, nil)
 	return errno == 0 || temporary(errno)
@@ -180,7 +180,7 @@ func (r *Ring) reap() {
 	}
 	tail := atomic.LoadUint32(&r.header.tail)
 	if int(tail) >= len(r.events) {
-		return // what is missing now is asked for by a call
+		return // recall asks for the missing events by a call
 	}
 	if tail < r.head {
 		r.answer(r.events[r.head:])
@@ -191,8 +191,8 @@ func (r *Ring) reap() {
 	atomic.StoreUint32(&r.header.head, tail)
 }
 
-// answer gives operations their results. An event that is none of theirs, or whose result cannot be, is no reason to
-// trust it: the operation it should be of stays without a result.
+// answer gives operations their results. It ignores an event that belongs to no operation, or has an impossible result:
+// its operation stays without a result.
 func (r *Ring) answer(events []event) {
 	for i := range events {
 		e := &events[i]
@@ -210,8 +210,8 @@ func (r *Ring) answer(events []event) {
 }
 
 // recall waits for the operations that were taken and have no result; the caller's memory must not stay with the
-// kernel, which knows no way to cancel them. It always returns an error: a kernel that keeps operations is not for this
-// package. The error wraps other too, unless that is nil.
+// kernel, which knows no way to cancel them. It always returns an error: this package cannot use a kernel that keeps
+// operations. The error wraps other too, unless that is nil.
 func (r *Ring) recall(other error) error {
 	late := r.left
 	deadline := time.Now().Add(recallPatience)
@@ -246,8 +246,8 @@ func (r *Ring) recall(other error) error {
 	return err
 }
 
-// deliver gives the results to done. The other array takes what done queues; a Submit inside done finds none and
-// makes one.
+// deliver gives the results to done. The other array takes the operations that done queues; a Submit inside done finds
+// none and makes one.
 func (r *Ring) deliver(done func(tag uint64, res int32)) {
 	ops := r.ops
 	r.ops, r.spare = r.spare[:0], nil

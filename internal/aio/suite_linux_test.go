@@ -1,7 +1,7 @@
 package aio
 
-// This file runs the tests that all kinds of rings have in common, in each way of learning what came of operations, and
-// holds what those of this one need.
+// This file runs the tests that all kinds of rings have in common, in each way of fetching events, and holds the
+// helpers of this package's own.
 
 import (
 	"testing"
@@ -54,8 +54,8 @@ func newRing(t testing.TB, entries uint32) *Ring {
 }
 
 // intercept lets play stand between the ring and the kernel: it gets the number of the call, from 0, and does what
-// io_submit should, or should not. It returns the count of calls. Calls that submit nothing are no part of it: they fail
-// as the last one did, since a ring that there is not fails all.
+// io_submit should, or should not. It returns the count of calls. It does not get calls that submit nothing: they fail
+// as the last one did, since all calls fail for a ring that does not exist.
 func intercept(ring *Ring, play func(call int, ring *Ring, list []uintptr) (int, unix.Errno)) *int {
 	calls := new(int)
 	var last unix.Errno

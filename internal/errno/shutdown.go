@@ -4,5 +4,5 @@ package errno
 
 import "syscall"
 
-// shutdown is what sending gives after this side has ended it, where that is not EPIPE.
+// shutdown is the error of sending after this side has ended it, where that is not EPIPE.
 const shutdown = syscall.ESHUTDOWN

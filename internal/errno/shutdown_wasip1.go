@@ -2,5 +2,5 @@ package errno
 
 import "syscall"
 
-// shutdown is what sending gives after this side has ended it, where that is not EPIPE.
+// shutdown is the error of sending after this side has ended it, where that is not EPIPE.
 const shutdown = syscall.EPIPE // there is no other

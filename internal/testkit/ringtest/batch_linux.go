@@ -137,7 +137,7 @@ func (k Kind) badDescriptorFailsAloneInItsBatch(t *testing.T) {
 	require.Equal(t, "ac", string(Drain(t, receiver)))
 }
 
-// The mode of a socket belongs to everybody who has a duplicate of it.
+// All duplicates of a socket share its mode.
 func (k Kind) socketMadeBlockingDoesNotWait(t *testing.T) {
 	for _, network := range networks {
 		ring := k.ring(t, 2)

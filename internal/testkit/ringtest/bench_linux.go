@@ -52,7 +52,7 @@ func (k Kind) benchBatch(b *testing.B, network string, n int, how string) {
 	b.ReportMetric(float64(used.Nanoseconds())/float64(b.N*2*n), "cpu-ns/socketop")
 }
 
-// processorTime returns what this process has used of the processors.
+// processorTime returns the processor time that this process has used.
 func processorTime(b *testing.B) time.Duration {
 	var use unix.Rusage
 	require.NoError(b, unix.Getrusage(unix.RUSAGE_SELF, &use))

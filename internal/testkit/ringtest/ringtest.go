@@ -1,3 +1,3 @@
-// Package ringtest tests what executes batches of socket operations, whatever that is: internal/uring and internal/aio
-// run the same suite. It knows neither, since their tests are inside of them.
+// Package ringtest tests rings, which execute batches of socket operations: internal/uring and internal/aio run the
+// same suite. It imports neither, since their tests are inside of them.
 package ringtest

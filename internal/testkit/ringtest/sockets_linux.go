@@ -1,6 +1,6 @@
 package ringtest
 
-// This file holds pairs of sockets, and what is done with them by plain calls.
+// This file holds pairs of sockets, and the plain calls on them.
 
 import (
 	"net"
@@ -24,7 +24,7 @@ func NewPair(t testing.TB, network string) (a, b int) {
 		a, b = pair[0], pair[1]
 	}
 	t.Cleanup(func() {
-		// A test may have closed an end; it then says so with CloseEnd, which leaves another file in its place.
+		// A test may have closed an end; it does so with CloseEnd, which leaves another file under the number.
 		require.NoError(t, unix.Close(a))
 		require.NoError(t, unix.Close(b))
 	})

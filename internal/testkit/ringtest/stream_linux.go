@@ -74,7 +74,8 @@ func randomFaults(rng *rand.Rand) Play {
 	}
 }
 
-// randomBatch sends on some streams and receives on others, by the ring, and by plain calls what the ring did not do.
+// randomBatch sends on some streams and receives on others, by the ring, and does by plain calls what the ring did not
+// do.
 func (k Kind) randomBatch(t *testing.T, rng *rand.Rand, ring Ring, streams []*stream, plain *int) error {
 	type queued struct {
 		s    *stream

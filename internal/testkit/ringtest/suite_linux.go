@@ -1,6 +1,6 @@
 package ringtest
 
-// This file holds what the suite needs to know of a ring, and its list of tests.
+// This file holds the suite's view of a ring, and its list of tests.
 
 import (
 	"testing"
@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Ring is what executes batches.
+// Ring executes batches.
 type Ring interface {
 	Recv(fd int, p []byte, tag uint64) bool
 	Send(fd int, p []byte, tag uint64) bool
@@ -26,7 +26,7 @@ type Kind struct {
 	Intercept func(r Ring, play Play) (calls *int)
 	// Stalls is how many calls in a row may achieve nothing before the rest of a batch is not executed.
 	Stalls int
-	// NotExecuted is the result of what the kernel never began.
+	// NotExecuted is the result of an operation that the kernel never began.
 	NotExecuted int32
 	// Pipe is the result of a receive from a pipe with nothing in it.
 	Pipe int32
