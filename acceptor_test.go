@@ -2,6 +2,7 @@ package netpoll
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -16,6 +17,10 @@ func (d *countingSource) close()          {}
 // Behaviour 6.8: without descriptors an acceptor stops watching its listener, which stays readable all the while, waits
 // longer from one time to the next, reports it once, and goes on when the time has passed.
 func TestAcceptorWithoutDescriptorsDropsItsInterest(t *testing.T) {
+	synctest.Test(t, withoutDescriptors) // no time passes but where the test lets it
+}
+
+func withoutDescriptors(t *testing.T) {
 	s := newServer(newOptions(nil, nil))
 	source := new(countingSource)
 	a := &acceptor{srv: s, source: source}
