@@ -20,6 +20,8 @@ package netpoll
 //		the last change, with evDetached in it if that failed.
 //	func (s *selector) look(most int) (n int, err error)
 //		Without blocking, fetch the events that are there, at most most. What it leaves the next look fetches first.
+//	func (s *selector) kept() bool
+//		Whether the selector, not the kernel, has events that look has left.
 //	func (s *selector) event(i int) (token uint64, ev pollEvent)
 //		The i-th event of the last look.
 //	func (s *selector) park(turn func() (stop bool)) error
@@ -243,7 +245,11 @@ func (p *poller) noteEvents(n int) int {
 // dispatch calls the handlers of one batch. A slot freed meanwhile is not used again before the batch ends.
 func (p *poller) dispatch(w *worker, n int) {
 	p.slots.beginBatch()
-	defer p.slots.endBatch()
+	defer func() {
+		if !p.sel.kept() {
+			p.slots.endBatch()
+		}
+	}()
 	w.batch.received = 0
 	if sends := w.sends.take(); w.io.worth(n + len(sends)) {
 		p.submitBatch(w, n, sends)

@@ -84,6 +84,13 @@ func (q *sendQueue) shut() []sender {
 	return q.swap()
 }
 
+// forget drops the arrays of a queue that is shut for good.
+func (q *sendQueue) forget() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.list, q.spare = nil, nil
+}
+
 // swap returns the list and continues with the other array. The caller holds mu.
 func (q *sendQueue) swap() []sender {
 	list := q.list

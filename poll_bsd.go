@@ -27,7 +27,7 @@ const maxEvents = 256
 
 // A token has to fit into a pointer of the kernel, beside a bit for the way of watching for the peer's end. So 32-bit
 // systems have few bits for the generation. They are enough to distinguish an event from those of the last 4095 uses of
-// the slot, none of which is in the same batch.
+// the slot: no slot is used again before all events of a wait have been looked at.
 const (
 	indexBits = 31 - 12*(1-wide)
 	genBits   = 32 - 20*(1-wide)
@@ -190,6 +190,9 @@ func (s *selector) look(most int) (n int, err error) {
 	s.pending -= s.handed
 	return s.handed, nil
 }
+
+// kept reports whether there are events that park has fetched and look has not returned.
+func (s *selector) kept() bool { return s.pending > 0 }
 
 func (s *selector) event(i int) (token uint64, ev pollEvent) {
 	e := s.events[s.first+i].Decode()

@@ -104,6 +104,9 @@ func (p *inlinePolicy) average(took int64, n int) {
 func (p *inlinePolicy) judge(at int64, slow bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if slow && at < p.slowUntil.Load() {
+		return // one incident that several workers report, and these have begun before the penalty
+	}
 	if !slow {
 		p.score = max(p.score-1, 0)
 	} else if p.score += slowScore; p.score >= slowEnough {

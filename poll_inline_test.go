@@ -34,6 +34,10 @@ func TestInlinePolicySendsSlowHandlersToTheRunner(t *testing.T) {
 	}
 	p.judge(clock.Now(), true)
 	require.Equal(t, 2*minPenalty, p.penalty, "once more soon, and it lasts longer")
+	for range 16 {
+		p.judge(clock.Now(), true)
+	}
+	require.Equal(t, 2*minPenalty, p.penalty, "what several workers report at the same time is one incident")
 	for range 20 {
 		p.penalize(clock.Now())
 	}

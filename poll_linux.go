@@ -125,6 +125,9 @@ func (s *selector) look(most int) (int, error) {
 	}
 }
 
+// kept reports false: what look has left is in the kernel.
+func (s *selector) kept() bool { return false }
+
 func (s *selector) event(i int) (token uint64, ev pollEvent) {
 	e := &s.events[i]
 	token = uint64(uint32(e.Pad))<<32 | uint64(uint32(e.Fd))

@@ -38,8 +38,8 @@ func (w *watchdog) watch() {
 // checkWorkers is what the alarm calls.
 func (p *poller) checkWorkers() (again time.Duration) {
 	p.workers.countProcs()
-	list, news := *p.workers.list.Load(), false
-	for _, w := range list {
+	news := false
+	for _, w := range *p.workers.list.Load() {
 		v := w.handOff.v.Load()
 		if v&offersTasks != 0 && clock.Now()-w.started.Load() >= int64(watchdogPeriod)/2 {
 			p.rescue(w, true)
@@ -51,9 +51,10 @@ func (p *poller) checkWorkers() (again time.Duration) {
 	if news {
 		return watchdogPeriod
 	}
-	// A batch that begins now either finds that it has to set the alarm, or is found here.
+	// A batch that begins now either finds that it has to set the alarm, or is found here. So is that of a worker which
+	// has been added since: it is in the list before its first batch begins.
 	p.watchdog.set.Store(false)
-	for _, w := range list {
+	for _, w := range *p.workers.list.Load() {
 		if w.handOff.v.Load()&offersTasks != 0 && p.watchdog.set.CompareAndSwap(false, true) {
 			return watchdogPeriod
 		}

@@ -49,6 +49,7 @@ type worker struct {
 	// Guarded by workers.mu.
 	sleeper   sleeper
 	idleSince int64
+	called    bool // since it fell asleep
 	ends      bool
 }
 
@@ -118,8 +119,13 @@ func (ws *workers) countProcs() { ws.procs.Store(int32(runtime.GOMAXPROCS(0))) }
 // alone reports whether no other worker could run beside the caller.
 func (p *poller) alone() bool { return p.mostWorkers() == 1 }
 
+// mostWorkers is how many workers the poller may have: as many as can run at a time and, where there are several pollers,
+// twice its share of the processors at most.
 func (p *poller) mostWorkers() int {
 	n := int(p.workers.procs.Load())
+	if list := pollers.current.Load(); list != nil && len(*list) > 1 {
+		n = min(n, max(2, (2*n+len(*list)-1)/len(*list)))
+	}
 	if p.maxWorkers > 0 {
 		n = min(n, p.maxWorkers)
 	}
@@ -142,11 +148,13 @@ func (p *poller) callFollower(n int, full bool) {
 	case ws.coming || ws.ended:
 	case ws.skip > 0:
 		ws.skip--
+	case int(ws.awake.Load()) >= p.mostWorkers(): // Go has been given fewer processors
 	case last >= 0:
 		w := ws.idle[last]
 		ws.idle = slices.Delete(ws.idle, last, last+1)
 		ws.coming = true
 		ws.awake.Add(1)
+		w.called = true
 		w.sleeper.wake()
 	case len(*ws.list.Load()) < p.mostWorkers():
 		p.addWorker()
@@ -187,24 +195,37 @@ func (p *poller) follow(w *worker, called bool) (leads bool) {
 
 // rest lets w sleep until it is called. It returns false if w is to end.
 func (p *poller) rest(w *worker) (called bool) {
-	ws := &p.workers
-	ws.mu.Lock()
-	if ws.ended {
-		ws.mu.Unlock()
+	w.sleeper.prepare()
+	if !p.workers.fallAsleep(w) {
 		return false
 	}
-	w.sleeper.prepare()
-	w.idleSince = clock.Now()
+	for {
+		w.sleeper.sleep()
+		if called, ends := p.workers.wokenUp(w); called || ends {
+			return called
+		}
+	}
+}
+
+// fallAsleep notes that w is about to sleep. It returns false if w is to end instead.
+func (ws *workers) fallAsleep(w *worker) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.ended {
+		return false
+	}
+	w.idleSince, w.called = clock.Now(), false
 	ws.idle = append(ws.idle, w)
 	ws.awake.Add(-1)
 	ws.setTimer()
-	ws.mu.Unlock()
+	return true
+}
 
-	w.sleeper.sleep()
-
+// wokenUp says why w does not sleep any more, if there is a reason.
+func (ws *workers) wokenUp(w *worker) (called, ends bool) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	return !w.ends
+	return w.called, w.ends
 }
 
 // noteCall notes what came of a call. After one that came to nothing 1, 3, 7 … calls are left out.
@@ -294,7 +315,11 @@ func (p *poller) dismiss() {
 	p.rescueAll(false)
 }
 
+// close frees what w has. Connections that it served last may still point to it.
 func (w *worker) close() {
 	w.io.close()
+	w.io.recvs, w.io.sending, w.io.others = nil, nil, nil
+	w.batch.ready = nil
+	w.sends.forget()
 	w.sleeper.close()
 }
