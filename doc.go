@@ -143,6 +143,7 @@
 //	internal/alarm                   the timer of a poll loop
 //	internal/errno                   what error codes mean
 //	internal/fault                   where tests make system calls fail
+//	internal/happens                 the order of memory that bytes through the kernel make
 //	internal/interleave              atomics, locks and a clock, which the tests of schedules replace
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run

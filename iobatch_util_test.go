@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll/internal/aio"
-	"github.com/cloudwego/netpoll/internal/sock"
+	"github.com/cloudwego/netpoll/internal/happens"
 	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
@@ -251,11 +251,11 @@ func (o operation) plain() int32 {
 		var n int
 		var err error
 		if o.send {
-			sock.BeforeSend()
+			happens.BeforeSend()
 			n, err = unix.SendmsgN(o.fd, o.p, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		} else {
 			n, _, err = unix.Recvfrom(o.fd, o.p, unix.MSG_DONTWAIT)
-			sock.AfterReceive()
+			happens.AfterReceive()
 		}
 		if err == unix.EINTR {
 			continue

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloudwego/netpoll/internal/happens"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/sock"
 	"github.com/cloudwego/netpoll/internal/wait"
@@ -208,7 +209,7 @@ func (t *netConn) readQuiet(size int) (n int, full bool, err error) {
 func (t *netConn) readInto(p []byte) (n int, err error) {
 	for range maxEmptyReads {
 		n, err = t.conn.Read(p)
-		sock.AfterReceive()
+		happens.AfterReceive()
 		switch {
 		case n < 0 || n > len(p):
 			return 0, errors.New("netpoll: net.Conn returned an impossible number of bytes from Read")

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll/internal/errno"
+	"github.com/cloudwego/netpoll/internal/happens"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
-	"github.com/cloudwego/netpoll/internal/sock"
 	"github.com/cloudwego/netpoll/internal/wait"
 )
 
@@ -87,7 +87,7 @@ func (t *netConn) deadlineChanged() {
 
 // write hands v, or its first pieces, to conn.
 func (t *netConn) write(v *vector) (n int, err error) {
-	sock.BeforeSend()
+	happens.BeforeSend()
 	want := len(v.Bufs[0])
 	switch {
 	case v.N == 1 || want >= maxJoined && !gathers(t.conn):

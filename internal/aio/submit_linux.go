@@ -15,9 +15,8 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/cloudwego/netpoll/internal/happens"
 	"golang.org/x/sys/unix"
-
-	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 const (
@@ -90,10 +89,10 @@ func (r *Ring) Submit(done func(tag uint64, res int32)) error {
 // execute runs what is queued. Afterwards each operation has a result, or is left as NotExecuted.
 func (r *Ring) execute() error {
 	r.left = 0
-	sock.BeforeSend()
+	happens.BeforeSend()
 	err := r.submitAll()
 	r.reap()
-	sock.AfterReceive()
+	happens.AfterReceive()
 	if r.left > 0 {
 		return r.recall(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll/internal/fault"
+	"github.com/cloudwego/netpoll/internal/happens"
 )
 
 const sizeofFd = 4
@@ -42,7 +43,7 @@ func RecvMessage(fd int, p []byte, mayHold bool) (n int, c Control, err error) {
 			break
 		}
 	}
-	AfterReceive()
+	happens.AfterReceive()
 	if err == ErrHeldBack {
 		return 0, Control{}, err
 	}
@@ -52,7 +53,7 @@ func RecvMessage(fd int, p []byte, mayHold bool) (n int, c Control, err error) {
 
 // SendMessage sends b, or its first part, and all of oob with it.
 func SendMessage(fd int, b, oob []byte) (n int, err error) {
-	BeforeSend()
+	happens.BeforeSend()
 	for {
 		if errno := fault.Check(fault.Send); errno != 0 {
 			err = errno

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll/internal/fault"
+	"github.com/cloudwego/netpoll/internal/happens"
 )
 
 const (
@@ -81,14 +82,14 @@ func (p *Pipe) Len() int { return p.held }
 // be ErrCannotSplice.
 func (p *Pipe) Fill(fd, size int) (n int, err error) {
 	n, err = spliceNow(fault.SpliceIn, fd, fd, p.w, min(size, maxSplice))
-	AfterReceive()
+	happens.AfterReceive()
 	p.held += n
 	return n, err
 }
 
 // Drain moves the bytes in p, or the first of them, to a socket. The error may be ErrCannotSplice.
 func (p *Pipe) Drain(fd int) (n int, err error) {
-	BeforeSend()
+	happens.BeforeSend()
 	n, err = spliceNow(fault.SpliceOut, fd, p.r, fd, p.held)
 	p.held -= n
 	return n, err

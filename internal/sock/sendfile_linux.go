@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll/internal/fault"
+	"github.com/cloudwego/netpoll/internal/happens"
 )
 
 // RestOfFile is how many bytes a file has from its offset on. ok is false if it is no regular file.
@@ -27,7 +28,7 @@ func Sendfile(fd, file, size int) (n int, err error) {
 	if waits(fd) {
 		return 0, ErrCannotSplice
 	}
-	BeforeSend()
+	happens.BeforeSend()
 	for {
 		part, errno := fault.Transfer(fault.Sendfile, fd, size)
 		if err = errno; errno == 0 {

@@ -8,7 +8,6 @@ package sock
 
 import (
 	"errors"
-	"sync/atomic"
 	"time"
 )
 
@@ -32,16 +31,6 @@ func (u Unsupported) Is(target error) bool { return target == errors.ErrUnsuppor
 
 // MaxTransfer limits one system call; some kernels refuse more than 2 GiB, and whole pages keep the rest aligned.
 const MaxTransfer = 1 << 30
-
-// order shows the memory model, and so the race detector, an order that the kernel guarantees anyway: sending bytes
-// happens before receiving them. The system calls of this package do not show it by themselves.
-var order atomic.Uint32
-
-// BeforeSend is to be called before bytes are sent by other means than this package.
-func BeforeSend() { order.Add(1) }
-
-// AfterReceive is to be called after bytes were received by other means than this package.
-func AfterReceive() { order.Load() }
 
 // WholeSeconds rounds up, to at most the longest time that the kernel takes.
 func WholeSeconds(d time.Duration) int {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/cloudwego/netpoll/internal/fault"
+	"github.com/cloudwego/netpoll/internal/happens"
 )
 
 // Recv receives into p. No bytes and no error: the end of the stream.
@@ -24,13 +25,13 @@ func Recv(fd int, p []byte) (n int, err error) {
 			break
 		}
 	}
-	AfterReceive()
+	happens.AfterReceive()
 	return result(n, err, "read")
 }
 
 // Send sends p or its first part.
 func Send(fd int, p []byte) (n int, err error) {
-	BeforeSend()
+	happens.BeforeSend()
 	for {
 		part, errno := fault.Cut(fault.Send, fd, p[:min(len(p), MaxTransfer)])
 		if errno != 0 {
@@ -51,7 +52,7 @@ func Sendv(fd int, v *Vector) (n int, err error) {
 	if v.N == 1 {
 		return Send(fd, v.Bufs[0])
 	}
-	BeforeSend()
+	happens.BeforeSend()
 	for {
 		if n, err = gather(fd, v); err != syscall.EINTR {
 			break

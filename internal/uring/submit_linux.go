@@ -16,6 +16,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/cloudwego/netpoll/internal/happens"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,10 +32,6 @@ const (
 
 // recallPatience is how long Submit waits for operations that it had to cancel. Only tests write it.
 var recallPatience = time.Second
-
-// ioSync shows the race detector an order that it cannot see: writing bytes into a socket happens before reading them
-// from its peer. Every Submit writes it before it enters the kernel, and reads it after.
-var ioSync atomic.Uint32
 
 // lost keeps the memory of operations that the kernel never gave back. It only grows; a healthy kernel leaves it empty.
 var lost struct {
@@ -104,9 +101,9 @@ func (r *Ring) Submit(done func(tag uint64, res int32)) error {
 // execute runs the queued operations. Afterwards each operation has a result, or is left as NotExecuted.
 func (r *Ring) execute() error {
 	r.left = len(r.ops)
-	ioSync.Add(1)
+	happens.BeforeSend()
 	errno := r.enterAll()
-	ioSync.Load()
+	happens.AfterReceive()
 	if r.left == 0 {
 		return nil
 	}
