@@ -132,7 +132,7 @@ func (h *testPoller) executors(e *executors, make func(kind *executorKind) (ring
 	h.t.Helper()
 	h.do(func() {
 		h.leader.io.close()
-		h.leader.io.policy, h.leader.io.make, h.leader.io.by, h.leader.io.refused = e, make, nil, false
+		h.leader.io.policy, h.leader.io.make, h.leader.io.by, h.leader.io.noneTill = e, make, nil, 0
 	})
 }
 

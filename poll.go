@@ -103,18 +103,20 @@ func makePoller(sel *selector, failed func(*poller)) *poller {
 // run is the goroutine of w. It ends when the poller has ended, when w has slept for long, and when another goroutine goes
 // on as w.
 func (p *poller) run(w *worker) {
-	runs := false // a handler, or one of its followers
-	runner.Protect(func() { p.serve(w, &runs) }, func() {
-		if runs {
+	offered := false // w's tasks may be taken
+	runner.Protect(func() { p.serve(w, &offered) }, func() {
+		if offered {
 			p.rescue(w, false)
 		} else {
-			p.goOnElsewhere(w)
+			sync.Go(func() { p.run(w) })
 		}
 	})
 }
 
-// serve leads, runs handlers, and leads again, or waits until it may.
-func (p *poller) serve(w *worker, runs *bool) {
+// serve leads, runs handlers, and leads again, or waits until it may. It begins with what an earlier goroutine of w has
+// left.
+func (p *poller) serve(w *worker, offered *bool) {
+	w.dispatchTasks()
 	for {
 		if !w.leads {
 			w.sendAll(w.sends.shut())
@@ -130,22 +132,10 @@ func (p *poller) serve(w *worker, runs *bool) {
 			p.end(w)
 			return
 		}
-		*runs = true
-		if !p.runReady(w) {
+		if !p.runReady(w, offered) {
 			return
 		}
-		*runs = false
 	}
-}
-
-// goOnElsewhere goes on as w after an OnPrepare has ended w's goroutine. The handlers of that batch have not run.
-func (p *poller) goOnElsewhere(w *worker) {
-	tasks := w.batch.ready
-	w.batch.ready = nil
-	sync.Go(func() {
-		p.dispatchTasks(tasks)
-		p.run(w)
-	})
 }
 
 // end frees the poller, which w leads. If it failed, it reports that to the handler of each descriptor that is still
@@ -251,36 +241,7 @@ func (p *poller) dispatch(w *worker, n int) {
 		}
 	}()
 	w.batch.received = 0
-	if sends := w.sends.take(); w.io.worth(n + len(sends)) {
-		p.submitBatch(w, n, sends)
-	} else {
-		w.sendAll(sends)
-		p.report(w, &reports{n: n})
-	}
-}
-
-// reports says which events of the last look are to be reported: all, or those in list if there is one.
-type reports struct {
-	next, n int
-	list    []int
-}
-
-// report calls the handlers of the events whose descriptors are still watched. If an OnPrepare ends its goroutine the
-// rest is reported all the same: some events come once.
-func (p *poller) report(w *worker, r *reports) {
-	runner.Protect(func() {
-		for r.next < r.n {
-			i := r.next
-			r.next++
-			if r.list != nil {
-				i = r.list[i]
-			}
-			token, ev := p.event(i)
-			if of := p.slots.lookup(token); of != nil {
-				of.handler.onPoll(ev, &w.batch)
-			}
-		}
-	}, func() { p.report(w, r) })
+	w.startRound(n, w.sends.take())
 }
 
 // failedWatches holds watches whose interest could not be changed. Their events may never be reported, so they end.

@@ -12,6 +12,7 @@ package netpoll
 // the user has set one.
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
@@ -41,8 +42,9 @@ func beforeBlock() {
 	}
 }
 
-// runReady runs the tasks of w's batch, and reports whether the caller still is w. w.leads says whether it still leads.
-func (p *poller) runReady(w *worker) (stays bool) {
+// runReady runs the tasks of w's batch, and reports whether the caller still is w. w.leads says whether it still leads, and
+// offered, if this does not return, whether tasks could be taken.
+func (p *poller) runReady(w *worker, offered *bool) (stays bool) {
 	tasks := w.batch.ready
 	if len(tasks) >= leastBatch || w.io.worth(len(tasks)) {
 		w.sends.setOpen()
@@ -52,6 +54,7 @@ func (p *poller) runReady(w *worker) (stays bool) {
 	start := clock.Now()
 	w.started.Store(start)
 	offers.Add(1)
+	*offered = true
 	mark, ok := w.handOff.offer(), true
 	p.watchdog.watch() // not before: it must find the offer
 	p.callFollower(len(tasks), full)
@@ -68,40 +71,53 @@ func (p *poller) runReady(w *worker) (stays bool) {
 			return false
 		}
 	}
-	return p.endTasks(w, mark, done, &timer, start, end)
+	others := p.workers.awake.Load() > 1
+	if !w.withdraw(mark, others) {
+		return false
+	}
+	offers.Add(-1)
+	*offered = false
+	p.inlinePolicy.done(&timer, end, end-start, done)
+	clear(tasks[:done])
+	w.batch.ready = tasks[done:]
+	w.dispatchTasks()
+	w.batch.ready = tasks[:0]
+	p.endTurn(w, end, others)
+	return true
 }
 
-// endTasks is what runReady does when it has run the first done tasks.
-func (p *poller) endTasks(w *worker, mark uint64, done int, timer *batchTimer, start, end int64) (stays bool) {
-	others := p.workers.awake.Load() > 1
-	var leads, ok bool
+// withdraw ends the offer of w's tasks, unless they have been taken. With others the leadership may still be taken.
+func (w *worker) withdraw(mark uint64, others bool) (ok bool) {
+	leads := false
 	if others {
 		ok = w.handOff.withdrawTasks(mark)
 	} else {
 		leads, ok = w.handOff.withdraw(mark)
 	}
-	if !ok {
-		return false // w is another goroutine's
+	if ok { // or else w is another goroutine's
+		w.leads = leads
 	}
-	w.leads = leads
-	offers.Add(-1)
-	p.inlinePolicy.done(timer, end, end-start, done)
-	tasks := w.batch.ready
-	p.dispatchTasks(tasks[done:])
-	clear(tasks)
-	w.batch.ready = tasks[:0]
-	if others { // one of them may poll meanwhile
+	return ok
+}
+
+// endTurn is what w does when its tasks are over, at the time end: it sends what they have left, where another worker may
+// poll meanwhile, and lets other goroutines run.
+func (p *poller) endTurn(w *worker, end int64, others bool) {
+	if others {
 		w.sendAll(w.sends.shut())
 		w.yieldIfBusy(end)
 		p.takeLead(w)
-	} else if leads {
+	} else if w.leads {
 		w.yieldIfBusy(end)
 	}
-	return true
 }
 
-func (p *poller) dispatchTasks(tasks []task) {
-	for _, t := range tasks {
+// dispatchTasks gives the tasks of w's batch to the runner, which may run them in place.
+func (w *worker) dispatchTasks() {
+	for len(w.batch.ready) > 0 {
+		t := w.batch.ready[0]
+		w.batch.ready[0] = nil
+		w.batch.ready = w.batch.ready[1:]
 		t.dispatch()
 	}
 }
@@ -124,14 +140,13 @@ func (p *poller) rescue(w *worker, late bool) {
 	sync.Go(func() {
 		// The goroutine that was w keeps this array, perhaps for long, and may be reading its own task there.
 		tasks := w.batch.ready
-		w.batch.ready = nil
+		w.batch.ready = slices.Clone(tasks[running+1:])
+		clear(tasks[:running])
+		clear(tasks[running+1:])
 		w.leads = leads
 		if late {
 			p.inlinePolicy.judge(clock.Now(), true)
 		}
-		p.dispatchTasks(tasks[running+1:])
-		clear(tasks[:running])
-		clear(tasks[running+1:])
 		p.run(w)
 	})
 }

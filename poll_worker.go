@@ -56,22 +56,21 @@ type worker struct {
 func newWorker(p *poller) *worker {
 	w := &worker{p: p}
 	w.io.init()
-	w.batch.of = w
+	w.io.batch, w.batch.of = &w.batch, w
 	return w
 }
 
 // sendAll makes each of list send.
 func (w *worker) sendAll(list []sender) {
-	if len(list) == 0 {
-		return
+	if len(list) > 0 {
+		w.startRound(0, list)
 	}
-	if w.io.worth(len(list)) {
-		w.io.sendBatch(list)
-		return
-	}
-	for _, s := range list {
-		s.sendPending()
-	}
+}
+
+// startRound sends what list has to send, and receives for or reports the n events of a look.
+func (w *worker) startRound(n int, list []sender) {
+	w.io.others = w.io.others[:0]
+	w.finish(&round{ring: w.io.worth(n + len(list)), sends: list, events: n})
 }
 
 // yieldIfBusy lets other goroutines run if the worker has not parked for long. Where there are fewer processors than
