@@ -103,9 +103,10 @@ func makePoller(sel *selector, failed func(*poller)) *poller {
 // run is the goroutine of w. It ends when the poller has ended, when w has slept for long, and when another goroutine goes
 // on as w.
 func (p *poller) run(w *worker) {
-	offered := false // w's tasks may be taken
-	runner.Protect(func() { p.serve(w, &offered) }, func() {
-		if offered {
+	var t turn
+	runner.Protect(func() { p.serve(w, &t) }, func() {
+		t.timer.stop()
+		if t.offered {
 			p.rescue(w, false)
 		} else {
 			sync.Go(func() { p.run(w) })
@@ -115,7 +116,7 @@ func (p *poller) run(w *worker) {
 
 // serve leads, runs handlers, and leads again, or waits until it may. It begins with what an earlier goroutine of w has
 // left.
-func (p *poller) serve(w *worker, offered *bool) {
+func (p *poller) serve(w *worker, t *turn) {
 	w.dispatchTasks()
 	for {
 		if !w.leads {
@@ -132,7 +133,7 @@ func (p *poller) serve(w *worker, offered *bool) {
 			p.end(w)
 			return
 		}
-		if !p.runReady(w, offered) {
+		if !p.runReady(w, t) {
 			return
 		}
 	}

@@ -143,7 +143,7 @@ func TestTakenLeadershipForgetsTheOtherTasks(t *testing.T) {
 	next := &fakeTask{dispatched: make(chan struct{})}
 	tasks := []task{slow, next}
 	p := stoppedPoller(t, tasks...)
-	go func() { ended <- p.runReady(p.leader, new(bool)) }()
+	go func() { ended <- p.runReady(p.leader, new(turn)) }()
 	testkit.Receive(t, running, "the first task")
 	testkit.Receive(t, next.dispatched, "the second task in the runner")
 	testkit.Receive(t, p.done, "the end of the goroutine that has taken the leadership")

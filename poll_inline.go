@@ -59,34 +59,43 @@ func (p *inlinePolicy) allowed() bool {
 	return until == 0 || clock.Now() > until
 }
 
-// batchTimer measures one batch.
+// batchTimer measures one batch. It belongs to the goroutine that runs the batch.
 type batchTimer struct {
 	suspected bool
-	before    thread.Usage
+	usage     thread.Measure
 }
 
-// begin is called before the first handler of a batch.
+// begin is called before the first handler of a batch. It must be followed by stop.
 func (p *inlinePolicy) begin() (t batchTimer) {
 	if p.suspected.Load() {
-		t.suspected, t.before = true, thread.Now()
+		t.suspected, t.usage = true, thread.Begin()
 	}
 	return t
 }
+
+// stop ends the measure; it may be called again.
+func (t *batchTimer) stop() { t.usage.Stop() }
 
 // done notes that the first n handlers of a batch took so long, until at.
 func (p *inlinePolicy) done(t *batchTimer, at, took int64, n int) {
 	slow := took > int64(slowHandler)*int64(n)
 	if slow && t.suspected {
-		if worked, known := thread.Now().Since(t.before); known {
+		if worked, known := t.usage.Worked(); known {
 			took, slow = worked, false
 		}
 	}
+	t.stop()
 	if !slow {
 		p.average(took, n)
 	}
 	if slow || t.suspected {
 		p.judge(at, slow)
 	}
+}
+
+// late notes that a handler has been found running for long, at the time at. t is the timer of its batch.
+func (p *inlinePolicy) late(t *batchTimer, at int64) {
+	p.judge(at, !t.usage.WaitsNot())
 }
 
 // average notes that n handlers took so long. A single quick one among many slow ones says little, and so does one that

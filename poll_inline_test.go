@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
+	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
 func TestInlinePolicyForgivesASlowBatchNowAndThen(t *testing.T) {
@@ -74,6 +75,41 @@ func TestInlinePolicyTellsWorkingFromWaiting(t *testing.T) {
 			require.Equal(t, tc.slow, p.slowUntil.Load() != 0)
 		})
 	}
+}
+
+// A handler that the watchdog finds is slow if it waits, and if nothing is known of it. If it works it is not.
+func TestInlinePolicyJudgesAHandlerThatRunsForLong(t *testing.T) {
+	run := func(suspected bool, handler func(stop <-chan struct{})) (score int) {
+		var p inlinePolicy
+		p.score = slowScore
+		p.suspected.Store(suspected)
+		begun, stop, stopped := make(chan batchTimer), make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			timer := p.begin()
+			defer timer.stop()
+			begun <- timer
+			handler(stop)
+		}()
+		timer := <-begun
+		p.late(&timer, clock.Now())
+		close(stop)
+		<-stopped
+		return p.score
+	}
+	waits := func(stop <-chan struct{}) { <-stop }
+	works := func(stop <-chan struct{}) {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}
+	testkit.Eventually(t, func() bool { return run(true, waits) == 2*slowScore }, "a handler that waits is slow")
+	testkit.Eventually(t, func() bool { return run(true, works) == slowScore-1 }, "a handler that works is not")
+	require.Equal(t, 2*slowScore, run(false, works), "nothing is known")
 }
 
 func TestShareOfAWorkerIsWhatItServesInItsTurn(t *testing.T) {

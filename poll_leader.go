@@ -42,19 +42,25 @@ func beforeBlock() {
 	}
 }
 
-// runReady runs the tasks of w's batch, and reports whether the caller still is w. w.leads says whether it still leads, and
-// offered, if this does not return, whether tasks could be taken.
-func (p *poller) runReady(w *worker, offered *bool) (stays bool) {
+// turn is what a goroutine remembers of the batch that it runs, while w may become another's.
+type turn struct {
+	offered bool // the tasks may be taken, or have been
+	timer   batchTimer
+}
+
+// runReady runs the tasks of w's batch, and reports whether the caller still is w. w.leads says whether it still leads.
+func (p *poller) runReady(w *worker, t *turn) (stays bool) {
 	tasks := w.batch.ready
 	if len(tasks) >= leastBatch || w.io.worth(len(tasks)) {
 		w.sends.setOpen()
 	}
-	timer := p.inlinePolicy.begin()
+	t.timer = p.inlinePolicy.begin()
+	w.timer = t.timer
 	full := p.full
 	start := clock.Now()
 	w.started.Store(start)
 	offers.Add(1)
-	*offered = true
+	t.offered = true
 	mark, ok := w.handOff.offer(), true
 	p.watchdog.watch() // not before: it must find the offer
 	p.callFollower(len(tasks), full)
@@ -68,16 +74,18 @@ func (p *poller) runReady(w *worker, offered *bool) (stays bool) {
 			break
 		}
 		if mark, ok = w.handOff.next(mark); !ok {
+			t.timer.stop()
 			return false
 		}
 	}
 	others := p.workers.awake.Load() > 1
 	if !w.withdraw(mark, others) {
+		t.timer.stop()
 		return false
 	}
 	offers.Add(-1)
-	*offered = false
-	p.inlinePolicy.done(&timer, end, end-start, done)
+	t.offered = false
+	p.inlinePolicy.done(&t.timer, end, end-start, done)
 	clear(tasks[:done])
 	w.batch.ready = tasks[done:]
 	w.dispatchTasks()
@@ -115,10 +123,10 @@ func (p *poller) endTurn(w *worker, end int64, others bool) {
 // dispatchTasks gives the tasks of w's batch to the runner, which may run them in place.
 func (w *worker) dispatchTasks() {
 	for len(w.batch.ready) > 0 {
-		t := w.batch.ready[0]
+		next := w.batch.ready[0]
 		w.batch.ready[0] = nil
 		w.batch.ready = w.batch.ready[1:]
-		t.dispatch()
+		next.dispatch()
 	}
 }
 
@@ -145,7 +153,7 @@ func (p *poller) rescue(w *worker, late bool) {
 		clear(tasks[running+1:])
 		w.leads = leads
 		if late {
-			p.inlinePolicy.judge(clock.Now(), true)
+			p.inlinePolicy.late(&w.timer, clock.Now())
 		}
 		p.run(w)
 	})

@@ -1,13 +1,19 @@
 //go:build !linux || interleave
 
-// Package thread tells how much of a processor the calling thread has had.
+// Package thread measures how much of a processor a goroutine has.
 package thread
 
-// Usage is what the system knows of a thread at one moment: here, nothing.
-type Usage struct{}
+// Measure measures a goroutine: here, nothing.
+type Measure struct{}
 
-// Now returns the usage of the calling thread.
-func Now() Usage { return Usage{} }
+// Begin begins a measure of the calling goroutine, which must call Stop in the end.
+func Begin() Measure { return Measure{} }
 
-// Since returns the processor time since before, in nanoseconds, which is not known.
-func (Usage) Since(Usage) (worked int64, known bool) { return 0, false }
+// Stop ends the measure.
+func (Measure) Stop() {}
+
+// Worked returns the processor time that the goroutine has had, in nanoseconds, which is not known.
+func (Measure) Worked() (worked int64, known bool) { return 0, false }
+
+// WaitsNot reports whether the goroutine is known to have waited for nothing but a processor so far: it is not.
+func (Measure) WaitsNot() bool { return false }
