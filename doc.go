@@ -119,7 +119,7 @@
 //	poll_slot.go                     how an event finds its handler
 //	poll_worker.go, poll_handoff.go  the goroutines that take turns at polling, and what one may take from another
 //	poll_leader.go, poll_inline.go   handlers on those goroutines, and how long they take
-//	poll_watchdog.go                 handlers that do not return
+//	poll_watchdog.go, poll_block.go  handlers that do not return, and handlers that wait for a connection
 //	poll_sleep_linux.go, poll_sleep_other.go
 //	                                 where a worker sleeps
 //	poll_batch.go, features.go       one system call for a batch of receives and sends: how, and when
@@ -148,7 +148,7 @@
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run
 //	internal/sock                    system calls on sockets, on every system
-//	internal/thread                  how much of a processor a thread has had
+//	internal/thread                  how much of a processor a goroutine has, and which thread
 //	internal/uring                   a ring for batches of system calls
 //	internal/wait                    how a goroutine waits, timeouts and deadlines
 //

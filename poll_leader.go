@@ -18,7 +18,6 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
-	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 // busyLimit is how long a worker that always finds something to do keeps a processor from other goroutines.
@@ -26,21 +25,6 @@ const busyLimit = 200 * time.Microsecond
 
 // offers counts the workers whose tasks may be taken.
 var offers atomic.Int32
-
-func init() { wait.BeforeBlock = beforeBlock }
-
-// beforeBlock is called by a goroutine before it waits for a connection: it may be a worker that runs a handler. Which
-// goroutine it is cannot be found out, so all that may be taken is taken.
-func beforeBlock() {
-	if offers.Load() == 0 {
-		return
-	}
-	if list := pollers.current.Load(); list != nil {
-		for _, p := range *list {
-			p.rescueAll(false)
-		}
-	}
-}
 
 // turn is what a goroutine remembers of the batch that it runs, while w may become another's.
 type turn struct {
@@ -59,6 +43,7 @@ func (p *poller) runReady(w *worker, t *turn) (stays bool) {
 	full := p.full
 	start := clock.Now()
 	w.started.Store(start)
+	w.thread.note()
 	offers.Add(1)
 	t.offered = true
 	mark, ok := w.handOff.offer(), true

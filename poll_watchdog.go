@@ -38,6 +38,7 @@ func (w *watchdog) watch() {
 // checkWorkers is what the alarm calls.
 func (p *poller) checkWorkers() (again time.Duration) {
 	p.workers.countProcs()
+	waits.Store(false)
 	news := false
 	for _, w := range *p.workers.list.Load() {
 		v := w.handOff.v.Load()

@@ -38,7 +38,8 @@ type worker struct {
 	handOff handOff
 	started atomic.Int64 // when its tasks began to run, as clock.Now counts
 	timer   batchTimer   // of these. Written by the goroutine of the worker before its offer, read by the one that takes it
-	seen    uint64       // its handOff when the watchdog last looked; belongs to the watchdog
+	thread  workerThread
+	seen    uint64 // its handOff when the watchdog last looked; belongs to the watchdog
 	sends   sendQueue
 
 	// These belong to the goroutine of the worker.

@@ -6,6 +6,7 @@ package netpoll
 // watchdog against batches that begin and end beside its look.
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/cloudwego/netpoll/internal/alarm"
 	"github.com/cloudwego/netpoll/internal/interleave"
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/interleave/explored"
 )
 
@@ -220,6 +222,9 @@ func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeU
 		if n := offers.Load(); n != 0 || !c.done || p.leader.handOff.v.Load()&(offersTasks|offersLead) != 0 {
 			r.Failf("workers that offer tasks: %d, ended: %v", n, c.done)
 		}
+		if ws := &p.workers; len(ws.idle) > 0 || int(ws.awake.Load()) != len(*ws.list.Load()) {
+			r.Failf("%d workers sleep, %d of %d are awake", len(ws.idle), ws.awake.Load(), len(*ws.list.Load()))
+		}
 		for _, w := range c.workers {
 			if w.sends.open || len(w.sends.list) > 0 {
 				r.Failf("a worker has ended with %d left to send, open: %v", len(w.sends.list), w.sends.open)
@@ -362,6 +367,55 @@ func TestScheduleFollowerEndsOrComes(t *testing.T) {
 		r.Go("timer", func() {
 			r.Advance(followerRest)
 			c.p.workers.endResting()
+		})
+	})
+}
+
+// settings counts how often an alarm is set.
+type settings struct{ n int }
+
+func (s *settings) Set(time.Duration) { s.n++ }
+func (s *settings) Close()            {}
+
+// The batch of a worker that is added while the watchdog looks for the last time is watched.
+func TestScheduleWorkerThatIsAddedIsWatched(t *testing.T) {
+	explored.Explore(t, -1, func(r *interleave.Run) {
+		alarm := new(settings)
+		p := &poller{maxWorkers: 2}
+		p.workers.init(newWorker(p))
+		p.watchdog.alarm = alarm
+		p.watchdog.set.Store(true) // for batches that are over
+		again := time.Duration(0)
+		r.Go("alarm", func() { again = p.checkWorkers() })
+		r.Go("follower", func() {
+			w := newWorker(p)
+			list := append(slices.Clone(*p.workers.list.Load()), w)
+			p.workers.list.Store(&list)
+			w.started.Store(clock.Now())
+			w.handOff.offer()
+			p.watchdog.watch()
+		})
+		r.Check(func() {
+			if again == 0 && alarm.n == 0 {
+				r.Failf("nobody watches the batch")
+			}
+		})
+	})
+}
+
+// A follower that is woken without a reason sleeps on: it neither ends nor takes a call that was not for it.
+func TestScheduleFollowerWokenForNothingSleepsOn(t *testing.T) {
+	keepPollers(t)
+	explored.Explore(t, 1, func(r *interleave.Run) {
+		c := newMadeUpPoller(t, r, []*hand{{}}, []*hand{{}})
+		c.followers()
+		r.Go("stray", func() {
+			ws := &c.p.workers
+			ws.mu.Lock()
+			defer ws.mu.Unlock()
+			for _, w := range ws.idle {
+				w.sleeper.wake()
+			}
 		})
 	})
 }

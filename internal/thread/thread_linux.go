@@ -1,6 +1,6 @@
 //go:build !interleave
 
-// Package thread measures how much of a processor a goroutine has.
+// Package thread says on which thread a goroutine is, and how much of a processor it has.
 package thread
 
 import (
@@ -26,6 +26,12 @@ type Measure struct {
 	id    int
 	cpu   int64 // nanoseconds
 	waits int64 // voluntary context switches
+}
+
+// ID returns which thread the calling goroutine is on, or 0 if that is not known. It is a system call that does not block.
+func ID() int64 {
+	id, _, _ := unix.RawSyscall(unix.SYS_GETTID, 0, 0, 0)
+	return int64(id)
 }
 
 // Begin measures the calling goroutine, which must call Stop in the end, unless there are too many. It takes three system
