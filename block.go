@@ -25,19 +25,24 @@ const (
 // one access gives all three.
 var blockPools [blockClasses]sync.Pool
 
-// nodePool holds windows that are not the first of a block.
+// nodePool holds windows that are not of a block, or the third and later ones on it.
 var nodePool = sync.Pool{New: func() any { return new(node) }}
 
 // block is a piece of memory shared by the windows on it.
 type block struct {
 	first   node         // the window that the block is taken with
-	refs    atomic.Int32 // windows on the block, and keptForUser; 1 in the pool
+	second  node         // for one more, so that it need not come from the pool; whose it is says secondTaken in refs
+	refs    atomic.Int32 // windows on the block, secondTaken, and keptForUser; 1 in the pool
 	class   int32
 	tracked bool // counted by the memory debug mode; set before the block is shared
 }
 
-// keptForUser in refs says that the user may hold slices of the block, which must not go to a pool any more.
-const keptForUser = 1 << 30
+const (
+	// keptForUser in refs says that the user may hold slices of the block, which must not go to a pool any more.
+	keptForUser = 1 << 30
+	// secondTaken in refs says that the second window is in use.
+	secondTaken = 1 << 29
+)
 
 // node is a window on memory: [off, end) is data, [end, lim) is room that belongs to this window alone.
 //
@@ -105,10 +110,11 @@ func makeBlock(n, class int) *block {
 	return blk
 }
 
-// unref ends one window on the block. The last one gives the block back.
-func (blk *block) unref() {
+// unref ends one window on the block, which takes so much from refs: 1, and secondTaken if it is the second. The last
+// one gives the block back.
+func (blk *block) unref(window int32) {
 	if blk.refs.Load() != 1 { // a lone owner need not decrement
-		switch blk.refs.Add(-1) {
+		switch blk.refs.Add(-window) {
 		case 0:
 			blk.refs.Store(1) // as every block that is not in use
 		case keptForUser:
@@ -146,12 +152,25 @@ func (blk *block) untrack() {
 // newWindow returns a window on p, which is all data and has no room. If p is memory of blk, the window keeps the
 // block.
 func newWindow(p []byte, blk *block, fixed bool) *node {
+	var nd *node
 	if blk != nil {
-		blk.refs.Add(1)
+		nd = blk.another()
 	}
-	nd := nodePool.Get().(*node)
+	if nd == nil {
+		nd = nodePool.Get().(*node)
+	}
 	nd.buf, nd.end, nd.lim, nd.blk, nd.fixed = p, len(p), len(p), blk, fixed
 	return nd
+}
+
+// another counts one more window on the block. It returns the second one of the block, or nil if that is in use. Both
+// sides of a buffer may call it at the same time.
+func (blk *block) another() *node {
+	if refs := blk.refs.Load(); refs&secondTaken == 0 && blk.refs.CompareAndSwap(refs, refs+1+secondTaken) {
+		return &blk.second
+	}
+	blk.refs.Add(1)
+	return nil
 }
 
 // data returns the first n bytes of the node's data, with a capacity of n.
@@ -184,15 +203,21 @@ func (nd *node) reset() {
 // free ends the window. Its owner must not use it afterwards.
 func (nd *node) free() {
 	blk := nd.blk
-	if blk == nil || nd != &blk.first {
-		nd.reset()
-		nd.buf, nd.lim, nd.blk = nil, 0, nil
-		nodePool.Put(nd)
-	} else {
+	if blk != nil && nd == &blk.first {
 		nd.next = nil // a Slice may keep the block for long, and must not keep what was behind it
+		blk.unref(1)
+		return
 	}
-	if blk != nil {
-		blk.unref()
+	nd.reset()
+	nd.buf, nd.lim, nd.blk = nil, 0, nil
+	switch {
+	case blk == nil:
+		nodePool.Put(nd)
+	case nd == &blk.second:
+		blk.unref(1 + secondTaken)
+	default:
+		nodePool.Put(nd)
+		blk.unref(1)
 	}
 }
 

@@ -26,7 +26,11 @@ func TestBlockReturnsAsNew(t *testing.T) {
 		first.take(50)
 		first.off, first.shown = 10, true
 		window := newWindow(first.data(10), blk, true)
-		require.Equal(t, int32(2), blk.refs.Load())
+		require.Same(t, &blk.second, window, "which need not come from the pool")
+		third := newWindow(first.data(10), blk, true)
+		require.NotSame(t, &blk.second, third)
+		third.free()
+		require.Equal(t, int32(2|secondTaken), blk.refs.Load())
 		if firstEndsFirst {
 			first.free()
 			window.free()
@@ -36,5 +40,6 @@ func TestBlockReturnsAsNew(t *testing.T) {
 		}
 		require.Equal(t, int32(1), blk.refs.Load())
 		require.Equal(t, node{buf: blk.first.buf, lim: 128, blk: blk}, blk.first)
+		require.Equal(t, node{fixed: true}, blk.second)
 	}
 }

@@ -144,6 +144,7 @@
 //	internal/errno                   what error codes mean
 //	internal/fault                   where tests make system calls fail
 //	internal/happens                 the order of memory that bytes through the kernel make
+//	internal/iobatch                 what the two executors of batches, uring and aio, have in common
 //	internal/interleave              atomics, locks and a clock, which the tests of schedules replace
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run

@@ -19,8 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"github.com/cloudwego/netpoll/internal/testkit"
-	"github.com/cloudwego/netpoll/internal/uring"
 )
 
 // fleet is a number of echoing connections on one poller, with their peers.
@@ -123,8 +123,8 @@ func TestEachByteArrivesOnceWhateverTheRingDoes(t *testing.T) {
 	}{
 		{"ring smaller than the batch", 3, nil},
 		{"ring for one operation", 1, nil},
-		{"receives not executed", 64, func(f *faults) ringScript { return f.each(2, false, uring.NotExecuted) }},
-		{"sends not executed", 64, func(f *faults) ringScript { return f.each(2, true, uring.NotExecuted) }},
+		{"receives not executed", 64, func(f *faults) ringScript { return f.each(2, false, iobatch.NotExecuted) }},
+		{"sends not executed", 64, func(f *faults) ringScript { return f.each(2, true, iobatch.NotExecuted) }},
 		{"receives find nothing", 64, func(f *faults) ringScript { return f.each(3, false, -int32(unix.EAGAIN)) }},
 		{"sends find no room", 64, func(f *faults) ringScript { return f.each(2, true, -int32(unix.EAGAIN)) }},
 		{"sends never find room", 64, func(f *faults) ringScript { return f.each(1, true, -int32(unix.EAGAIN)) }},
@@ -296,7 +296,7 @@ func TestRingThatWasNeverThereIsNotReported(t *testing.T) {
 func losing(fd int, send bool, lost *atomic.Int64) func(o operation) int32 {
 	return func(o operation) int32 {
 		if o.fd == fd && o.send == send && lost.CompareAndSwap(0, 1) {
-			return uring.InDoubt
+			return iobatch.InDoubt
 		}
 		return o.plain()
 	}
@@ -350,7 +350,7 @@ func TestMemoryOfALostOperationIsNeverUsedAgain(t *testing.T) {
 	_, _, ok := c.transport.(batchReceiver).beginReceive(evRead)
 	require.True(t, ok)
 	block := c.in.last.blk
-	c.transport.(batchReceiver).endReceive(uring.InDoubt, false, nil)
+	c.transport.(batchReceiver).endReceive(iobatch.InDoubt, false, nil)
 	require.NotZero(t, block.refs.Load()&keptForUser)
 
 	c, _ = h.connect("unix")
@@ -358,7 +358,7 @@ func TestMemoryOfALostOperationIsNeverUsedAgain(t *testing.T) {
 	_, _, ok = c.transport.(sender).beginSend()
 	require.True(t, ok)
 	block = c.out.first().blk
-	c.transport.(sender).endSend(uring.InDoubt)
+	c.transport.(sender).endSend(iobatch.InDoubt)
 	require.NotZero(t, block.refs.Load()&keptForUser)
 	require.Zero(t, c.out.Len())
 	require.ErrorIs(t, c.Close(), syscall.EIO)

@@ -20,8 +20,8 @@ import (
 
 	"github.com/cloudwego/netpoll/internal/aio"
 	"github.com/cloudwego/netpoll/internal/happens"
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"github.com/cloudwego/netpoll/internal/testkit"
-	"github.com/cloudwego/netpoll/internal/uring"
 )
 
 // testPoller is a fresh poller, the only one of the process until the test ends, with a descriptor through which the test
@@ -325,7 +325,7 @@ func (f *fakeRing) Submit(done func(tag uint64, res int32)) error {
 
 func (f *fakeRing) execute(o operation) int32 {
 	if f.failed != nil {
-		return uring.NotExecuted
+		return iobatch.NotExecuted
 	}
 	if o.send {
 		f.sends.Add(1)

@@ -89,9 +89,9 @@ func TestPassingReleasedMemoryToAWriterIsReportedAtOnce(t *testing.T) {
 func TestReleasingABlockTwiceIsReported(t *testing.T) {
 	reports := debugMemory(t)
 	blk := newBlock(100).blk
-	blk.unref()
+	blk.unref(1)
 	require.Empty(t, *reports)
-	blk.unref()
+	blk.unref(1)
 	require.Len(t, *reports, 1)
 	require.ErrorContains(t, (*reports)[0], "twice")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"github.com/cloudwego/netpoll/internal/runner"
 	"github.com/cloudwego/netpoll/internal/uring"
 	"github.com/cloudwego/netpoll/internal/wait"
@@ -292,7 +293,7 @@ func (e *ioBatch) send(s sender) {
 		return
 	}
 	if e.ring == nil || !e.ring.Send(fd, p, sendTag|uint64(len(e.sending))) {
-		s.endSend(uring.NotExecuted)
+		s.endSend(iobatch.NotExecuted)
 		return
 	}
 	e.sending = append(e.sending, sending{by: s})
@@ -305,7 +306,7 @@ func (e *ioBatch) receive(r batchReceiver, ev pollEvent) bool {
 		return ok
 	}
 	if e.ring == nil || !e.ring.Recv(fd, p, uint64(len(e.recvs))) {
-		r.endReceive(uring.NotExecuted, false, e.batch)
+		r.endReceive(iobatch.NotExecuted, false, e.batch)
 		return true
 	}
 	e.recvs = append(e.recvs, receiving{by: r, size: len(p)})

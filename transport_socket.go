@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"github.com/cloudwego/netpoll/internal/sock"
-	"github.com/cloudwego/netpoll/internal/uring"
 )
 
 // receiver is a transport that receives on request.
@@ -137,7 +137,7 @@ func (s *socket) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
 func (s *socket) endReceive(res int32, full bool, b *batch) {
 	defer s.up.end()
 	s.watch.servedBy(b)
-	if res == uring.InDoubt { // the kernel may still write into the room
+	if res == iobatch.InDoubt { // the kernel may still write into the room
 		s.up.loseRoom()
 		s.up.fed(0, false, false, syscall.EIO, b)
 		return
@@ -151,7 +151,7 @@ func (s *socket) endReceive(res int32, full bool, b *batch) {
 		}
 	case res == 0:
 		s.up.fed(0, false, false, io.EOF, b)
-	case res == uring.NotExecuted || errno == syscall.ENOTSOCK: // a ring can receive from sockets only
+	case res == iobatch.NotExecuted || errno == syscall.ENOTSOCK: // a ring can receive from sockets only
 		receiveAll(s, s.up, false, b)
 	case errno != syscall.EAGAIN && errno != syscall.EINTR:
 		s.up.fed(0, false, false, os.NewSyscallError("recv", errno), b)
@@ -180,9 +180,9 @@ func (s *socket) beginSend() (fd int, p []byte, ok bool) {
 // endSend implements sender.
 func (s *socket) endSend(res int32) {
 	switch errno := errnoOf(res); {
-	case res == uring.NotExecuted || errno == syscall.ENOTSOCK: // a ring can send to sockets only
+	case res == iobatch.NotExecuted || errno == syscall.ENOTSOCK: // a ring can send to sockets only
 		s.up.endPending(0, errNotExecuted)
-	case res == uring.InDoubt:
+	case res == iobatch.InDoubt:
 		s.up.endPending(0, errInDoubt)
 	case errno == syscall.EAGAIN || errno == syscall.EINTR:
 		s.up.endPending(0, errWouldBlock)
@@ -267,7 +267,7 @@ func (fd socketOptions) SetKeepAliveConfig(config net.KeepAliveConfig) error {
 
 // errnoOf returns the errno of a negative result; 0 for a result that is none.
 func errnoOf(res int32) syscall.Errno {
-	if res >= 0 || res <= uring.InDoubt {
+	if res >= 0 || res <= iobatch.InDoubt {
 		return 0
 	}
 	return syscall.Errno(-res)

@@ -1,5 +1,5 @@
 // Command bench measures this library against cloudwego/netpoll v0.7.3, package net, gnet, nbio, and servers of bare
-// system calls, under the same load, in turn, on one machine. README.md tells how to use it.
+// system calls, under the same load, in turn, on one machine. README.md says how to use it.
 package main
 
 import (
@@ -58,7 +58,7 @@ func main() {
 	}
 }
 
-// length is how thorough to be.
+// length returns how long to measure and how often to repeat.
 func (o options) length() plan.Length {
 	l := plan.Full
 	switch {
@@ -76,7 +76,7 @@ func (o options) length() plan.Length {
 	return l
 }
 
-// scenarios are those that the flags choose.
+// scenarios returns the scenarios that the flags choose.
 func (o options) scenarios() (list []plan.Scenario, err error) {
 	re, err := regexp.Compile(o.pattern)
 	if err != nil {
@@ -141,9 +141,9 @@ func bench(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	// Before this process is pinned to one of them.
+	// Describe counts the processors, so it comes before New pins this process to one of them.
 	about := report.About{Machine: machine.Describe(), Length: o.length()}
-	runtime.GOMAXPROCS(4) // the generator keeps one for itself while it waits: see package sock
+	runtime.GOMAXPROCS(4) // the generator occupies one P while it waits: see package sock
 	r, err := run.New(programs)
 	if err != nil {
 		return err
@@ -161,7 +161,7 @@ func bench(ctx context.Context, o options) error {
 
 func usesWrk(s plan.Scenario) bool { return s.Wrk }
 
-// measure runs the scenarios, and keeps each sample in a file at once. What it has measured it returns also when it
+// measure runs the scenarios, and writes each sample to a file at once. It returns the samples that it has even if it
 // fails or is interrupted.
 func measure(ctx context.Context, r *run.Runner, list []plan.Scenario, o options) (samples []run.Sample, err error) {
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
@@ -183,7 +183,7 @@ func measure(ctx context.Context, r *run.Runner, list []plan.Scenario, o options
 	return samples, r.Run(ctx, list)
 }
 
-// finish reports on samples.
+// finish writes and prints the report on samples, and publishes it if the flags say so.
 func finish(root string, about report.About, samples []run.Sample, list []plan.Scenario, o options) error {
 	if len(samples) == 0 {
 		return nil
@@ -209,10 +209,10 @@ func finish(root string, about report.About, samples []run.Sample, list []plan.S
 	return report.InsertFile(filepath.Join(docs, "performance.md"), "results", tables)
 }
 
-// documents is the folder of the repository's documents.
+// documents returns the folder of the repository's documents.
 func documents(root string) string { return filepath.Join(root, "..", "docs") }
 
-// explain finds out where the time of some subjects goes.
+// explain finds out where some subjects spend their time.
 func explain(r *run.Runner, root string, about report.About, o options) error {
 	names := []string{plan.Netpoll, plan.NoRing, plan.Reference, plan.Net, plan.Epoll}
 	if !o.plain {

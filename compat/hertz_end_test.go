@@ -48,7 +48,7 @@ func TestHertzClientTimesOut(t *testing.T) {
 		echoRoutes(h)
 		h.GET("/hold", func(context.Context, *app.RequestContext) { <-release })
 	})
-	t.Cleanup(func() { close(release) }) // runs before the server's own
+	t.Cleanup(func() { close(release) }) // runs before the cleanup of the server, which waits for the handler
 	c, _ := newHertzClient(t, s, client.WithClientReadTimeout(50*time.Millisecond))
 	_, _, err := roundTrip(c, http.MethodGet, s.url("/hold"), nil)
 	require.ErrorContains(t, err, "timeout")
@@ -101,8 +101,8 @@ func requireRefused(t *testing.T, addr net.Addr) {
 	}, patience, time.Millisecond, "the port still accepts")
 }
 
-// Behaviour 6.1: a connection on which Hertz waits for the next request is busy. Shutdown leaves it one more request;
-// the port is free for a new server, which the client then finds.
+// Behaviour 6.1: a connection on which Hertz waits for the next request is busy. Shutdown still serves one more request
+// on it. The port is free for a new server, and the client's next request goes there.
 func TestHertzClientSurvivesARestartOfItsServer(t *testing.T) {
 	s := startHertz(t, "tcp", echoRoutes)
 	c, d := newHertzClient(t, s)
@@ -126,5 +126,5 @@ func TestHertzClientSurvivesARestartOfItsServer(t *testing.T) {
 	startHertzOn(t, "tcp", s.addr.String(), echoRoutes)
 	get()
 	require.EqualValues(t, 2, d.dials.Load())
-	c.CloseIdleConnections() // the new server ends before the client does, and would wait for it
+	c.CloseIdleConnections() // the new server shuts down before the client, and would wait for its connections
 }

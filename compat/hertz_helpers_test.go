@@ -49,7 +49,7 @@ func startHertzOn(
 	s := &hertzServer{ran: make(chan error, 1)}
 	var listen config.Option
 	if network == "unix" {
-		// Hertz removes the file of a listener that is handed to it, so it has to create its own.
+		// Hertz removes the socket file of a listener that it is given, so it has to make the listener itself.
 		s.addr = &net.UnixAddr{Net: network, Name: address}
 		listen = server.WithHostPorts(address)
 	} else {
@@ -84,7 +84,7 @@ func startHertzOn(
 }
 
 // requireListening waits until s runs and its address accepts. Hertz has no event for that: its hooks run before it
-// listens. A listener that was handed to it accepts before it runs, and what it accepts is then served by Run.
+// listens. A listener that it is given accepts even before Run, which then serves these connections.
 func requireListening(t *testing.T, s *hertzServer) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -111,7 +111,7 @@ func (s *hertzServer) url(path string) string {
 	return "http://" + s.addr.String() + path
 }
 
-// hertzDialer dials with the library, to one fixed address, and keeps count.
+// hertzDialer dials one fixed address with the library, and counts.
 type hertzDialer struct {
 	network.Dialer
 	to    net.Addr
@@ -144,8 +144,8 @@ func newHertzClient(t *testing.T, s *hertzServer, opts ...config.ClientOption) (
 	return c, d
 }
 
-// roundTrip sends body with method and returns the status and a copy of the response's body. A round trip that stalls,
-// even if it succeeds after all, is an error.
+// roundTrip sends body with method and returns the status and a copy of the response's body. If a round trip takes too
+// long, that is an error even if it succeeds.
 func roundTrip(
 	c *client.Client, method, url string, body []byte, change ...func(*protocol.Request),
 ) (int, string, error) {

@@ -25,10 +25,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hugeBody is more than the buffers of a connection hold on both sides, in bytes.
+// hugeBody is more than the buffers on both sides of a connection can hold, in bytes.
 const hugeBody = 10 << 20
 
-// digest stands for bytes that are too long to be shown.
+// digest describes the content of r, which is too long to print.
 func digest(r io.Reader) string {
 	h := sha256.New()
 	n, err := io.Copy(h, r)
@@ -38,16 +38,16 @@ func digest(r io.Reader) string {
 	return fmt.Sprintf("%d bytes, %x", n, h.Sum(nil)[:8])
 }
 
-// tracked is a body that tells whether it was given up before its end.
+// tracked is a body that shows whether it was closed before its end.
 type tracked struct {
 	*strings.Reader
-	closed chan int // delivers how many bytes were left
+	closed chan int // delivers the number of unread bytes
 }
 
 func (b *tracked) Close() error {
 	select {
 	case b.closed <- b.Len():
-	default: // closed once more
+	default: // a second Close
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func TestHertzStreamsRequestBodies(t *testing.T) {
 	require.EqualValues(t, 1, d.dials.Load())
 }
 
-// While nobody takes the response, the server has to wait; others are served.
+// While the client does not read the response, the server has to wait, and serves other clients.
 func TestHertzStreamsResponseBodiesToASlowClient(t *testing.T) {
 	closed := make(chan int, 1)
 	s := startHertz(t, "tcp", streamRoutes(closed))
@@ -135,7 +135,7 @@ func TestHertzFlushesEachChunkAsItIsWritten(t *testing.T) {
 	for i := range 5 {
 		require.True(t, lines.Scan())
 		require.Equal(t, fmt.Sprintf("chunk %d", i), lines.Text())
-		next <- struct{}{} // only now may the handler go on
+		next <- struct{}{} // the handler waits for this before it writes the next chunk
 	}
 	require.False(t, lines.Scan())
 	require.NoError(t, lines.Err())
@@ -150,7 +150,8 @@ func TestHertzServesHugeBodiesWhole(t *testing.T) {
 	require.True(t, string(body) == got, "%d bytes came back, or others", len(got))
 }
 
-// Behaviour 5.2, 4.7: a client that leaves in the middle ends the response, or what reads the request.
+// Behaviour 5.2, 4.7: when a client closes in the middle of a body, the server stops sending the response, or reading
+// the request.
 func TestHertzClientThatLeavesEndsItsBodies(t *testing.T) {
 	closed := make(chan int, 1)
 	uploads := make(chan string, 1)
@@ -180,7 +181,7 @@ func TestHertzClientThatLeavesEndsItsBodies(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Behaviour 5.7: without the middleware that recovers, the library does.
+// Behaviour 5.7: without Hertz's middleware that recovers from panics, the library recovers.
 func TestHertzSurvivesAPanicInAHandler(t *testing.T) {
 	for name, with := range map[string][]app.HandlerFunc{"recovered": {recovery.Recovery()}, "not recovered": nil} {
 		t.Run(name, func(t *testing.T) {
@@ -208,7 +209,7 @@ func TestHertzSurvivesAPanicInAHandler(t *testing.T) {
 	}
 }
 
-// Behaviour 6.1: Shutdown waits for a response that is on its way.
+// Behaviour 6.1: Shutdown waits for a response that is being sent.
 func TestHertzShutdownWaitsForAResponseThatIsStreamed(t *testing.T) {
 	closed := make(chan int, 1)
 	s := startHertz(t, "tcp", streamRoutes(closed))

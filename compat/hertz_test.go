@@ -26,7 +26,7 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// echoRoutes answers GET /echo with the address of the client, and POST /echo with what was posted.
+// echoRoutes answers GET /echo with the address of the client, and POST /echo with the body of the request.
 func echoRoutes(h *server.Hertz) {
 	h.GET("/echo", func(_ context.Context, c *app.RequestContext) {
 		c.String(http.StatusOK, c.GetConn().RemoteAddr().String())
@@ -36,7 +36,7 @@ func echoRoutes(h *server.Hertz) {
 	})
 }
 
-// randomBytes returns n bytes that differ from run to run of the same seed only in length.
+// randomBytes returns n random bytes, always the same ones for a seed.
 func randomBytes(seed uint64, n int) []byte {
 	rng := rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, seed)))
 	p := make([]byte, n)
@@ -92,7 +92,7 @@ func TestHertzKeepsAndReusesAConnection(t *testing.T) {
 	require.EqualValues(t, 1, s.accepted.Load())
 }
 
-// Behaviour 3.7: the read timeout in that wait ends the connection of a client that sends nothing more.
+// Behaviour 3.7: while Hertz waits for the next request, the read timeout closes an idle connection.
 func TestHertzClosesAnIdleConnection(t *testing.T) {
 	s := startHertz(t, "tcp", echoRoutes, server.WithIdleTimeout(20*time.Millisecond))
 	conn := rawDial(t, s)
@@ -118,7 +118,7 @@ func TestHertzClosesAConnectionOnRequest(t *testing.T) {
 	require.EqualValues(t, 3, d.dials.Load())
 	require.EqualValues(t, 3, s.accepted.Load())
 
-	// From outside: the response, and then the end of the stream.
+	// A plain client sees the response, and then the end of the stream.
 	conn := rawDial(t, s)
 	_, err := io.WriteString(conn, "GET /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
 	require.NoError(t, err)
@@ -132,7 +132,7 @@ func TestHertzClosesAConnectionOnRequest(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
-// rawDial opens a plain connection to s with a deadline on all it does.
+// rawDial opens a plain connection to s. Its deadline limits all that the test does with it.
 func rawDial(t *testing.T, s *hertzServer) net.Conn {
 	t.Helper()
 	conn, err := net.Dial(s.addr.Network(), s.addr.String())

@@ -44,7 +44,7 @@ func TestKitexStopWaitsForARunningCall(t *testing.T) {
 }
 
 // Behaviour 7.1: before the multiplexed server stops, it sends a notice and the answer of the call that runs,
-// through the queue of the connection, and waits for both. The client is played by the test, because that of this
+// through the queue of the connection, and waits for both. The test itself is the client, because the client of this
 // Kitex version panics on the notice and so loses its connection.
 func TestKitexMuxStopSendsTheAnswerOfARunningCall(t *testing.T) {
 	request := recordRequest(t, mux, "Hold", "held")
@@ -69,7 +69,7 @@ func TestKitexMuxStopSendsTheAnswerOfARunningCall(t *testing.T) {
 	require.Equal(t, sequence(request), sequence(answer))
 	require.Contains(t, string(answer), "held")
 
-	// The server now waits until its clients are gone, and would go on after its exit wait time without them.
+	// The server now waits until its clients have closed, but no longer than its exit wait time.
 	require.NoError(t, conn.Close())
 	gone := time.Now()
 	require.NoError(t, await(t, stopped, "the end of Stop"))
@@ -100,7 +100,7 @@ func recordRequest(t *testing.T, kind transportKind, method, text string) []byte
 	return frame
 }
 
-// readTTHeader reads a frame, which begins with the length of the rest in four bytes.
+// readTTHeader reads a frame. Its first four bytes are the length of the rest.
 func readTTHeader(r io.Reader) ([]byte, error) {
 	frame := make([]byte, 4)
 	if _, err := io.ReadFull(r, frame); err != nil {
@@ -111,7 +111,7 @@ func readTTHeader(r io.Reader) ([]byte, error) {
 	return frame, err
 }
 
-// sequence returns the number in a frame's header that an answer has in common with its request.
+// sequence returns the sequence number in a frame's header. An answer has that of its request.
 func sequence(frame []byte) uint32 { return binary.BigEndian.Uint32(frame[8:]) }
 
 // Behaviour 5.8: the peer's close makes a pooled connection inactive, so that the client dials a new one.
@@ -132,7 +132,7 @@ func TestKitexClientSurvivesARestartOfItsServer(t *testing.T) {
 	})
 }
 
-// A client that goes away in the middle of a call costs the server nothing.
+// A client that closes in the middle of a call does not harm the server.
 func TestKitexServerSurvivesAClientThatGoesAway(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, kind transportKind) {
 		s := startKitex(t, "tcp", kind)

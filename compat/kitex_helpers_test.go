@@ -1,6 +1,6 @@
 package compat
 
-// A Kitex server and client without generated code: generic calls with JSON at both ends and Thrift on the wire.
+// A Kitex server and client without generated code: generic calls, with JSON at both ends and Thrift on the wire.
 
 import (
 	"context"
@@ -62,7 +62,7 @@ func forEachTransport(t *testing.T, test func(t *testing.T, kind transportKind))
 	onTransports(t, transports, test)
 }
 
-// onTransports is forEachTransport for some of them.
+// onTransports is forEachTransport for the given kinds only.
 func onTransports(t *testing.T, kinds []transportKind, test func(t *testing.T, kind transportKind)) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) { test(t, kind) })
@@ -76,15 +76,15 @@ type message struct {
 
 // echoService is the handler of the methods in testdata/echo.thrift.
 type echoService struct {
-	held    chan struct{} // delivers for each call of Hold that has begun
-	release chan struct{} // closed when Hold may return
+	held    chan struct{} // gets a value for each call of Hold that has begun
+	release chan struct{} // the test closes it when Hold may return
 }
 
 func newEchoService() *echoService {
 	return &echoService{held: make(chan struct{}, 16), release: make(chan struct{})}
 }
 
-// GenericCall is called by Kitex with the JSON of a request and returns that of a response.
+// GenericCall handles a call. Kitex gives it the JSON of the request and sends the JSON that it returns.
 func (s *echoService) GenericCall(_ context.Context, method string, request any) (response any, err error) {
 	switch method {
 	case "Boom":
@@ -138,7 +138,7 @@ func startKitexOn(t *testing.T, network, address string, kind transportKind, opt
 	opts = append([]server.Option{
 		server.WithListener(ln),
 		server.WithExitWaitTime(patience),
-		server.WithExitSignal(func() <-chan error { return nil }), // only Stop ends it
+		server.WithExitSignal(func() <-chan error { return nil }), // only Stop ends the server
 	}, append(opts, kind.server...)...)
 	s.Server = genericserver.NewServer(s.echoService, newGeneric(t), opts...)
 	go func() { s.ran <- s.Run() }()
@@ -146,7 +146,7 @@ func startKitexOn(t *testing.T, network, address string, kind transportKind, opt
 	return s
 }
 
-// kitexDialer dials with the library and keeps count.
+// kitexDialer dials with the library and counts.
 type kitexDialer struct {
 	netpoll.Dialer
 	dials atomic.Int32 // successful dials; written by the client
@@ -162,8 +162,8 @@ func (d *kitexDialer) DialTimeout(network, address string, timeout time.Duration
 	return conn, err
 }
 
-// newKitexClient returns a client of the server at addr and the dialer that it uses. It ends with the test, before the
-// server.
+// newKitexClient returns a client of the server at addr and the dialer that it uses. The client is closed at the end of
+// the test, before the server.
 func newKitexClient(
 	t *testing.T, addr net.Addr, kind transportKind, opts ...client.Option,
 ) (genericclient.Client, *kitexDialer) {

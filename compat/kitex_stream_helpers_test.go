@@ -1,8 +1,8 @@
 package compat
 
-// A Kitex server and clients of streams: generic calls with JSON at both ends, over HTTP/2 as gRPC has it and over
-// Kitex's own protocol, TTHeader, with each of its ways to share connections. Between the two may be a line that a test
-// can cut.
+// A Kitex server and clients of streams: generic calls with JSON at both ends. They go over HTTP/2, as in gRPC, and over
+// Kitex's own protocol, TTHeader, with each of its connection pools. Between client and server is a line, a proxy that a
+// test can cut.
 
 import (
 	"context"
@@ -35,7 +35,8 @@ type streamKind struct {
 
 var (
 	grpcStreams = streamKind{"gRPC", []client.Option{client.WithTransportProtocol(transport.GRPCStreaming)}}
-	// Of its connections several streams share one; a stream has one for itself and gives it back; a stream has one.
+	// With mux, streams share connections. With long, a stream has one and returns it to the pool. With short, a stream
+	// has one that is closed after it.
 	muxStreams = ttStreams("TTHeader, mux",
 		ttstream.WithClientMuxConnPool(ttstream.MuxConnConfig{PoolSize: muxConnections, MaxIdleTimeout: time.Minute}))
 	longStreams = ttStreams("TTHeader, long",
@@ -59,12 +60,12 @@ func overStreams(t *testing.T, test func(t *testing.T, kind streamKind)) {
 
 // streamService is the handler of the methods in testdata/stream.thrift.
 type streamService struct {
-	held    chan struct{} // delivers for each Hold that has begun
-	release chan struct{} // closed when Hold may return
-	ended   chan error    // delivers what ended each Hold that was not released
+	held    chan struct{} // gets a value for each Hold that has begun
+	release chan struct{} // the test closes it when Hold may return
+	ended   chan error    // gets the error that ended each Hold that was not released
 }
 
-// receiver and sender are the halves of what Kitex calls streams, on both sides.
+// receiver and sender are the two halves of a Kitex stream, on the client and on the server.
 type (
 	receiver interface {
 		Recv(ctx context.Context) (any, error)
@@ -96,7 +97,7 @@ func decode(p any) (string, error) {
 	return m.Message, err
 }
 
-// ends makes the end of a stream no error.
+// ends returns nil for io.EOF, the normal end of a stream, and err otherwise.
 func ends(err error) error {
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -156,8 +157,9 @@ func (s *streamService) talk(ctx context.Context, _, method string, stream gener
 	}
 }
 
-// hold answers, waits until the stream ends or the test releases it, and then answers again. If the first answer to a
-// stream that the client has just cancelled came after that, Kitex's client might end the connection with all streams.
+// hold answers, waits until the stream ends or the test releases it, and then answers again. It answers first because of
+// Kitex's client: if the first answer to a stream arrives just after the client has cancelled it, the client may close
+// the connection with all its streams.
 func (s *streamService) hold(ctx context.Context, stream generic.BidiStreamingServer, text string) error {
 	if err := send(ctx, stream, text); err != nil {
 		return err
@@ -194,7 +196,7 @@ func newStreamGeneric(t *testing.T) generic.Generic {
 }
 
 // startStreams serves on a free loopback port until the test ends. Kitex's protocol has no notice that a server stops,
-// so clients keep their connections: the server would wait for them in vain, and does so only briefly.
+// so clients keep their connections open, and the server would wait for them for its full exit wait time.
 func startStreams(t *testing.T) *streamServer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -220,8 +222,8 @@ func startStreams(t *testing.T) *streamServer {
 	return s
 }
 
-// newStreamClient returns a client of the server at addr. It leaves connections open that it has to close: the line to
-// the server, with which the test ends, closes them.
+// newStreamClient returns a client of the server at addr. The client never closes some of its connections. The line to
+// the server closes them at the end of the test.
 func newStreamClient(t *testing.T, s *streamServer, kind streamKind) (genericclient.Client, *line) {
 	t.Helper()
 	l := newLine(t, s.addr)
@@ -232,12 +234,12 @@ func newStreamClient(t *testing.T, s *streamServer, kind streamKind) (genericcli
 	return c, l
 }
 
-// line carries connections to a server, of package net on both sides, until it is cut.
+// line is a proxy to a server, of package net on both sides. The test can cut its connections.
 type line struct {
 	ln net.Listener
 	to net.Addr
 
-	mu     sync.Mutex // guards conns, and that there are no more when closed
+	mu     sync.Mutex // guards the fields below; no connection is added once closed is set
 	conns  []net.Conn
 	count  int
 	closed bool
@@ -268,7 +270,7 @@ func newLine(t *testing.T, to net.Addr) *line {
 
 func (l *line) addr() net.Addr { return l.ln.Addr() }
 
-// carry copies both ways until either side ends.
+// carry copies in both directions until one of the sides ends.
 func (l *line) carry(near net.Conn) {
 	defer near.Close()
 	far, err := net.Dial(l.to.Network(), l.to.String())
@@ -302,7 +304,7 @@ func (l *line) add(near, far net.Conn) bool {
 	return true
 }
 
-// cut ends all connections that there are. New ones are carried again.
+// cut closes all connections. The line still accepts new ones.
 func (l *line) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -312,7 +314,7 @@ func (l *line) cut() {
 	l.conns = nil
 }
 
-// end is cut for good.
+// end cuts the line, which accepts no new connections from then on.
 func (l *line) end() {
 	l.mu.Lock()
 	l.closed = true
@@ -320,14 +322,14 @@ func (l *line) end() {
 	l.cut()
 }
 
-// carried returns how many connections there have been.
+// carried returns how many connections the line has had so far.
 func (l *line) carried() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.count
 }
 
-// talk sends text n times over a stream of its own and requires as many answers, in turn.
+// talk opens a stream, sends text n times, and waits for the answer each time.
 func talk(c genericclient.Client, text string, n int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -1,7 +1,7 @@
 package compat
 
-// Kitex streams over this library. A server handles all streams of a connection within one OnRequest, which lasts as
-// long as the connection; OnDisconnect ends it (behaviour 5.2, 5.4).
+// Kitex streams over this library. A server handles all streams of a connection in one call of OnRequest, which lasts
+// as long as the connection. Kitex ends that call from OnDisconnect (behaviour 5.2, 5.4).
 
 import (
 	"context"
@@ -57,7 +57,7 @@ func TestKitexStreamsToAClientThatIsSlowArriveWhole(t *testing.T) {
 		ctx := timeLimit(t)
 		stream, err := c.ServerStreaming(ctx, "Repeat", request(fmt.Sprintf("%d:%s", messages, text(1, size))))
 		require.NoError(t, err)
-		require.NoError(t, talk(c, "meanwhile", 20)) // nobody takes what arrives on the other stream
+		require.NoError(t, talk(c, "meanwhile", 20)) // the test does not read the other stream meanwhile
 		for i := range messages {
 			got, err := recv(ctx, stream)
 			require.NoError(t, err)
@@ -87,14 +87,14 @@ func TestKitexCarriesManyStreamsAtOnce(t *testing.T) {
 		wg.Wait()
 		switch kind.name {
 		case longStreams.name:
-			require.Less(t, l.carried(), callers*streams) // one is given back a little after its stream has ended
+			require.Less(t, l.carried(), callers*streams) // a connection returns to the pool shortly after its stream
 		case shortStreams.name:
 			require.Equal(t, callers*streams, l.carried())
 		}
 	})
 }
 
-// Behaviour 5.7: a handler that panics costs its stream an error and the server nothing.
+// Behaviour 5.7: a panic of a handler fails its own stream and nothing else.
 func TestKitexSurvivesAPanicInAStreamHandler(t *testing.T) {
 	overStreams(t, func(t *testing.T, kind streamKind) {
 		s := startStreams(t)
@@ -111,7 +111,7 @@ func TestKitexSurvivesAPanicInAStreamHandler(t *testing.T) {
 	})
 }
 
-// hold opens a stream that its handler holds.
+// hold opens a stream and returns when the handler holds it.
 func hold(
 	t *testing.T, ctx context.Context, c genericclient.Client, s *streamServer,
 ) genericclient.BidiStreamingClient {
@@ -126,7 +126,7 @@ func hold(
 	return stream
 }
 
-// Behaviour 5.2: OnDisconnect is called while OnRequest runs; with it Kitex ends the contexts of all streams.
+// Behaviour 5.2: OnDisconnect is called while OnRequest runs. In it Kitex cancels the contexts of all streams.
 func TestKitexStreamsEndWithTheirConnection(t *testing.T) {
 	const streams = 5
 	overStreams(t, func(t *testing.T, kind streamKind) {
@@ -152,7 +152,7 @@ func TestKitexStreamEndsWithItsContext(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		ctx  func(context.Context) (context.Context, context.CancelFunc)
-		end  bool // by the test, else by itself
+		end  bool // the test cancels the context; otherwise its deadline passes
 	}{
 		{"cancelled", context.WithCancel, true},
 		{"past its deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -178,7 +178,8 @@ func TestKitexStreamEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// Behaviour 6.1: a connection with a stream is busy. Stop frees the port and waits for it; the stream is served.
+// Behaviour 6.1: a connection with a stream is busy. Stop frees the port, waits for the connection, and the stream is
+// still served.
 func TestKitexStopWaitsForARunningStream(t *testing.T) {
 	overStreams(t, func(t *testing.T, kind streamKind) {
 		s := startStreams(t)
@@ -196,12 +197,12 @@ func TestKitexStopWaitsForARunningStream(t *testing.T) {
 		_, err = recv(ctx, stream)
 		require.ErrorIs(t, err, io.EOF)
 		require.NoError(t, stream.CloseSend(ctx))
-		l.end() // Kitex's clients keep the connection, and its server would wait for its full exit wait time
+		l.end() // Kitex's clients keep the connection open, and the server would wait for all of its exit wait time
 		require.NoError(t, await(t, stopped, "the end of Stop"))
 	})
 }
 
-// timeLimit returns a context for what a test does, all of it.
+// timeLimit returns a context that limits the time of the whole test.
 func timeLimit(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errors.New("the test took too long"))
 	t.Cleanup(cancel)

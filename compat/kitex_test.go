@@ -32,7 +32,7 @@ func TestKitexUsesTheLibrary(t *testing.T) {
 	})
 }
 
-// Behaviour 4.1, 4.2: messages below and above the length up to which bytes are copied.
+// Behaviour 4.1, 4.2: messages shorter and longer than the limit up to which the library copies.
 func TestKitexCarriesMessagesOfEverySize(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestKitexCarriesManyCallsAtOnce(t *testing.T) {
 	})
 }
 
-// Behaviour 5.7: a handler that panics costs its call an error and the server nothing.
+// Behaviour 5.7: a panic of a handler fails its own call and nothing else.
 func TestKitexSurvivesAPanicInAHandler(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, kind transportKind) {
 		s := startKitex(t, "tcp", kind)

@@ -1,6 +1,6 @@
 package compat
 
-// What all tests share: silence, waiting, and the proof that the frameworks were built with this repository.
+// What all tests share: no log output, waiting, and the proof that the frameworks use the library of this repository.
 
 import (
 	"io"
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// await fails t when event neither delivers nor is closed in time.
+// await returns the value of event, or ends t if event neither delivers nor is closed in time.
 func await[T any](t testing.TB, event <-chan T, what string) (v T) {
 	t.Helper()
 	select {
@@ -38,8 +38,8 @@ func await[T any](t testing.TB, event <-chan T, what string) (v T) {
 	return v
 }
 
-// A binary has one package of a path, so where the linked package was compiled from tells what the frameworks use. The
-// build information would say it too, but test binaries carry no list of modules.
+// A binary has only one package netpoll, so its source file shows which library the frameworks use. The build
+// information cannot show it, because that of a test binary has no list of modules.
 func TestLibraryUnderTestIsThisRepository(t *testing.T) {
 	_, here, _, ok := runtime.Caller(0)
 	require.True(t, ok)
@@ -49,7 +49,7 @@ func TestLibraryUnderTestIsThisRepository(t *testing.T) {
 	require.Equal(t, filepath.Dir(filepath.Dir(here)), filepath.Dir(library))
 }
 
-// requireInactive waits until conn has seen that its peer is gone.
+// requireInactive waits until conn is inactive, because its peer has closed.
 func requireInactive(t *testing.T, conn netpoll.Connection) {
 	t.Helper()
 	require.Eventually(t, func() bool { return !conn.IsActive() }, patience, time.Millisecond,

@@ -125,6 +125,7 @@ func TestRequestsOfOneConnectionNeverOverlap(t *testing.T) {
 
 // Behaviour 5.1: CloseCallbacks never while OnRequest runs, whichever side closes.
 func TestCloseCallbacksWaitForRunningRequest(t *testing.T) {
+	t.Parallel()
 	closers := map[string]func(t *testing.T, conn netpoll.Connection, peer net.Conn){
 		"peer": func(t *testing.T, conn netpoll.Connection, peer net.Conn) {
 			require.NoError(t, peer.Close())
@@ -231,6 +232,7 @@ func TestOnDisconnectSetInsideRequestIsCalled(t *testing.T) {
 
 // Behaviour 5.2: OnDisconnect only after OnConnect returned, and then at once.
 func TestOnDisconnectWaitsForOnConnect(t *testing.T) {
+	t.Parallel()
 	for _, handler := range []netpoll.OnRequest{nil, testnet.Discard} {
 		t.Run(fmt.Sprintf("handler=%v", handler != nil), func(t *testing.T) {
 			entered, proceed, gone := make(chan netpoll.Connection, 1), make(chan struct{}), make(chan any, 2)

@@ -90,7 +90,7 @@ func TestFlushedBytesReachThePeerWhateverCloseDoes(t *testing.T) {
 	require.NoError(t, err)
 	defer ln.Close()
 	var dialing sync.Mutex
-	stress(t, rounds(1000, 400), func(r *rand.Rand) {
+	stress(t, rounds(1000, 250), func(r *rand.Rand) {
 		conn, peer, err := connect(ln, &dialing)
 		if err != nil {
 			t.Error(err)

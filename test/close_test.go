@@ -63,6 +63,7 @@ var blockedCalls = map[string]func(conn netpoll.Connection) error{
 
 // Behaviour 5.9: Close wakes blocked reads and writes; they say ErrConnClosed.
 func TestCloseWakesBlockedCall(t *testing.T) {
+	t.Parallel()
 	for name, call := range blockedCalls {
 		t.Run(name, func(t *testing.T) {
 			testkit.OverNetworks(t, func(t *testing.T, network string) {

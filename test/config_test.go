@@ -165,6 +165,7 @@ func TestOptionsReachAcceptedConnections(t *testing.T) {
 }
 
 func TestReadLimitHoldsThePeerBack(t *testing.T) {
+	t.Parallel()
 	const limit = 64 << 10
 	connected := make(chan netpoll.Connection, 1)
 	ln := testnet.Listen(t, "unix")

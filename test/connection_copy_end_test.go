@@ -132,6 +132,7 @@ func TestReadTimeoutEndsCopyFromSilence(t *testing.T) {
 // Behaviour 4.4, 9.8: a write timeout or deadline ends a copy to a peer that does not read, and the number of bytes is
 // that of those which arrive.
 func TestWriteTimeoutEndsCopyToPeerThatDoesNotRead(t *testing.T) {
+	t.Parallel()
 	copyPairs(t, func(t *testing.T, src, dst copyEnd) {
 		flood(src.peer)
 		if conn, ok := dst.conn.(netpoll.Connection); ok {
@@ -185,6 +186,7 @@ func TestCloseOfTheSourceEndsCopy(t *testing.T) {
 
 // Behaviour 5.9, 9.8: closing the destination ends a copy that waits for room, and one that never has to.
 func TestCloseOfTheDestinationEndsCopy(t *testing.T) {
+	t.Parallel()
 	for _, reads := range []bool{true, false} {
 		copyPairs(t, func(t *testing.T, src, dst copyEnd) {
 			if reads {
@@ -202,6 +204,7 @@ func TestCloseOfTheDestinationEndsCopy(t *testing.T) {
 // Behaviour 5.9, 9.8: a source that is closed while the copy waits for room in the destination is gone for its peer at
 // once.
 func TestCloseOfTheSourceDoesNotWaitForTheDestination(t *testing.T) {
+	t.Parallel()
 	copyPairs(t, func(t *testing.T, src, dst copyEnd) {
 		if _, ok := src.conn.(netpoll.Connection); !ok {
 			return // its Close is not ours
@@ -286,6 +289,7 @@ func TestHalfClosedSidesEndCopy(t *testing.T) {
 
 // Behaviour 5.10, 9.8: both directions of a proxy end by themselves, each in its time.
 func TestHalfCloseThroughAProxyOfCopies(t *testing.T) {
+	t.Parallel()
 	copyPairs(t, func(t *testing.T, front, back copyEnd) {
 		pass := func(dst, src net.Conn) <-chan error {
 			done := make(chan error, 1)
@@ -404,6 +408,7 @@ func TestPeersEndIsNoticedDuringCopy(t *testing.T) {
 
 // Behaviour 6.4, 9.8: a copy that moves bytes keeps a connection from being idle, on both sides; one that does not, not.
 func TestIdleLimitDuringCopy(t *testing.T) {
+	t.Parallel()
 	src, dst := makeEnd(t, "netpoll tcp"), makeEnd(t, "netpoll tcp")
 	const limit = 300 * time.Millisecond
 	for _, c := range []net.Conn{src.conn, dst.conn} {

@@ -19,6 +19,7 @@ const sendsFiles = true
 // Behaviour 9.8: somebody who has a duplicate of the descriptor may have made the socket blocking. A copy does not wait
 // in the kernel even then: deadlines end it.
 func TestCopyDoesNotWaitInTheKernel(t *testing.T) {
+	t.Parallel()
 	t.Run("for room", func(t *testing.T) {
 		src, dst := makeEnd(t, "netpoll tcp"), makeEnd(t, "netpoll tcp")
 		makeBlocking(t, dst.conn)

@@ -71,6 +71,7 @@ func sendUntilTimeout(t *testing.T, conn netpoll.Connection, p []byte) {
 
 // Behaviour 4.4: Flush waits while the socket is full and returns nil when every byte is in the kernel.
 func TestFlushWaitsUntilEveryByteIsInTheKernel(t *testing.T) {
+	t.Parallel()
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := narrowPair(t, network)
 		data := testkit.Pattern(muchOutput)
@@ -100,6 +101,7 @@ func TestCloseAfterFlushLosesNothing(t *testing.T) {
 
 // Behaviour 4.4: after a timeout the unsent rest stays queued in order, and the next Flush sends it first.
 func TestFlushAfterWriteTimeoutSendsRestFirst(t *testing.T) {
+	t.Parallel()
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := narrowPair(t, network)
 		data := testkit.Pattern(muchOutput)
@@ -114,6 +116,7 @@ func TestFlushAfterWriteTimeoutSendsRestFirst(t *testing.T) {
 
 // Behaviour 4.4: after a timeout nothing is sent before the next Flush.
 func TestNothingIsSentAfterWriteTimeoutWithoutFlush(t *testing.T) {
+	t.Parallel()
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := narrowPair(t, network)
 		data := testkit.Pattern(muchOutput)
@@ -131,6 +134,7 @@ func TestNothingIsSentAfterWriteTimeoutWithoutFlush(t *testing.T) {
 
 // Behaviour 4.4: no stale wake-up of a Flush that timed out ends a later Flush early.
 func TestStaleWakeupDoesNotEndLaterFlush(t *testing.T) {
+	t.Parallel()
 	conn, peer := narrowPair(t, "tcp")
 	data := testkit.Pattern(muchOutput)
 	sendUntilTimeout(t, conn, data)
@@ -144,6 +148,7 @@ func TestStaleWakeupDoesNotEndLaterFlush(t *testing.T) {
 
 // Behaviour 4.4: Write reports how many bytes of its argument the kernel took, and the others are not sent later.
 func TestWriteReportsWhatTheKernelTook(t *testing.T) {
+	t.Parallel()
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := narrowPair(t, network)
 		data := testkit.Pattern(muchOutput)
@@ -181,6 +186,7 @@ func TestPassedWriteDeadlineSendsNothing(t *testing.T) {
 
 // Behaviour 4.4: a Flush that waits follows the deadline and the timeout that are set meanwhile.
 func TestWriteDeadlineWakesBlockedFlush(t *testing.T) {
+	t.Parallel()
 	for name, set := range map[string]func(conn netpoll.Connection) error{
 		"past deadline": func(c netpoll.Connection) error { return c.SetWriteDeadline(time.Unix(1, 0)) },
 		"near deadline": func(c netpoll.Connection) error { return c.SetDeadline(time.Now().Add(testkit.Short)) },
@@ -198,6 +204,7 @@ func TestWriteDeadlineWakesBlockedFlush(t *testing.T) {
 
 // Behaviour 4.4: zero, negative and huge write timeouts do not end a Flush early.
 func TestWriteTimeoutsThatDoNotEndFlush(t *testing.T) {
+	t.Parallel()
 	for name, timeouts := range map[string][]time.Duration{
 		"zero":             {testkit.Short, 0},
 		"negative ignored": {longTime, -1},

@@ -239,6 +239,7 @@ type reusable interface {
 
 // Behaviour 9.10: reasons why a connection is unfit for its pool.
 func TestIsHealthyForReuse(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(t *testing.T, conn netpoll.Connection, peer net.Conn){
 		"unread input": func(t *testing.T, conn netpoll.Connection, peer net.Conn) {
 			testkit.Send(t, peer, "x")

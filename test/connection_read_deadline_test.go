@@ -68,6 +68,7 @@ func stillWaiting(t *testing.T, result <-chan error) {
 
 // Behaviour 3.7: a read timeout covers one call, whatever trickles in.
 func TestReadTimeoutCoversTheWholeCall(t *testing.T) {
+	t.Parallel()
 	for name, do := range map[string]func(r netpoll.Reader) error{
 		"Next": func(r netpoll.Reader) error { _, err := r.Next(1 << 20); return err },
 		"Skip": func(r netpoll.Reader) error { return r.Skip(1 << 20) },
@@ -97,6 +98,7 @@ func TestUntilTimeoutCoversTheWholeCall(t *testing.T) {
 
 // Behaviour 3.7: zero means no timeout, and removes one.
 func TestZeroReadTimeoutMeansNone(t *testing.T) {
+	t.Parallel()
 	conn, peer := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.SetReadTimeout(testkit.Short))
 	require.NoError(t, conn.SetReadTimeout(0))
@@ -128,6 +130,7 @@ func TestHugeReadTimeoutDoesNotOverflow(t *testing.T) {
 
 // Behaviour 3.7: a deadline overrides the timeout, whichever is earlier; the zero time clears it.
 func TestReadDeadlineOverridesTimeout(t *testing.T) {
+	t.Parallel()
 	next := func(conn netpoll.Connection) func() error {
 		return func() error { _, err := conn.Reader().Next(1); return err }
 	}
@@ -166,6 +169,7 @@ func TestReadDeadlineOverridesTimeout(t *testing.T) {
 
 // Behaviour 3.8: a deadline takes effect on calls that are already blocked.
 func TestReadDeadlineWakesBlockedCall(t *testing.T) {
+	t.Parallel()
 	for _, call := range waitingReads {
 		for name, set := range map[string]func(conn netpoll.Connection) error{
 			"past":         func(c netpoll.Connection) error { return c.SetReadDeadline(time.Unix(1, 0)) },

@@ -77,6 +77,7 @@ func sliceToString(r netpoll.Reader, n int) (string, error) {
 
 // Behaviour 3.1: a reading method waits until enough bytes are buffered.
 func TestReadWaitsUntilEnoughIsBuffered(t *testing.T) {
+	t.Parallel()
 	const text = "01234567"
 	for _, call := range readCalls {
 		t.Run(call.name, func(t *testing.T) {
@@ -151,6 +152,7 @@ func TestReadOfBufferedBytesWinsOverEveryState(t *testing.T) {
 
 // Behaviour 3.1: not enough bytes give an error and an empty result, and they stay readable.
 func TestReadOfTooMuchLeavesBufferedBytesReadable(t *testing.T) {
+	t.Parallel()
 	const text = "01234"
 	for _, state := range tooLittle {
 		for _, call := range readCalls {

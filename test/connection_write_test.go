@@ -45,6 +45,7 @@ func nothingArrives(t *testing.T, peer net.Conn) {
 
 // Behaviour 4.1: nothing is sent before Flush or Write.
 func TestNothingIsSentBeforeFlushOrWrite(t *testing.T) {
+	t.Parallel()
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := testnet.Dialed(t, network)
 		w := conn.Writer()
@@ -268,6 +269,7 @@ func TestWriteDirectLeavesNoSharedMemoryBehind(t *testing.T) {
 
 // Behaviour 4.1 and 4.2: any mix of methods sends what a plain list of bytes would hold.
 func TestFlushSendsWhatAnyMixOfMethodsWrote(t *testing.T) {
+	t.Parallel()
 	conn, peer := testnet.Dialed(t, "tcp")
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 1))

@@ -407,6 +407,7 @@ func TestCredentialsComeWithDescriptors(t *testing.T) {
 
 // Behaviour 9.8: WriteMsgUnix waits for room as Write does, within the same time.
 func TestWriteMsgUnixWaitsForRoom(t *testing.T) {
+	t.Parallel()
 	conn, peer := testnet.Dialed(t, "unix")
 	u := conn.(*netpoll.UnixConnection)
 	require.NoError(t, fill(conn))

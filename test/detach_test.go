@@ -39,6 +39,7 @@ func TestDetachOfClosedConnectionIsAnError(t *testing.T) {
 // Behaviour 5.11: Detach ends the calls that wait in the connection, and the descriptor is the caller's alone when it
 // returns.
 func TestDetachEndsBlockedReadAndWrite(t *testing.T) {
+	t.Parallel()
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, _ := testnet.Dialed(t, network)
 		fd, socket := conn.(netpoll.Conn).Fd(), idOf(t, conn)

@@ -20,6 +20,7 @@ import (
 // Behaviour 5.1, 5.2: OnDisconnect runs for every peer that is gone, before the close callbacks, also where a handler
 // that noticed the end closes the connection at once, however it noticed.
 func TestOnDisconnectRunsThoughTheHandlerClosesAtThePeersEnd(t *testing.T) {
+	t.Parallel()
 	for name, awaitEnd := range map[string]func(ctx context.Context, conn netpoll.Connection){
 		"by reading":  func(_ context.Context, conn netpoll.Connection) { _, _ = conn.Reader().Next(1) },
 		"by its ctx":  func(ctx context.Context, _ netpoll.Connection) { <-ctx.Done() },

@@ -141,6 +141,7 @@ func TestTimeoutTextsThatProgramsMatch(t *testing.T) {
 
 // Behaviour 2.3: timeouts of a connection answer to the standard names, in Read, Reader, Write and Writer.
 func TestConnectionTimeoutsAreDeadlineExceeded(t *testing.T) {
+	t.Parallel()
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, _ := narrowPair(t, network)
 		require.NoError(t, conn.SetReadTimeout(testkit.Short))
@@ -263,6 +264,7 @@ func TestRefusedDialIsECONNREFUSED(t *testing.T) {
 
 // Behaviour 2.5: a dial that timed out is a *net.OpError with "i/o timeout" in its text.
 func TestDialTimeoutTextContainsIOTimeout(t *testing.T) {
+	t.Parallel()
 	_, err := netpoll.DialConnection("tcp", silentAddress(t), testkit.Short)
 	requireDialError(t, err)
 	require.ErrorContains(t, err, "i/o timeout")
@@ -270,6 +272,7 @@ func TestDialTimeoutTextContainsIOTimeout(t *testing.T) {
 
 // Behaviour 2.3: a dial that timed out Is ErrDialTimeout and os.ErrDeadlineExceeded.
 func TestDialTimeoutIsErrDialTimeout(t *testing.T) {
+	t.Parallel()
 	address := silentAddress(t)
 	start := time.Now()
 	_, err := netpoll.DialConnection("tcp", address, testkit.Short)

@@ -57,6 +57,7 @@ func TestOperatorDecidesAboutTheRing(t *testing.T) {
 		{"nonsense", possible, `NETPOLL_IOURING is "nonsense", not one of auto, on, off, always: ignored`},
 	} {
 		t.Run("value "+tc.value, func(t *testing.T) {
+			t.Parallel()
 			there, output := testkit.OutputOfOwnProcess(t, "NETPOLL_IOURING="+tc.value, "NETPOLL_AIO=")
 			if !there {
 				require.Contains(t, output, tc.says)
@@ -108,6 +109,7 @@ func TestOperatorDecidesAboutAIO(t *testing.T) {
 		{"off", "off", "neither"},
 	} {
 		t.Run("ring "+tc.ring+", aio "+tc.aio, func(t *testing.T) {
+			t.Parallel()
 			if there, _ := testkit.OutputOfOwnProcess(t, "NETPOLL_IOURING="+tc.ring, "NETPOLL_AIO="+tc.aio); !there {
 				return
 			}
@@ -137,6 +139,7 @@ func TestProcessWithoutRingsServesAllTheSame(t *testing.T) {
 			for _, both := range []bool{false, true} {
 				name := fmt.Sprintf("%s %s both=%v", unix.ErrnoName(errno), mode, both)
 				t.Run(name, func(t *testing.T) {
+					t.Parallel()
 					if there, _ := testkit.OutputOfOwnProcess(t, "NETPOLL_IOURING="+mode, "NETPOLL_AIO="); !there {
 						return
 					}

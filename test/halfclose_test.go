@@ -20,6 +20,7 @@ import (
 
 // Behaviour 5.10: after the peer's half-close a served connection still sends its reply, large ones too.
 func TestReplyAfterPeersHalfCloseArrives(t *testing.T) {
+	t.Parallel()
 	reply := testkit.Pattern(8 << 20) // more than the socket takes at once
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		failed, gone := make(chan error, 1), make(chan struct{})
@@ -74,6 +75,7 @@ func TestDialedConnectionRepliesAfterPeersHalfClose(t *testing.T) {
 
 // Behaviour 5.10: a Flush that waits for room when the half-close comes goes on.
 func TestPeersHalfCloseDoesNotDisturbRunningFlush(t *testing.T) {
+	t.Parallel()
 	data := testkit.Pattern(16 << 20)
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		conn, peer := testnet.Dialed(t, network)

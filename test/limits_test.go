@@ -107,6 +107,7 @@ func TestInputArrivesWholeThroughSmallReadLimits(t *testing.T) {
 
 // Behaviour 6.9: a reader that waits for more than the limit gets its bytes, and the limit holds again afterwards.
 func TestReaderThatWaitsForMoreThanTheLimitGetsIt(t *testing.T) {
+	t.Parallel()
 	const limit, message = 16 << 10, 5 << 20
 	data := testkit.Pattern(message + limit)
 	calls := map[string]func(r netpoll.Reader) ([]byte, error){
@@ -247,6 +248,7 @@ func TestHandlerThatConsumesNothingAtTheLimitSeesTheEnd(t *testing.T) {
 
 // Behaviour 6.4: WithIdleLimit closes a connection without traffic, and only such a one.
 func TestIdleLimitClosesConnectionsWithoutTraffic(t *testing.T) {
+	t.Parallel()
 	const limit = 200 * time.Millisecond
 	closed := make(chan string, 10)
 	s := testnet.NewServer(t, "tcp", testnet.Echo, netpoll.WithIdleLimit(limit),
@@ -309,6 +311,7 @@ func TestIdleLimitSparesConnectionWithRunningHandler(t *testing.T) {
 
 // OnPrepare has the last word on the idle limit, as on all that the options set.
 func TestIdleLimitOfOnPrepareOverridesTheOption(t *testing.T) {
+	t.Parallel()
 	set := make(chan netpoll.Connection, 1)
 	s := testnet.NewServer(t, "tcp", testnet.Echo, netpoll.WithIdleLimit(testkit.Short),
 		netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {

@@ -148,6 +148,7 @@ func lingerThenServe(t *testing.T, ln net.Listener, name string, opts []netpoll.
 
 // Behaviour 9.4, 6.1: nor does Shutdown wait for one after the other.
 func TestShutdownDoesNotWaitForLingeringConnections(t *testing.T) {
+	t.Parallel()
 	full := make(chan netpoll.Connection, 3)
 	s := testnet.NewServer(t, "tcp", func(_ context.Context, conn netpoll.Connection) error {
 		if err := errors.Join(conn.Reader().Skip(conn.Reader().Len()), fill(conn)); err != nil {

@@ -129,6 +129,7 @@ func TestOddArgumentsDoNothing(t *testing.T) {
 
 // Behaviour 4.7: after Close every method of a connection answers, and none panics.
 func TestEveryMethodAnswersAfterClose(t *testing.T) {
+	t.Parallel()
 	conn, _ := testnet.Dialed(t, "tcp")
 	require.NoError(t, conn.Close())
 	for _, op := range dialedRaceOps {

@@ -58,6 +58,7 @@ func TestResetThatAWriteWasToldOfIsNoOrderlyEnd(t *testing.T) {
 
 // The end of the stream is reported although a Write blocks for long: the peer may want to see something else first.
 func TestEndIsToldThoughAWriteBlocks(t *testing.T) {
+	t.Parallel()
 	conn, result, written := writingUntil(t)
 	_, err := conn.Reader().Next(1)
 	require.ErrorIs(t, err, netpoll.ErrEOF)

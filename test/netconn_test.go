@@ -42,6 +42,7 @@ func pipePair(t testing.TB) (conn netpoll.Connection, peer net.Conn) {
 type underlying interface{ NetConn() net.Conn }
 
 func TestWrappedPipesConformToNetConn(t *testing.T) {
+	t.Parallel()
 	for name, both := range map[string]bool{"both": true, "one": false} {
 		t.Run(name, func(t *testing.T) {
 			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
@@ -234,6 +235,7 @@ func inWrite(t *testing.T, conn netpoll.Connection) <-chan error {
 }
 
 func TestBlockedWriteFollowsADeadlineThatIsMoved(t *testing.T) {
+	t.Parallel()
 	t.Run("set", func(t *testing.T) {
 		conn, _ := pipePair(t)
 		written := inWrite(t, conn)

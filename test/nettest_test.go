@@ -16,6 +16,7 @@ import (
 
 // Behaviour 1.2 and 2.4: every connection is a whole net.Conn, as its conformance suite defines it.
 func TestConnectionsConformToNetConn(t *testing.T) {
+	t.Parallel()
 	testkit.OverNetworks(t, func(t *testing.T, network string) {
 		t.Run("dialed to plain", func(t *testing.T) {
 			nettest.TestConn(t, pipeMaker(testkit.Listen(t, network), dialNetpoll))

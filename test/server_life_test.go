@@ -123,6 +123,7 @@ func TestShutdownClosesConnectionWithWaitingReader(t *testing.T) {
 
 // Behaviour 6.1: Shutdown closes a connection that has just answered, whatever its goroutines still have to finish.
 func TestShutdownRightAfterAnAnswerDoesNotWait(t *testing.T) {
+	t.Parallel()
 	for range rounds(2000, 500) {
 		s := testnet.NewServer(t, "tcp", testnet.Echo)
 		c, err := net.Dial("tcp", s.Listener.Addr().String())
@@ -173,6 +174,7 @@ func TestShutdownFreesThePortAtOnce(t *testing.T) {
 
 // Behaviour 6.1: a waiting Shutdown is woken by the end of the last connection, not by polling.
 func TestShutdownIsWokenByTheLastConnection(t *testing.T) {
+	t.Parallel()
 	const runs = 9
 	var delays []time.Duration
 	for range runs {

@@ -21,6 +21,7 @@ import (
 // Behaviour 3.7, 3.9, 4.5: the timeout of a Read or Write covers its wait for its turn, too: those of concurrent calls
 // do not add up.
 func TestTimeoutsOfConcurrentCallsDoNotAddUp(t *testing.T) {
+	t.Parallel()
 	const calls, timeout = 20, 200 * time.Millisecond
 	more := make([]byte, 16<<20) // than the socket takes
 	for name, c := range map[string]struct {
@@ -82,6 +83,7 @@ func TestNegativeTimeoutKeepsTheDeadline(t *testing.T) {
 
 // Behaviour 6.4: a handler that has run for long is traffic: the whole idle limit begins when it returns.
 func TestIdleLimitBeginsWhenTheHandlerReturns(t *testing.T) {
+	t.Parallel()
 	const limit = 200 * time.Millisecond
 	ended, closed := make(chan time.Time, 1), make(chan time.Time, 1)
 	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {

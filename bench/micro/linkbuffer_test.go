@@ -1,5 +1,5 @@
-// Package micro holds benchmarks of LinkBuffer by itself, for this library and, with -modfile=ref.mod, for the reference:
-// they use exported methods only.
+// Package micro holds benchmarks of LinkBuffer by itself, for this library and, with -modfile=ref.mod, for the
+// reference. So they use exported methods only.
 package micro
 
 import (
@@ -117,7 +117,8 @@ func benchReadBinary(b *testing.B, size int) {
 	}
 }
 
-// benchProducerConsumer lets two goroutines work on one buffer; what is in flight is bounded.
+// benchProducerConsumer has one goroutine write to a buffer and another read from it. At most 64 messages are in the
+// buffer.
 func benchProducerConsumer(b *testing.B, size int) {
 	buf := netpoll.NewLinkBuffer()
 	free, full := make(chan struct{}, 64), make(chan struct{}, 64)

@@ -47,7 +47,7 @@ func TestSkipAndPeekLeaveAnEarlierPeekAlone(t *testing.T) {
 
 // Behaviour 3.3: a larger Peek does not give the memory of an earlier one to others before Release.
 func TestLargerPeekKeepsTheMemoryOfAnEarlierOne(t *testing.T) {
-	for range 50 { // a pool may or may not hand out what it was given last
+	for range 50 { // it depends on the pool whether it hands out the block it got last
 		b := two(t)
 		peeked, err := b.Peek(6000)
 		must(t, err)

@@ -20,7 +20,7 @@ func TestSlowOnDisconnectDelaysNobody(t *testing.T) {
 	hold, held := make(chan struct{}), make(chan struct{}, 1)
 	s := serve(t, "127.0.0.1:0", func(context.Context, netpoll.Connection) error { return nil },
 		netpoll.WithOnPrepare(func(netpoll.Connection) context.Context {
-			if connected.Add(1) > n { // one more: it keeps the poller from looking until all the others have gone
+			if connected.Add(1) > n { // the last one keeps the poller from polling until all the others have closed
 				held <- struct{}{}
 				<-hold
 			}

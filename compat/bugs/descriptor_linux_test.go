@@ -1,6 +1,6 @@
 package bugs
 
-// Descriptors, memory, and limits, where they can be looked at.
+// Descriptors, memory, and limits, on Linux, where a test can read them.
 
 import (
 	"context"
@@ -23,7 +23,7 @@ import (
 // fdOf returns the descriptor of a connection.
 func fdOf(conn netpoll.Connection) int { return conn.(netpoll.Conn).Fd() }
 
-// closeOnExec reports whether a descriptor is closed in a program that this one starts.
+// closeOnExec reports whether a descriptor is close-on-exec.
 func closeOnExec(t testing.TB, fd int) bool {
 	t.Helper()
 	flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_GETFD, 0)
@@ -111,12 +111,12 @@ func TestTimeoutOfAConnectionWithoutAddresses(t *testing.T) {
 	}
 }
 
-// Behaviour 6.2: a listener that is closed, as often as one likes, closes nobody else's descriptor.
+// Behaviour 6.2: closing a listener more than once closes no descriptor of others.
 func TestClosedListenerClosesNoForeignDescriptor(t *testing.T) {
 	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
 	must(t, err)
 	_ = ln.Close()
-	var fds [64]int // one of them has the number that the listener had
+	var fds [64]int // one of them gets the number that the listener had
 	for i := range fds {
 		fds[i], err = syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 		must(t, err)
@@ -165,7 +165,7 @@ func startPlainEcho(t testing.TB) (addr string) {
 	return addr
 }
 
-// exhaust leaves the process so many free descriptors, until restore is called.
+// exhaust opens descriptors until only free more can be opened. restore undoes it.
 func exhaust(t testing.TB, free int) (restore func()) {
 	t.Helper()
 	var before syscall.Rlimit
@@ -244,16 +244,16 @@ func pairOfFds(t testing.TB) [2]int {
 	return [2]int{r, w}
 }
 
-// heap returns the bytes that live on the heap.
+// heap returns the bytes of live objects on the heap.
 func heap() int64 {
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // what pools hold goes in the second round
+	runtime.GC() // a sync.Pool drops its objects at the second collection
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
 
-// echoServer in the environment makes this program the server of startPlainEcho.
+// echoServer is an environment variable. If it is set, this program is the server of startPlainEcho.
 const echoServer = "NETPOLL_BUGS_ECHO"
 
 func TestMain(m *testing.M) {

@@ -1,6 +1,6 @@
 package bugs
 
-// Which errors there are and what they answer to.
+// Errors: when there is one, and which standard errors it matches.
 
 import (
 	"errors"

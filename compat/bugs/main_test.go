@@ -16,17 +16,17 @@ import (
 )
 
 const (
-	// patience is how long a test waits for what must happen. Only a failing test waits that long.
+	// patience is how long a test waits for an event that must happen. Only a failing test waits that long.
 	patience = 10 * time.Second
-	// calm is how long a test looks on to see that nothing happens.
+	// calm is how long a test waits to see that an event does not happen.
 	calm = 100 * time.Millisecond
-	// short is a timeout of the library that a test lets pass.
+	// short is a timeout of the library that the test lets expire.
 	short = 50 * time.Millisecond
 	// tooLarge is more than the kernel takes for a peer that does not read.
 	tooLarge = 24 << 20
 )
 
-// must ends the test if err is one.
+// must ends the test if err is not nil.
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -34,7 +34,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// await returns what arrives on ch, or ends the test, saying what did not happen.
+// await returns the value that arrives on ch. After patience it ends the test with what, the event that did not come.
 func await[T any](t testing.TB, ch <-chan T, what string) (v T) {
 	t.Helper()
 	select {
@@ -45,7 +45,7 @@ func await[T any](t testing.TB, ch <-chan T, what string) (v T) {
 	return v
 }
 
-// eventually waits until cond holds, or ends the test, saying what did not happen.
+// eventually waits until cond holds. After patience it ends the test with what, the event that did not come.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
@@ -55,14 +55,14 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-// async runs f and delivers what it returns.
+// async calls f in a goroutine and delivers its result.
 func async(f func() error) <-chan error {
 	result := make(chan error, 1)
 	go func() { result <- f() }()
 	return result
 }
 
-// blocked is async, and returns when f waits for something.
+// blocked is async, but returns only when f is blocked.
 func blocked(t testing.TB, f func() error) <-chan error {
 	t.Helper()
 	id := make(chan string, 1)
@@ -138,7 +138,7 @@ func (s *server) dial(t testing.TB) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-// accepted serves one connection that nobody's handler reads, and returns it with its peer.
+// accepted returns an accepted connection without a handler that reads, and its peer.
 func accepted(t testing.TB) (conn netpoll.Connection, peer *net.TCPConn) {
 	t.Helper()
 	conns := make(chan netpoll.Connection, 1)
@@ -158,7 +158,7 @@ func send(t testing.TB, peer net.Conn, text string) {
 	must(t, err)
 }
 
-// readQuietly reads from peer until nothing has come for a while, and returns how much it was.
+// readQuietly reads from peer until nothing has arrived for a while, and returns how many bytes it has read.
 func readQuietly(t testing.TB, peer net.Conn) (n int) {
 	t.Helper()
 	buf := make([]byte, 1<<20)
@@ -173,7 +173,7 @@ func readQuietly(t testing.TB, peer net.Conn) (n int) {
 	}
 }
 
-// echo is an OnRequest that sends back what is there.
+// echo is an OnRequest that sends back its input.
 func echo(_ context.Context, conn netpoll.Connection) error {
 	p, err := conn.Reader().ReadBinary(conn.Reader().Len())
 	if err != nil {
@@ -209,7 +209,7 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-// fill returns n bytes that tell where they are.
+// fill returns n bytes that show when they are misplaced: byte i is i modulo 251.
 func fill(n int) []byte {
 	p := make([]byte, n)
 	for i := range p {

@@ -23,7 +23,7 @@ func TestUntilTimeoutCoversTheWholeCall(t *testing.T) {
 	})
 	tick := time.NewTicker(short)
 	defer tick.Stop()
-	for range 60 { // which is 15 times the timeout
+	for range 60 { // 15 times the timeout
 		select {
 		case err := <-result:
 			if !errors.Is(err, netpoll.ErrReadTimeout) {
@@ -83,7 +83,7 @@ func TestSettingADeadlineIsNoDataRace(t *testing.T) {
 			read <- err
 		}
 	})
-	for range 300 { // one by one, so that each Next has to wait
+	for range 300 { // one at a time, so that each Next has to wait
 		send(t, peer, "x")
 		must(t, await(t, read, "the end of the Next"))
 	}
@@ -101,7 +101,7 @@ func TestEndWakesEveryBlockedRead(t *testing.T) {
 			return err
 		})
 	}
-	time.Sleep(calm) // for all of them to wait; it does not matter if one does not
+	time.Sleep(calm) // so that all of them wait; the test holds even if one does not yet
 	must(t, peer.Close())
 	for _, result := range results {
 		if err := await(t, result, "the end of each Read"); err != io.EOF {
@@ -118,7 +118,7 @@ func TestReleaseAfterCloseHarmsNobody(t *testing.T) {
 		must(t, err)
 		ask(t, old)
 		must(t, old.Close())
-		keep := make([]netpoll.Connection, 40) // one of them has what the old one had
+		keep := make([]netpoll.Connection, 40) // one of them reuses the resources of the old one
 		for i := range keep {
 			keep[i], err = netpoll.DialConnection("tcp", s.addr, patience)
 			must(t, err)

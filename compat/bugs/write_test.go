@@ -13,7 +13,7 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// flushInVain has a Flush fail for a deadline that has passed.
+// flushInVain calls Flush with a timeout. The peer does not read, so Flush fails when the timeout has passed.
 func flushInVain(t testing.TB, conn netpoll.Connection) {
 	t.Helper()
 	_, err := conn.Writer().WriteBinary(make([]byte, tooLarge))
@@ -112,7 +112,7 @@ func TestFlushThatLosesAgainstCloseSaysErrConnClosed(t *testing.T) {
 		must(t, err)
 		result := async(conn.Writer().Flush)
 		if rand.IntN(2) == 0 {
-			_, err = peer.Read(make([]byte, 1)) // Flush is at work
+			_, err = peer.Read(make([]byte, 1)) // Flush has begun to send
 			must(t, err)
 		}
 		must(t, conn.Close())

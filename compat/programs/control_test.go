@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// soon is how long a few bytes may take from one socket of this machine to another. It is shorter than patience where
-// many tests would wait for it in vain.
+// soon is how long a few bytes may take from one socket of this machine to another. It is shorter than patience, for the
+// case that many tests fail because these bytes do not arrive.
 const soon = 5 * time.Second
 
 // againstNet runs test on package net and on the library.
@@ -38,7 +38,7 @@ func overBothEnds(t *testing.T, on sides, test func(t *testing.T, conn net.Conn,
 	})
 }
 
-// connect returns the two ends of a connection, with a deadline on all that the test does with them.
+// connect returns the two ends of a connection. Their deadlines limit all that the test does with them.
 func (on sides) connect(t *testing.T) (dialed, accepted net.Conn) {
 	t.Helper()
 	ln := on.listen(t)
@@ -61,7 +61,7 @@ func (on sides) listen(t *testing.T) net.Listener {
 	return ln
 }
 
-// dialBounded dials and puts a deadline on all that is done with the connection.
+// dialBounded dials and sets a deadline that limits all use of the connection.
 func (on sides) dialBounded(ctx context.Context, address string) (net.Conn, error) {
 	conn, err := on.dial(ctx, "tcp", address)
 	if err == nil {
@@ -70,8 +70,8 @@ func (on sides) dialBounded(ctx context.Context, address string) (net.Conn, erro
 	return conn, err
 }
 
-// serveEach accepts until the test ends and calls serve with each connection, which has a deadline and is closed when
-// serve has returned. The test ends when all of that is over.
+// serveEach accepts until the test ends and calls serve with each connection. It sets a deadline first, and closes the
+// connection when serve has returned. The end of the test waits for all calls of serve.
 func (on sides) serveEach(t *testing.T, serve func(conn net.Conn)) (address string) {
 	t.Helper()
 	ln := on.listen(t)
@@ -80,7 +80,7 @@ func (on sides) serveEach(t *testing.T, serve func(conn net.Conn)) (address stri
 		for {
 			conn, err := ln.Accept()
 			if err != nil {
-				return // closed
+				return // the listener is closed
 			}
 			running.Go(func() {
 				defer conn.Close()

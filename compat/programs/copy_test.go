@@ -1,7 +1,7 @@
 package programs
 
-// A proxy as everybody writes it: io.Copy in both directions, and half-close at the end of each. And files over HTTP,
-// which net/http copies with io.Copy, too.
+// The usual proxy: io.Copy in both directions, and half-close at the end of each. And files over HTTP, which net/http
+// copies with io.Copy, too.
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ import (
 
 type halfCloser interface{ CloseWrite() error }
 
-// copyBothWays is the proxy, for one client.
+// copyBothWays is the proxy for one client.
 func copyBothWays(t *testing.T, on sides, client net.Conn, upstream string) {
 	server, err := on.dialBounded(timeLimit(t), upstream)
 	if err != nil {
@@ -43,7 +43,7 @@ func copyBothWays(t *testing.T, on sides, client net.Conn, upstream string) {
 	wg.Wait()
 }
 
-// The server answers when it has seen the end of what the client sends.
+// The server answers when it has read the client's stream to its end.
 func TestCopyProxyCarriesBothDirectionsToTheirEnd(t *testing.T) {
 	const clients, size = 4, 2 << 20
 	againstNet(t, func(t *testing.T, on sides) {
@@ -87,7 +87,7 @@ func sendAndReadAll(address string, p []byte) (string, error) {
 	return digestOf(conn)
 }
 
-// The server sends back what it gets while it gets more, and more than fits in the buffers on the way.
+// The server echoes while it receives. The client sends more than fits into the buffers on the way.
 func TestCopyProxyCarriesBothDirectionsAtOnce(t *testing.T) {
 	const size = 8 << 20
 	againstNet(t, func(t *testing.T, on sides) {
@@ -120,7 +120,7 @@ func fileSite(t *testing.T, on sides, p []byte) *webSite {
 	return startSite(t, on, http1, http.FileServer(http.Dir(dir)))
 }
 
-// ask gets the file with a header and returns the answer and its body.
+// askForFile requests the file with a header and returns the answer and its body.
 func askForFile(t *testing.T, s *webSite, method, name, value string) (*http.Response, []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(timeLimit(t), method, s.url+"/file.bin", nil)
@@ -136,7 +136,7 @@ func askForFile(t *testing.T, s *webSite, method, name, value string) (*http.Res
 	return resp, body
 }
 
-// Behaviour 9.8: the body of such an answer is a file that is copied to the connection, in whole or in part.
+// Behaviour 9.8: net/http copies the file to the connection, in whole or in part.
 func TestFilesAreServedInWholeAndInPart(t *testing.T) {
 	const size = 3<<20 + 3
 	file := pattern(0, size)
@@ -166,7 +166,7 @@ func TestFilesAreServedInWholeAndInPart(t *testing.T) {
 	})
 }
 
-// Several ranges come as one body of parts, which is written by a goroutine of its own.
+// The answer to several ranges is one body of several parts, which net/http writes from a goroutine of its own.
 func TestFilesAreServedInSeveralParts(t *testing.T) {
 	const size = 4 << 20
 	file := pattern(0, size)

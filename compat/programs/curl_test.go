@@ -1,6 +1,6 @@
 package programs
 
-// curl asks the HTTP servers. What it gets, and over how many connections, is compared; how fast does not count.
+// curl sends requests to the HTTP servers. The tests check the answers and the number of connections, not the speed.
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tool returns a command that runs a program and ends with the test.
+// tool returns a command that runs a program. The program is killed at the end of the test.
 func tool(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -26,7 +26,7 @@ func tool(t *testing.T, name string, args ...string) *exec.Cmd {
 	return exec.CommandContext(timeLimit(t), path, args...)
 }
 
-// curl runs curl with input and returns what it wrote to the two outputs.
+// curl runs curl with input and returns what it wrote to standard output and to standard error.
 func curl(t *testing.T, input []byte, args ...string) (out []byte, messages string) {
 	t.Helper()
 	cmd := tool(t, "curl", append([]string{"-q", "-sS", "--noproxy", "*", "--max-time", "30"}, args...)...)
@@ -36,7 +36,7 @@ func curl(t *testing.T, input []byte, args ...string) (out []byte, messages stri
 	return stdout.Bytes(), stderr.String()
 }
 
-// fileOf writes p where curl can read it.
+// fileOf writes p to a file for curl.
 func fileOf(t *testing.T, p []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "upload")
@@ -102,7 +102,7 @@ func TestCurlUploadsWithAndWithoutALength(t *testing.T) {
 	})
 }
 
-// curl waits for the word of the server before it sends the body, and would go on without it only after a minute.
+// curl waits for the server's "100 Continue" before it sends the body. Without it, curl would wait for a minute.
 func TestCurlSendsABodyWhenTheServerSaysContinue(t *testing.T) {
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {
 		body := pattern(1, 3<<20)
@@ -113,7 +113,8 @@ func TestCurlSendsABodyWhenTheServerSaysContinue(t *testing.T) {
 	})
 }
 
-// More than the buffers of both systems hold waits in the server, whose others are served meanwhile.
+// The body is more than the socket buffers can hold, so the server has to wait for curl. It serves other clients
+// meanwhile.
 func TestCurlDownloadsSlowly(t *testing.T) {
 	const size = 12 << 20
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {
@@ -125,7 +126,7 @@ func TestCurlDownloadsSlowly(t *testing.T) {
 	})
 }
 
-// Behaviour 5.2: the server finds that nobody takes the rest, and ends the response.
+// Behaviour 5.2: the server finds that the client has gone, and ends the response.
 func TestCurlThatIsKilledEndsItsResponse(t *testing.T) {
 	const size = 48 << 20
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {

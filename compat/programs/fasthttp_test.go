@@ -1,7 +1,7 @@
 package programs
 
-// fasthttp over the library. It reads and writes through buffers of its own, sets deadlines before each, and closes
-// idle connections under their readers.
+// fasthttp over the library. It reads and writes through buffers of its own, sets a deadline before each read and write,
+// and closes idle connections while a goroutine reads from them.
 
 import (
 	"bufio"
@@ -33,7 +33,7 @@ type fastSite struct {
 	stop   func() error
 }
 
-// startFast serves on a free loopback port until the test ends. In change a test sets what it wants otherwise.
+// startFast serves on a free loopback port until the test ends. A test can change the settings with change.
 func startFast(t *testing.T, on sides, h fasthttp.RequestHandler, change ...func(*fastSite)) *fastSite {
 	t.Helper()
 	return startFastOn(t, on, "127.0.0.1:0", h, change...)
@@ -86,7 +86,7 @@ type silence struct{}
 
 func (silence) Printf(string, ...any) {}
 
-// recovering makes an answer of a panic: fasthttp leaves that to its user.
+// recovering answers with an error when h panics. fasthttp does not recover from panics itself.
 func recovering(h fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		defer func() {
@@ -106,7 +106,7 @@ func fastEcho(ctx *fasthttp.RequestCtx) {
 	ctx.SetBody(ctx.PostBody())
 }
 
-// do sends body and returns the status and a copy of the answer's.
+// do sends body and returns the status and a copy of the body of the answer.
 func (s *fastSite) do(method, path string, body []byte) (int, []byte, error) {
 	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
@@ -196,7 +196,7 @@ func TestFastHTTPAnswersPipelinedRequestsInOrder(t *testing.T) {
 		s := startFast(t, on, fastEcho)
 		c := &fasthttp.PipelineClient{
 			Addr: s.addr, MaxConns: 1, MaxPendingRequests: callers, Logger: silence{}, Dial: s.client.Dial,
-			MaxIdleConnDuration: 100 * time.Millisecond, // nothing else ends its goroutines
+			MaxIdleConnDuration: 100 * time.Millisecond, // otherwise the client's goroutines do not end
 		}
 		var wg sync.WaitGroup
 		for caller := range callers {
@@ -231,7 +231,7 @@ func TestFastHTTPClientTimesOut(t *testing.T) {
 			}
 			fastEcho(ctx)
 		}, func(s *fastSite) { s.client.ReadTimeout = 300 * time.Millisecond })
-		t.Cleanup(release) // runs before the server's end
+		t.Cleanup(release) // runs before the cleanup of the server
 		_, _, err := s.do("POST", "/hold", []byte("late"))
 		require.ErrorIs(t, err, fasthttp.ErrTimeout)
 		release()
@@ -242,7 +242,7 @@ func TestFastHTTPClientTimesOut(t *testing.T) {
 	})
 }
 
-// Behaviour 3.8: the server's deadlines end connections on which nothing comes, or too little.
+// Behaviour 3.8: the server's deadlines close connections on which no request, or only a part of one, arrives.
 func TestFastHTTPServerClosesSilentConnections(t *testing.T) {
 	for name, sent := range map[string]string{
 		"between requests": "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -306,7 +306,7 @@ func TestFastHTTPSurvivesPanicsAndClientsThatGoAway(t *testing.T) {
 			case "/boom":
 				panic("boom")
 			case "/upload":
-				n, _ := io.Copy(io.Discard, ctx.RequestBodyStream()) // fasthttp does not call it an error
+				n, _ := io.Copy(io.Discard, ctx.RequestBodyStream()) // fasthttp does not report an error here
 				cut <- n
 			default:
 				fastEcho(ctx)
@@ -320,7 +320,7 @@ func TestFastHTTPSurvivesPanicsAndClientsThatGoAway(t *testing.T) {
 
 			conn := rawDial(t, s.addr)
 			_, err = io.WriteString(conn, "POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n"+
-				string(pattern(0, 20_000))) // the handler is called when 8 KiB are there
+				string(pattern(0, 20_000))) // fasthttp calls the handler when 8 KiB have arrived
 			require.NoError(t, err)
 			require.NoError(t, conn.Close())
 			require.LessOrEqual(t, await(t, cut, "the handler's end"), int64(20_000))

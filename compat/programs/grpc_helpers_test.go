@@ -25,18 +25,18 @@ import (
 // largest is the size of the messages that both sides accept, in bytes.
 const largest = 8 << 20
 
-// testService answers with what it was sent. A request with a status makes it do something else.
+// testService answers with the payload of the request. A request with a status makes it do something else.
 type testService struct {
 	pb.UnimplementedTestServiceServer
-	held    chan struct{} // delivers for each call that is held
-	release chan struct{} // closed when held calls may answer
-	ended   chan error    // delivers the context's error of each held call that was not released
+	held    chan struct{} // gets a value for each call that is held
+	release chan struct{} // the test closes it when held calls may answer
+	ended   chan error    // gets the context's error of each held call that was not released
 }
 
-// What the status of a request may ask for, beside an error of that code.
+// Special statuses of a request. With any other code the service returns an error of that code.
 const (
 	codeBoom = 100 + iota // a panic
-	codeHold              // an answer when the test says so
+	codeHold              // an answer when the test closes release
 )
 
 func (s *testService) obey(ctx context.Context, wish *pb.EchoStatus) error {
@@ -66,7 +66,7 @@ func (s *testService) UnaryCall(ctx context.Context, r *pb.SimpleRequest) (*pb.S
 	return &pb.SimpleResponse{Payload: r.Payload}, nil
 }
 
-// StreamingOutputCall sends for each parameter as many bytes as it says.
+// StreamingOutputCall sends a message for each parameter, of the size that the parameter says.
 func (s *testService) StreamingOutputCall(
 	r *pb.StreamingOutputCallRequest, stream grpc.ServerStreamingServer[pb.StreamingOutputCallResponse],
 ) error {
@@ -79,7 +79,7 @@ func (s *testService) StreamingOutputCall(
 	return nil
 }
 
-// StreamingInputCall counts.
+// StreamingInputCall returns the number of bytes that it has received.
 func (s *testService) StreamingInputCall(
 	stream grpc.ClientStreamingServer[pb.StreamingInputCallRequest, pb.StreamingInputCallResponse],
 ) error {
@@ -134,7 +134,7 @@ type rpc struct {
 	last   atomic.Value // the net.Conn of the last dial
 }
 
-// recovered makes an error of a panic: gRPC leaves that to its user.
+// recovered turns a panic into an error. gRPC does not recover from panics itself.
 func recovered(err *error) {
 	if p := recover(); p != nil {
 		*err = status.Error(codes.Internal, fmt.Sprint(p))
@@ -172,7 +172,7 @@ func startRPC(t *testing.T, on sides, secure bool) *rpc {
 	return s
 }
 
-// serve starts a server, which may be the successor of one that was stopped.
+// serve starts a server. A test may start another after it has stopped the first.
 func (s *rpc) serve(t *testing.T, on sides, address string, opts ...grpc.ServerOption) {
 	ln := on.listenOn(t, address)
 	s.addr = ln.Addr().String()
@@ -209,7 +209,7 @@ func (s *rpc) echo(ctx context.Context, body []byte, opts ...grpc.CallOption) er
 	return err
 }
 
-// talk exchanges messages over a stream of its own, n at a time before it takes the answers, as often as rounds says.
+// talk opens a stream. In each of rounds rounds it sends n messages and then receives the n answers.
 func (s *rpc) talk(ctx context.Context, size, n, rounds int) error {
 	stream, err := s.client.FullDuplexCall(ctx)
 	if err != nil {

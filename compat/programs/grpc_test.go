@@ -1,6 +1,6 @@
 package programs
 
-// grpc-go over the library: a connection with many streams, of which one goroutine reads all and another writes all.
+// grpc-go over the library: a connection has many streams. One goroutine reads for all of them, another one writes.
 
 import (
 	"context"
@@ -56,7 +56,7 @@ func TestGRPCStreamsEachWay(t *testing.T) {
 
 		down, err := s.client.StreamingOutputCall(ctx, request)
 		require.NoError(t, err)
-		require.NoError(t, s.echo(ctx, []byte("meanwhile"))) // nobody takes what arrives on the stream
+		require.NoError(t, s.echo(ctx, []byte("meanwhile"))) // the test does not read the stream meanwhile
 		for i, p := range request.ResponseParameters {
 			got, err := down.Recv()
 			require.NoError(t, err)
@@ -91,7 +91,7 @@ func TestGRPCCarriesManyCallsAndStreamsAtOnce(t *testing.T) {
 	})
 }
 
-// hold makes a call that its handler holds, and delivers the call's error.
+// hold makes a call and returns when the handler holds it. The channel delivers the call's error.
 func (s *rpc) hold(t *testing.T, ctx context.Context) <-chan error {
 	t.Helper()
 	failed := make(chan error, 1)
@@ -115,7 +115,7 @@ func TestGRPCCallEndsWithItsContextOnBothSides(t *testing.T) {
 		defer cancel()
 		late := s.hold(t, ctx)
 		require.Equal(t, codes.DeadlineExceeded, status.Code(await(t, late, "the call's end")))
-		require.Error(t, await(t, s.ended, "the handler's end")) // told by its own clock, or by the client
+		require.Error(t, await(t, s.ended, "the handler's end")) // by its own timer, or because the client cancelled
 
 		require.NoError(t, s.echo(timeLimit(t), []byte("another call")))
 		require.EqualValues(t, 1, s.dials.Load())
@@ -145,7 +145,7 @@ func TestGRPCHandlerErrorsAndPanicsEndOnlyTheirCall(t *testing.T) {
 	})
 }
 
-// Behaviour 5.2: the end of the connection ends what is under way, on both sides, and the client makes a new one.
+// Behaviour 5.2: the end of the connection ends the calls under way, on both sides, and the client dials a new one.
 func TestGRPCSurvivesTheLossOfItsConnection(t *testing.T) {
 	overRPC(t, func(t *testing.T, _ sides, s *rpc) {
 		ctx := timeLimit(t)
@@ -197,7 +197,7 @@ func TestGRPCGracefulStopLetsCallsAndStreamsEnd(t *testing.T) {
 		require.ErrorIs(t, err, io.EOF)
 		await(t, stopped, "the end of GracefulStop")
 		require.NoError(t, await(t, s.served, "the end of Serve"))
-		s.served <- nil // the end of the test asks, too
+		s.served <- nil // the cleanup of the test receives it, too
 	})
 }
 
@@ -210,7 +210,7 @@ func TestGRPCClientFindsTheSuccessorOfItsServer(t *testing.T) {
 		old.Stop()
 		requireRefused(t, s.addr)
 		s.serve(t, on, s.addr)
-		// A call that went out before the client knew of the end has failed; the next ones wait for a connection.
+		// A call that the client made before it noticed the end may fail. Later calls wait for a new connection.
 		require.NoError(t, retry(2, func() error { return s.echo(ctx, []byte("after")) }))
 	})
 }

@@ -1,7 +1,7 @@
 package programs
 
-// Servers with handlers that learn of their client's end as users of the original have them do: by IsActive and Len in
-// OnRequest, or by OnDisconnect. The clients are of package net.
+// Servers whose handlers find out that the client has closed in the ways that programs on the original use: by IsActive
+// and Len in OnRequest, or by OnDisconnect. The clients are of package net.
 
 import (
 	"context"
@@ -38,7 +38,7 @@ func startLoop(t *testing.T, onRequest netpoll.OnRequest, options ...netpoll.Opt
 	return address
 }
 
-// handlerTime is how long a handler works before it looks at its input, while more arrives.
+// handlerTime is how long a handler works before it reads its input. More input arrives meanwhile.
 const handlerTime = 20 * time.Millisecond
 
 // Behaviour 9.1: a handler that finds the connection inactive and nothing to read has seen everything.
@@ -81,11 +81,11 @@ func TestHandlerThatFindsTheEndHasSeenEverything(t *testing.T) {
 	}
 }
 
-// upstreamKey is for the connection to the server behind a proxy, in the context of the client's.
+// upstreamKey is the key of the connection to the server behind a proxy, in the context of the client's connection.
 type upstreamKey struct{}
 
-// eventProxy is a proxy without a goroutine of its own: the input of either side is sent to the other in handlers. A
-// side that has ended, and whose input has been sent on, ends the other.
+// eventProxy is a proxy without a goroutine of its own: the handler of each side sends its input to the other side. When
+// the client has ended and its input has been sent on, both are closed.
 type eventProxy struct{ upstream string }
 
 func (p eventProxy) onConnect(ctx context.Context, client netpoll.Connection) context.Context {
@@ -112,7 +112,7 @@ func (p eventProxy) onRequest(ctx context.Context, client netpoll.Connection) er
 	return nil
 }
 
-// passOn sends what has come from one side to the other.
+// passOn sends the input that has arrived from one side to the other.
 func passOn(from, to netpoll.Connection) error {
 	r, w := from.Reader(), to.Writer()
 	defer r.Release()
@@ -158,7 +158,7 @@ func readToTheEnd(_ context.Context, conn netpoll.Connection) error {
 	return r.Release()
 }
 
-// reply is what handlers answer in the end, in one piece or in several.
+// reply sends text, the answer of a handler.
 func reply(conn netpoll.Connection, text string) error {
 	if _, err := conn.Writer().WriteString(text); err != nil {
 		return err
@@ -166,7 +166,7 @@ func reply(conn netpoll.Connection, text string) error {
 	return conn.Writer().Flush()
 }
 
-// askAndEnd sends a request, and the end of the stream, and returns all that comes back.
+// askAndEnd sends a request, half-closes, and returns everything that comes back.
 func askAndEnd(t *testing.T, address, request string) string {
 	t.Helper()
 	conn := rawDial(t, address)
@@ -181,8 +181,8 @@ func askAndEnd(t *testing.T, address, request string) string {
 	return string(got)
 }
 
-// Behaviour 5.10: OnDisconnect may still write to a client that has only ended its sending, before or after the
-// handler has seen its request.
+// Behaviour 5.10: OnDisconnect may still write to a client that has only half-closed, before or after the handler has
+// seen its request.
 func TestOnDisconnectMayReplyAfterHalfClose(t *testing.T) {
 	for name, onRequest := range map[string]netpoll.OnRequest{
 		"handler reads": readToTheEnd,
@@ -206,8 +206,8 @@ func TestOnDisconnectMayReplyAfterHalfClose(t *testing.T) {
 	}
 }
 
-// Behaviour 5.10, 5.4: a client that connects and ends its sending, as `nc -N </dev/null` does, has made an empty
-// request, which is answered.
+// Behaviour 5.10, 5.4: a client that connects and half-closes, as `nc -N </dev/null` does, has made an empty request.
+// The server answers it.
 func TestEmptyRequestIsAnswered(t *testing.T) {
 	for name, options := range map[string][]netpoll.Option{
 		"OnRequest alone": nil,
@@ -233,8 +233,8 @@ func TestEmptyRequestIsAnswered(t *testing.T) {
 	}
 }
 
-// Behaviour 5.4: a client whose reader is its handler, as Kitex's for gRPC is, learns of a server that leaves without a
-// word: the last call finds the error.
+// Behaviour 5.4: a client that reads in its handler, as Kitex's gRPC client does, notices that the server has closed
+// without sending anything: the last call of the handler gets the error.
 func TestDialedConnectionThatGetsNothingHasItsHandlerCalled(t *testing.T) {
 	for name, leave := range map[string]func(*net.TCPConn) error{
 		"end": (*net.TCPConn).Close,

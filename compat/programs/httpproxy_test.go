@@ -43,7 +43,7 @@ func (p *forwardProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(w, resp.Body)
 }
 
-// tunnel copies both ways until one of the two sides ends.
+// tunnel copies in both directions until one of the sides ends.
 func (p *forwardProxy) tunnel(w http.ResponseWriter, r *http.Request) {
 	target, err := p.on.dialBounded(r.Context(), r.Host)
 	if err != nil {
@@ -76,13 +76,13 @@ func startTestServer(t *testing.T, on sides, h http.Handler, start func(*httptes
 	s.Listener = on.listenOn(t, "127.0.0.1:0")
 	start(s)
 	t.Cleanup(func() {
-		s.CloseClientConnections() // those of tunnels, too, which it does not wait for
+		s.CloseClientConnections() // also those of tunnels, for which Close does not wait
 		s.Close()
 	})
 	return s
 }
 
-// Behaviour 9.5: the transport writes its requests, CONNECT among them, to the connection that was dialed.
+// Behaviour 9.5: the transport writes its requests, also CONNECT, straight to the dialed connection.
 func TestHTTPTransportGoesThroughAProxy(t *testing.T) {
 	onNet := sides{name: "net"}
 	for name, start := range map[string]func(*httptest.Server){

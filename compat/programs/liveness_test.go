@@ -1,7 +1,7 @@
 package programs
 
-// Pools of drivers look at an idle connection before they use it again: by syscall.RawConn and one read that does not
-// wait. A connection that has anything to read, or that has ended, must not be taken for a good one.
+// Connection pools of drivers check an idle connection before they use it again: with syscall.RawConn and one read that
+// does not wait. The check must fail for a connection that has anything to read, or that has ended.
 
 import (
 	"bufio"
@@ -23,7 +23,8 @@ import (
 
 var errUnreadInput = errors.New("unread input")
 
-// look says what is wrong with an idle connection, in the way of the MySQL driver: it would take a byte that is there.
+// look returns an error if an idle connection is not fit for use. Like the MySQL driver, it consumes a byte if one has
+// arrived.
 func look(conn net.Conn) error {
 	sys, ok := conn.(syscall.Conn)
 	if !ok {
@@ -49,10 +50,10 @@ func look(conn net.Conn) error {
 	return errors.Join(err, found)
 }
 
-// awaitInput waits until input has reached conn, wherever it keeps it.
+// awaitInput waits until input has arrived at conn, in its socket or in its buffer.
 func awaitInput(t *testing.T, conn net.Conn) {
 	t.Helper()
-	arrived := func() bool { // for package net: a look into the socket that takes nothing
+	arrived := func() bool { // for package net: peeks into the socket
 		raw, err := conn.(syscall.Conn).SyscallConn()
 		n := 0
 		return err == nil && raw.Read(func(fd uintptr) bool {
@@ -73,7 +74,7 @@ func TestLivenessCheckFindsUnreadInput(t *testing.T) {
 			for range 3 {
 				require.NoError(t, look(conn))
 			}
-			for i := range 3 { // used, and fine again
+			for i := range 3 { // the connection is used, and good again
 				_, err := fmt.Fprintf(peer, "reply %d\n", i)
 				require.NoError(t, err)
 				got := make([]byte, len("reply 0\n"))
@@ -102,8 +103,8 @@ func TestLivenessCheckFindsTheEnd(t *testing.T) {
 	})
 }
 
-// serveStaleRedis answers GET with the number of the connection. After that it sends a second answer, which nobody has
-// asked for, on request. Everything else is an unknown command.
+// serveStaleRedis answers GET with the number of the connection. Then it waits for stale, and sends a second answer that
+// no command asked for. Other commands are unknown to it.
 func serveStaleRedis(conn net.Conn, number int32, stale <-chan struct{}) {
 	r := bufio.NewReader(conn)
 	for {
@@ -113,7 +114,7 @@ func serveStaleRedis(conn net.Conn, number int32, stale <-chan struct{}) {
 		}
 		var words []string
 		for range n {
-			_, err := r.ReadString('\n') // the length
+			_, err := r.ReadString('\n') // the line with the length
 			word, err2 := r.ReadString('\n')
 			if errors.Join(err, err2) != nil {
 				return
@@ -130,7 +131,8 @@ func serveStaleRedis(conn net.Conn, number int32, stale <-chan struct{}) {
 	}
 }
 
-// Behaviour 9.7: the pool of go-redis dials anew instead of taking the stale answer for that of the next command.
+// Behaviour 9.7: the pool of go-redis dials a new connection, and does not take the stale answer for that of the next
+// command.
 func TestRedisPoolDropsAConnectionWithAStaleReply(t *testing.T) {
 	againstNet(t, func(t *testing.T, on sides) {
 		var served atomic.Int32

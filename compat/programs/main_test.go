@@ -1,7 +1,7 @@
 package programs
 
-// What all tests share: waiting, contents that show an exchange, listeners and dialers of both libraries, and the proof
-// that the tests leave neither goroutines nor sockets.
+// What all tests share: waiting, bytes that show when they are misplaced, listeners and dialers of both libraries, and
+// the proof that the tests leave neither goroutines nor sockets behind.
 
 import (
 	"bytes"
@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 		// Pollers belong to the process, and stay for the next connection.
 		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*poller).run"),
 		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll/internal/alarm.(*timerfd).run"),
-		// So do these of the programs, except that fasthttp has one for each server, which wakes every ten seconds.
+		// So do these of the programs. One of fasthttp's belongs to a server, but ends up to ten seconds after it.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.startGlobalTimeCache.func1"),
@@ -58,7 +58,7 @@ func TestMain(m *testing.M) {
 		}))
 }
 
-// socketsLeft waits until the process has no socket any more and returns how many there are if that takes too long.
+// socketsLeft waits until the process has no sockets left. If that takes too long, it returns how many there are.
 func socketsLeft() (n int) {
 	for deadline := time.Now().Add(patience / 3); ; time.Sleep(10 * time.Millisecond) {
 		if n = openSockets(); n == 0 || time.Now().After(deadline) {
@@ -78,7 +78,7 @@ func openSockets() (n int) {
 	return n
 }
 
-// A binary has one package of a path, so where the linked package was compiled from tells what the programs use.
+// A binary has only one package netpoll, so its source file shows which library the programs use.
 func TestLibraryUnderTestIsThisRepository(t *testing.T) {
 	_, here, _, ok := runtime.Caller(0)
 	require.True(t, ok)
@@ -114,7 +114,7 @@ func (on sides) listenOn(t *testing.T, address string) net.Listener {
 	return ln
 }
 
-// dial is what the client dials with.
+// dial dials for the client side.
 func (on sides) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if !on.client {
 		return new(net.Dialer).DialContext(ctx, network, address)
@@ -122,7 +122,7 @@ func (on sides) dial(ctx context.Context, network, address string) (net.Conn, er
 	return dialNetpoll(ctx, network, address)
 }
 
-// dialNetpoll dials with the library, by what its original has, too.
+// dialNetpoll dials with the library. The original has no DialContext, so there it uses DialTimeout.
 func dialNetpoll(ctx context.Context, network, address string) (net.Conn, error) {
 	d := netpoll.NewDialer()
 	if d, ok := d.(interface {
@@ -133,7 +133,7 @@ func dialNetpoll(ctx context.Context, network, address string) (net.Conn, error)
 	return d.DialTimeout(network, address, patience)
 }
 
-// rawDial opens a plain connection with a deadline on all that the test does with it.
+// rawDial opens a plain connection. Its deadline limits all that the test does with it.
 func rawDial(t *testing.T, addr string) *net.TCPConn {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -155,7 +155,7 @@ func requireRefused(t *testing.T, addr string) {
 	}, patience, time.Millisecond, "the port still accepts")
 }
 
-// await ends t when event neither delivers nor is closed in time.
+// await returns the value of event, or ends t if event neither delivers nor is closed in time.
 func await[T any](t testing.TB, event <-chan T, what string) (v T) {
 	t.Helper()
 	select {
@@ -172,15 +172,15 @@ func stacks() string {
 	return string(buf[:runtime.Stack(buf, true)])
 }
 
-// timeLimit returns a context for all that a test does.
+// timeLimit returns a context that limits the time of the whole test.
 func timeLimit(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// pattern returns n bytes, no 251 of which repeat, so that a shift or an exchange is seen. Those of another seed differ
-// everywhere.
+// pattern returns n bytes with a period of 251, so that a shift or an exchange shows. Patterns of different seeds differ
+// in every byte.
 func pattern(seed, n int) []byte {
 	var period [251]byte
 	for i := range period {
@@ -189,13 +189,13 @@ func pattern(seed, n int) []byte {
 	return bytes.Repeat(period[:], n/len(period)+1)[:n:n]
 }
 
-// digest stands for contents that are too long to be shown.
+// digest describes contents that are too long to print.
 func digest(p []byte) string {
 	sum := sha256.Sum256(p)
 	return fmt.Sprintf("%d bytes, %s", len(p), hex.EncodeToString(sum[:8]))
 }
 
-// digestOf is digest of all that r has.
+// digestOf returns the digest of everything that r has.
 func digestOf(r io.Reader) (string, error) {
 	h := sha256.New()
 	n, err := io.Copy(h, r)

@@ -1,6 +1,6 @@
 package programs
 
-// A site of net/http: a server and a client, of which one or both are on the library.
+// A site of net/http: a server and a client. One or both of them are on the library.
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// protocol is what carries the requests.
+// protocol is the protocol of the requests.
 type protocol int
 
 const (
@@ -56,7 +56,7 @@ type webSite struct {
 	pem       []byte       // the certificate, with TLS
 }
 
-// startSite serves on a free loopback port until the test ends. In change a test sets what it wants otherwise.
+// startSite serves on a free loopback port until the test ends. A test can change the settings with change.
 func startSite(t *testing.T, on sides, p protocol, h http.Handler, change ...func(*webSite)) *webSite {
 	t.Helper()
 	return startSiteOn(t, on, p, "127.0.0.1:0", h, change...)
@@ -106,7 +106,7 @@ func startSiteOn(
 	return s
 }
 
-// shutdown ends the server in order and leaves its result for the end of the test.
+// shutdown shuts the server down. The cleanup of the test checks the result of Serve.
 func (s *webSite) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -137,7 +137,7 @@ func (s *webSite) echo(ctx context.Context, body []byte) error {
 	return err
 }
 
-// echoBody is a handler that sends the body back when it has all of it.
+// echoBody is a handler that reads the whole body and sends it back.
 func echoBody(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -147,10 +147,10 @@ func echoBody(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// streamBody is a handler that sends the body back as it comes.
+// streamBody is a handler that sends the body back while it reads it.
 func streamBody(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
-	_ = rc.EnableFullDuplex() // HTTP/2 has it anyway
+	_ = rc.EnableFullDuplex() // HTTP/2 is full duplex anyway
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := r.Body.Read(buf)
@@ -166,7 +166,8 @@ func streamBody(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// certificate returns the settings of a server on 127.0.0.1, what trusts it, and the same for curl.
+// certificate returns the settings of a server on 127.0.0.1, a pool that trusts its certificate, and the certificate in
+// PEM, for curl.
 func certificate(t *testing.T) (server *tls.Config, trust *x509.CertPool, pemCert []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -1,7 +1,7 @@
 package programs
 
-// net/http over the library, in each of its protocols. What a connection must do for HTTP/1 alone is tested beside the
-// library itself; here the server and the client are driven as sites are.
+// net/http over the library, in each of its protocols. The library's own tests have what a connection must do for
+// HTTP/1; here the server and the client are used as real sites use them.
 
 import (
 	"bufio"
@@ -44,7 +44,7 @@ func TestHTTPServesManyRequestsAtOnce(t *testing.T) {
 	})
 }
 
-// The client sends on while it receives.
+// The client sends while it receives.
 func TestHTTPStreamsLargeBodiesBothWaysAtOnce(t *testing.T) {
 	const size = 3 << 20
 	overProtocols(t, func(t *testing.T, on sides, p protocol) {
@@ -85,7 +85,7 @@ func TestHTTPServesOthersWhileAClientDoesNotRead(t *testing.T) {
 	})
 }
 
-// readTracker tells whether anybody has read.
+// readTracker records whether it was read.
 type readTracker struct {
 	io.Reader
 	read bool
@@ -142,7 +142,7 @@ func TestHTTPShutdownWaitsForARunningRequest(t *testing.T) {
 			answer <- result{string(body), err}
 		}()
 		await(t, entered, "the request")
-		idle := rawDial(t, s.addr) // Shutdown does not wait for one that has asked for nothing, for long
+		idle := rawDial(t, s.addr) // Shutdown waits only briefly for a connection without a request
 		go func() { stopped <- s.shutdown() }()
 		requireRefused(t, s.addr)
 		require.Empty(t, stopped, "Shutdown did not wait")
@@ -158,14 +158,14 @@ func TestHTTPShutdownWaitsForARunningRequest(t *testing.T) {
 // Behaviour 5.8: the client finds that the server has closed its idle connection.
 func TestHTTPClientSurvivesARestartOfItsServer(t *testing.T) {
 	overProtocols(t, func(t *testing.T, on sides, p protocol) {
-		t.Parallel() // the end of HTTP/2 takes a second
+		t.Parallel() // shutting HTTP/2 down takes a second
 		ctx := timeLimit(t)
 		s := startSite(t, on, p, http.HandlerFunc(echoBody))
 		_, _, err := s.do(ctx, http.MethodGet, "/", nil)
 		require.NoError(t, err)
 		require.NoError(t, s.shutdown())
 		requireRefused(t, s.addr)
-		// With TLS the new server has another certificate, which the client of the old one would not trust.
+		// With TLS the new server has another certificate, which the client does not trust yet.
 		again := startSiteOn(t, on, p, s.addr, http.HandlerFunc(echoBody))
 		if p == http2OverTLS {
 			s.transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(again.pem)
@@ -199,12 +199,12 @@ func TestHTTPHandlerSeesThatAnUploadIsAbandoned(t *testing.T) {
 		await(t, began, "the request")
 		cancel()
 		require.Error(t, await(t, ended, "the handler's end"))
-		require.NoError(t, more.Close()) // net/http waits for the goroutine that gives it the body
+		require.NoError(t, more.Close()) // net/http waits for the goroutine that supplies the body
 		require.ErrorIs(t, await(t, failed, "the client's end"), context.Canceled)
 	})
 }
 
-// Behaviour 5.7: what a handler panics with costs its request an error, and the server nothing.
+// Behaviour 5.7: a panic of a handler fails its own request and nothing else.
 func TestHTTPSurvivesAPanicInAHandler(t *testing.T) {
 	overProtocols(t, func(t *testing.T, on sides, p protocol) {
 		mux := http.NewServeMux()
@@ -225,7 +225,7 @@ func TestHTTPSurvivesAPanicInAHandler(t *testing.T) {
 	})
 }
 
-// A reverse proxy is both, server and client. Behind it talks one that has left HTTP, and half-closes.
+// A reverse proxy is both a server and a client. The server behind it also hijacks a connection, and half-closes it.
 func TestHTTPReverseProxyCarriesBodiesAndUpgrades(t *testing.T) {
 	overSides(t, func(t *testing.T, on sides) {
 		mux := http.NewServeMux()
@@ -267,7 +267,7 @@ func TestHTTPReverseProxyCarriesBodiesAndUpgrades(t *testing.T) {
 	})
 }
 
-// upgrade takes the connection over and sends back what comes.
+// upgrade hijacks the connection and echoes its input.
 func upgrade(w http.ResponseWriter, _ *http.Request) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -36,7 +36,7 @@ func (Arithmetic) Multiply(in Numbers, out *Numbers) error {
 // Fail is a method that returns an error.
 func (Arithmetic) Fail(Numbers, *Numbers) error { return errors.New("no such thing") }
 
-// ways are how a server is reached: what serves a listener until it is closed, and what makes a client of a connection.
+// ways are the ways to reach a server. serve serves ln until it is closed; client makes a client from a connection.
 var ways = map[string]struct {
 	serve  func(s *netrpc.Server, ln net.Listener)
 	client func(conn net.Conn) (*netrpc.Client, error)
@@ -63,7 +63,7 @@ var ways = map[string]struct {
 	},
 }
 
-// clientOverHTTP does what rpc.DialHTTP does, which dials by itself.
+// clientOverHTTP does what rpc.DialHTTP does. DialHTTP cannot be used, because it dials with package net.
 func clientOverHTTP(conn net.Conn) (*netrpc.Client, error) {
 	if _, err := io.WriteString(conn, "CONNECT "+netrpc.DefaultRPCPath+" HTTP/1.0\n\n"); err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func clientOverHTTP(conn net.Conn) (*netrpc.Client, error) {
 	return netrpc.NewClient(conn), nil
 }
 
-// Behaviour 9.5: over HTTP, both sides write their first line by io.WriteString.
+// Behaviour 9.5: over HTTP, both sides write their first line with io.WriteString.
 func TestRPCOfTheStandardLibrary(t *testing.T) {
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,6 @@
 package programs
 
-// The HTTP servers that curl and wrk ask: net/http, fasthttp and Hertz on the library, with the same site on each.
+// The HTTP servers for curl and wrk: net/http, fasthttp and Hertz on the library, with the same site on each.
 
 import (
 	"bytes"
@@ -26,19 +26,19 @@ import (
 //	GET  /ip          the address of the client
 //	GET  /blob?n=N    N bytes of pattern(0, N)
 //	GET  /chunks?n=N  the same in chunks
-//	POST /echo        what was posted
-//	POST /sum         digest of what was posted
+//	POST /echo        the body of the request
+//	POST /sum         the digest of the body
 //	GET  /boom        a panic
 type outsideSite struct {
 	name  string
 	addr  string
 	blobs atomic.Int64
-	left  chan int // delivers how many bytes of a body that was given up were not sent
+	left  chan int // gets the number of unsent bytes of each body that was closed before its end
 }
 
 func (s *outsideSite) url(path string) string { return "http://" + s.addr + path }
 
-// overOutsideSites runs test with each server. Most of them wait for their client most of the time.
+// overOutsideSites runs test with each server.
 func overOutsideSites(t *testing.T, test func(t *testing.T, s *outsideSite)) {
 	for name, start := range map[string]func(*testing.T, *outsideSite){
 		"nethttp": startOutsideHTTP, "fasthttp": startOutsideFast, "hertz": startOutsideHertz,
@@ -51,7 +51,7 @@ func overOutsideSites(t *testing.T, test func(t *testing.T, s *outsideSite)) {
 	}
 }
 
-// blob is a body of the pattern, which tells if it is given up.
+// blob is a body of the pattern. Close reports how many bytes are left.
 type blob struct {
 	io.Reader
 	rest *bytes.Reader
@@ -62,7 +62,7 @@ type blob struct {
 func (s *outsideSite) newBlob(n int) *blob {
 	s.blobs.Add(1)
 	r := bytes.NewReader(pattern(0, n))
-	return &blob{Reader: struct{ io.Reader }{r}, rest: r, site: s} // it has no WriteTo: servers copy in pieces
+	return &blob{Reader: struct{ io.Reader }{r}, rest: r, site: s} // without WriteTo, so that servers copy in pieces
 }
 
 func (b *blob) Close() error {
@@ -72,7 +72,7 @@ func (b *blob) Close() error {
 		}
 		select {
 		case b.site.left <- b.rest.Len():
-		default: // nobody asks
+		default: // the test does not want it
 		}
 	})
 	return nil

@@ -1,7 +1,7 @@
 package programs
 
-// pires/go-proxyproto: its listener wraps another, and its connections read the PROXY header when somebody asks for an
-// address, or reads. So who asks waits for the client.
+// pires/go-proxyproto: its listener wraps another. Its connections read the PROXY header in the first call of Read,
+// LocalAddr or RemoteAddr, so these calls wait for the client.
 
 import (
 	"bufio"
@@ -19,19 +19,19 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// whoAsks is the client that the headers name, and whoAnswers the server.
+// whoAsks is the client in the headers, whoAnswers the server.
 var (
 	whoAsks    = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 4711}
 	whoAnswers = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 8), Port: 80}
 )
 
-// behindProxy wraps a listener on a free port of the side. A client has as long as it likes for its header.
+// behindProxy wraps a listener on a free port of the side. There is no timeout for the header.
 func behindProxy(t *testing.T, on sides) net.Listener {
 	return &proxyproto.Listener{Listener: on.listen(t), ReadHeaderTimeout: -1}
 }
 
-// whois connects as a proxy does, with a header of the version, or none if it is 0, asks for its own address, and
-// returns the answer.
+// whois connects as a proxy does, with a header of that version, or without a header if version is 0. It asks the server
+// for the address of the client, and returns the answer.
 func whois(t *testing.T, address string, version byte) string {
 	t.Helper()
 	conn := rawDial(t, address)
@@ -51,13 +51,13 @@ func whois(t *testing.T, address string, version byte) string {
 	return string(body)
 }
 
-// askAll asks in every version beside clients that are silent, some of which came first.
+// askAll asks with every version. Before each, it opens a connection that sends no header, or only a part of one.
 func askAll(t *testing.T, address string) {
 	for _, version := range []byte{1, 2, 1, 2, 0} {
 		silent := rawDial(t, address)
 		defer silent.Close()
 		if version == 1 {
-			_, err := fmt.Fprint(silent, "PROXY TC") // and no more
+			_, err := fmt.Fprint(silent, "PROXY TC") // only a part of the header
 			require.NoError(t, err)
 		}
 		got := whois(t, address, version)
@@ -83,7 +83,7 @@ func TestProxyProtocolBelowHTTP(t *testing.T) {
 	})
 }
 
-// answerWhois answers a request with the address of its client, when it is there as a whole.
+// answerWhois answers a request with the address of its client, once the whole request has arrived.
 func answerWhois(_ context.Context, conn netpoll.Connection) error {
 	r, w := conn.Reader(), conn.Writer()
 	defer r.Release()
@@ -104,7 +104,7 @@ func answerWhois(_ context.Context, conn netpoll.Connection) error {
 	return w.Flush()
 }
 
-// overListeners runs test with the listeners of both libraries to be wrapped.
+// overListeners runs test twice: the wrapped listener is of package net, and of the library.
 func overListeners(t *testing.T, test func(t *testing.T, on sides)) {
 	for _, on := range []sides{{name: "listener of net"}, {name: "listener of netpoll", server: true}} {
 		t.Run(on.name, func(t *testing.T) {
@@ -114,7 +114,7 @@ func overListeners(t *testing.T, test func(t *testing.T, on sides)) {
 	}
 }
 
-// Behaviour 9.6, 6.3: an event loop takes the wrapped listener, whatever is below it, and a converted one, too.
+// Behaviour 9.6, 6.3: an event loop serves a wrapped listener of either library, as it is or converted.
 func TestProxyProtocolBelowAnEventLoop(t *testing.T) {
 	for name, convert := range map[string]bool{"served": false, "converted": true} {
 		t.Run(name, func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestProxyProtocolBelowAnEventLoop(t *testing.T) {
 	}
 }
 
-// Behaviour 9.6: what Accept returns has not been asked for its address either.
+// Behaviour 9.6: Accept does not call RemoteAddr or LocalAddr either, so it does not wait for the client.
 func TestProxyProtocolConnectionsAreAcceptedWithoutAWord(t *testing.T) {
 	overListeners(t, func(t *testing.T, on sides) {
 		ln, err := netpoll.ConvertListener(behindProxy(t, on))

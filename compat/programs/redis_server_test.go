@@ -1,7 +1,7 @@
 package programs
 
-// A small Redis server on an EventLoop: enough for the tests of the client. Answers go out under a lock per connection,
-// because those that publish write to the connections of others.
+// A small Redis server on an EventLoop: enough for the tests of the client. Each connection has a lock for writing,
+// because the handler of a publisher writes to the connections of the subscribers.
 
 import (
 	"bytes"
@@ -29,12 +29,12 @@ type redisServer struct {
 	loop     netpoll.EventLoop
 	served   chan error    // delivers the result of Serve
 	accepted atomic.Int32  // connections so far
-	waiting  chan struct{} // delivers for each command that blocks
-	release  chan struct{} // closed when HOLD may answer
-	gone     chan struct{} // delivers for each connection whose client has left
+	waiting  chan struct{} // gets a value for each command that blocks
+	release  chan struct{} // the test closes it when HOLD may answer
+	gone     chan struct{} // gets a value for each connection whose client has closed
 	stop     func() error
 
-	mu          sync.Mutex // guards what follows
+	mu          sync.Mutex // guards the fields below
 	values      map[string][]byte
 	lists       map[string][][]byte
 	pushed      chan struct{} // closed, and replaced, when a list grows
@@ -42,14 +42,14 @@ type redisServer struct {
 	subscribers map[string]map[*session]bool
 }
 
-// session is what the server knows of a connection.
+// session is the server's state of a connection.
 type session struct {
 	*redisServer
 	conn netpoll.Connection
-	left context.Context // ends when the client has left
-	mu   sync.Mutex      // orders what is written
+	left context.Context // cancelled when the client has closed
+	mu   sync.Mutex      // held while writing to conn
 
-	queued [][][]byte // commands since MULTI; nil if there was none
+	queued [][][]byte // commands since MULTI; nil outside a transaction
 }
 
 type sessionKey struct{}
@@ -113,7 +113,7 @@ func (s *redisServer) forget(c *session) {
 	}
 }
 
-// kill closes all connections, as an administrator would.
+// kill closes all connections.
 func (s *redisServer) kill() {
 	s.mu.Lock()
 	sessions := slices.Collect(maps.Keys(s.sessions))
@@ -123,7 +123,7 @@ func (s *redisServer) kill() {
 	}
 }
 
-// onRequest takes the commands that are there and answers them together.
+// onRequest reads the commands that have arrived and sends all answers at once.
 func (s *redisServer) onRequest(ctx context.Context, conn netpoll.Connection) error {
 	c := ctx.Value(sessionKey{}).(*session)
 	var out bytes.Buffer
@@ -184,7 +184,7 @@ func (c *session) write(p []byte) error {
 	return w.Flush()
 }
 
-// answer does a command, or queues it within a transaction.
+// answer executes a command, or queues it within a transaction.
 func (c *session) answer(out *bytes.Buffer, command [][]byte) {
 	name := strings.ToUpper(string(command[0]))
 	switch {
@@ -239,14 +239,14 @@ func (c *session) do(out *bytes.Buffer, name string, args [][]byte) {
 		fmt.Fprint(out, "+HELD\r\n")
 	case "BOOM":
 		panic("boom")
-	default: // HELLO and CLIENT among them, which the client can do without
+	default: // also HELLO and CLIENT, which the client can do without
 		fmt.Fprintf(out, "-ERR unknown command '%s'\r\n", name)
 	}
 }
 
 // flush sends the answers so far before a command that may block.
 func (c *session) flush(out *bytes.Buffer) {
-	_ = c.write(out.Bytes()) // if it fails the connection has ended, which the command sees
+	_ = c.write(out.Bytes()) // if it fails the connection has ended, and the command will find that
 	out.Reset()
 }
 
@@ -273,7 +273,7 @@ func (s *redisServer) get(key string) []byte {
 func (s *redisServer) incr(key string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, _ := strconv.Atoi(string(s.values[key])) // nothing counts as 0
+	n, _ := strconv.Atoi(string(s.values[key])) // a missing value counts as 0
 	s.values[key] = []byte(strconv.Itoa(n + 1))
 	return n + 1
 }
@@ -287,7 +287,7 @@ func (s *redisServer) push(key string, p [][]byte) int {
 	return len(s.lists[key])
 }
 
-// pop waits for an element of a list, at most as many seconds as the last argument says. 0 is for ever.
+// pop waits for an element of a list. The last argument is the timeout in seconds; 0 means none.
 func (c *session) pop(out *bytes.Buffer, args [][]byte) {
 	key := string(args[0])
 	var late <-chan time.Time
@@ -316,7 +316,7 @@ func (c *session) pop(out *bytes.Buffer, args [][]byte) {
 	}
 }
 
-// take returns the first element, or nil and a channel that is closed when there is more.
+// take returns the first element, or nil and a channel that is closed when a list grows.
 func (s *redisServer) take(key string) ([]byte, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -352,7 +352,7 @@ func (s *redisServer) publish(channel string, p []byte) (n int) {
 	return n
 }
 
-// dialed dials for a client, and keeps the count and the last connection.
+// dialed dials for a client. It counts, and keeps the last connection.
 type dialed struct {
 	count atomic.Int32
 	last  atomic.Value // the net.Conn of the last dial

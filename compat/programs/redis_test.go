@@ -1,6 +1,6 @@
 package programs
 
-// go-redis over the library's dialer, and the server beside this file over its EventLoop.
+// go-redis over the library's dialer, and the server of redis_server_test.go over its EventLoop.
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newRedisClient returns a client of s and its dialer. It tries everything once only.
+// newRedisClient returns a client of s and its dialer. The client does not retry.
 func newRedisClient(t *testing.T, s *redisServer, change ...func(*redis.Options)) (*redis.Client, *dialed) {
 	t.Helper()
 	d := new(dialed)
@@ -107,7 +107,7 @@ func TestRedisPoolIsSharedByMany(t *testing.T) {
 	require.Equal(t, d.count.Load(), s.accepted.Load())
 }
 
-// Behaviour 4.5: what is published is written to a connection by others than its handler.
+// Behaviour 4.5: the handler of the publisher writes to the connections of the subscribers.
 func TestRedisSubscribersGetEveryMessageInOrder(t *testing.T) {
 	const subscribers, messages = 5, 200
 	s := startRedis(t)
@@ -117,7 +117,7 @@ func TestRedisSubscribersGetEveryMessageInOrder(t *testing.T) {
 	for range subscribers {
 		p := c.Subscribe(ctx, "news")
 		t.Cleanup(func() { _ = p.Close() })
-		_, err := p.Receive(ctx) // the server's word that it has subscribed
+		_, err := p.Receive(ctx) // the server confirms the subscription
 		require.NoError(t, err)
 		subscriptions = append(subscriptions, p)
 	}
@@ -135,7 +135,7 @@ func TestRedisSubscribersGetEveryMessageInOrder(t *testing.T) {
 	}
 }
 
-// Behaviour 5.4, 5.2: the handler blocks; a push by another, its own clock, or the end of the client wakes it.
+// Behaviour 5.4, 5.2: the handler blocks. A push by another client, its timeout, or the close of its client wakes it.
 func TestRedisBlockingPop(t *testing.T) {
 	s := startRedis(t)
 	c, _ := newRedisClient(t, s, func(o *redis.Options) { o.PoolSize = 4 })
@@ -167,7 +167,7 @@ func TestRedisBlockingPop(t *testing.T) {
 	require.NoError(t, err, "the pop that was given up took the element")
 }
 
-// Behaviour 3.7, 2.3: a read timeout differs from other errors, and the late answer is not taken for that of another.
+// Behaviour 3.7, 2.3: a read timeout differs from other errors, and no other command gets the late answer.
 func TestRedisCommandTimesOut(t *testing.T) {
 	s := startRedis(t)
 	c, d := newRedisClient(t, s, func(o *redis.Options) { o.ReadTimeout = 200 * time.Millisecond })
@@ -199,8 +199,8 @@ func retry(n int, f func() error) (err error) {
 	return err
 }
 
-// Behaviour 5.8: the pool asks the descriptor of an idle connection, by way of syscall.RawConn, whether it has ended,
-// and dials anew without a command that fails.
+// Behaviour 5.8: the pool checks the descriptor of an idle connection, with syscall.RawConn. If the connection has
+// ended, it dials a new one, and no command fails.
 func TestRedisPoolFindsThatIdleConnectionsHaveEnded(t *testing.T) {
 	s := startRedis(t)
 	c, d := newRedisClient(t, s)
@@ -216,11 +216,11 @@ func TestRedisPoolFindsThatIdleConnectionsHaveEnded(t *testing.T) {
 	}
 }
 
-// Behaviour 6.1: Shutdown waits for the command that runs; the client finds the next server at the same address.
+// Behaviour 6.1: Shutdown waits for the command that runs. The client reconnects to the next server at the same address.
 func TestRedisClientSurvivesARestartOfItsServer(t *testing.T) {
 	s := startRedis(t)
 	c, _ := newRedisClient(t, s, func(o *redis.Options) {
-		o.PoolSize, o.DialerRetries = 100, 1 // after PoolSize failures the pool would not dial for a second
+		o.PoolSize, o.DialerRetries = 100, 1 // after PoolSize failures the pool does not dial for a second
 	})
 	ctx := timeLimit(t)
 	require.NoError(t, c.Ping(ctx).Err())

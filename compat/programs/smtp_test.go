@@ -1,6 +1,6 @@
 package programs
 
-// net/smtp: a conversation in lines, through package net/textproto on both sides.
+// net/smtp: a protocol of lines, with package net/textproto on both sides.
 
 import (
 	"bufio"
@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// serveMail is one conversation of a mail server. It sends each message to messages.
+// serveMail serves one connection of a mail server. It delivers each message on messages.
 func serveMail(conn net.Conn, messages chan<- string) error {
 	c := textproto.NewConn(conn)
 	if err := c.PrintfLine("220 ready"); err != nil {

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// serveSSH serves one connection: "exec" of cat, of sum, which answers with the digest of its input, and of false; and
-// "direct-tcpip", which is a forwarded port.
+// serveSSH serves one connection: "exec" with the commands cat, sum (answers with the digest of its input) and false,
+// and "direct-tcpip", a forwarded port.
 func serveSSH(t *testing.T, on sides, config *ssh.ServerConfig, conn net.Conn) error {
 	s, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {

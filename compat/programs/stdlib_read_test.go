@@ -1,7 +1,7 @@
 package programs
 
-// What the standard library reads from an io.Reader, when that is a connection. Much of it asks whether the reader has
-// ReadByte, uses it if so, and takes nothing but io.EOF itself for the end.
+// Functions of the standard library that read from an io.Reader, here a connection. Many of them use ReadByte if the
+// reader has it, and accept only io.EOF itself as the end.
 
 import (
 	"bufio"
@@ -27,7 +27,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// reading is an input and what a program makes of it, up to the end of the stream.
+// reading has an input, and a function that reads it to the end of the stream and returns the result.
 type reading struct {
 	input func(w io.Writer) error
 	read  func(r io.Reader) (any, error)
@@ -160,7 +160,7 @@ func readNumbers(r io.Reader) (any, error) {
 	}
 }
 
-// Behaviour 9.5, 2.4: the end of the stream is io.EOF to every one of them, and they know an input that was cut off.
+// Behaviour 9.5, 2.4: all of them get io.EOF at the end of the stream, and notice when the input was cut off.
 func TestReadersOfTheStandardLibraryFindTheEnd(t *testing.T) {
 	for name, reading := range readings {
 		t.Run(name, func(t *testing.T) {
@@ -187,8 +187,8 @@ func TestReadersOfTheStandardLibraryFindTheEnd(t *testing.T) {
 	}
 }
 
-// byteReaderOf returns conn if it has ReadByte, as the library's has, or else what has it and reads no further than it
-// must.
+// byteReaderOf returns conn if it has ReadByte, as the library's connections do. Otherwise it returns a wrapper whose
+// ReadByte reads a single byte.
 func byteReaderOf(conn net.Conn) io.Reader {
 	if _, ok := conn.(io.ByteReader); ok {
 		return conn

@@ -1,7 +1,7 @@
 package programs
 
-// What the standard library writes to an io.Writer, when that is a connection. Much of it asks whether the writer has
-// WriteString or WriteByte, and uses them if so.
+// Functions of the standard library that write to an io.Writer, here a connection. Many of them use WriteString or
+// WriteByte if the writer has it.
 
 import (
 	"bufio"
@@ -30,7 +30,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// document is what the encoders write.
+// document is the value that the encoders write.
 type document struct {
 	Name   string
 	Values []int
@@ -141,12 +141,12 @@ var writers = map[string]func(w io.Writer) error{
 	"gif":  func(w io.Writer) error { return gif.Encode(w, image.NewGray(image.Rect(0, 0, 32, 32)), nil) },
 }
 
-// Behaviour 9.5: what was written is on its way when the call returns; nobody flushes.
+// Behaviour 9.5: each call sends what it has written before it returns. No Flush is needed.
 func TestWritersOfTheStandardLibrarySend(t *testing.T) {
 	for name, write := range writers {
 		t.Run(name, func(t *testing.T) {
 			var want bytes.Buffer
-			require.NoError(t, write(struct{ io.Writer }{&want})) // which has only Write
+			require.NoError(t, write(struct{ io.Writer }{&want})) // a writer that has only Write
 			againstNet(t, func(t *testing.T, on sides) {
 				overBothEnds(t, on, func(t *testing.T, conn net.Conn, peer *net.TCPConn) {
 					written := make(chan error, 1)
@@ -163,7 +163,7 @@ func TestWritersOfTheStandardLibrarySend(t *testing.T) {
 	}
 }
 
-// Behaviour 9.5: what different calls write stays in order, whichever method they find.
+// Behaviour 9.5: the bytes of several calls stay in order, whichever methods the calls use.
 func TestWritersOfTheStandardLibraryKeepTheirOrder(t *testing.T) {
 	againstNet(t, func(t *testing.T, on sides) {
 		overBothEnds(t, on, func(t *testing.T, conn net.Conn, peer *net.TCPConn) {

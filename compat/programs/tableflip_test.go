@@ -1,7 +1,7 @@
 package programs
 
-// cloudflare/tableflip: a server starts its successor, which inherits the listening socket. This test binary is the
-// server, too.
+// cloudflare/tableflip: a server starts its successor, which inherits the listening socket. This test binary is also the
+// server.
 
 import (
 	"bufio"
@@ -25,11 +25,11 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// tableflipEnv says in the environment of a process that it is the server, and of which side.
+// tableflipEnv is an environment variable. If it is set, the process is the server; its value is the side.
 const tableflipEnv = "PROGRAMS_TABLEFLIP"
 
-// serveTableflip is the server: HTTP on a free port, which answers with its process id. It prints "PID ADDRESS" when it
-// is ready, hands over at SIGHUP, and ends with its input.
+// serveTableflip is the server: HTTP on a free port. It answers with its process id. It prints "PID ADDRESS" when it is
+// ready, hands over to a successor at SIGHUP, and exits at the end of its input.
 func serveTableflip(side string) error {
 	upgrader, err := tableflip.New(tableflip.Options{UpgradeTimeout: patience})
 	if err != nil {
@@ -44,7 +44,7 @@ func serveTableflip(side string) error {
 	go func() {
 		for range hups {
 			err := upgrader.Upgrade()
-			for err != nil && strings.Contains(err.Error(), "not ready") { // it has not heard of Ready yet
+			for err != nil && strings.Contains(err.Error(), "not ready") { // tableflip has not noticed the call of Ready yet
 				err = upgrader.Upgrade()
 			}
 			if err != nil {
@@ -59,7 +59,7 @@ func serveTableflip(side string) error {
 		return netpoll.CreateListener(network, address)
 	})
 	if err == nil && side != "net" {
-		ln, err = netpoll.ConvertListener(ln) // what is inherited is of package net
+		ln, err = netpoll.ConvertListener(ln) // tableflip's listener is one of package net
 	}
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func serveTableflip(side string) error {
 	return err
 }
 
-// Behaviour 9.8: the listener gives access to its descriptor, and the socket lives on in the next process.
+// Behaviour 9.8: the listener gives access to its descriptor, and the next process keeps the socket open.
 func TestTableflipHandsTheListenerToTheNextProcess(t *testing.T) {
 	againstNet(t, func(t *testing.T, on sides) {
 		lines := startTableflip(t, on)
@@ -112,8 +112,8 @@ func TestTableflipHandsTheListenerToTheNextProcess(t *testing.T) {
 	})
 }
 
-// startTableflip starts the server. The result delivers what it and its successors print, and is closed when all of
-// them are gone.
+// startTableflip starts the server. The result delivers the lines that the server and its successors print, and is
+// closed when all of them have exited.
 func startTableflip(t *testing.T, on sides) <-chan string {
 	t.Helper()
 	exe, err := os.Executable()
@@ -135,7 +135,7 @@ func startTableflip(t *testing.T, on sides) <-chan string {
 		}
 	}()
 	t.Cleanup(func() {
-		require.NoError(t, in.Close()) // ends them all
+		require.NoError(t, in.Close()) // makes all of them exit
 		var rest []string
 		for line := ""; ; rest = append(rest, line) {
 			if line = await(t, lines, "the end of the servers"); line == "" {
@@ -148,7 +148,7 @@ func startTableflip(t *testing.T, on sides) <-chan string {
 	return lines
 }
 
-// pidOf asks the server who it is, on a connection of its own.
+// pidOf asks the server for its process id, on a new connection.
 func pidOf(address string) (string, error) {
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get("http://" + address)
@@ -160,8 +160,8 @@ func pidOf(address string) (string, error) {
 	return string(body), err
 }
 
-// askUntil asks one time after the other, and returns an error if it finds nobody who listens. A connection that is
-// accepted in the very moment of net/http's Shutdown is not answered, whatever it is made of.
+// askUntil asks again and again, and returns an error if no server listens. Other errors are allowed: net/http does not
+// answer a connection that it accepts during Shutdown, with either library.
 func askUntil(stop <-chan struct{}, address string) error {
 	for {
 		select {

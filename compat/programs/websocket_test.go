@@ -1,7 +1,7 @@
 package programs
 
-// gorilla/websocket, client and server. Its server hijacks connections of net/http, and its client writes an
-// http.Request to the connection that it has dialed.
+// gorilla/websocket, client and server. The server hijacks connections of net/http. The client writes an http.Request to
+// the connection that it has dialed.
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// echoMessages is a handler that sends every message back as it came.
+// echoMessages is a handler that sends every message back unchanged.
 func echoMessages(compress bool) http.HandlerFunc {
 	upgrader := websocket.Upgrader{EnableCompression: compress, HandshakeTimeout: patience}
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -97,7 +97,7 @@ func TestWebSocketMessagesInPieces(t *testing.T) {
 	})
 }
 
-// Pings are answered from within a read, and the end is a handshake, too.
+// The reader of a connection answers pings and close messages.
 func TestWebSocketPingsAndCloses(t *testing.T) {
 	againstNet(t, func(t *testing.T, on sides) {
 		c := dialWebSocket(t, on, false)

@@ -1,6 +1,6 @@
 package programs
 
-// wrk asks the HTTP servers from many connections, and a plain client sends all its requests before it reads.
+// wrk sends requests to the HTTP servers over many connections. A plain client sends all its requests before it reads.
 
 import (
 	"bufio"
@@ -18,7 +18,7 @@ import (
 var countsOfWrk = regexp.MustCompile(
 	`counts good=(\d+) bad=(\d+) connect=(\d+) read=(\d+) write=(\d+) timeout=(\d+) (.*)`)
 
-// testdata/check.lua looks at every answer.
+// testdata/check.lua checks every answer.
 func TestWrkFindsNoWrongAnswer(t *testing.T) {
 	for name, args := range map[string][]string{"one at a time": nil, "pipelined": {"--", "4"}} {
 		t.Run(name, func(t *testing.T) {
@@ -44,8 +44,8 @@ func TestWrkFindsNoWrongAnswer(t *testing.T) {
 	}
 }
 
-// Hertz, which streams here what is longer than 8 KiB, loses its place in a pipeline after such a body; so bodies are
-// shorter.
+// Bodies are shorter than 8 KiB: Hertz streams longer ones here, and after such a body it does not find the next request
+// of the pipeline.
 func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	const requests = 300
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {

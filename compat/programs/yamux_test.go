@@ -15,14 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// quietYamux is the configuration of both sides.
+// quietYamux returns the configuration of both sides, without log output.
 func quietYamux() *yamux.Config {
 	config := yamux.DefaultConfig()
 	config.LogOutput = io.Discard
 	return config
 }
 
-// echoStreams sends back what comes on each stream of conn, until there are no more.
+// echoStreams echoes the input of each stream of conn until the session ends.
 func echoStreams(conn net.Conn) {
 	s, err := yamux.Server(conn, quietYamux())
 	if err != nil {
@@ -94,7 +94,7 @@ func echoOnStream(s *yamux.Session, p []byte) error {
 	return err
 }
 
-// A stream that nobody reads has its window, and the others go on.
+// A stream that is not read fills its flow-control window. The other streams must not wait for it.
 func TestYamuxStreamThatIsNotReadHoldsUpNoOther(t *testing.T) {
 	againstNet(t, func(t *testing.T, on sides) {
 		s := dialYamux(t, on)

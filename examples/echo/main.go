@@ -42,7 +42,7 @@ func run(ctx context.Context, w io.Writer) error {
 // echo is the handler: it is called when a connection has input, never twice at once for one connection.
 func echo(_ context.Context, conn netpoll.Connection) error {
 	reader, writer := conn.Reader(), conn.Writer()
-	defer reader.Release() // gives back the memory that Next showed
+	defer reader.Release() // gives back the memory that Next returned
 
 	input, err := reader.Next(reader.Len()) // everything that has arrived, without a copy
 	if err != nil {

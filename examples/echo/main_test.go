@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRunEchoesEveryLine runs the program and checks what it says it did.
+// TestRunEchoesEveryLine runs the program and checks its output.
 func TestRunEchoesEveryLine(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), &out))
@@ -19,7 +19,7 @@ server: shut down
 $`, out.String())
 }
 
-// TestReadmeShowsThisProgram compares the first program of README.md with this one, so that it is known to work.
+// TestReadmeShowsThisProgram checks that the first program of README.md is this one, which is tested.
 func TestReadmeShowsThisProgram(t *testing.T) {
 	program, err := os.ReadFile("main.go")
 	require.NoError(t, err)

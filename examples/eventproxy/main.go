@@ -1,6 +1,6 @@
-// Command eventproxy forwards TCP connections to another server without a goroutine for a connection that waits: both
-// sides have an OnRequest that moves what has arrived to the other side. proxy.go has the proxy. The program sends 50
-// transfers through it at once, each of which ends its side when everything is sent, and checks every answer.
+// Command eventproxy forwards TCP connections to another server. A connection that waits needs no goroutine: both sides
+// have an OnRequest that moves the input to the other side. proxy.go has the proxy. The program makes 50 transfers
+// through it at once. Each half-closes when it has sent everything, and the program checks every answer.
 package main
 
 import (
@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-// run makes the transfers and prints how many were answered with what they had sent.
+// run makes the transfers and prints how many got the right answer.
 func run(ctx context.Context, w io.Writer) error {
 	upstream, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -55,12 +55,12 @@ func run(ctx context.Context, w io.Writer) error {
 	return errors.Join(loop.Shutdown(ctx), <-served)
 }
 
-// serveChecksums answers each client with the checksum of all that it sent, after the end of it.
+// serveChecksums answers each client, after the end of its stream, with the checksum of all that it has sent.
 func serveChecksums(ln net.Listener) {
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
-			return // closed
+			return // the listener is closed
 		}
 		go func() {
 			defer conn.Close()
@@ -89,7 +89,7 @@ func transferAll(ctx context.Context, addr string) int {
 	return int(right.Load())
 }
 
-// transfer sends random bytes, ends its side, and compares the answer.
+// transfer sends random bytes, half-closes, and checks the answer.
 func transfer(ctx context.Context, addr string, seed uint64) error {
 	data := make([]byte, transferSize)
 	source := rand.NewChaCha8([32]byte{byte(seed)})

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Behaviour 5.10, 9.1: an event-driven proxy loses nothing of what clients send before they end their side, and brings
-// them the answer.
+// Behaviour 5.10, 9.1: an event-driven proxy passes on everything that clients send before they half-close, and the
+// answer.
 func TestEveryTransferIsRight(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), &out))

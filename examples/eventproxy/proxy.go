@@ -1,7 +1,7 @@
 package main
 
 // This file holds the proxy: an event loop, and for each client a connection to the server behind it. Half-open
-// connections are allowed on both sides: when one side has no more to send, the other side gets the end, and its answer
+// connections are allowed on both sides: when one side half-closes, the proxy half-closes the other one, and the answer
 // still comes through.
 
 import (
@@ -15,7 +15,7 @@ import (
 
 const dialTimeout = 5 * time.Second
 
-// halfCloser and halfOpener are what connections of package netpoll have beside the methods of Connection.
+// halfCloser and halfOpener are methods that connections of package netpoll have in addition to those of Connection.
 type (
 	halfCloser interface{ CloseWrite() error }
 	halfOpener interface{ SetAllowHalfOpen(allow bool) error }
@@ -45,7 +45,7 @@ type linkKey struct{}
 // link is a client and its connection to the server behind the proxy.
 type link struct {
 	client, server           netpoll.Connection
-	clientEnded, serverEnded atomic.Bool // that side has no more to send, and the other one got the end
+	clientEnded, serverEnded atomic.Bool // that side has half-closed, and the proxy has half-closed the other
 }
 
 // connect dials for a client. From then on each of the two connections closes the other.
@@ -73,11 +73,11 @@ func (l *link) close() {
 	l.server.Close()
 }
 
-// pass moves what has arrived at src to dst, and the end of the stream behind it. It is the OnRequest of src, which is
-// called for input and one last time for its end. A slow dst holds up src: Flush waits, so src is not read, so its sender
-// has to wait.
+// pass moves the input of src to dst, and then the end of the stream. It is the OnRequest of src, which netpoll calls
+// for input and a last time for the end. A slow dst slows src down: while Flush waits, the proxy does not read from src,
+// so the sender has to wait.
 func (l *link) pass(src, dst netpoll.Connection, ended *atomic.Bool) error {
-	last := !src.IsActive() // asked first: then everything that was sent is in the Reader
+	last := !src.IsActive() // read before the input: if src has ended, all of its input is in the Reader
 	if err := move(src, dst); err != nil {
 		l.close()
 		return err
@@ -86,13 +86,13 @@ func (l *link) pass(src, dst netpoll.Connection, ended *atomic.Bool) error {
 		return nil
 	}
 	if err := dst.(halfCloser).CloseWrite(); err != nil || l.clientEnded.Load() && l.serverEnded.Load() {
-		l.close() // both directions are over
+		l.close() // both directions have ended
 		return err
 	}
 	return nil
 }
 
-// move moves all that has arrived, without copying it.
+// move moves all input that has arrived, without copying it.
 func move(src, dst netpoll.Connection) error {
 	r, w := src.Reader(), dst.Writer()
 	n := r.Len()

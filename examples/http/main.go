@@ -1,5 +1,5 @@
-// Command http runs the HTTP server and client of package net/http over connections of package netpoll: a Listener is a
-// net.Listener, a Connection a net.Conn, and nothing in net/http has to know.
+// Command http runs the HTTP server and client of package net/http over connections of package netpoll. net/http needs
+// no change for it: a Listener is a net.Listener, and a Connection a net.Conn.
 package main
 
 import (
@@ -74,7 +74,7 @@ func makeRequests(ctx context.Context, url string, w io.Writer) error {
 	return nil
 }
 
-// request returns the body of the response, and whether the connection had been used before.
+// request returns the body of the response, and whether the client reused a connection.
 func request(ctx context.Context, c *http.Client, method, url string, body []byte) (answer string, reused bool,
 	err error) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRunKeepsItsConnection runs the program and checks what it says it did.
+// TestRunKeepsItsConnection runs the program and checks its output.
 func TestRunKeepsItsConnection(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), &out))

@@ -1,5 +1,5 @@
-// Command pool keeps connections for reuse, and shows that one whose server went away is noticed without reading from
-// it and before it is used. The pool is in pool.go.
+// Command pool keeps connections for reuse. It shows that the pool notices, without reading, that a server has closed a
+// connection, and does not use it again. The pool is in pool.go.
 package main
 
 import (
@@ -46,8 +46,8 @@ func useAndDrop(ctx context.Context, p *pool, srv *server, w io.Writer) error {
 	}
 	fmt.Fprintf(w, "3 requests: %+v\n", p.stats())
 
-	// The program waits here for the news to arrive, so that what it prints is always the same. A real one does not:
-	// whenever the news arrives, get knows.
+	// The program waits until the end of the connection has arrived, so that its output is always the same. A real
+	// program does not have to wait: get finds each connection that has ended by then.
 	conn, err := p.get(ctx)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func request(ctx context.Context, p *pool) error {
 		return err
 	}
 	if _, err := conn.Write([]byte("ping\n")); err != nil {
-		conn.Close() // never back into the pool after an error: what is on the wire is unknown
+		conn.Close() // not put back after an error: the answer may still arrive
 		return err
 	}
 	answer, err := conn.Reader().Until('\n')

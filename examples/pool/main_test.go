@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRunReplacesDeadConnection runs the program and checks what it says it did.
+// TestRunReplacesDeadConnection runs the program and checks its output.
 func TestRunReplacesDeadConnection(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), &out))

@@ -1,6 +1,6 @@
 package main
 
-// This file holds the pool: connections of one server that are kept for the next request.
+// This file holds the pool: connections to one server that are kept for the next request.
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// pool hands out connections to one address. Its methods may be called from any goroutine.
+// pool hands out connections to one address. Any goroutine may call its methods.
 type pool struct {
 	addr string
 
@@ -19,11 +19,11 @@ type pool struct {
 	counts counts
 }
 
-// counts says where the connections came from and went.
+// counts has how many connections were dialed, reused, and found dead.
 type counts struct{ dialed, reused, dead int }
 
-// get returns a connection that is alive at this moment. Asking for that costs no system call: the end of an idle
-// connection was noticed by the poller when it happened.
+// get returns a connection that is alive at this moment. The check costs no system call, because the poller has noticed
+// the end of an idle connection when it arrived.
 func (p *pool) get(ctx context.Context) (netpoll.Connection, error) {
 	for conn := p.pop(); conn != nil; conn = p.pop() {
 		if conn.IsActive() {
@@ -41,8 +41,8 @@ func (p *pool) get(ctx context.Context) (netpoll.Connection, error) {
 	return conn, nil
 }
 
-// put takes back a connection on which no request is open and no answer is unread. A connection with unexpected input
-// is not fit for another request.
+// put takes back a connection without an open request or an unread answer. It closes a connection with unexpected input,
+// which must not be used for another request.
 func (p *pool) put(conn netpoll.Connection) {
 	if !conn.IsActive() || conn.Reader().Len() > 0 {
 		conn.Close()

@@ -1,7 +1,7 @@
 package main
 
-// This file holds the server of the example: it echoes, and drops all its connections on request, as a server does that
-// is restarted or that has an idle limit.
+// This file holds the server of the example. It echoes, and dropAll closes all its connections, as a restart or an idle
+// timeout does.
 
 import (
 	"context"
@@ -23,7 +23,7 @@ func newServer() (s *server, err error) {
 	return s, err
 }
 
-// onConnect remembers the connection until it is closed.
+// onConnect keeps the connection in conns until it is closed.
 func (s *server) onConnect(ctx context.Context, conn netpoll.Connection) context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()

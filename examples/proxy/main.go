@@ -1,5 +1,5 @@
-// Command proxy forwards TCP connections to another server, each direction by itself: when one side says that it has no
-// more to send, the other gets just that end, and its answer still comes through. proxy.go has the proxy.
+// Command proxy forwards TCP connections to another server, each direction by itself: when one side half-closes, the
+// proxy half-closes the other one, and the answer still comes through. proxy.go has the proxy.
 package main
 
 import (
@@ -21,7 +21,7 @@ func main() {
 	}
 }
 
-// run sends a message through a proxy to a server that answers only when it has seen the end of the message.
+// run sends a message through a proxy to a server that answers only after the end of the message.
 func run(ctx context.Context, w io.Writer) error {
 	upstream, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -45,13 +45,13 @@ func run(ctx context.Context, w io.Writer) error {
 	return errors.Join(err, loop.Shutdown(ctx), <-served)
 }
 
-// serveSums tells each client how much it sent. It is written as a server on package net is, because a Listener is a
-// net.Listener and what it accepts is a net.Conn.
+// serveSums answers each client with the number of bytes that it has sent. It is written like a server on package net,
+// because a Listener is a net.Listener and Accept returns a net.Conn.
 func serveSums(ln net.Listener) {
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
-			return // closed
+			return // the listener is closed
 		}
 		go func() {
 			defer conn.Close()
@@ -61,7 +61,7 @@ func serveSums(ln net.Listener) {
 	}
 }
 
-// ask is the client: it sends 5 MB, ends its side, and waits for the answer.
+// ask is the client: it sends 5 MB, half-closes, and waits for the answer.
 func ask(ctx context.Context, addr string, w io.Writer) error {
 	conn, err := netpoll.DialContext(ctx, "tcp", addr)
 	if err != nil {

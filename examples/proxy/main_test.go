@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRunGetsTheAnswerAfterTheEnd runs the program and checks what it says it did.
+// TestRunGetsTheAnswerAfterTheEnd runs the program and checks its output.
 func TestRunGetsTheAnswerAfterTheEnd(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), &out))

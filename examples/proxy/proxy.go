@@ -14,7 +14,7 @@ import (
 
 const dialTimeout = 5 * time.Second
 
-// halfCloser is what every connection of package netpoll has beside the methods of Connection.
+// halfCloser is a method that every connection of package netpoll has in addition to those of Connection.
 type halfCloser interface{ CloseWrite() error }
 
 // newProxy makes a server that connects each of its clients to addr.
@@ -30,11 +30,11 @@ func newProxy(addr string) (netpoll.EventLoop, error) {
 		join(client, server)
 		return ctx
 	}
-	// No OnRequest: the two directions read by themselves.
+	// No OnRequest: join reads from both connections.
 	return netpoll.NewEventLoop(nil, netpoll.WithOnConnect(onConnect))
 }
 
-// join forwards both directions and returns when both have ended. An error in one ends the other too.
+// join forwards both directions and returns when both have ended. An error in one ends the other, too.
 func join(a, b netpoll.Connection) {
 	var group sync.WaitGroup
 	for _, way := range [][2]netpoll.Connection{{a, b}, {b, a}} {
@@ -49,8 +49,8 @@ func join(a, b netpoll.Connection) {
 	group.Wait()
 }
 
-// forward moves what arrives at src to dst until the end of the stream, and then passes that on. On Linux the bytes stay
-// in the kernel. A slow dst holds up src: it is not read meanwhile, so its sender has to wait.
+// forward moves the input of src to dst until the end of the stream, and then half-closes dst. On Linux the bytes stay
+// in the kernel. A slow dst slows src down: forward does not read from src meanwhile, so the sender has to wait.
 func forward(dst, src netpoll.Connection) error {
 	if _, err := io.Copy(dst, src); err != nil {
 		return err

@@ -1,7 +1,7 @@
 package main
 
-// This file holds the client's end. No goroutine waits for replies: a handler on the dialed connection is called when
-// there are some.
+// This file holds the client's end. No goroutine waits for replies: netpoll calls a handler of the dialed connection
+// when replies have arrived.
 
 import (
 	"context"
@@ -20,7 +20,7 @@ type client struct {
 	// mu guards the fields below.
 	mu      sync.Mutex
 	last    uint64
-	waiting map[uint64]chan string // by number of the call; each has room for its reply
+	waiting map[uint64]chan string // by number of the call; each channel has room for the reply
 }
 
 func dial(ctx context.Context, addr string) (*client, error) {
@@ -44,7 +44,7 @@ func dial(ctx context.Context, addr string) (*client, error) {
 	return c, conn.SetOnRequest(c.onReplies)
 }
 
-// Close ends the connection and with it the calls that are waiting.
+// Close closes the connection, which ends the calls that are waiting.
 func (c *client) Close() error { return c.conn.Close() }
 
 // Call sends a request and waits for its reply, until ctx or the connection ends.
@@ -82,7 +82,7 @@ func (c *client) onReplies(_ context.Context, conn netpoll.Connection) error {
 	return forEachFrame(conn, func(f frame) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if answer, ok := c.waiting[f.call]; ok { // else no call waits any more
+		if answer, ok := c.waiting[f.call]; ok { // otherwise the call has been given up
 			delete(c.waiting, f.call)
 			answer <- f.text
 		}

@@ -12,7 +12,7 @@ import (
 
 const (
 	headerSize = 12
-	// maxText limits what a peer can make this side buffer: a connection buffers what its handler waits for.
+	// maxText limits how much a peer can make this side buffer: a connection buffers a frame until it is complete.
 	maxText = 64 << 10
 )
 
@@ -21,7 +21,7 @@ type frame struct {
 	text string
 }
 
-// readFrame takes the next frame from r. It does not wait: ok is false if the frame has not arrived completely.
+// readFrame reads the next frame from r. It does not wait: ok is false if the frame has not arrived completely.
 func readFrame(r netpoll.Reader) (f frame, ok bool, err error) {
 	if r.Len() < headerSize {
 		return f, false, nil
@@ -58,15 +58,15 @@ func (f frame) buffer() (netpoll.Writer, error) {
 	return b, err
 }
 
-// forEachFrame is the body of a handler: it takes the frames that are there and returns. The handler is called again
-// when more has arrived.
+// forEachFrame is the body of a handler: it reads the frames that have arrived and returns. netpoll calls the handler
+// again when more has arrived.
 func forEachFrame(conn netpoll.Connection, handle func(frame)) error {
 	r := conn.Reader()
 	defer r.Release()
 	for {
 		f, ok, err := readFrame(r)
 		if err != nil {
-			conn.Close() // the stream makes no sense from here on
+			conn.Close() // the bytes after a bad frame cannot be read
 			return err
 		}
 		if !ok {

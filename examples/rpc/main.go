@@ -1,6 +1,6 @@
-// Command rpc makes many concurrent calls over one connection: requests and replies are frames with a length and the
-// number of their call, so that a reply may overtake another. frame.go has the format, client.go and server.go have the
-// two ends.
+// Command rpc makes many concurrent calls over one connection. Requests and replies are frames with a length and the
+// number of the call, so replies may come in any order. frame.go has the format, client.go and server.go have the two
+// ends.
 package main
 
 import (
@@ -24,9 +24,9 @@ func main() {
 
 const callers = 100
 
-// run makes one call that stays open while many others, on the same connection, are answered.
+// run makes a slow call, and many others on the same connection, which are answered meanwhile.
 func run(ctx context.Context, w io.Writer) error {
-	gate := make(chan struct{}) // holds the answer to "slow" back
+	gate := make(chan struct{}) // holds back the answer to "slow"
 	srv, err := newServer(func(request string) string {
 		if request == "slow" {
 			<-gate

@@ -9,7 +9,7 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// TestRunAnswersEveryCall runs the program and checks what it says it did.
+// TestRunAnswersEveryCall runs the program and checks its output.
 func TestRunAnswersEveryCall(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), &out))
@@ -20,7 +20,7 @@ a call after Close: is ErrConnClosed true
 `, out.String())
 }
 
-// TestReadFrameWaitsForWholeFrames feeds a frame byte by byte: nothing may be taken before it is complete.
+// TestReadFrameWaitsForWholeFrames feeds a frame byte by byte: readFrame must not consume any before it is complete.
 func TestReadFrameWaitsForWholeFrames(t *testing.T) {
 	want := frame{call: 7, text: "text"}
 	encoded, err := want.buffer()
@@ -43,7 +43,7 @@ func TestReadFrameWaitsForWholeFrames(t *testing.T) {
 	require.Zero(t, in.Len())
 }
 
-// TestReadFrameRefusesHugeFrames checks that a peer cannot make the reader wait for more than it may send.
+// TestReadFrameRefusesHugeFrames checks that readFrame does not wait for a frame longer than the limit.
 func TestReadFrameRefusesHugeFrames(t *testing.T) {
 	in := netpoll.NewLinkBuffer()
 	_, err := in.WriteBinary([]byte{0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1})

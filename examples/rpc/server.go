@@ -1,6 +1,6 @@
 package main
 
-// This file holds the server's end: each request is handled in a goroutine of its own, and answered when it is done.
+// This file holds the server's end: it handles each request in a goroutine of its own, which sends the answer.
 
 import (
 	"context"
@@ -29,7 +29,7 @@ func newServer(handle func(request string) string) (netpoll.EventLoop, error) {
 	return netpoll.NewEventLoop(onRequest, netpoll.WithOnConnect(onConnect))
 }
 
-// send queues a frame: what several goroutines queue at the same time goes out in one system call.
+// send queues a frame. The queue sends the frames of several goroutines with one system call.
 func send(queue *mux.ShardQueue, f frame) {
 	queue.Add(func() (netpoll.Writer, bool) {
 		b, err := f.buffer()

@@ -10,24 +10,9 @@
 // that signal; a program that asks for it by signal.Notify sees it, as it does with connections of package net.
 package aio
 
-import (
-	"errors"
+import "errors"
 
-	"github.com/cloudwego/netpoll/internal/uring"
-)
-
-// This file holds what is the same on every system: the outcomes beyond those of a system call, and the errors.
-
-// Results of an operation are those of recv(2) and send(2), and two more, which are those of package uring: the poller
-// need not know which package executes its batch.
-const (
-	// NotExecuted: the kernel never began the operation. No byte was moved; do it with a plain system call.
-	NotExecuted = uring.NotExecuted
-	// InDoubt: the kernel took the operation and neither answered nor gave it back. The stream is beyond repair, and
-	// the memory must not be used again. The package keeps a reference to it for good. Only a kernel at fault gives
-	// this.
-	InDoubt = uring.InDoubt
-)
+// This file holds what is the same on every system.
 
 // ErrMisbehaves is wrapped by the errors of [Probe] and [Ring.Submit] that say that the kernel took an operation and
 // did not do with it what the package relies on.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -43,7 +44,7 @@ func TestRefusedOperationIsLeftToAPlainCall(t *testing.T) {
 	ring.queue(opWrite, a, buf, 1<<31, 5) // no such flag
 	results, err := ringtest.Submit(t, ring)
 	require.NoError(t, err)
-	require.Equal(t, []int32{NotExecuted, 1, NotExecuted, NotExecuted, 1, NotExecuted}, results)
+	require.Equal(t, []int32{iobatch.NotExecuted, 1, iobatch.NotExecuted, iobatch.NotExecuted, 1, iobatch.NotExecuted}, results)
 	require.Equal(t, "ac", string(ringtest.Drain(t, b)))
 	require.Equal(t, 6, calls, "one for each refused operation, and those that end before one, and the rest")
 	require.True(t, ring.Send(a, []byte("d"), 0), "the ring goes on")
@@ -63,7 +64,7 @@ func TestRingWhoseContextIsGoneIsBroken(t *testing.T) {
 	results, err := ringtest.Submit(t, ring)
 	require.ErrorIs(t, err, unix.EINVAL)
 	require.ErrorContains(t, err, "io_submit")
-	require.Equal(t, []int32{NotExecuted, NotExecuted, NotExecuted, NotExecuted}, results)
+	require.Equal(t, []int32{iobatch.NotExecuted, iobatch.NotExecuted, iobatch.NotExecuted, iobatch.NotExecuted}, results)
 	require.Equal(t, 1, *calls)
 	require.Empty(t, ringtest.Drain(t, b))
 	require.NoError(t, ring.Close())
@@ -72,7 +73,7 @@ func TestRingWhoseContextIsGoneIsBroken(t *testing.T) {
 // waiting is submit for operations that wait for input, in place of those in list.
 func waiting(ring *Ring, list []uintptr) (int, unix.Errno) {
 	const poll = 5
-	first := len(ring.ops) - len(list)
+	first := len(ring.batch.Ops) - len(list)
 	for i := range list {
 		cb := &ring.iocbs[first+i]
 		cb.opcode, cb.buf, cb.size, cb.words = poll, unix.POLLIN, 0, [2]uint32{}
@@ -108,7 +109,7 @@ func TestOperationThatIsLateKeepsItsResult(t *testing.T) {
 
 func TestOperationThatNeverComesBackIsLostAndItsMemoryKept(t *testing.T) {
 	setPatience(t, 20*time.Millisecond)
-	before := len(lost.bufs)
+	before := len(iobatch.Lost())
 	ring, err := New(4)
 	require.NoError(t, err)
 	a, b := ringtest.NewPair(t, "unix")
@@ -121,9 +122,9 @@ func TestOperationThatNeverComesBackIsLostAndItsMemoryKept(t *testing.T) {
 	ring.Recv(a, buf, 0)
 	results, err := ringtest.Submit(t, ring)
 	require.ErrorIs(t, err, ErrMisbehaves)
-	require.Equal(t, []int32{InDoubt}, results)
-	require.Len(t, lost.bufs, before+1)
-	require.Same(t, &buf[0], &lost.bufs[before][0])
+	require.Equal(t, []int32{iobatch.InDoubt}, results)
+	require.Len(t, iobatch.Lost(), before+1)
+	require.Same(t, &buf[0], &iobatch.Lost()[before][0])
 	id := ring.id
 	require.NoError(t, ring.Close())
 	_, err = unix.Write(b, []byte("x"))
@@ -132,9 +133,9 @@ func TestOperationThatNeverComesBackIsLostAndItsMemoryKept(t *testing.T) {
 }
 
 func setPatience(t *testing.T, d time.Duration) {
-	old := recallPatience
-	recallPatience = d
-	t.Cleanup(func() { recallPatience = old })
+	old := iobatch.RecallPatience
+	iobatch.RecallPatience = d
+	t.Cleanup(func() { iobatch.RecallPatience = old })
 }
 
 // Whatever is in the memory that the kernel shares, no index of it leads beyond what is there, and an event that cannot
@@ -146,13 +147,13 @@ func TestEventsThatCannotBeAreNotBelieved(t *testing.T) {
 		spoil func(r *Ring, e *event)
 		want  []int32
 	}{
-		{"tail beyond the ring", func(r *Ring, _ *event) { r.header.tail = 1 << 31 }, []int32{InDoubt, InDoubt}},
-		{"tail at the end", func(r *Ring, _ *event) { r.header.tail = r.header.nr }, []int32{InDoubt, InDoubt}},
-		{"of no operation", func(_ *Ring, e *event) { e.data = 2 }, []int32{1, InDoubt}},
-		{"of one far away", func(_ *Ring, e *event) { e.data = 1<<64 - 1 }, []int32{1, InDoubt}},
-		{"twice of one", func(_ *Ring, e *event) { e.data = 0; e.res = 0 }, []int32{1, InDoubt}},
-		{"more than there is room", func(_ *Ring, e *event) { e.res = 2 }, []int32{1, InDoubt}},
-		{"no errno", func(_ *Ring, e *event) { e.res = -1 << 40 }, []int32{1, InDoubt}},
+		{"tail beyond the ring", func(r *Ring, _ *event) { r.header.tail = 1 << 31 }, []int32{iobatch.InDoubt, iobatch.InDoubt}},
+		{"tail at the end", func(r *Ring, _ *event) { r.header.tail = r.header.nr }, []int32{iobatch.InDoubt, iobatch.InDoubt}},
+		{"of no operation", func(_ *Ring, e *event) { e.data = 2 }, []int32{1, iobatch.InDoubt}},
+		{"of one far away", func(_ *Ring, e *event) { e.data = 1<<64 - 1 }, []int32{1, iobatch.InDoubt}},
+		{"twice of one", func(_ *Ring, e *event) { e.data = 0; e.res = 0 }, []int32{1, iobatch.InDoubt}},
+		{"more than there is room", func(_ *Ring, e *event) { e.res = 2 }, []int32{1, iobatch.InDoubt}},
+		{"no errno", func(_ *Ring, e *event) { e.res = -1 << 40 }, []int32{1, iobatch.InDoubt}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ring := newRing(t, 4)

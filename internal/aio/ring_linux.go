@@ -8,6 +8,7 @@ import (
 	"os"
 	"unsafe"
 
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,20 +32,10 @@ type Ring struct {
 
 	sendFlags uint32 // RWF flags of a send
 
-	ops   []operation // queued, in the order of the iocbs; this is what keeps their memory alive
-	spare []operation // the other array of operations, while one is delivered
-	left  int         // operations that the kernel has taken and not answered
+	batch iobatch.Queue // the operations queued, in the order of their entries
 
 	kept bool  // the kernel has not given back an operation
 	err  error // why the ring can no longer be used, nil while it can
-}
-
-// operation is one queued receive or send.
-type operation struct {
-	buf   []byte
-	tag   uint64
-	res   int32 // NotExecuted until the kernel has answered
-	taken bool  // by the kernel
 }
 
 // New makes a ring that takes a batch of entries operations. The error wraps the errno: ENOSYS where the kernel has no
@@ -72,7 +63,7 @@ func New(entries uint32) (_ *Ring, err error) {
 	r.header, r.events = r.eventsInMemory()
 	r.sendFlags = unix.RWF_NOWAIT | quiet()
 	r.fetched = make([]event, n)
-	r.ops, r.spare = make([]operation, 0, n), make([]operation, 0, n)
+	r.batch = iobatch.NewQueue(n)
 	return r, nil
 }
 
@@ -97,7 +88,7 @@ func (r *Ring) eventsInMemory() (*header, []event) {
 func (r *Ring) Cap() int { return len(r.iocbs) }
 
 // Len returns how many operations are queued for the next Submit.
-func (r *Ring) Len() int { return len(r.ops) }
+func (r *Ring) Len() int { return r.batch.Len() }
 
 // Close frees the ring. Operations still queued will not be executed; a Submit after Close reports them so. Closing
 // again does nothing. Close must not be called while Submit runs. It does not wait: the kernel gives back the mapping

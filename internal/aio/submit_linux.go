@@ -10,32 +10,17 @@ package aio
 import (
 	"fmt"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"github.com/cloudwego/netpoll/internal/happens"
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// maxStalls is how many calls in a row may achieve nothing before the rest of a batch is left to the caller.
-	maxStalls = 8
-	// maxLength is how much one operation moves at most: its result must fit, and no socket takes as much.
-	maxLength = 1 << 30
-	// lastErrno is the largest number of an error.
-	lastErrno = 4095
-)
-
-// recallPatience is how long Submit waits for operations that the kernel keeps. Only tests write it.
-var recallPatience = time.Second
-
-// lost keeps the memory of operations that the kernel never gave back. It only grows; a healthy kernel leaves it empty.
-var lost struct {
-	mu   sync.Mutex
-	bufs [][]byte // guarded by mu
-}
+// lastErrno is the largest number of an error.
+const lastErrno = 4095
 
 // Recv queues a receive of at most len(p) bytes from the socket fd. The result is the count, 0 at the end of stream,
 // or a negative errno; tag comes back with it. Until the Submit that executes it returns, p and fd must stay
@@ -51,7 +36,7 @@ func (r *Ring) Send(fd int, p []byte, tag uint64) bool {
 }
 
 func (r *Ring) queue(opcode uint16, fd int, p []byte, flags uint32, tag uint64) bool {
-	i := len(r.ops)
+	i := len(r.batch.Ops)
 	if r.err != nil || i == len(r.iocbs) {
 		return false
 	}
@@ -60,11 +45,11 @@ func (r *Ring) queue(opcode uint16, fd int, p []byte, flags uint32, tag uint64) 
 		opcode: opcode,
 		fd:     uint32(fd),
 		buf:    uint64(uintptr(unsafe.Pointer(unsafe.SliceData(p)))),
-		size:   uint64(min(len(p), maxLength)),
+		size:   uint64(min(len(p), iobatch.MaxLength)),
 	}
 	cb.words[flagsAt] = flags
 	r.iocbs[i] = cb
-	r.ops = append(r.ops, operation{buf: p, tag: tag, res: NotExecuted})
+	r.batch.Add(p, tag)
 	return true
 }
 
@@ -78,22 +63,22 @@ func (r *Ring) queue(opcode uint16, fd int, p []byte, flags uint32, tag uint64) 
 // NotExecuted or InDoubt; afterwards the ring takes nothing more and is to be closed. The error wraps the errno of
 // io_submit, [ErrMisbehaves], or os.ErrClosed.
 func (r *Ring) Submit(done func(tag uint64, res int32)) error {
-	if r.err == nil && len(r.ops) > 0 {
+	if r.err == nil && len(r.batch.Ops) > 0 {
 		r.err = r.execute()
 	}
 	err := r.err
-	r.deliver(done)
+	r.batch.Deliver(done)
 	return err
 }
 
 // execute runs what is queued. Afterwards each operation has a result, or is left as NotExecuted.
 func (r *Ring) execute() error {
-	r.left = 0
+	r.batch.Left = 0
 	happens.BeforeSend()
 	err := r.submitAll()
 	r.reap()
 	happens.AfterReceive()
-	if r.left > 0 {
+	if r.batch.Left > 0 {
 		return r.recall(err)
 	}
 	return err
@@ -102,8 +87,8 @@ func (r *Ring) execute() error {
 // submitAll hands everything to the kernel. It returns an error if the ring is of no use any more.
 func (r *Ring) submitAll() error {
 	next, stalls := 0, 0
-	for next < len(r.ops) && stalls < maxStalls {
-		n, errno := r.sys.submit(r.id, r.pointers[next:len(r.ops)])
+	for next < len(r.batch.Ops) && stalls < iobatch.MaxStalls {
+		n, errno := r.sys.submit(r.id, r.pointers[next:len(r.batch.Ops)])
 		if errno == 0 && n > 0 {
 			next = r.take(next, n)
 			stalls = 0
@@ -113,16 +98,16 @@ func (r *Ring) submitAll() error {
 		// events that were not taken yet may use up the room.
 		r.reap()
 		before := next
-		for next < len(r.ops) && r.ops[next].res != NotExecuted {
+		for next < len(r.batch.Ops) && r.batch.Ops[next].Res != iobatch.NotExecuted {
 			next++
 		}
 		switch {
 		case next > before:
 			stalls = 0
-		case temporary(errno):
+		case iobatch.Temporary(errno):
 			stalls++
 		}
-		if next == len(r.ops) || temporary(errno) {
+		if next == len(r.batch.Ops) || iobatch.Temporary(errno) {
 			continue
 		}
 		if !r.valid() {
@@ -130,7 +115,7 @@ func (r *Ring) submitAll() error {
 		}
 		if next == before { // only this operation is refused
 			if errno == unix.EBADF {
-				r.ops[next].res = -int32(errno)
+				r.batch.Ops[next].Res = -int32(errno)
 			}
 			next++
 			stalls = 0
@@ -141,29 +126,19 @@ func (r *Ring) submitAll() error {
 
 // take notes that the kernel has taken n operations from next on, and returns the next one.
 func (r *Ring) take(next, n int) int {
-	end := min(next+n, len(r.ops))
-	for i := range r.ops[next:end] {
-		r.ops[next+i].taken = true
+	end := min(next+n, len(r.batch.Ops))
+	for i := range r.batch.Ops[next:end] {
+		r.batch.Ops[next+i].Taken = true
 	}
-	r.left += end - next
+	r.batch.Left += end - next
 	return end
-}
-
-// temporary reports whether a call that failed with errno may succeed later: no room for an event (EAGAIN, EBUSY), no
-// memory, a signal. A call that did nothing is one of them.
-func temporary(errno unix.Errno) bool {
-	switch errno {
-	case 0, unix.EAGAIN, unix.EBUSY, unix.EINTR, unix.ENOMEM:
-		return true
-	}
-	return false
 }
 
 // valid reports whether the kernel still knows the ring: it refuses a bad operation with the same errors as a ring that
 // does not exist, but accepts an empty batch only for a ring that exists.
 func (r *Ring) valid() bool {
 	_, errno := r.sys.submit(r.id, nil)
-	return errno == 0 || temporary(errno)
+	return errno == 0 || iobatch.Temporary(errno)
 }
 
 // reap takes the events that there are, without waiting for any.
@@ -172,7 +147,7 @@ func (r *Ring) reap() {
 		for {
 			n, errno := r.sys.getEvents(r.id, 0, r.fetched, &r.patience)
 			r.answer(r.fetched[:max(n, 0)])
-			if errno != 0 || n <= 0 || r.left == 0 {
+			if errno != 0 || n <= 0 || r.batch.Left == 0 {
 				return
 			}
 		}
@@ -195,14 +170,14 @@ func (r *Ring) reap() {
 func (r *Ring) answer(events []event) {
 	for i := range events {
 		e := &events[i]
-		if e.data >= uint64(len(r.ops)) {
+		if e.data >= uint64(len(r.batch.Ops)) {
 			continue
 		}
-		op := &r.ops[e.data]
-		if op.res == NotExecuted && e.res >= -lastErrno && e.res <= int64(min(len(op.buf), maxLength)) {
-			op.res = int32(e.res)
-			if op.taken {
-				r.left--
+		op := &r.batch.Ops[e.data]
+		if op.Res == iobatch.NotExecuted && e.res >= -lastErrno && e.res <= int64(min(len(op.Buf), iobatch.MaxLength)) {
+			op.Res = int32(e.res)
+			if op.Taken {
+				r.batch.Left--
 			}
 		}
 	}
@@ -212,9 +187,9 @@ func (r *Ring) answer(events []event) {
 // kernel, which knows no way to cancel them. It always returns an error: this package cannot use a kernel that keeps
 // operations. The error wraps other too, unless that is nil.
 func (r *Ring) recall(other error) error {
-	late := r.left
-	deadline := time.Now().Add(recallPatience)
-	for r.left > 0 {
+	late := r.batch.Left
+	deadline := time.Now().Add(iobatch.RecallPatience)
+	for r.batch.Left > 0 {
 		patience := time.Until(deadline)
 		if patience <= 0 {
 			break
@@ -228,32 +203,16 @@ func (r *Ring) recall(other error) error {
 	}
 
 	gone := 0
-	for i := range r.ops {
-		if op := &r.ops[i]; op.taken && op.res == NotExecuted {
-			op.res = InDoubt
+	for i := range r.batch.Ops {
+		if op := &r.batch.Ops[i]; op.Taken && op.Res == iobatch.NotExecuted {
+			op.Lose()
 			r.kept = true
 			gone++
-			lost.mu.Lock()
-			lost.bufs = append(lost.bufs, op.buf)
-			lost.mu.Unlock()
 		}
 	}
-	err := fmt.Errorf("%w: %d of %d not completed in the call, %d of them lost", ErrMisbehaves, late, len(r.ops), gone)
+	err := fmt.Errorf("%w: %d of %d not completed in the call, %d of them lost", ErrMisbehaves, late, len(r.batch.Ops), gone)
 	if other != nil {
 		err = fmt.Errorf("%w: %w", err, other)
 	}
 	return err
-}
-
-// deliver gives the results to done. The other array takes the operations that done queues; a Submit inside done finds
-// none and makes one.
-func (r *Ring) deliver(done func(tag uint64, res int32)) {
-	ops := r.ops
-	r.ops, r.spare = r.spare[:0], nil
-	for i := range ops {
-		tag, res := ops[i].tag, ops[i].res
-		ops[i] = operation{}
-		done(tag, res)
-	}
-	r.spare = ops[:0]
 }

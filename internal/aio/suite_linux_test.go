@@ -6,6 +6,7 @@ package aio
 import (
 	"testing"
 
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -28,8 +29,8 @@ func TestRing(t *testing.T) {
 						return play(call, len(list), func(n int) (int, unix.Errno) { return submit(ring.id, list[:n]) })
 					})
 				},
-				Stalls:      maxStalls,
-				NotExecuted: NotExecuted,
+				Stalls:      iobatch.MaxStalls,
+				NotExecuted: iobatch.NotExecuted,
 				Pipe:        -int32(unix.EAGAIN),
 			})
 		})

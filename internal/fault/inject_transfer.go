@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll/internal/errno"
-	"github.com/cloudwego/netpoll/internal/uring"
+	"github.com/cloudwego/netpoll/internal/iobatch"
 )
 
 // Cut returns how much of p the next call of op on fd is to move, or the error it is to fail with.
@@ -60,7 +60,7 @@ func (r *unreliableRing) queue(op Op, fd int, p []byte, tag uint64) bool {
 	if len(r.queued) == r.Cap() {
 		return false
 	}
-	r.queued = append(r.queued, ringOperation{op, fd, p, tag, uring.NotExecuted})
+	r.queued = append(r.queued, ringOperation{op, fd, p, tag, iobatch.NotExecuted})
 	return true
 }
 

@@ -2,7 +2,7 @@
 
 package testkit
 
-// This file holds a client without memory of its own.
+// This file holds a client that uses no memory of the Go heap.
 
 import (
 	"errors"
@@ -11,11 +11,11 @@ import (
 	"syscall"
 )
 
-// BareClient is a connected TCP socket without anything on the Go heap, so that only the server's side is measured. Its
-// number is that of its descriptor.
+// BareClient is the descriptor of a connected TCP socket. It uses no memory on the Go heap, so a measurement of the heap
+// shows only the server's side.
 type BareClient int
 
-// NewBareClient connects one. The caller closes its descriptor.
+// NewBareClient connects to addr. The caller closes the descriptor.
 func NewBareClient(addr string) (BareClient, error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
@@ -33,7 +33,7 @@ func NewBareClient(addr string) (BareClient, error) {
 	return BareClient(fd), nil
 }
 
-// RoundTrip sends p and waits for as many bytes.
+// RoundTrip sends p and waits until it has received len(p) bytes.
 func (c BareClient) RoundTrip(p []byte) error {
 	if _, err := syscall.Write(int(c), p); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// OverNetworks runs a test over TCP and over Unix sockets.
+// OverNetworks runs f with network "tcp" and with "unix".
 func OverNetworks(t *testing.T, f func(t *testing.T, network string)) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) { f(t, network) })
@@ -40,7 +40,7 @@ func Listen(t testing.TB, network string) net.Listener {
 	return ln
 }
 
-// Dial connects to a listener by package net. The connection is closed when the test ends.
+// Dial connects to a listener with package net. The connection is closed when the test ends.
 func Dial(t testing.TB, addr net.Addr) net.Conn {
 	t.Helper()
 	conn, err := net.Dial(addr.Network(), addr.String())
@@ -49,7 +49,7 @@ func Dial(t testing.TB, addr net.Addr) net.Conn {
 	return conn
 }
 
-// Send writes to a peer that has room for it.
+// Send writes p to peer, which must have room for it.
 func Send(t testing.TB, peer net.Conn, p string) {
 	t.Helper()
 	require.NoError(t, peer.SetWriteDeadline(time.Now().Add(Timeout)))
@@ -57,18 +57,18 @@ func Send(t testing.TB, peer net.Conn, p string) {
 	require.NoError(t, err)
 }
 
-// Expect reads exactly what is expected.
+// Expect reads len(want) bytes and requires that they are want.
 func Expect(t testing.TB, r io.Reader, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
 	_, err := io.ReadFull(r, got)
 	require.NoError(t, err)
-	if !bytes.Equal(got, []byte(want)) { // require.Equal prints all of it
+	if !bytes.Equal(got, []byte(want)) { // require.Equal would print all bytes
 		t.Fatalf("got %.80q…, want %.80q…", got, want)
 	}
 }
 
-// ExpectEnd reads exactly what is expected, and the end of the stream, in time if r is a connection.
+// ExpectEnd reads to the end of the stream and requires that it has read want. If r is a connection, it sets a deadline.
 func ExpectEnd(t testing.TB, r io.Reader, want string) {
 	t.Helper()
 	if conn, ok := r.(net.Conn); ok {
@@ -80,14 +80,14 @@ func ExpectEnd(t testing.TB, r io.Reader, want string) {
 	require.Empty(t, rest)
 }
 
-// ExpectEcho sends text, in time, and expects it back.
+// ExpectEcho sends text and requires the same text back before a deadline.
 func ExpectEcho(t testing.TB, conn net.Conn, text string) {
 	t.Helper()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(Timeout)))
 	require.NoError(t, RoundTrip(conn, text))
 }
 
-// RoundTrip sends msg and expects it back.
+// RoundTrip sends msg and returns an error unless it receives msg.
 func RoundTrip(c net.Conn, msg string) error {
 	if _, err := c.Write([]byte(msg)); err != nil {
 		return fmt.Errorf("send: %w", err)

@@ -1,6 +1,6 @@
 package testkit
 
-// This file holds goroutines as stack traces show them.
+// This file finds out from stack traces what goroutines do.
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Blocked calls f in a goroutine and returns when f is blocked. The channel gets the result of f.
+// Blocked calls f in a goroutine and returns when f is blocked. The channel delivers the result of f.
 func Blocked(t testing.TB, f func() error) <-chan error {
 	t.Helper()
 	ids, result := make(chan int, 1), make(chan error, 1)
@@ -56,7 +56,7 @@ func isWaiting(id int) bool {
 
 // Stacks returns the stack traces of all goroutines.
 func Stacks() string {
-	for size := 64 << 10; ; size *= 4 { // mostly there are few
+	for size := 64 << 10; ; size *= 4 { // usually there are few goroutines
 		buf := make([]byte, size)
 		if n := runtime.Stack(buf, true); n < size || size >= 4<<20 {
 			return string(buf[:n])

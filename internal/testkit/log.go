@@ -1,6 +1,6 @@
 package testkit
 
-// This file holds the log of the library as tests see it.
+// This file captures the log of the library.
 
 import (
 	"bytes"
@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// Log takes log output from any goroutine. The zero value is ready.
+// Log collects log output. Any goroutine may call its methods. The zero value is ready for use.
 type Log struct {
 	mu    sync.Mutex
 	text  bytes.Buffer  // guarded by mu, as is wrote
-	wrote chan struct{} // holds one mark for everything written since the last one was taken; see marks
+	wrote chan struct{} // has a value if something was written since the last receive; see marks
 }
 
 // CaptureLog collects what the library logs until the test ends. set is netpoll.SetLoggerOutput.
@@ -38,7 +38,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// marks returns the channel of marks. The caller holds mu.
+// marks returns wrote, and makes it first if it is nil. The caller holds mu.
 func (l *Log) marks() chan struct{} {
 	if l.wrote == nil {
 		l.wrote = make(chan struct{}, 1)
@@ -53,14 +53,14 @@ func (l *Log) Wrote() <-chan struct{} {
 	return l.marks()
 }
 
-// String is all that was written.
+// String returns all that was written.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-// Lines is the number of lines written so far.
+// Lines returns the number of lines written so far.
 func (l *Log) Lines() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

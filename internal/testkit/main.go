@@ -3,23 +3,30 @@ package testkit
 // This file holds TestMain of the packages whose tests make connections.
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 )
 
-// Main runs the tests and ends the process, with a failure if they left goroutines or sockets behind.
+// Main runs the tests and exits, with a failure if they left goroutines or sockets behind.
 func Main(m *testing.M) {
+	// Parallel tests spend nearly all of their time waiting, so more of them may run than there are processors. A flag
+	// on the command line overrides this.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m,
 		// Pollers belong to the process, and stay for the next connection.
 		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*poller).run"),
 		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll/internal/alarm.(*timerfd).run"), // of a poller's watchdog
-		goleak.IgnoreAnyFunction("runtime.handleEvent"),                                        // of the Go runtime, where JavaScript is the system
+		goleak.IgnoreAnyFunction("runtime.handleEvent"),                                        // of the Go runtime under JavaScript
 		goleak.Cleanup(func(code int) {
 			if left := socketsLeft(); code == 0 && left > 0 {
 				fmt.Fprintf(os.Stderr, "the tests left %d sockets open\n", left)
@@ -29,11 +36,11 @@ func Main(m *testing.M) {
 		}))
 }
 
-// socketsLeft waits until the process has no socket any more and returns how many there are if that takes too long.
+// socketsLeft waits until the process has no sockets left. If that takes too long, it returns how many there are.
 func socketsLeft() (n int) {
 	limit := time.Now().Add(Timeout / 4)
 	for n = OpenSockets(); n > 0 && time.Now().Before(limit); n = OpenSockets() {
-		runtime.GC() // the finalizers of package net close what a test dropped by design
+		runtime.GC() // so that finalizers of package net close sockets that a test has dropped on purpose
 		<-time.After(10 * time.Millisecond)
 	}
 	return n

@@ -1,6 +1,6 @@
 package testkit
 
-// This file holds the memory that the process uses.
+// This file measures the memory of the process.
 
 import "runtime"
 

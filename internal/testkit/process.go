@@ -1,6 +1,6 @@
 package testkit
 
-// This file holds tests that need a process of their own, because they change state of the whole process.
+// This file runs tests in a process of their own, because they change state of the whole process.
 
 import (
 	"os"
@@ -9,11 +9,12 @@ import (
 	"testing"
 )
 
-// childVariable names the test that a process was started for.
+// childVariable is an environment variable. It has the name of the test that the process was started for.
 const childVariable = "NETPOLL_TEST_CHILD"
 
-// InOwnProcess runs the calling test once more in a process of its own, with the given settings in its environment. It
-// returns true there; in the first process it returns false when the other has ended well.
+// InOwnProcess runs the calling test again in a process of its own, with the given settings in its environment. In that
+// process it returns true. In the first process it returns false when the other has succeeded, and fails the test
+// otherwise.
 func InOwnProcess(t *testing.T, settings ...string) bool {
 	t.Helper()
 	there, _ := OutputOfOwnProcess(t, settings...)
@@ -28,7 +29,7 @@ func OwnProcess(t *testing.T, body func(t *testing.T)) {
 	}
 }
 
-// OutputOfOwnProcess is InOwnProcess, and returns in the first process the output of the other.
+// OutputOfOwnProcess is InOwnProcess, but in the first process it also returns the output of the other.
 func OutputOfOwnProcess(t *testing.T, settings ...string) (there bool, output string) {
 	t.Helper()
 	if os.Getenv(childVariable) == t.Name() {

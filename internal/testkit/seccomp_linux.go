@@ -1,6 +1,6 @@
 package testkit
 
-// This file holds the seccomp filters of containers, for processes that are to see the system as one does from inside.
+// This file installs seccomp filters like those of containers, to test what the library does in a container.
 
 import (
 	"fmt"
@@ -11,22 +11,22 @@ import (
 )
 
 var (
-	// IOUringCalls are what the default profiles of Docker, since version 25, and of containerd, since 2.0, refuse. They
-	// allow the next ones.
+	// IOUringCalls are refused by the default profiles of Docker, since version 25, and of containerd, since 2.0. These
+	// profiles allow AIOCalls.
 	IOUringCalls = []uintptr{unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER}
-	// AIOCalls are those of Linux AIO, which stricter profiles refuse.
+	// AIOCalls are the calls of Linux AIO. Stricter profiles refuse them, too.
 	AIOCalls = []uintptr{unix.SYS_IO_SETUP, unix.SYS_IO_SUBMIT, unix.SYS_IO_DESTROY, unix.SYS_IO_GETEVENTS}
 )
 
-// processors are their names for the kernel's filters.
+// processors has the kernel's constant for each processor, which a filter compares with.
 var processors = map[string]uint32{
 	"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64, "386": unix.AUDIT_ARCH_I386,
 	"arm": unix.AUDIT_ARCH_ARM, "riscv64": unix.AUDIT_ARCH_RISCV64, "ppc64le": unix.AUDIT_ARCH_PPC64LE,
 	"s390x": unix.AUDIT_ARCH_S390X, "loong64": unix.AUDIT_ARCH_LOONGARCH64,
 }
 
-// Forbid makes these system calls fail with errno in this process, and in those it starts, for good, as the filter of a
-// container does. Filters add up. It needs no privilege.
+// Forbid makes these system calls fail with errno, as the filter of a container does, in this process and in those that
+// it starts. This cannot be undone. A further call of Forbid adds system calls. It needs no privilege.
 func Forbid(errno unix.Errno, calls ...uintptr) error {
 	processor, known := processors[runtime.GOARCH]
 	if !known {
@@ -45,7 +45,7 @@ func Forbid(errno unix.Errno, calls ...uintptr) error {
 	n := len(calls)
 	filter := []unix.SockFilter{
 		{Code: load, K: processorAt},
-		{Code: equal, K: processor, Jf: uint8(n + 1)}, // a call of another processor's numbers is let through
+		{Code: equal, K: processor, Jf: uint8(n + 1)}, // allows calls with the numbers of another processor
 		{Code: load, K: callAt},
 	}
 	for i, call := range calls {
@@ -55,7 +55,7 @@ func Forbid(errno unix.Errno, calls ...uintptr) error {
 		unix.SockFilter{Code: ret, K: allow},
 		unix.SockFilter{Code: ret, K: fail | uint32(errno)})
 
-	runtime.LockOSThread() // both calls must be of one thread; the second one is for all
+	runtime.LockOSThread() // one thread must make both calls; the second applies to all threads
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", err)
@@ -71,7 +71,7 @@ func Forbid(errno unix.Errno, calls ...uintptr) error {
 	case thread != 0:
 		return fmt.Errorf("seccomp: thread %d cannot be filtered", thread)
 	}
-	for _, call := range calls { // none of them does anything with these arguments
+	for _, call := range calls { // with these arguments none of them has an effect
 		if _, _, no := unix.Syscall6(call, 0, 0, 0, 0, 0, 0); no != errno {
 			return fmt.Errorf("seccomp: call %d gives %v, want %v", call, no, errno)
 		}

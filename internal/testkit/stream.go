@@ -1,13 +1,13 @@
 package testkit
 
-// This file holds bytes that tests send. They show when one is lost, doubled, misplaced or foreign.
+// This file holds bytes that tests send. They show when one is lost, repeated, misplaced, or of another stream.
 
 import (
 	"bytes"
 	"math/rand/v2"
 )
 
-// Pattern returns n bytes, no 251 of which repeat, so that a shift or an exchange is seen.
+// Pattern returns n bytes with a period of 251, so that a shift or an exchange shows.
 func Pattern(n int) []byte {
 	p := make([]byte, n)
 	for i := range p {
@@ -17,12 +17,13 @@ func Pattern(n int) []byte {
 }
 
 const (
-	// StreamPeriod is after how many bytes a Stream repeats. It is a prime, so that a shift of the bytes by any usual
-	// size is seen.
+	// StreamPeriod is the number of bytes after which a Stream repeats. It is a prime, so that a shift by any usual size
+	// shows.
 	StreamPeriod = 65521
-	// MaxPiece is the most that one step of a random test moves.
+	// MaxPiece is how many bytes one step of a random test moves at most.
 	MaxPiece = 64 << 10
-	// beyondStream is above every byte of a Stream, so that none is taken for the pattern of released memory.
+	// beyondStream is greater than every byte of a Stream, so that no byte can be mistaken for the pattern of released
+	// memory.
 	beyondStream = 0xDB
 )
 
@@ -39,20 +40,20 @@ var streamBytes = func() []byte {
 	return p
 }()
 
-// Stream is the endless sequence of bytes of one direction of one connection. No piece of it has to be computed, so
+// Stream is the endless sequence of bytes of one direction of one connection. Its pieces are slices of one table, so
 // checking costs little.
 type Stream struct {
-	// Offset distinguishes it from the streams of other connections.
+	// Offset makes this stream different from those of other connections.
 	Offset int64
 }
 
-// Piece returns the n bytes from pos on, at most MaxPiece. They must not be changed.
+// Piece returns the n bytes from pos on. n is at most MaxPiece. The caller must not change them.
 func (s Stream) Piece(pos int64, n int) []byte {
 	i := (pos + s.Offset) % StreamPeriod
 	return streamBytes[i : i+int64(n) : i+int64(n)]
 }
 
-// Differs returns the position of the first byte of p, which was found at pos, that is wrong; -1 if there is none.
+// Differs compares p, which begins at pos, with the stream. It returns the position of the first wrong byte, or -1.
 func (s Stream) Differs(pos int64, p []byte) int64 {
 	for len(p) > 0 {
 		n := min(len(p), MaxPiece)

@@ -16,7 +16,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
-// fails reports with what f ends a test.
+// fails returns the text with which f fails a test.
 func fails(f func(t testing.TB)) (text string) {
 	r := recorder{text: new(string)}
 	done := make(chan struct{})
@@ -25,7 +25,7 @@ func fails(f func(t testing.TB)) (text string) {
 	return *r.text
 }
 
-// recorder is a test that takes note of its failure.
+// recorder is a testing.TB that records the text of its failure.
 type recorder struct {
 	testing.TB
 	text *string

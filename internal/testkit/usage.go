@@ -2,7 +2,7 @@
 
 package testkit
 
-// This file holds the processor time that the process uses.
+// This file measures the processor time of the process.
 
 import (
 	"syscall"
@@ -28,7 +28,7 @@ func ProcessorTimeDuring(d time.Duration) time.Duration {
 	return ProcessorTime() - before
 }
 
-// Idles fails the test if the process keeps a processor busy without any work.
+// Idles fails the test if the process uses a processor while it has nothing to do.
 func Idles(t testing.TB) {
 	t.Helper()
 	const window = 300 * time.Millisecond

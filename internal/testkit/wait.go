@@ -2,7 +2,7 @@
 // show when they are misplaced, logs, processes, plain connections. Package testnet, which uses netpoll, adds servers
 // and connections of it.
 //
-// A helper that takes a [testing.TB] ends the test if it waits in vain.
+// A helper that takes a [testing.TB] ends the test if an event does not happen in time.
 package testkit
 
 // This file holds waiting: for events that must happen, and to see that others do not.
@@ -17,11 +17,11 @@ import (
 const (
 	// Timeout is how long a test waits for an event that must happen. Only a failing test waits that long.
 	Timeout = 20 * time.Second
-	// Calm is how long a test looks on to see that nothing happens.
+	// Calm is how long a test waits to see that an event does not happen.
 	Calm = 50 * time.Millisecond
-	// Short is a timeout of the library that a test lets pass.
+	// Short is a timeout of the library that the test lets expire.
 	Short = 60 * time.Millisecond
-	// Ample is a timeout that a test does not let pass: its work before is quick, but a busy machine may be slow.
+	// Ample is a timeout of the library that must not expire: the test is quick, but a busy machine may be slow.
 	Ample = 8 * Short
 )
 
@@ -49,7 +49,7 @@ func Receive[T any](t testing.TB, ch <-chan T, what ...any) (v T) {
 	return v
 }
 
-// Silent fails the test if a value arrives on ch within d, which is [Calm] unless the test needs longer.
+// Silent fails the test if a value arrives on ch within d. d is [Calm] unless the test needs longer.
 func Silent[T any](t testing.TB, d time.Duration, ch <-chan T, what string) {
 	t.Helper()
 	select {
@@ -62,7 +62,7 @@ func Silent[T any](t testing.TB, d time.Duration, ch <-chan T, what string) {
 	}
 }
 
-// Within runs f and ends the test if it has not returned after d. f must not end the test itself.
+// Within calls f and ends the test if f has not returned after d. f must not end the test itself.
 func Within(t testing.TB, d time.Duration, f func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -77,10 +77,10 @@ func Within(t testing.TB, d time.Duration, f func()) {
 	}
 }
 
-// ErrorOf is the error of a call that returns another value, too.
+// ErrorOf returns the error of a call that returns another value, too.
 func ErrorOf[T any](_ T, err error) error { return err }
 
-// fail ends the test, which has waited for d, with the stacks of all goroutines.
+// fail ends the test, which has waited for d, and prints the stacks of all goroutines.
 func fail(t testing.TB, d time.Duration, what []any) {
 	t.Helper()
 	text := ""

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Dial connects to a listener on this machine; the connection is closed when the test ends.
+// Dial connects to a listener on this machine. The connection is closed when the test ends.
 func Dial(t testing.TB, addr net.Addr) netpoll.Connection {
 	t.Helper()
 	conn, err := netpoll.DialConnection(addr.Network(), addr.String(), testkit.Timeout)
@@ -22,8 +22,8 @@ func Dial(t testing.TB, addr net.Addr) netpoll.Connection {
 	return conn
 }
 
-// Pair returns two connections of package netpoll that are connected with each other, a dialed and an accepted one. No
-// handler takes their input. Both are closed when the test ends.
+// Pair returns the two ends of a connection, both of package netpoll: the dialed and the accepted one. No handler reads
+// their input. Both are closed when the test ends.
 func Pair(t testing.TB, network string) (client, server netpoll.Connection) {
 	t.Helper()
 	ln, err := netpoll.CreateListener(network, testkit.LocalAddress(t, network))
@@ -36,8 +36,8 @@ func Pair(t testing.TB, network string) (client, server netpoll.Connection) {
 	return client, accepted.(netpoll.Connection)
 }
 
-// Dialed returns a dialed connection whose peer is one of package net: a *net.TCPConn or a *net.UnixConn. No handler
-// takes its input. Both are closed when the test ends. A lost reply ends the peer's calls, so that the test does not hang.
+// Dialed returns a dialed connection and its peer, a *net.TCPConn or a *net.UnixConn. No handler reads its input. Both
+// are closed when the test ends. The peer has a deadline, so that the test does not hang when a reply is lost.
 func Dialed(t testing.TB, network string) (conn netpoll.Connection, peer net.Conn) {
 	t.Helper()
 	ln, err := net.Listen(network, testkit.LocalAddress(t, network))
@@ -51,8 +51,8 @@ func Dialed(t testing.TB, network string) (conn netpoll.Connection, peer net.Con
 	return conn, peer
 }
 
-// Served returns a connection that an EventLoop accepted, and its peer, which is one of package net. onRequest may be
-// nil: then no handler takes its input. The options must leave OnConnect alone.
+// Served returns a connection that an EventLoop has accepted, and its peer, which is one of package net. onRequest may
+// be nil: then no handler reads its input. The options must not set OnConnect.
 func Served(t testing.TB, network string, onRequest netpoll.OnRequest, opts ...netpoll.Option) (
 	conn netpoll.Connection, peer net.Conn,
 ) {
@@ -66,7 +66,7 @@ func Served(t testing.TB, network string, onRequest netpoll.OnRequest, opts ...n
 	return testkit.Receive(t, accepted), peer
 }
 
-// Buffered waits until n bytes are in the input of conn.
+// Buffered waits until at least n bytes of input are buffered in conn.
 func Buffered(t testing.TB, conn netpoll.Connection, n int) {
 	t.Helper()
 	testkit.Eventually(t, func() bool { return conn.Reader().Len() >= n })

@@ -1,4 +1,4 @@
-// Package testnet holds servers and connections of package netpoll for tests that use it from outside.
+// Package testnet holds servers and connections of package netpoll, for tests of its public API.
 package testnet
 
 // This file holds servers.
@@ -27,13 +27,13 @@ func Listen(t testing.TB, network string) netpoll.Listener {
 type Server struct {
 	Loop     netpoll.EventLoop
 	Listener net.Listener
-	Served   chan error // what Serve returned
+	Served   chan error // the result of Serve
 
-	T testing.TB // the test that it belongs to
+	T testing.TB // the test that the server belongs to
 }
 
-// NewServer serves a fresh address until the test ends, which fails if Serve or Shutdown then reports an error. onRequest
-// may be nil.
+// NewServer serves a fresh address until the test ends. The test fails if Serve or Shutdown then returns an error.
+// onRequest may be nil.
 func NewServer(t testing.TB, network string, onRequest netpoll.OnRequest, opts ...netpoll.Option) *Server {
 	t.Helper()
 	s := start(t, Listen(t, network), onRequest, opts)
@@ -41,7 +41,8 @@ func NewServer(t testing.TB, network string, onRequest netpoll.OnRequest, opts .
 	return s
 }
 
-// ServeOn serves ln until the test ends, at the latest. The test has to check the results of Serve and Shutdown.
+// ServeOn serves ln until the test ends, or shuts the server down before. The test checks the results of Serve and
+// Shutdown itself.
 func ServeOn(t testing.TB, ln net.Listener, onRequest netpoll.OnRequest, opts ...netpoll.Option) *Server {
 	t.Helper()
 	s := start(t, ln, onRequest, opts)
@@ -59,14 +60,14 @@ func start(t testing.TB, ln net.Listener, onRequest netpoll.OnRequest, opts []ne
 	return s
 }
 
-// Shutdown calls that of the loop, with a timeout.
+// Shutdown calls Shutdown of the loop, with a timeout.
 func (s *Server) Shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
 	defer cancel()
 	return s.Loop.Shutdown(ctx)
 }
 
-// Shutdown shuts loop down, in order and in time.
+// Shutdown shuts loop down, and fails the test if that returns an error or takes too long.
 func Shutdown(t testing.TB, loop netpoll.EventLoop) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
@@ -74,7 +75,8 @@ func Shutdown(t testing.TB, loop netpoll.EventLoop) {
 	require.NoError(t, loop.Shutdown(ctx))
 }
 
-// Stop shuts the server down in order. It is harmless after a Shutdown by the test.
+// Stop shuts the server down, and fails the test if Shutdown or Serve returns an error. The test may have called
+// Shutdown before.
 func (s *Server) Stop() {
 	if err := s.Shutdown(); err != nil {
 		s.T.Errorf("Shutdown: %v", err)
@@ -90,10 +92,11 @@ func (s *Server) Stop() {
 	}
 }
 
-// Addr is the address of the server.
+// Addr returns the address of the server.
 func (s *Server) Addr() net.Addr { return s.Listener.Addr() }
 
-// Dial connects a client of package net to the server. A lost reply ends its calls, so that the test does not hang.
+// Dial connects a client of package net to the server. It has a deadline, so that the test does not hang when a reply
+// is lost.
 func (s *Server) Dial() net.Conn {
 	s.T.Helper()
 	c := testkit.Dial(s.T, s.Addr())
@@ -101,7 +104,7 @@ func (s *Server) Dial() net.Conn {
 	return c
 }
 
-// Echo is an OnRequest that sends all input back.
+// Echo is an OnRequest that sends its input back.
 func Echo(_ context.Context, conn netpoll.Connection) error {
 	r, w := conn.Reader(), conn.Writer()
 	p, err := r.Next(r.Len())
@@ -125,7 +128,8 @@ func Discard(_ context.Context, conn netpoll.Connection) error {
 	return conn.Reader().Release()
 }
 
-// Poison fills released memory with a pattern until the test ends, which fails if any is used.
+// Poison makes the library fill released memory with a pattern until the test ends. The test fails if released memory is
+// used.
 func Poison(t testing.TB) {
 	t.Helper()
 	netpoll.SetMemoryDebug(func(err error) { t.Error(err) })

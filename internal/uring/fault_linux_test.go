@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -85,7 +86,7 @@ func TestOperationsThatWaitAreRecalled(t *testing.T) {
 	ring.Send(full, []byte("y"), 2)
 	results, err := ringtest.Submit(t, ring)
 	require.ErrorIs(t, err, ErrMisbehaves)
-	require.Equal(t, []int32{1, NotExecuted, NotExecuted}, results)
+	require.Equal(t, []int32{1, iobatch.NotExecuted, iobatch.NotExecuted}, results)
 	requireBroken(t, ring, ErrMisbehaves)
 
 	// The kernel has let go: a plain receive gets the bytes, and nothing was sent late.
@@ -102,7 +103,7 @@ func TestOperationThatEndsWhileRecalledKeepsItsResult(t *testing.T) {
 	a, b := ringtest.NewPair(t, "unix")
 	intercept(ring, func(call int, r *Ring, submit, flags uint32) (int, unix.Errno) {
 		ignoreDontwait(r, false)
-		if call == maxStalls+1 { // the first enter of the recall
+		if call == iobatch.MaxStalls+1 { // the first enter of the recall
 			_, err := unix.Write(b, []byte("late"))
 			require.NoError(t, err)
 		}
@@ -118,7 +119,7 @@ func TestOperationThatEndsWhileRecalledKeepsItsResult(t *testing.T) {
 
 func TestOperationThatNeverComesBackIsLostAndItsMemoryKept(t *testing.T) {
 	setPatience(t, 20*time.Millisecond)
-	before := len(lost.bufs)
+	before := len(iobatch.Lost())
 	ring := newRing(t, 4)
 	a, _ := ringtest.NewPair(t, "unix")
 	intercept(ring, func(_ int, r *Ring, submit, flags uint32) (int, unix.Errno) {
@@ -129,9 +130,9 @@ func TestOperationThatNeverComesBackIsLostAndItsMemoryKept(t *testing.T) {
 	ring.Recv(a, buf, 0)
 	results, err := ringtest.Submit(t, ring)
 	require.ErrorIs(t, err, ErrMisbehaves)
-	require.Equal(t, []int32{InDoubt}, results)
-	require.Len(t, lost.bufs, before+1)
-	require.Same(t, &buf[0], &lost.bufs[before][0])
+	require.Equal(t, []int32{iobatch.InDoubt}, results)
+	require.Len(t, iobatch.Lost(), before+1)
+	require.Same(t, &buf[0], &iobatch.Lost()[before][0])
 }
 
 func TestRingThatFailsWithOperationsInsideNamesBothReasons(t *testing.T) {
@@ -148,11 +149,11 @@ func TestRingThatFailsWithOperationsInsideNamesBothReasons(t *testing.T) {
 	results, err := ringtest.Submit(t, ring)
 	require.ErrorIs(t, err, ErrMisbehaves)
 	require.ErrorIs(t, err, unix.ENXIO)
-	require.Equal(t, []int32{InDoubt}, results)
+	require.Equal(t, []int32{iobatch.InDoubt}, results)
 }
 
 func setPatience(t *testing.T, d time.Duration) {
-	old := recallPatience
-	recallPatience = d
-	t.Cleanup(func() { recallPatience = old })
+	old := iobatch.RecallPatience
+	iobatch.RecallPatience = d
+	t.Cleanup(func() { iobatch.RecallPatience = old })
 }

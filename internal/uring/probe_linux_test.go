@@ -116,8 +116,8 @@ func TestProbeRefusesAKernelThatMisbehaves(t *testing.T) {
 				n, errno := enter(r.fd, submit, flags)
 				for i := *r.cqHead; i != *r.cqTail; i++ { // completions are in the order of the entries here
 					entry, done := &r.sqes[head&r.sqMask], &r.cqes[i&r.cqMask]
-					if done.userData < uint64(len(r.ops)) {
-						c.spoil(entry, r.ops[done.userData].buf, done)
+					if done.userData < uint64(len(r.batch.Ops)) {
+						c.spoil(entry, r.batch.Ops[done.userData].Buf, done)
 					}
 					head++
 				}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,18 +31,9 @@ type Ring struct {
 	cqMask         uint32
 	cqes           []cqe // shared
 
-	ops   []operation // queued, in the order of their entries; this is what keeps their memory alive
-	spare []operation // the other array of operations, while one is delivered
-	left  int         // operations of ops without a result, while they are executed
+	batch iobatch.Queue // the operations queued, in the order of their entries
 
 	err error // why the ring can no longer be used, nil while it can
-}
-
-// operation is one queued receive or send.
-type operation struct {
-	buf []byte
-	tag uint64
-	res int32 // NotExecuted until the kernel has answered
 }
 
 // New makes a ring that takes a batch of at least entries operations; the kernel rounds up to a power of two, and
@@ -64,7 +56,7 @@ func New(entries uint32) (*Ring, error) {
 		return nil, errors.Join(err, r.Close())
 	}
 	n := len(r.sqes)
-	r.ops, r.spare = make([]operation, 0, n), make([]operation, 0, n)
+	r.batch = iobatch.NewQueue(n)
 	return r, nil
 }
 
@@ -120,7 +112,7 @@ func word(mem []byte, offset uint32) *uint32 {
 func (r *Ring) Cap() int { return len(r.sqes) }
 
 // Len returns how many operations are queued for the next Submit.
-func (r *Ring) Len() int { return len(r.ops) }
+func (r *Ring) Len() int { return r.batch.Len() }
 
 // Close frees the ring. Operations still queued will not be executed; a Submit after Close reports them so. Closing
 // again does nothing. Close does not wait, and must not be called while Submit runs.

@@ -11,33 +11,19 @@ package uring
 import (
 	"fmt"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"github.com/cloudwego/netpoll/internal/happens"
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"golang.org/x/sys/unix"
 )
 
 const (
-	// maxStalls is how many entries into the kernel in a row may achieve nothing before the rest of a batch is
-	// left to the caller.
-	maxStalls = 8
-	// maxLength is how much one operation moves at most: its result must fit, and no socket takes as much.
-	maxLength = 1 << 30
 	// cancelTag marks completions of cancellations, which no caller waits for.
 	cancelTag = 1 << 63
 )
-
-// recallPatience is how long Submit waits for operations that it had to cancel. Only tests write it.
-var recallPatience = time.Second
-
-// lost keeps the memory of operations that the kernel never gave back. It only grows; a healthy kernel leaves it empty.
-var lost struct {
-	mu   sync.Mutex
-	bufs [][]byte // guarded by mu
-}
 
 // Recv queues a receive of at most len(p) bytes from the socket fd. The result is the count, 0 at the end of stream,
 // or a negative errno; tag comes back with it. Until the Submit that executes it returns, p and fd must stay
@@ -58,7 +44,7 @@ func (r *Ring) Send(fd int, p []byte, tag uint64) bool {
 }
 
 func (r *Ring) queue(opcode uint8, fd int, p []byte, msgFlags uint32, tag uint64) bool {
-	i := len(r.ops)
+	i := len(r.batch.Ops)
 	if r.err != nil || i == len(r.sqes) {
 		return false
 	}
@@ -66,11 +52,11 @@ func (r *Ring) queue(opcode uint8, fd int, p []byte, msgFlags uint32, tag uint64
 		opcode:   opcode,
 		fd:       int32(fd),
 		addr:     uint64(uintptr(unsafe.Pointer(unsafe.SliceData(p)))),
-		length:   uint32(min(len(p), maxLength)),
+		length:   uint32(min(len(p), iobatch.MaxLength)),
 		msgFlags: msgFlags,
 		userData: uint64(i),
 	})
-	r.ops = append(r.ops, operation{buf: p, tag: tag, res: NotExecuted})
+	r.batch.Add(p, tag)
 	return true
 }
 
@@ -90,28 +76,28 @@ func (r *Ring) put(e sqe) {
 // ring takes nothing more and is to be closed. The error wraps the errno of io_uring_enter, [ErrMisbehaves], or
 // os.ErrClosed.
 func (r *Ring) Submit(done func(tag uint64, res int32)) error {
-	if r.err == nil && len(r.ops) > 0 {
+	if r.err == nil && len(r.batch.Ops) > 0 {
 		r.err = r.execute()
 	}
 	err := r.err
-	r.deliver(done)
+	r.batch.Deliver(done)
 	return err
 }
 
 // execute runs the queued operations. Afterwards each operation has a result, or is left as NotExecuted.
 func (r *Ring) execute() error {
-	r.left = len(r.ops)
+	r.batch.Left = len(r.batch.Ops)
 	happens.BeforeSend()
 	errno := r.enterAll()
 	happens.AfterReceive()
-	if r.left == 0 {
+	if r.batch.Left == 0 {
 		return nil
 	}
 	withdrawn := r.withdraw()
-	if r.left > withdrawn {
-		return r.recall(r.ops[:len(r.ops)-withdrawn], errno)
+	if r.batch.Left > withdrawn {
+		return r.recall(r.batch.Ops[:len(r.batch.Ops)-withdrawn], errno)
 	}
-	if temporary(errno) {
+	if iobatch.Temporary(errno) {
 		return nil
 	}
 	return os.NewSyscallError("io_uring_enter", errno)
@@ -122,14 +108,14 @@ func (r *Ring) execute() error {
 func (r *Ring) enterAll() (errno unix.Errno) {
 	atomic.StoreUint32(r.sqTail, r.tail)
 	flags, stalls := uint32(0), 0
-	for stalls < maxStalls {
-		left, head := r.left, atomic.LoadUint32(r.sqHead)
+	for stalls < iobatch.MaxStalls {
+		left, head := r.batch.Left, atomic.LoadUint32(r.sqHead)
 		_, errno = r.sys.enter(r.fd, r.tail-head, flags)
 		r.reap()
-		if r.left == 0 || !temporary(errno) {
+		if r.batch.Left == 0 || !iobatch.Temporary(errno) {
 			return errno
 		}
-		if r.left < left || atomic.LoadUint32(r.sqHead) != head {
+		if r.batch.Left < left || atomic.LoadUint32(r.sqHead) != head {
 			stalls = 0
 		} else {
 			stalls++
@@ -140,25 +126,15 @@ func (r *Ring) enterAll() (errno unix.Errno) {
 	return errno
 }
 
-// temporary reports whether an entry that failed with errno may succeed later: no memory for a request (EAGAIN,
-// ENOMEM), completions in the way (EBUSY), a signal.
-func temporary(errno unix.Errno) bool {
-	switch errno {
-	case 0, unix.EAGAIN, unix.EBUSY, unix.EINTR, unix.ENOMEM:
-		return true
-	}
-	return false
-}
-
 // reap takes the completions out of the queue.
 func (r *Ring) reap() {
 	head, tail := atomic.LoadUint32(r.cqHead), atomic.LoadUint32(r.cqTail)
 	for ; head != tail; head++ {
 		c := &r.cqes[head&r.cqMask]
 		// A tag that is not ours is no reason to trust it: the operation it should name stays without a result.
-		if c.userData < uint64(len(r.ops)) && r.ops[c.userData].res == NotExecuted {
-			r.ops[c.userData].res = c.res
-			r.left--
+		if c.userData < uint64(len(r.batch.Ops)) && r.batch.Ops[c.userData].Res == iobatch.NotExecuted {
+			r.batch.Ops[c.userData].Res = c.res
+			r.batch.Left--
 		}
 	}
 	atomic.StoreUint32(r.cqHead, head)
@@ -177,29 +153,26 @@ func (r *Ring) withdraw() int {
 // recall cancels the operations among taken that have no result, and waits for them to come back; the caller's
 // memory must not stay with the kernel. The submission queue is empty and has room for them all. It always returns an
 // error: a kernel that keeps operations is not for this package. The error wraps errno too, unless that is 0.
-func (r *Ring) recall(taken []operation, errno unix.Errno) error {
+func (r *Ring) recall(taken []iobatch.Operation, errno unix.Errno) error {
 	var late []int
 	for i := range taken {
-		if taken[i].res == NotExecuted {
+		if taken[i].Res == iobatch.NotExecuted {
 			late = append(late, i)
 			r.put(sqe{opcode: opAsyncCancel, fd: -1, addr: uint64(i), userData: cancelTag})
 		}
 	}
 	atomic.StoreUint32(r.sqTail, r.tail)
-	r.awaitLate(r.left-len(late), len(late))
+	r.awaitLate(r.batch.Left-len(late), len(late))
 	r.withdraw()
 
 	gone := 0
 	for _, i := range late {
-		switch op := &taken[i]; op.res {
+		switch op := &taken[i]; op.Res {
 		case -int32(unix.ECANCELED):
-			op.res = NotExecuted
-		case NotExecuted:
-			op.res = InDoubt
+			op.Res = iobatch.NotExecuted
+		case iobatch.NotExecuted:
+			op.Lose()
 			gone++
-			lost.mu.Lock()
-			lost.bufs = append(lost.bufs, op.buf)
-			lost.mu.Unlock()
 		}
 	}
 	err := fmt.Errorf("%w: %d of %d not completed in the call, %d of them lost",
@@ -210,32 +183,19 @@ func (r *Ring) recall(taken []operation, errno unix.Errno) error {
 	return err
 }
 
-// awaitLate enters the kernel until only rest operations are without a result, or recallPatience is over. Every late
+// awaitLate enters the kernel until only rest operations are without a result, or iobatch.RecallPatience is over. Every late
 // operation and every cancellation can wake it once.
 func (r *Ring) awaitLate(rest, late int) {
-	deadline := time.Now().Add(recallPatience)
-	for range 2*late + maxStalls {
+	deadline := time.Now().Add(iobatch.RecallPatience)
+	for range 2*late + iobatch.MaxStalls {
 		_, errno := r.sys.enter(r.fd, r.tail-atomic.LoadUint32(r.sqHead), enterGetEvents)
 		r.reap()
 		patience := time.Until(deadline)
-		if r.left <= rest || !temporary(errno) || patience <= 0 {
+		if r.batch.Left <= rest || !iobatch.Temporary(errno) || patience <= 0 {
 			return
 		}
 		// The descriptor of a ring is readable when there are completions. Whatever poll returns, the loop looks.
 		fds := []unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}
 		_, _ = unix.Poll(fds, int(patience.Milliseconds())+1)
 	}
-}
-
-// deliver gives the results to done. The other array takes the operations that done queues; a Submit inside done finds
-// no other array and makes one.
-func (r *Ring) deliver(done func(tag uint64, res int32)) {
-	ops := r.ops
-	r.ops, r.spare = r.spare[:0], nil
-	for i := range ops {
-		tag, res := ops[i].tag, ops[i].res
-		ops[i] = operation{}
-		done(tag, res)
-	}
-	r.spare = ops[:0]
 }

@@ -5,6 +5,7 @@ package uring
 import (
 	"testing"
 
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -19,8 +20,8 @@ func TestRing(t *testing.T) {
 				return play(call, int(submit), func(n int) (int, unix.Errno) { return enter(ring.fd, uint32(n), flags) })
 			})
 		},
-		Stalls:      maxStalls,
-		NotExecuted: NotExecuted,
+		Stalls:      iobatch.MaxStalls,
+		NotExecuted: iobatch.NotExecuted,
 		Pipe:        -int32(unix.ENOTSOCK),
 	})
 }

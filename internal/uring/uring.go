@@ -9,23 +9,9 @@
 // EAGAIN, a short send and the end of stream are results like any other.
 package uring
 
-import (
-	"errors"
-	"math"
-)
+import "errors"
 
-// This file holds the part for every system: the results beyond those of a system call, and the errors.
-
-// Results of an operation are those of recv(2) and send(2): a count of bytes, or a negative errno. Two more exist;
-// no kernel returns them.
-const (
-	// NotExecuted: the kernel never began the operation. No byte was moved; do it with a plain system call.
-	NotExecuted int32 = math.MinInt32
-	// InDoubt: the kernel took the operation and neither answered nor gave it back. Some, all or none of the bytes
-	// may have been moved, so the stream is beyond repair; and the kernel may still use the memory, so it must
-	// not be used again. The package keeps a reference to it for good. Only a kernel at fault gives this.
-	InDoubt = NotExecuted + 1
-)
+// This file holds what is the same on every system.
 
 // ErrMisbehaves is wrapped by the errors of [Probe] and [Ring.Submit] that say that the kernel took an operation and
 // did not do with it what the package relies on.

@@ -1,7 +1,7 @@
 package main
 
-// This file holds the attacking process. It is one of its own, so that what the attack costs is not counted as the
-// server's, and does not get between the well-behaved client and its clock.
+// This file holds the attacking process. It is a separate one, so that the cost of the attack is not counted as the
+// server's, and does not disturb the measurements of the well-behaved client.
 
 import (
 	"fmt"
@@ -24,7 +24,7 @@ type order struct {
 	Peers    int
 }
 
-// progress is what it tells: once when the attack has begun in full, with Ready, and once at the end.
+// progress is a report of the attacker. It sends one with Ready when the whole attack has begun, and one at the end.
 type progress struct {
 	Ready  bool
 	Counts map[string]int64
@@ -34,8 +34,8 @@ type progress struct {
 type attacker struct {
 	addr  netip.AddrPort
 	peers int
-	ends  bool          // the attack has begun in full when the server has ended the first connection
-	over  atomic.Bool   // stored when the attack is to end
+	ends  bool          // the whole attack has begun once the server has closed the first connection
+	over  atomic.Bool   // set when the attack has to end
 	done  chan struct{} // closed at the same time
 	ready func()
 
@@ -43,7 +43,7 @@ type attacker struct {
 	counts map[string]int64
 }
 
-// attack runs the attack of a scenario until a.ended says that it is over.
+// attack runs the attack of a scenario until a.ended returns true.
 func attack(link *child.Link) error {
 	var o order
 	if err := link.Receive(&o); err != nil {
@@ -73,7 +73,7 @@ func attack(link *child.Link) error {
 
 func (a *attacker) ended() bool { return a.over.Load() }
 
-// pause waits. It returns false when the attack is over.
+// pause waits for d. It returns false when the attack is over.
 func (a *attacker) pause(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -91,12 +91,12 @@ func (a *attacker) count(what string, n int64) {
 	a.counts[what] += n
 }
 
-// crowd keeps all peers connected and lets each act, round after round, with a pause between rounds.
+// crowd keeps all peers connected. In each round it calls act for each; it pauses for every between rounds.
 func (a *attacker) crowd(options peer.Options, every time.Duration, act func(fd int, sent *int) error) {
 	a.part(a.peers, options, every, act)
 }
 
-// part is crowd for a number of peers.
+// part is crowd for n of the peers.
 func (a *attacker) part(n int, options peer.Options, every time.Duration, act func(fd int, sent *int) error) {
 	c := peer.NewCrowd(a.addr, n, options)
 	defer c.Close()

@@ -1,6 +1,6 @@
 package main
 
-// This file holds what attackers do.
+// This file holds the attacks.
 
 import (
 	"sync"
@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	slowRound = 200 * time.Millisecond // between two rounds of those that take their time
-	fastRound = time.Millisecond       // between two rounds of those that do what they can
+	slowRound = 200 * time.Millisecond // between two rounds of slow attacks
+	fastRound = time.Millisecond       // between two rounds of fast attacks
 )
 
-// stream makes an act that sends p over and over, at most most bytes at a time. The counter is the place in p, so that
-// the stream of frames stays whole when the socket takes a part only.
+// stream returns an act that sends p again and again, at most most bytes in a round. *sent says how much of p is sent,
+// so the stream of frames stays intact when the socket takes only a part.
 func stream(p []byte, most int) func(fd int, sent *int) error {
 	return func(fd int, sent *int) error {
 		for left := most; left > 0; {
@@ -37,7 +37,7 @@ func stream(p []byte, most int) func(fd int, sent *int) error {
 	}
 }
 
-// once makes an act that sends p, and then no more, but notices the end.
+// once returns an act that sends p once. Then it only checks whether the server has closed the connection.
 func once(p []byte) func(fd int, sent *int) error {
 	return func(fd int, sent *int) error {
 		if *sent == len(p) {
@@ -51,7 +51,7 @@ func once(p []byte) func(fd int, sent *int) error {
 	}
 }
 
-// swallow makes an act that reads most bytes at most, after act.
+// swallow returns an act that calls act and then reads at most most bytes.
 func swallow(most int, act func(fd int, sent *int) error) func(fd int, sent *int) error {
 	buf := make([]byte, most)
 	return func(fd int, sent *int) error {
@@ -64,7 +64,7 @@ func swallow(most int, act func(fd int, sent *int) error) func(fd int, sent *int
 }
 
 func slowloris(a *attacker) {
-	frame := victim.Frame(make([]byte, 60<<10)) // it would take hours
+	frame := victim.Frame(make([]byte, 60<<10)) // takes hours at a byte per round
 	a.crowd(peer.Options{}, slowRound, stream(frame, 1))
 }
 
@@ -97,7 +97,7 @@ func oneByteSegments(a *attacker) {
 }
 
 func giantFrame(a *attacker) {
-	frame := append(victim.Announce(1<<30), 'e', 'e', 'e') // the rest would take forever
+	frame := append(victim.Announce(1<<30), 'e', 'e', 'e') // the rest is never sent
 	a.crowd(peer.Options{}, slowRound, func(fd int, sent *int) error {
 		most := 1
 		if *sent == 0 {
@@ -115,12 +115,12 @@ func halfClose(a *attacker) {
 			return unix.Shutdown(fd, unix.SHUT_WR)
 		}
 		var one [1]byte
-		_, err := peer.Receive(fd, one[:]) // until the server has closed, too
+		_, err := peer.Receive(fd, one[:]) // returns an error when the server has closed, too
 		return err
 	})
 }
 
-// pendingConnects does not wait for any connection to be made.
+// pendingConnects does not wait until its connections are established.
 func pendingConnects(a *attacker) {
 	a.crowd(peer.Options{Nowait: true}, slowRound, func(fd int, _ *int) error {
 		var one [1]byte
@@ -132,10 +132,10 @@ func pendingConnects(a *attacker) {
 	})
 }
 
-// comesBack connects again as soon as it was turned away.
+// comesBack connects again as soon as the server has closed its connection.
 func comesBack(a *attacker) { a.crowd(peer.Options{}, 10*time.Millisecond, once(nil)) }
 
-// resetStorm resets connections as fast as it can, after some bytes of a request, a whole one, or none.
+// resetStorm resets connections as fast as it can: before a request, within one, or after one.
 func resetStorm(a *attacker) {
 	var storm sync.WaitGroup
 	for range a.peers {

@@ -15,8 +15,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Every scenario in short: memory, descriptors and the log stay within their bounds, the well-behaved client gets every
-// answer, and afterwards the server is as before.
+// A short form of every scenario: memory, descriptors and the log stay within their limits, the well-behaved client gets
+// every answer, and afterwards the server is as before.
 func TestServerStaysWithinBoundsUnderAttack(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {

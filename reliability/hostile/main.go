@@ -1,13 +1,13 @@
-// Command hostile lets hostile peers loose on a server of this library and measures what becomes of the server, and of
-// a well-behaved client beside them. The server, the attackers and the client are processes of their own.
+// Command hostile attacks a server of this library with hostile peers, and measures the effect on the server and on a
+// well-behaved client. The server and the attackers are processes of their own.
 //
 //	go run ./hostile                # every scenario, 10 s each
 //	go run ./hostile -run descr -d 1m
 //
-// Memory and descriptors have bounds that must hold, and everything has to be as before after the attack. Then a server
-// over package net is attacked in the same way: it has no bounds, but tells how long the client has to wait on such a
-// machine anyway. How much longer it waits here is bounded too. The exit status tells; the tests have no part in this
-// last bound, because a machine that does other things would fail them.
+// Memory and descriptors must stay within limits, and after the attack everything must be as before. Then the same
+// attack runs against a server over package net. No limits are checked for it. It shows how long the client has to wait
+// on this machine in any case, and there is a limit on how much longer it may wait for the library. The exit status says
+// whether all limits were kept. The tests do not check the last limit, because a busy machine could exceed it.
 package main
 
 // This file holds the command.
@@ -45,7 +45,7 @@ func main() {
 	}
 }
 
-// command runs what matches and writes the report. ok is false if something did not hold.
+// command runs the scenarios that match and writes the report. ok is false if a check has failed.
 func command(d time.Duration, pattern, output string) (ok bool, err error) {
 	chosen, err := regexp.Compile(pattern)
 	if err != nil {
@@ -82,16 +82,16 @@ func command(d time.Duration, pattern, output string) (ok bool, err error) {
 type comparison struct {
 	result
 	plain   result
-	allowed int // times that the well-behaved client may wait as long as with plain
+	allowed int // how many times as long as with plain the well-behaved client may wait
 }
 
-// compare runs s over both.
+// compare runs s over the library and over package net.
 func (s scenario) compare(d time.Duration) (c comparison, err error) {
 	if c.result, err = s.run(s.peers, d); err != nil {
 		return c, err
 	}
 	s.server.Plain = true
-	c.plain, _ = s.run(s.peers, d) // it promises nothing
+	c.plain, _ = s.run(s.peers, d) // its failures do not count
 	c.allowed = cmp.Or(s.slowest, slowest)
 	if slowed := c.slowed(c.plain); slowed > float64(c.allowed) {
 		err = fmt.Errorf("%s: the well-behaved client waits %.1f times as long as with package net; the bound is %d",
@@ -139,7 +139,7 @@ func number(n int64) string {
 	return fmt.Sprint(n)
 }
 
-// counts lists what is not zero.
+// counts lists the counters that are not zero.
 func counts(m map[string]int64) string {
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(m)) {

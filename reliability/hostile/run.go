@@ -1,6 +1,6 @@
 package main
 
-// This file holds the run of a scenario: calm, attack, and what comes after.
+// This file runs a scenario: the calm before, the attack, and the time after it.
 
 import (
 	"errors"
@@ -21,36 +21,36 @@ const (
 	sampleEvery  = 50 * time.Millisecond
 	arrivalEvery = 50 * time.Millisecond
 	arrivalTime  = time.Minute
-	// restWindow is how long an idle server is looked at once more.
+	// restWindow is how long an idle server is measured again.
 	restWindow = time.Second
-	// vainTime is how long arrivals try while there is no place for them.
+	// vainTime is how long an arrival tries to connect while the server is full.
 	vainTime = 500 * time.Millisecond
 
-	// returnTime bounds how long the server may take to be as before. It is long because the machine may be slow.
+	// returnTime is how long the server may take to be as before. It is long because the machine may be slow.
 	returnTime = time.Minute
 
-	// slack is what a server may use beside what it holds for its peers, in bytes: pools, and garbage of a small heap.
+	// slack is how much memory the server may use in addition to that for its peers, in bytes: pools and garbage.
 	slack = 8 * mib
-	// rssSlack is the same for resident memory, which has the pages of the program, and those that the runtime keeps.
+	// rssSlack is the same for resident memory, which includes the program and the pages that the runtime keeps.
 	rssSlack = 32 * mib
-	// idleCPU is how many processors may be busy with what the well-behaved clients ask.
+	// idleCPU is how many processors the requests of the well-behaved clients may use.
 	idleCPU = 0.6
-	// restSlack is what all idle peers together may cost beside that: goroutines of the pool that wait for work.
+	// restSlack is what may be used in addition to the memory of idle peers, for goroutines of the pool.
 	restSlack = mib
-	// liveSlack is what may be left when all is over: tables that have grown, and pools.
+	// liveSlack is how much may be left at the end, in bytes: tables that have grown, and pools.
 	liveSlack = 2 * mib
 	// rssLeft is the same for resident memory.
 	rssLeft = 32 * mib
 	// goroutinesLeft is the same for goroutines: idle ones of the pool.
 	goroutinesLeft = 16
-	// arrivalConns is how many connections arrivals have at a time, those that are being closed among them; and
-	// descriptors that are open for a moment.
+	// arrivalConns is how many descriptors arrivals use at a time, with those of connections that are being closed,
+	// and with others that are open for a moment.
 	arrivalConns = 8
-	// linesPerSecond bounds what the server logs, and logLines what it logs beside that.
+	// The server may log linesPerSecond, and logLines in addition.
 	linesPerSecond, logLines = 2, 10
 )
 
-// result is what came of a scenario.
+// result is the result of a scenario.
 type result struct {
 	Name  string
 	Peers int
@@ -58,28 +58,28 @@ type result struct {
 
 	CalmP99, AttackP99, AfterP99 time.Duration // of the well-behaved client
 	CalmMax, AttackMax           time.Duration
-	Asked                        int // its requests during the attack
+	Asked                        int // how many requests it sent during the attack
 	ArrivalsServed               int
 	ArrivalsFailed               int
 	ArrivalsP99                  time.Duration
 
 	Before, After victim.State
 	Peak          peak
-	Resting       int64 // bytes alive for each idle peer; 0: not measured
+	Resting       int64 // live bytes for each idle peer; 0: not measured
 	Bound         bounds
-	Return        time.Duration // how long it took to be as before
+	Return        time.Duration // how long the server took to be as before
 	LogLines      int
 	CPU           float64 // processors that the server used during the attack
 	Counts        map[string]int64
 }
 
-// peak holds the most of each, during the attack.
+// peak has the maximum of each during the attack.
 type peak struct{ Heap, RSS, Descriptors, Goroutines, Connections int64 }
 
-// bounds are those that hold for this run.
+// bounds are the limits for this run.
 type bounds struct{ Heap, RSS, Descriptors int64 }
 
-// bound says what may be used with that many peers, given what was used before.
+// bound returns the limits for that number of peers, given the state before the attack.
 func (s scenario) bound(peers int, before victim.State) (b bounds) {
 	n, conns := int64(peers), s.conns
 	if conns == 0 {
@@ -91,7 +91,7 @@ func (s scenario) bound(peers int, before victim.State) (b bounds) {
 	if s.conns != 0 {
 		n = s.conns
 	}
-	// Up to twice what is alive may be on the heap, before a collection begins.
+	// The heap may grow to twice the live bytes before a collection begins.
 	b.Heap = before.Inside.Live + 2*s.held*n + slack
 	b.RSS = before.RSS + 2*s.held*n + rssSlack
 	b.Descriptors = before.Descriptors + conns + arrivalConns + victim.LazyDescriptors()
@@ -101,7 +101,7 @@ func (s scenario) bound(peers int, before victim.State) (b bounds) {
 	return b
 }
 
-// slowed is what the library adds to what the attack costs a well-behaved client of package net's server.
+// slowed returns how many times as long as with package net the well-behaved client waited during the attack.
 func (r result) slowed(plain result) float64 {
 	return float64(max(r.AttackP99, shortWait)) / float64(max(plain.AttackP99, shortWait))
 }
@@ -112,11 +112,11 @@ type trial struct {
 	result
 	server *victim.Process
 	client *good.Client
-	broken []error // what does not hold
+	broken []error // the checks that have failed
 }
 
-// run runs s: d for the attack, a third of it for each of the calm before and the calm after. The error has all that
-// does not hold.
+// run runs s: d for the attack, and a third of d each for the calm before and after it. The error has all checks that
+// have failed.
 func (s scenario) run(peers int, d time.Duration) (result, error) {
 	server, err := victim.Start(s.server)
 	if err != nil {
@@ -135,7 +135,7 @@ func (s scenario) run(peers int, d time.Duration) (result, error) {
 	return t.result, errors.Join(append(t.broken, err)...)
 }
 
-// hold notes a claim that turns out to be false.
+// hold records a failed check unless ok.
 func (t *trial) hold(ok bool, format string, args ...any) {
 	if !ok {
 		t.broken = append(t.broken, fmt.Errorf(t.name+": "+format, args...))
@@ -146,7 +146,7 @@ func (t *trial) phases(d time.Duration) (err error) {
 	if t.client, err = good.Start(t.server.Addr, goodConns, goodRate, goodSize); err != nil {
 		return err
 	}
-	wait(d / 6) // until everything has been used once
+	wait(d / 6) // so that everything is warmed up
 	_, _ = t.client.Phase()
 	wait(d / 3)
 	calm, err := t.client.Phase()
@@ -166,7 +166,7 @@ func (t *trial) phases(d time.Duration) (err error) {
 			return err
 		}
 	}
-	// Not before: what was due during the attack may be answered after it.
+	// Not earlier, because answers to requests of the attack may come after it.
 	latencies, lost := t.client.Phase()
 	t.AttackP99, t.AttackMax, t.Asked = latencies.Percentile(99), latencies.Percentile(100), len(latencies)
 	t.hold(lost == nil, "the well-behaved client: %v", lost)
@@ -179,7 +179,7 @@ func (t *trial) phases(d time.Duration) (err error) {
 	return nil
 }
 
-// attacked runs the attack, with arrivals beside it.
+// attacked runs the attack, and arrivals at the same time.
 func (t *trial) attacked(d time.Duration) error {
 	attacker, err := child.Start(attackerRole, order{t.scenario.name, t.server.Addr, t.Peers})
 	if err != nil {
@@ -211,11 +211,11 @@ func (t *trial) attacked(d time.Duration) error {
 	return err
 }
 
-// watch samples the server until the attack has lasted for d since begun.
+// watch samples the server until d after the value of begun, which says that the whole attack has begun.
 func (t *trial) watch(d time.Duration, begun chan error) error {
 	ticker := time.NewTicker(sampleEvery)
 	defer ticker.Stop()
-	var full time.Time // when the attack was there in full
+	var full time.Time // when the whole attack had begun
 	var since victim.State
 	began := time.Now()
 	for full.IsZero() || time.Since(full) < d {
@@ -241,7 +241,7 @@ func (t *trial) watch(d time.Duration, begun chan error) error {
 	t.Took = time.Since(full)
 	end, err := t.server.Read(false)
 	t.CPU = (end.CPU - since.CPU).Seconds() / t.Took.Seconds()
-	// What comes before the peers are idle may take longer than that on a slow machine. A server that spins never rests.
+	// On a slow machine the server may need longer before its peers are idle. A server that spins never gets idle.
 	for t.idle && err == nil && t.CPU > idleCPU && time.Since(full) < returnTime {
 		began, since := time.Now(), end
 		<-time.After(restWindow)
@@ -272,8 +272,8 @@ func (t *trial) sample() error {
 	return err
 }
 
-// resting measures what the server keeps for peers that are idle. A machine that has other things to do may still be
-// serving what came before, so it has time.
+// resting measures how much memory the server holds for idle peers. It waits up to returnTime, because on a busy machine
+// the server may still be serving earlier requests.
 func (t *trial) resting() error {
 	ticker := time.NewTicker(restWindow)
 	defer ticker.Stop()
@@ -315,7 +315,8 @@ func (t *trial) returned() (err error) {
 	return nil
 }
 
-// places is how many arrivals must find one after the attack: all that there are, if they are bounded.
+// places returns how many arrivals must be served at once after the attack: as many as the server's limit allows, or one
+// if it has no limit.
 func (t *trial) places() int {
 	switch {
 	case t.scenario.server.Descriptors != 0:
@@ -326,7 +327,7 @@ func (t *trial) places() int {
 	return 1
 }
 
-// left lists what is not as before.
+// left lists what is not as it was before.
 func (t *trial) left() (list []string) {
 	check := func(what string, before, after, more int64) {
 		if after > before+more {

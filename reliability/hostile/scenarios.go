@@ -1,6 +1,6 @@
 package main
 
-// This file holds the scenarios: who attacks what, and the bounds that hold.
+// This file holds the scenarios: which attack on which server, and the limits.
 
 import (
 	"time"
@@ -14,31 +14,31 @@ type scenario struct {
 	what   string // what the peers do
 	server victim.Config
 	attack func(a *attacker)
-	peers  int // in the command
-	short  int // in the test
+	peers  int // how many the command uses
+	short  int // how many the test uses
 
 	held int64 // bytes that the server may hold for one peer
-	rest int64 // bytes that are left of it when the peer is idle and garbage was collected; 0: peers are never idle
-	// conns is how many connections there may be beside those of the well-behaved clients; 0: as many as peers.
+	rest int64 // bytes that it may hold for an idle peer after a garbage collection; 0: peers are never idle
+	// conns is how many connections there may be besides those of the well-behaved clients; 0: as many as peers.
 	conns int64
-	// ends says that the server ends connections by itself: by a timeout, a limit, or because nothing more can come.
+	// ends says that the server closes connections: by a timeout, by a limit, or because the peer has half-closed.
 	ends bool
-	// idle says that the attack gives the server nothing to do once it is there: it must not find anything to do.
+	// idle says that the attack, once begun, gives the server nothing to do. The server must be idle then.
 	idle bool
-	// twice says that peers come back while the server still has their last connection.
+	// twice says that peers connect again while the server still has their last connection.
 	twice bool
 	// slowest is the limit on how much longer well-behaved clients wait than over package net; 0: slowest, below.
 	slowest int
-	// full says that arrivals have to wait as long as the attack lasts.
+	// full says that arrivals have to wait until the end of the attack.
 	full bool
 }
 
 const (
-	// slowest is how many times as long a well-behaved client may wait during an attack, at the 99th percentile, as
-	// it waits for a server over package net under the same attack. The processors that the peers use are missing to
-	// both. A scenario may have another bound.
+	// slowest is a limit for the 99th percentile of the well-behaved client's latency during an attack: a multiple of
+	// its latency with a server over package net under the same attack. The peers take processor time from both
+	// servers. A scenario may have another limit.
 	slowest = 10
-	// shortWait is what counts for shorter waits: as long as the Go scheduler may let a goroutine wait by itself.
+	// shortWait is a minimum: shorter latencies count as this. The Go scheduler alone may make a goroutine wait so long.
 	shortWait = 10 * time.Millisecond
 )
 
@@ -46,11 +46,11 @@ const (
 	kib = 1 << 10
 	mib = 1 << 20
 
-	// connection is what one costs at most, with its task, if it is idle.
+	// connection is the most that an idle connection may cost, with its task, in bytes.
 	connection = 4 * kib
-	// stack is what a handler that waits costs at most beside that.
+	// stack is the most that a waiting handler may cost in addition, in bytes.
 	stack = 16 * kib
-	// most is the limit on connections in the scenarios that have one. The well-behaved ones are among them.
+	// most is the connection limit, in the scenarios that have one. Those of the well-behaved client count, too.
 	most = 64
 )
 
@@ -98,7 +98,7 @@ var scenarios = []scenario{
 		name: "flood-turned-away", what: "connects again and again; OnPrepare closes what is too much",
 		server: victim.Config{TurnAway: most},
 		attack: comesBack, peers: 2000, short: 200,
-		held: connection, conns: most + 1024, full: true, ends: true, // those being closed among them
+		held: connection, conns: most + 1024, full: true, ends: true, // with those that are being closed
 	},
 	{
 		name: "descriptors", what: "connects; the server may have 100 descriptors",
@@ -116,8 +116,8 @@ var scenarios = []scenario{
 		server: victim.Config{ReadLimit: 64 * kib, WriteTimeout: 500 * time.Millisecond},
 		attack: neverReads, peers: 300, short: 30,
 		held: 2*256*kib + 2*64*kib, twice: true, ends: true,
-		// When all come at once, handlers queue up for processors and for the garbage collector. The poll goroutine
-		// queues with them, for each step of a request anew.
+		// When all requests come at once, handlers queue up for processors and for the garbage collector. The poll
+		// goroutine queues with them, again for each step of a request.
 		slowest: 20,
 	},
 	{

@@ -1,10 +1,10 @@
-// Command overload gives a server of this library more to do than the machine can do, in three ways, and measures what
-// is answered, what is turned away and how, and whether it is as before when the load is gone.
+// Command overload gives a server of this library more work than the machine can do, in three ways. It measures which
+// requests are answered, what happens to the others, and whether the server is as before when the load has ended.
 //
 //	go run ./overload         # 10 s for each
 //
-// That memory and descriptors stay within bounds and all comes back is checked, and the exit status tells. Latencies
-// are only reported.
+// It checks that memory and descriptors stay within limits and that the server recovers, and reports that by its exit
+// status. It only prints latencies.
 package main
 
 // This file holds the command.
@@ -25,7 +25,7 @@ import (
 
 var roles = map[string]child.Role{victim.RoleName: victim.Role}
 
-// trials are what there is to run.
+// trials are the ways to overload the server.
 var trials = []struct {
 	name   string
 	server victim.Config
@@ -62,7 +62,7 @@ func main() {
 	}
 }
 
-// report writes what came of a trial, in Markdown.
+// report writes the result of a trial, in Markdown.
 func (r *result) report(w io.Writer) {
 	fmt.Fprintf(w, "**%s**: capacity %.0f requests/s, offered %.0f/s\n\n", r.Name, r.Capacity, r.Rate)
 	for _, p := range []struct {

@@ -1,6 +1,6 @@
 package main
 
-// This file holds the load: requests that are due at a fixed rate, whether the server keeps up or not.
+// This file holds the load: requests that are due at a fixed rate, whether or not the server keeps up.
 
 import (
 	"fmt"
@@ -14,10 +14,10 @@ import (
 	"github.com/cloudwego/netpoll/reliability/internal/peer"
 )
 
-// turn is how often the load looks at its clock and its sockets. Latencies are exact to this.
+// turn is how often the load reads its clock and polls its sockets. It is the resolution of latencies.
 const turn = time.Millisecond
 
-// sendBuffer is that of the load's sockets. It is small, so that what does not reach the server is seen soon.
+// sendBuffer is SO_SNDBUF of the load's sockets. It is small, so that it fills soon when the server does not read.
 const sendBuffer = 16 << 10
 
 // load sends copies of one request over several connections. One goroutine at a time may use it.
@@ -28,17 +28,17 @@ type load struct {
 	next    int
 	buf     [64 << 10]byte
 
-	// What happened since the last call of phase.
+	// Counts since the last call of phase.
 	offered   int // requests that were due
-	held      int // of them, those that the full socket held back: they were never sent
+	held      int // of these, requests that were never sent, because the socket was full
 	latencies good.Latencies
 }
 
 // loadConn is one connection.
 type loadConn struct {
 	fd      int
-	pending []byte      // the rest of a request that the socket did not take whole
-	due     []time.Time // of those that have no answer yet
+	pending []byte      // the rest of a request of which the socket took only a part
+	due     []time.Time // when the requests without an answer were due
 	partly  int         // bytes of the next answer that have arrived
 }
 
@@ -59,7 +59,7 @@ func newLoad(addr string, n int, request []byte, answer int) (*load, error) {
 	return l, nil
 }
 
-// run keeps up rate requests per second until stop is closed or d has passed.
+// run offers rate requests per second until stop is closed or d has passed.
 func (l *load) run(rate float64, d time.Duration, stop <-chan struct{}) error {
 	ticker := time.NewTicker(turn)
 	defer ticker.Stop()
@@ -83,8 +83,7 @@ func (l *load) run(rate float64, d time.Duration, stop <-chan struct{}) error {
 	return nil
 }
 
-// saturate has a few requests under way on each connection, all the time, and returns how many were answered in a
-// second.
+// saturate keeps a few requests under way on each connection, and returns how many were answered per second.
 func (l *load) saturate(d time.Duration) (rate float64, err error) {
 	ticker := time.NewTicker(turn / 4)
 	defer ticker.Stop()
@@ -92,7 +91,7 @@ func (l *load) saturate(d time.Duration) (rate float64, err error) {
 	began := time.Now()
 	for time.Since(began) < d || len(l.latencies) < 10*len(l.conns) && time.Since(began) < patience {
 		for _, c := range l.conns {
-			// A few: this loop sleeps between its turns.
+			// Several requests, because this loop sleeps between its turns.
 			for sent := true; sent && len(c.due) < 4; {
 				if sent, err = l.send(c, time.Now()); err != nil {
 					return 0, err
@@ -111,8 +110,8 @@ func (l *load) saturate(d time.Duration) (rate float64, err error) {
 	return rate, err
 }
 
-// finish sends the rest of each request that has begun, and no other, until the server has ended every connection or
-// stop is closed.
+// finish sends the rest of requests that are sent in part, and no new ones, until the server has closed every connection
+// or stop is closed.
 func (l *load) finish(stop <-chan struct{}) {
 	ticker := time.NewTicker(turn)
 	defer ticker.Stop()
@@ -127,7 +126,7 @@ func (l *load) finish(stop <-chan struct{}) {
 	}
 }
 
-// offer sends a request on the connection whose turn it is.
+// offer sends a request on the next connection, in turn.
 func (l *load) offer(due time.Time) error {
 	c := l.conns[l.next%len(l.conns)]
 	l.next++
@@ -153,7 +152,7 @@ func (l *load) send(c *loadConn, due time.Time) (sent bool, err error) {
 	return true, nil
 }
 
-// push sends what is pending.
+// push sends pending bytes until the socket is full.
 func (c *loadConn) push() error {
 	for len(c.pending) > 0 {
 		n, err := peer.Send(c.fd, c.pending)
@@ -165,7 +164,7 @@ func (c *loadConn) push() error {
 	return nil
 }
 
-// collect takes the answers that have arrived.
+// collect receives the answers that have arrived on all connections.
 func (l *load) collect() error {
 	for _, c := range l.conns {
 		if err := l.serve(c); err != nil {
@@ -175,7 +174,7 @@ func (l *load) collect() error {
 	return nil
 }
 
-// serve sends what is pending of c and takes the answers that have arrived there.
+// serve sends pending bytes of c and receives the answers that have arrived there.
 func (l *load) serve(c *loadConn) error {
 	if err := c.push(); err != nil {
 		return err
@@ -221,7 +220,7 @@ func (l *load) drain(most time.Duration) error {
 	}
 }
 
-// phase returns what happened since the last call.
+// phase returns the counts and latencies since the last call.
 func (l *load) phase() (p phase) {
 	p = phase{Offered: l.offered, Held: l.held, Answered: len(l.latencies),
 		P50: l.latencies.Percentile(50), P99: l.latencies.Percentile(99)}
@@ -235,7 +234,7 @@ func (l *load) close() {
 	}
 }
 
-// phase is what became of the requests of a while.
+// phase says what happened to the requests of a phase.
 type phase struct {
 	Offered, Held, Answered int
 	P50, P99                time.Duration

@@ -15,8 +15,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// What is too much is held back or has to wait, nothing that was taken is lost, memory stays bounded, and afterwards
-// all is as before.
+// Requests above capacity are held back or have to wait, no accepted request is lost, memory stays within limits, and
+// afterwards the server is as before.
 func TestServerOutlivesOverload(t *testing.T) {
 	for _, one := range trials {
 		t.Run(one.name, func(t *testing.T) {

@@ -1,7 +1,6 @@
 package main
 
-// This file holds the three trials: requests beyond capacity, arrivals beyond capacity, and Shutdown in the middle of
-// it.
+// This file holds the three trials: requests above capacity, arrivals above capacity, and Shutdown during overload.
 
 import (
 	"errors"
@@ -14,35 +13,36 @@ import (
 const (
 	conns     = 16
 	requests  = 16 << 10 // bytes of a request, and of its answer
-	rounds    = 10_000   // of work for each
+	rounds    = 10_000   // of work for each request
 	readLimit = 64 << 10
 
 	normal = 0.2 // of capacity
 	excess = 3
 
-	// leastRate is offered at least: on a busy machine what looks like capacity may not be all of it.
+	// leastRate is the minimum rate of the overload: on a busy machine the measured capacity may be too small.
 	leastRate = 1000
 
-	// visitorRate is that of arrivals beside the load when the server is shut down, and visitorConns how many of them
-	// are there at a time at most: each tries for half a second, and leaves when the server has seen it leave.
+	// visitorRate is the rate of arrivals, in addition to the load, while the server is shut down. visitorConns is how
+	// many of their connections the server may have at a time: each arrival tries for half a second, and its connection
+	// counts until the server has noticed that it has closed.
 	visitorRate, visitorConns = 50, 200
 
-	places  = 32 // connections that the server of the arrivals has
+	places  = 32 // the connection limit in the trial of arrivals
 	backlog = 32
 
-	// patience bounds waits for what must come, on a machine that is slow.
+	// patience is how long to wait for events that must happen, on a slow machine.
 	patience = time.Minute
 
 	sampleEvery = 50 * time.Millisecond
 
-	// heapSlack is what the server may use beside what it holds for its connections, in bytes.
+	// heapSlack is how much the server may use in addition to the memory for its connections, in bytes.
 	heapSlack = 8 << 20
-	// liveSlack, goroutinesLeft: what may be left of it afterwards.
+	// liveSlack and goroutinesLeft are how much may be left afterwards.
 	liveSlack      = 2 << 20
 	goroutinesLeft = 16
 )
 
-// result is what came of one trial.
+// result is the result of one trial.
 type result struct {
 	Name             string
 	Capacity         float64 // requests per second
@@ -70,7 +70,7 @@ type trial struct {
 	broken []error
 }
 
-// hold notes a claim that turns out to be false.
+// hold records a failed check unless ok.
 func (t *trial) hold(ok bool, format string, args ...any) {
 	if !ok {
 		t.broken = append(t.broken, fmt.Errorf(t.Name+": "+format, args...))
@@ -88,10 +88,10 @@ func run(name string, config victim.Config, body func(t *trial) error) (result, 
 	return t.result, errors.Join(append(t.broken, err)...)
 }
 
-// request asks for work.
+// request makes a request for work.
 func request() []byte { return victim.Ask('w', rounds, requests) }
 
-// sampled runs f while the server is watched.
+// sampled runs f, and samples the server meanwhile.
 func (t *trial) sampled(f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
@@ -115,7 +115,7 @@ func (t *trial) sampled(f func() error) error {
 	}
 }
 
-// begin notes what the server is like without load, and returns what will load it.
+// begin records the state of the server without load, and returns a load.
 func (t *trial) begin() (l *load, err error) {
 	if t.Before, err = t.server.Read(true); err != nil {
 		return nil, err
@@ -159,8 +159,8 @@ func tooManyRequests(t *trial, d time.Duration) (err error) {
 	return t.returned()
 }
 
-// overrun runs l for d, and again with twice the rate if nothing was held back until then: there is much room in the
-// buffers of sockets, and capacity may have been more than was seen of it.
+// overrun runs l for d. If no request was held back by then, it doubles the rate and runs l again: socket buffers have
+// much room, and the real capacity may be greater than the measured one.
 func (t *trial) overrun(l *load, d time.Duration) error {
 	for began := time.Now(); ; t.Rate *= 2 {
 		if err := l.run(t.Rate, d, nil); err != nil {
@@ -172,7 +172,7 @@ func (t *trial) overrun(l *load, d time.Duration) error {
 	}
 }
 
-// quiet is a phase within capacity.
+// quiet runs l for d at a rate below capacity.
 func (l *load) quiet(rate float64, d time.Duration) (phase, error) {
 	l.phase()
 	if err := l.run(rate, d, nil); err != nil {
@@ -182,7 +182,8 @@ func (l *load) quiet(rate float64, d time.Duration) (phase, error) {
 	return l.phase(), err
 }
 
-// tooManyArrivals offers each request on a connection of its own, to a server with few places and a short backlog.
+// tooManyArrivals offers each request on a connection of its own, to a server with a low connection limit and a short
+// backlog.
 func tooManyArrivals(t *trial, d time.Duration) (err error) {
 	l, err := t.begin()
 	if err != nil {
@@ -193,7 +194,7 @@ func tooManyArrivals(t *trial, d time.Duration) (err error) {
 	if err != nil {
 		return err
 	}
-	t.Rate = min(max(t.Capacity*excess, leastRate), 10_000) // the ports of one address are not endless
+	t.Rate = min(max(t.Capacity*excess, leastRate), 10_000) // so that the ports of one address suffice
 	var v *visits
 	err = t.sampled(func() error {
 		v = visitors(t.server.Addr, request(), requests, t.Rate, d, nil)
@@ -217,7 +218,7 @@ func tooManyArrivals(t *trial, d time.Duration) (err error) {
 	return nil
 }
 
-// shutDown calls Shutdown while both kinds of load go on.
+// shutDown calls Shutdown while both kinds of load are running.
 func shutDown(t *trial, d time.Duration) (err error) {
 	l, err := t.begin()
 	if err != nil {
@@ -231,7 +232,7 @@ func shutDown(t *trial, d time.Duration) (err error) {
 	stop, loaded, come := make(chan struct{}), make(chan struct{}), make(chan *visits, 1)
 	go func() {
 		defer close(loaded)
-		_ = l.run(t.Rate, time.Hour, stop) // ends with an error when the server ends the first connection
+		_ = l.run(t.Rate, time.Hour, stop) // returns an error when the server closes the first connection
 		l.finish(stop)
 	}()
 	go func() {
@@ -255,7 +256,7 @@ func shutDown(t *trial, d time.Duration) (err error) {
 	t.Heap, t.RSS, t.Descriptors = busy.Inside.Heap+busy.Inside.Stacks, busy.RSS, busy.Descriptors
 	t.Goroutines, t.Connections = busy.Inside.Goroutines, busy.Connections
 	t.bounded(conns+visitorConns, readLimit+4*requests)
-	t.hold(t.RefusedAfterDown, "a arrival after Shutdown: %s", fate)
+	t.hold(t.RefusedAfterDown, "an arrival after Shutdown: %s", fate)
 	t.hold(t.Down.Served, "Serve did not return nil")
 	t.hold(t.Down.Shutdown == "", "%s, with so many bytes to read: %v", t.Down.Shutdown, t.Down.Busy)
 	l.close()
@@ -263,7 +264,7 @@ func shutDown(t *trial, d time.Duration) (err error) {
 	return t.returned()
 }
 
-// bounded checks that the server stayed within what n connections may hold.
+// bounded checks that the server stayed within the limits for n connections, with each bytes for one.
 func (t *trial) bounded(n, each int64) {
 	t.Bound = t.Before.Inside.Live + 2*n*each + heapSlack
 	t.hold(t.Heap <= t.Bound, "heap: %d, the bound is %d", t.Heap, t.Bound)

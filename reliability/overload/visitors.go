@@ -1,6 +1,6 @@
 package main
 
-// This file holds the other kind of load: each request comes on a connection of its own.
+// This file holds the other kind of load: each request has a connection of its own.
 
 import (
 	"errors"
@@ -19,21 +19,21 @@ const visitTime = 500 * time.Millisecond
 // The fates of a visitor.
 const (
 	served    = "served"
-	unmade    = "no connection in time" // the backlog is full, and the system drops what it is sent
-	waiting   = "no answer in time"     // it waited in the backlog, or for the processor
-	refused   = "refused"               // nobody listens any more
-	cut       = "cut off"               // it was connected and then was not
+	unmade    = "no connection in time" // the backlog is full, and the system drops the SYN
+	waiting   = "no answer in time"     // it waited in the backlog, or for a processor
+	refused   = "refused"               // the listener is closed
+	cut       = "cut off"               // the server closed or reset the connection
 	something = "other errors"
 )
 
-// visits are what became of visitors.
+// visits has the fates of visitors.
 type visits struct {
 	mu    sync.Mutex // guards the fields below
 	fates map[string]int
-	times good.Latencies // of those that were served
+	times good.Latencies // of the visitors that were served
 }
 
-// visitors come at a rate, for a time or until stop is closed, and each sends request and waits for the answer.
+// visitors starts rate visitors per second, for d or until stop is closed. Each sends request and waits for the answer.
 func visitors(addr string, request []byte, answer int, rate float64, d time.Duration, stop <-chan struct{}) *visits {
 	v := &visits{fates: map[string]int{}}
 	ticker := time.NewTicker(turn)
@@ -71,7 +71,7 @@ func visit(addr string, request []byte, answer int, end time.Time) (fate string)
 		return fateOf(err, unmade)
 	}
 	defer conn.Close()
-	_ = conn.(*net.TCPConn).SetLinger(0) // so many ports must not wait
+	_ = conn.(*net.TCPConn).SetLinger(0) // so that no ports stay in TIME_WAIT
 	_ = conn.SetDeadline(end)
 	if _, err := conn.Write(request); err != nil {
 		return fateOf(err, waiting)

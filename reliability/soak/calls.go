@@ -1,7 +1,7 @@
 package main
 
-// This file holds calls over the mux: many goroutines on one connection, through a ShardQueue, with a handler for the
-// answers.
+// This file holds calls over the mux: many goroutines send on one connection through a ShardQueue, and a handler
+// receives the answers.
 
 import (
 	"context"
@@ -21,12 +21,12 @@ const (
 	muxCalls   = 50 // of each caller in one session
 )
 
-// calls are those that wait for an answer on one connection.
+// calls has the calls that wait for an answer on one connection.
 type calls struct {
 	ended chan struct{} // closed with the connection
 
 	mu      sync.Mutex               // guards waiting
-	waiting map[uint64]chan struct{} // by number of the call; closed by its answer
+	waiting map[uint64]chan struct{} // by number of the call; closed when its answer arrives
 }
 
 // muxSession makes many calls at once over one connection.
@@ -94,7 +94,7 @@ func (c *calls) expect(number uint64) chan struct{} {
 	return answered
 }
 
-// callFrame makes a frame that asks for an echo of a number, and of padding.
+// callFrame makes a frame that asks for an echo of a number and of padding bytes.
 func callFrame(number uint64, padding int) (*netpoll.LinkBuffer, error) {
 	const head = 4 + 1 + 8
 	buf := netpoll.NewLinkBuffer(head + padding)

@@ -1,6 +1,6 @@
 package main
 
-// This file draws curves, as SVG.
+// This file draws charts, as SVG.
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ type curve struct {
 	Points []point
 }
 
-// colours look different also to people who see colours differently.
+// colours can be distinguished by colour-blind people, too.
 var colours = []string{"#0072b2", "#d55e00", "#009e73"}
 
 const (
@@ -24,13 +24,13 @@ const (
 	top, bottom             = 40, 40
 )
 
-// frame maps values to places.
+// frame maps values to coordinates.
 type frame struct{ maxX, maxY float64 }
 
 func (f frame) x(v float64) float64 { return left + v/f.maxX*(chartWidth-left-right) }
 func (f frame) y(v float64) float64 { return chartHeight - bottom - v/f.maxY*(chartHeight-top-bottom) }
 
-// draw writes a chart; its y axis begins at 0.
+// draw writes a chart. Its y axis begins at 0.
 func draw(w io.Writer, title, unit string, curves []curve) error {
 	f := frame{1, 1e-9}
 	for _, c := range curves {
@@ -72,7 +72,7 @@ func (f frame) curve(b *strings.Builder, c curve, colour string, number int) {
 		colour, c.Name)
 }
 
-// niceStep is the least of 1, 2, 5 times a power of ten that is not below v.
+// niceStep returns the smallest of 1, 2 and 5 times a power of ten that is at least v.
 func niceStep(v float64) float64 {
 	if v <= 0 {
 		return 1

@@ -1,19 +1,19 @@
 package main
 
-// This file holds the fitted line and the verdict on it.
+// This file fits a line to a curve, and decides whether the curve grows.
 
 import "math"
 
 // point is one sample of a curve.
-type point struct{ X, Y float64 } // seconds, and whatever is measured
+type point struct{ X, Y float64 } // seconds, and the measured value
 
-// line is the straight line that fits points best, with the error of its slope.
+// line is a straight line fitted to points, with the error of its slope.
 type line struct {
 	Slope, At0 float64
 	Error      float64 // standard error of Slope
 }
 
-// fit finds the line of least squares. It needs three points.
+// fit fits a line by least squares. With fewer than three points it returns zero.
 func fit(points []point) line {
 	n := float64(len(points))
 	if n < 3 {
@@ -43,18 +43,18 @@ func fit(points []point) line {
 	return l
 }
 
-// verdict says what a curve shows.
+// verdict says how a curve grows, and whether that is allowed.
 type verdict struct {
 	line
 	Mean    float64
 	Growth  float64 // of the line, from the first point to the last
-	Noise   float64 // how much of that may be chance: three standard errors
+	Noise   float64 // how much of it may be chance: three standard errors
 	Allowed float64
 	OK      bool
 }
 
-// judge decides whether a curve is flat: it is if its line grows by no more than is allowed, or may do so by chance.
-// What shrinks is not blamed.
+// judge decides whether a curve is flat: its line must not grow by more than allowed, apart from what may be chance. It
+// may shrink.
 func judge(points []point, allowed float64) verdict {
 	v := verdict{line: fit(points), Allowed: allowed}
 	if len(points) == 0 {
@@ -69,5 +69,5 @@ func judge(points []point, allowed float64) verdict {
 	return v
 }
 
-// settled leaves out the beginning, while pools fill and the runtime finds its pace.
+// settled leaves out the first quarter, in which pools fill and the garbage collector adapts.
 func settled(points []point) []point { return points[len(points)/4:] }

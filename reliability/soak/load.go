@@ -1,7 +1,7 @@
 package main
 
-// This file holds the process that loads the server. It uses the library, too: its dialers, its connections and its mux
-// are watched as the server is.
+// This file holds the process that loads the server. It also uses the library: dialers, connections and the mux. So the
+// soak samples it like the server.
 
 import (
 	"context"
@@ -24,30 +24,30 @@ const loadRole = "load"
 type loadConfig struct {
 	Addr string
 	Seed uint64
-	Idle int // connections that only are there
+	Idle int // number of idle connections
 }
 
-// loadQuestion is what it can be asked.
+// loadQuestion is a question to the load.
 type loadQuestion struct {
 	Start, Stop bool // the workers
 	Collect     bool
 }
 
-// loadAnswer is what it answers.
+// loadAnswer is its answer.
 type loadAnswer struct {
 	Inside gauge.Inside
-	Counts map[string]int64 // what was done, and how often
-	Wrong  int64            // what did not go as it should
-	Errors []string         // the first of it
+	Counts map[string]int64 // how often each kind of work was done
+	Wrong  int64            // number of errors
+	Errors []string         // the first of them
 }
 
-// keptErrors is how many descriptions are kept of what went wrong.
+// keptErrors is how many errors are kept.
 const keptErrors = 20
 
 // load is the state of the process.
 type load struct {
 	loadConfig
-	ctx     context.Context // ends with the work
+	ctx     context.Context // cancelled when the workers have to stop
 	stop    context.CancelFunc
 	working sync.WaitGroup
 
@@ -57,7 +57,7 @@ type load struct {
 	errors []string
 }
 
-// playLoad is the role.
+// playLoad is the role of the load.
 func playLoad(link *child.Link) error {
 	l := &load{counts: map[string]int64{}}
 	if err := link.Receive(&l.loadConfig); err != nil {
@@ -65,7 +65,7 @@ func playLoad(link *child.Link) error {
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	defer l.stop()
-	netpoll.Initialize() // so that what it holds is there before anything is measured
+	netpoll.Initialize() // before anything is measured, so that its memory is not counted as growth
 	source := gauge.NewSource()
 	for {
 		var q loadQuestion
@@ -110,7 +110,7 @@ func (l *load) start() {
 	l.working.Go(func() { l.keepIdle(rand.New(rand.NewPCG(l.Seed, 1<<32))) })
 }
 
-// work does one job again and again.
+// work does the job of w again and again.
 func (l *load) work(w worker, random *rand.Rand) {
 	for l.ctx.Err() == nil {
 		err := w.job(l, random)
@@ -122,7 +122,7 @@ func (l *load) work(w worker, random *rand.Rand) {
 	}
 }
 
-// rest waits, not beyond the end of the work.
+// rest waits for d, or until the workers have to stop.
 func (l *load) rest(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -1,12 +1,13 @@
 // Command soak runs a server and its clients for a long time under mixed load: pipelined requests of all sizes, calls
-// over the mux, connections that come and go and end in every way, idle ones, timeouts, panics in handlers. It samples
-// memory, descriptors, goroutines and threads of both processes, fits a line to each, and fails if one of them grows,
-// if anything is left at the end, or if any client was not served as it should be.
+// over the mux, short connections that end in every way, idle ones, timeouts, panics in handlers. It samples memory,
+// descriptors, goroutines and threads of both processes, and fits a line to each. It fails if one of them grows, if
+// anything is left at the end, or if a client got an error.
 //
 //	go run ./soak -o report            # an hour
 //	go run ./soak -d 2m -o report
 //
-// The report is report/report.md, with the curves beside it. -leak plants a leak, to see the soak fail.
+// The report is report/report.md; the charts are in the same folder. -leak makes the server leak, to check that the soak
+// fails.
 package main
 
 // This file holds the command.
@@ -29,8 +30,8 @@ func main() {
 	set := settings{wait: patience}
 	flag.DurationVar(&set.d, "d", time.Hour, "how long")
 	flag.IntVar(&set.idle, "idle", 200, "number of idle connections")
-	flag.Uint64Var(&set.seed, "seed", 1, "of what the clients draw")
-	flag.StringVar(&set.leak, "leak", "", "heap, descriptors or goroutines: what the server is to leak")
+	flag.Uint64Var(&set.seed, "seed", 1, "of the random numbers of the clients")
+	flag.StringVar(&set.leak, "leak", "", "what the server leaks: heap, descriptors or goroutines")
 	dir := flag.String("o", "", "directory for the report; a temporary one if empty")
 	flag.Parse()
 	ok, err := command(set, *dir)

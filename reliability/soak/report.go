@@ -1,6 +1,6 @@
 package main
 
-// This file writes the report: a Markdown file, and a chart for each metric beside it.
+// This file writes the report: a Markdown file, and a chart for each metric.
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// report writes everything into dir.
+// report writes the report and the charts into dir.
 func (o *outcome) report(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -41,7 +41,7 @@ func (o *outcome) chart(dir string, m metric) error {
 	return f.Close()
 }
 
-// ok reports whether everything holds.
+// ok reports whether all checks have passed.
 func (o *outcome) ok() bool { return len(o.broken) == 0 }
 
 func (o *outcome) markdown() string {

@@ -1,6 +1,6 @@
 package main
 
-// This file holds the soak: it starts both processes, samples them, and sees that nothing is left at the end.
+// This file holds the soak: it starts both processes, samples them, and checks that nothing is left at the end.
 
 import (
 	"errors"
@@ -13,32 +13,32 @@ import (
 	"github.com/cloudwego/netpoll/reliability/internal/victim"
 )
 
-// settings are those of the command.
+// settings are the settings of the command.
 type settings struct {
 	d    time.Duration
 	idle int
 	seed uint64
 	leak string
-	wait time.Duration // for everything to be as before, at the end
+	wait time.Duration // how long everything may take to be as before, at the end
 }
 
 const (
 	mib = 1 << 20
 
-	// samples is how many there are, or more if they would be more than longestPause apart.
+	// samples is how many samples to take. There are more if they would be more than longestPause apart.
 	samples, longestPause = 200, 10 * time.Second
 
-	// What may be left of the work when it is over.
+	// How much may be left when the work has ended.
 	liveLeft, goroutinesLeft = 2 * mib, 16
 )
 
-// metric is something that must not grow.
+// metric is a figure that must not grow.
 type metric struct {
 	Name, Unit, File string
-	Scale            float64 // of a value, for people
-	// Allowed is by how much the line may grow over the whole run, in Unit; Share is the same, as a part of the mean.
+	Scale            float64 // values are divided by it to get Unit
+	// Allowed is how much the line may grow over the whole run, in Unit. Share is the same as a share of the mean.
 	Allowed, Share float64
-	Watched        bool // false: it is only shown
+	Watched        bool // false: the metric is only shown
 	of             func(sample) float64
 }
 
@@ -70,7 +70,7 @@ type watched struct {
 	read    func(collect bool) (sample, error)
 }
 
-// outcome is what a soak came to.
+// outcome is the result of a soak.
 type outcome struct {
 	settings
 	Took     time.Duration
@@ -78,19 +78,19 @@ type outcome struct {
 	verdicts map[string]verdict // by process and metric
 	Load     loadAnswer
 	Accepted int64 // connections that the server accepted
-	Requests int64 // and requests that it answered
+	Requests int64 // requests that the server answered
 	LogLines int
-	broken   []string // what does not hold
+	broken   []string // the checks that have failed
 }
 
-// soak is a running one.
+// soak is a soak that is running.
 type soak struct {
 	outcome
 	server *victim.Process
 	load   *child.Process
 }
 
-// run soaks for the time that is set. What does not hold is in the outcome; the error means that it could not be run.
+// run soaks for set.d. The outcome has the checks that have failed. An error means that the soak could not run.
 func run(set settings) (*outcome, error) {
 	s := &soak{outcome: outcome{settings: set, verdicts: map[string]verdict{}}}
 	var err error
@@ -109,7 +109,7 @@ func run(set settings) (*outcome, error) {
 	return &s.outcome, err
 }
 
-// hold notes a claim that turns out to be false.
+// hold records a failed check unless ok.
 func (s *soak) hold(ok bool, format string, args ...any) {
 	if !ok {
 		s.broken = append(s.broken, fmt.Sprintf(format, args...))
@@ -135,7 +135,7 @@ func (s *soak) phases() (err error) {
 	return s.ended()
 }
 
-// sample takes samples until the time is over.
+// sample takes samples until s.d has passed.
 func (s *soak) sample() error {
 	ticker := time.NewTicker(min(max(s.d/samples, 50*time.Millisecond), longestPause))
 	defer ticker.Stop()
@@ -155,7 +155,7 @@ func (s *soak) sample() error {
 	return nil
 }
 
-// judge draws the lines.
+// judge fits a line to each curve, and records those that grow too much.
 func (s *soak) judge() {
 	for _, w := range s.watched {
 		for _, m := range metrics {
@@ -169,7 +169,7 @@ func (s *soak) judge() {
 	}
 }
 
-// curve is how a metric went.
+// curve returns the points of a metric over time.
 func (w *watched) curve(m metric) (points []point) {
 	for _, s := range w.samples {
 		points = append(points, point{s.at.Seconds(), m.of(s) / m.Scale})
@@ -200,7 +200,7 @@ func (s *soak) ended() error {
 	}
 }
 
-// left lists what is not as before.
+// left lists what is not as it was before.
 func (w *watched) left() (list []string) {
 	check := func(what string, before, after, more int64) {
 		if after > before+more {

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The soak in short; its long form is the command.
+// A short form of the soak. The command is the long form.
 func TestSoakFindsNothingThatGrows(t *testing.T) {
 	o, err := run(settings{d: 6 * time.Second, idle: 50, seed: rand.Uint64(), wait: patience})
 	require.NoError(t, err)
@@ -34,7 +34,7 @@ func TestSoakFindsNothingThatGrows(t *testing.T) {
 	}
 }
 
-// A soak that could not fail would prove nothing.
+// A soak that cannot fail proves nothing.
 func TestSoakFindsPlantedLeaks(t *testing.T) {
 	for leak, found := range map[string]string{
 		"heap":        "live heap of the server",

@@ -1,7 +1,7 @@
 package main
 
-// This file holds what the load does with connections: callers, churn, panics, deadlines, idle ones. Calls over the mux
-// are in calls.go.
+// This file holds the workers of the load: sessions, short connections, panics, timeouts, idle connections. Calls over
+// the mux are in calls.go.
 
 import (
 	"bytes"
@@ -19,10 +19,10 @@ import (
 	"github.com/cloudwego/netpoll/reliability/internal/victim"
 )
 
-// patience bounds every wait for the server; it is beyond what a slow machine needs.
+// patience is how long to wait for the server. It is more than a slow machine needs.
 const patience = 30 * time.Second
 
-// worker is a job that some goroutines do again and again.
+// worker is a job that a number of goroutines do again and again.
 type worker struct {
 	name   string
 	number int           // of goroutines
@@ -44,7 +44,7 @@ var workers = []worker{
 	{"refused dials", 1, 20 * time.Millisecond, (*load).refused},
 }
 
-// echo makes a body that asks for an echo; no two are alike.
+// echo makes a body that asks for an echo. No two are alike.
 func echo(random *rand.Rand, size int) []byte {
 	body := make([]byte, max(size, 9))
 	body[0] = 'e'
@@ -75,7 +75,7 @@ func (l *load) session(random *rand.Rand) error {
 		total := 0
 		for range 1 + random.IntN(16) {
 			body := echo(random, size(random))
-			if total += len(body); total > 400<<10 { // all of it has room in the buffers: nobody waits for nobody
+			if total += len(body); total > 400<<10 { // more may not fit into the buffers, and both sides would wait
 				break
 			}
 			bodies = append(bodies, body)
@@ -89,7 +89,7 @@ func (l *load) session(random *rand.Rand) error {
 	return nil
 }
 
-// pipeline sends all of bodies and then takes the answers.
+// pipeline sends all bodies and then receives the answers.
 func pipeline(conn netpoll.Connection, bodies [][]byte) error {
 	for _, body := range bodies {
 		header, err := conn.Writer().Malloc(4)
@@ -112,7 +112,7 @@ func pipeline(conn netpoll.Connection, bodies [][]byte) error {
 	return nil
 }
 
-// expect takes one answer and checks it.
+// expect receives one answer and checks it.
 func expect(r netpoll.Reader, body []byte) error {
 	defer r.Release()
 	header, err := r.Next(4)
@@ -132,7 +132,7 @@ func expect(r netpoll.Reader, body []byte) error {
 	return nil
 }
 
-// netSession is a session of a client that knows nothing of this library.
+// netSession is a session of a client over package net.
 func (l *load) netSession(random *rand.Rand) error {
 	conn, err := net.DialTimeout("tcp", l.Addr, patience)
 	if err != nil {
@@ -158,7 +158,7 @@ const (
 	broken
 )
 
-// visit is a short connection with one of the ends there are.
+// visit is a short connection, which ends in the way how.
 func (l *load) visit(random *rand.Rand, how end) error {
 	dialed, err := net.DialTimeout("tcp", l.Addr, patience)
 	if err != nil {
@@ -185,7 +185,7 @@ func (l *load) visit(random *rand.Rand, how end) error {
 	return err
 }
 
-// lastAnswer ends the sending side after a request, and takes the answer and the end.
+// lastAnswer sends a request, half-closes, and requires the answer and the end of the stream.
 func lastAnswer(conn *net.TCPConn, body []byte) error {
 	frame := victim.Frame(body)
 	if _, err := conn.Write(frame); err != nil {
@@ -197,7 +197,7 @@ func lastAnswer(conn *net.TCPConn, body []byte) error {
 	return expectEnd(conn, frame)
 }
 
-// expectEnd reads to the end and compares.
+// expectEnd reads to the end of the stream and requires that it has read want.
 func expectEnd(conn net.Conn, want []byte) error {
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
@@ -212,7 +212,7 @@ func expectEnd(conn net.Conn, want []byte) error {
 	return nil
 }
 
-// panics makes a handler panic, which has to end that connection.
+// panics makes a handler panic. The server has to close that connection.
 func (l *load) panics(*rand.Rand) error {
 	conn, err := net.DialTimeout("tcp", l.Addr, patience)
 	if err != nil {
@@ -225,7 +225,7 @@ func (l *load) panics(*rand.Rand) error {
 	return expectEnd(conn, nil)
 }
 
-// timeouts lets reads run into their timeouts and deadlines; the connection works all the same.
+// timeouts lets timeouts and deadlines of reads expire. The connection must still work afterwards.
 func (l *load) timeouts(random *rand.Rand) error {
 	conn, err := netpoll.DialConnection("tcp", l.Addr, patience)
 	if err != nil {
@@ -258,9 +258,9 @@ func (l *load) timeouts(random *rand.Rand) error {
 	return nil
 }
 
-// refused dials where nobody listens.
+// refused dials a port on which nobody listens.
 func (l *load) refused(*rand.Rand) error {
-	ln, err := net.Listen("tcp", "127.0.0.2:0") // not the address of the server: dialers of that pass by no such port
+	ln, err := net.Listen("tcp", "127.0.0.2:0") // not the server's address: a dialer of that could get this port as its own
 	if err != nil {
 		return err
 	}
@@ -270,7 +270,7 @@ func (l *load) refused(*rand.Rand) error {
 	}
 	conn, err := netpoll.DialConnection("tcp", addr, patience)
 	if err == nil {
-		return conn.Close() // somebody listens there now
+		return conn.Close() // another listener has got the port
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return err
@@ -278,7 +278,7 @@ func (l *load) refused(*rand.Rand) error {
 	return nil
 }
 
-// keepIdle keeps connections that do nothing, replaces one now and then, and sees whether it was still there.
+// keepIdle keeps idle connections. Now and then it replaces one, and checks that the old one still works.
 func (l *load) keepIdle(random *rand.Rand) {
 	idle := make([]netpoll.Connection, l.Idle)
 	defer func() {
@@ -301,7 +301,7 @@ func (l *load) keepIdle(random *rand.Rand) {
 	}
 }
 
-// replace asks for a last answer on *conn, if there is one, and puts a new connection there.
+// replace makes a last request on *conn, if it is not nil, and then puts a new connection there.
 func replace(conn *netpoll.Connection, addr string, random *rand.Rand) (err error) {
 	if old := *conn; old != nil {
 		*conn = nil

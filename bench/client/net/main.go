@@ -1,5 +1,5 @@
-// Command net is the client over package net. A shared connection has a goroutine that reads and one that writes all
-// that has been queued at once.
+// Command net is the client over package net. A shared connection has two goroutines: one reads, the other writes
+// everything that is queued with one call.
 package main
 
 import (
@@ -31,7 +31,7 @@ type conn struct {
 	buf []byte // the request, then the response
 }
 
-// Alive has no way to know.
+// Alive returns true always: package net cannot say without reading.
 func (c *conn) Alive() bool { return true }
 
 func (c *conn) Call(t *frame.Template, stamp uint64) error {
@@ -116,7 +116,7 @@ func (m *mux) Send(t *frame.Template, stamp uint64) error {
 	return nil
 }
 
-// write writes what is queued until the connection is closed or broken.
+// write writes queued requests until the connection is closed or broken.
 func (m *mux) write(received func([]byte, error)) {
 	var out []byte
 	for {

@@ -50,7 +50,7 @@ func (c conn) Call(t *frame.Template, stamp uint64) error {
 	return errors.Join(t.Verify(response, stamp), r.Release())
 }
 
-// next shows the next message, and waits for it if it has not come.
+// next consumes and returns the next message. It waits until the message is complete.
 func next(r netpoll.Reader) ([]byte, error) {
 	header, err := r.Peek(frame.HeaderLen)
 	if err != nil {
@@ -84,7 +84,7 @@ func (library) DialMux(addr string, received func([]byte, error)) (caller.Mux, e
 	return &shared{c, mux.NewShardQueue(mux.ShardSize, c)}, nil
 }
 
-// take takes the messages that have come, at least one.
+// take passes the messages that have arrived to received. It waits for the first.
 func take(r netpoll.Reader, received func([]byte, error)) error {
 	for {
 		msg, err := next(r)
@@ -111,7 +111,7 @@ func (s *shared) Send(t *frame.Template, stamp uint64) error {
 		buf := netpoll.NewLinkBuffer()
 		request, err := buf.Malloc(t.Len())
 		if err != nil {
-			panic(err) // a new buffer refuses no such size
+			panic(err) // a new buffer has room for any size
 		}
 		t.Put(request, stamp)
 		return buf, false

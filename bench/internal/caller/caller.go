@@ -1,5 +1,5 @@
 // Package caller is what measured clients have in common: many callers, each with one call under way, as in a program
-// that makes remote calls. A library supplies the connections; everything that is counted happens here.
+// that makes remote calls. A library supplies the connections; this package makes the calls and measures them.
 package caller
 
 import (
@@ -33,14 +33,14 @@ type Config struct {
 type Conn interface {
 	// Call sends the request with that stamp, waits for the response, and verifies it.
 	Call(t *frame.Template, stamp uint64) error
-	// Alive reports whether the library finds the connection good without reading.
+	// Alive reports whether the connection is open, as well as the library can tell without reading.
 	Alive() bool
 	Close() error
 }
 
 // Mux is a connection that carries many calls at once.
 type Mux interface {
-	// Send sends the request with that stamp, sooner or later.
+	// Send sends the request with that stamp. It may queue the request and return before it is sent.
 	Send(t *frame.Template, stamp uint64) error
 	Close() error
 }
@@ -48,8 +48,8 @@ type Mux interface {
 // Library makes connections.
 type Library interface {
 	Dial(addr string) (Conn, error)
-	// DialMux calls received with each message that comes, which is valid until received returns, and with an error
-	// at the end.
+	// DialMux calls received with each message, which is valid until received returns, and with an error when the
+	// connection ends.
 	DialMux(addr string, received func(msg []byte, err error)) (Mux, error)
 }
 
@@ -59,12 +59,12 @@ type Result struct {
 	Elapsed       time.Duration
 	P50, P90, P99 time.Duration
 	P999, Max     time.Duration
-	Before, After stat.Reading // at the two ends of the window
-	Settled       stat.Reading // afterwards, garbage collected, connections still open
+	Before, After stat.Reading // at the beginning and the end of the window
+	Settled       stat.Reading // after the window and a garbage collection, connections still open
 }
 
 // Main runs a client program: it prints "ready" when it is connected, starts at a line on its standard input, prints a
-// Result, and ends with its input.
+// Result, and exits at the end of its input.
 func Main(lib Library) {
 	var cfg Config
 	flag.StringVar(&cfg.Addr, "addr", "", "of the server")
@@ -103,14 +103,14 @@ func run(cfg Config, lib Library, in io.Reader, out io.Writer) error {
 	if err := json.NewEncoder(out).Encode(res); err != nil {
 		return err
 	}
-	for lines.Scan() { // until the end
+	for lines.Scan() { // until the end of the input
 	}
 	return lines.Err()
 }
 
 // carrier makes calls in one of the modes.
 type carrier interface {
-	// call makes one call for the caller of that number. Each caller makes one at a time.
+	// call makes one call for the caller of that number. A caller makes one call at a time.
 	call(caller int, stamp uint64) error
 	close()
 }
@@ -127,7 +127,7 @@ func connect(cfg Config, lib Library, t *frame.Template) (carrier, error) {
 	return nil, fmt.Errorf("unknown mode %q", cfg.Mode)
 }
 
-// measure lets all callers call until the window is over.
+// measure runs all callers until the end of the window.
 func measure(cfg Config, c carrier) (*Result, error) {
 	var (
 		running sync.WaitGroup

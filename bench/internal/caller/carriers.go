@@ -1,7 +1,7 @@
 package caller
 
-// This file holds the ways in which calls are carried: a pool of connections, some shared connections, or a new
-// connection for each call.
+// This file holds the carriers of calls: a pool of connections, a few shared connections, and a new connection for
+// each call.
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/frame"
 )
 
-// pool gives each call a connection of its own. The one used last is used first, so that with more connections than
-// callers the others are idle.
+// pool gives each call a connection of its own. It takes the one that was used last, so with more connections than
+// callers the rest stay idle.
 type pool struct {
 	t *frame.Template
 
@@ -79,14 +79,15 @@ func (d *dialing) call(_ int, stamp uint64) error {
 
 func (d *dialing) close() {}
 
-// shared carries all calls over few connections. A stamp has the number of its caller in its upper half.
+// shared carries all calls over a few connections. The upper half of a stamp is the number of the caller.
 type shared struct {
 	t     *frame.Template
 	conns []Mux
 	waits []waiter
 }
 
-// waiter is a caller that waits. Its caller writes want and then sends; so the one who receives the response sees it.
+// waiter is a caller that waits for a response. The caller writes want before it sends, so the goroutine that receives
+// the response sees it.
 type waiter struct {
 	mu   sync.Mutex // guards want
 	want uint64
@@ -120,7 +121,7 @@ func (s *shared) call(caller int, stamp uint64) error {
 	return <-w.done
 }
 
-// received wakes the caller that a message is for.
+// received verifies a response and wakes its caller. An error wakes all callers.
 func (s *shared) received(msg []byte, err error) {
 	if err != nil {
 		s.broken(err)
@@ -142,11 +143,11 @@ func (s *shared) received(msg []byte, err error) {
 func (w *waiter) finish(err error) {
 	select {
 	case w.done <- err:
-	default: // an answer is there already; the caller will see it
+	default: // the caller has a result that it has not read yet
 	}
 }
 
-// broken tells every caller.
+// broken ends the call of every caller with err.
 func (s *shared) broken(err error) {
 	for i := range s.waits {
 		s.waits[i].finish(err)

@@ -1,8 +1,8 @@
 // Package frame is the protocol of the benchmark: four bytes of length, big endian, and a payload. The server answers
-// each request with the same bytes, from other memory than it received them in, as a server of remote calls does.
+// each request with a copy of its bytes, because a server of remote calls makes its responses in other memory, too.
 //
-// A payload begins and ends with the request's stamp and has a fixed pattern between. So the receiver of a response
-// can tell for every byte whether it is the right one, and whether it came to the right connection in the right order.
+// A payload begins and ends with the request's stamp, and has a fixed pattern between. So the receiver of a response
+// can check every byte, and that the response came on the right connection in the right order.
 package frame
 
 import (
@@ -14,15 +14,15 @@ import (
 const (
 	// HeaderLen is the length of the header, in bytes.
 	HeaderLen = 4
-	// MinPayload is the least payload, in bytes: two stamps.
+	// MinPayload is the smallest payload, in bytes: two stamps.
 	MinPayload = 2 * stampLen
-	// MaxPayload is the greatest payload, in bytes, that a server accepts.
+	// MaxPayload is the largest payload that a server accepts, in bytes.
 	MaxPayload = 16 << 20
 
 	stampLen = 8
 )
 
-// PayloadLen returns the length of the payload, in bytes, that a header announces. header has HeaderLen bytes.
+// PayloadLen returns the length of the payload from its header, in bytes. header has HeaderLen bytes.
 func PayloadLen(header []byte) int { return int(binary.BigEndian.Uint32(header)) }
 
 // Whole returns how many bytes at the start of p are whole frames.
@@ -43,20 +43,20 @@ type Messages interface {
 	Len() int
 	// Put writes the request with that stamp to dst, which has at least Len bytes.
 	Put(dst []byte, stamp uint64)
-	// Checker returns a checker for the stream of responses on one connection; their stamps count up from first.
+	// Checker returns a checker for the stream of responses on one connection. Their stamps count up from first.
 	Checker(first uint64) Checker
 }
 
 // Checker verifies the stream of responses of one connection, which may come in pieces of any size.
 type Checker interface {
-	// Feed checks p, which follows what was fed before, and returns how many responses it completes. After an error
-	// it must not be used again.
+	// Feed checks the next bytes of the stream and returns how many responses they complete. After an error the
+	// Checker must not be used again.
 	Feed(p []byte) (done int, err error)
 }
 
-// Template makes messages of one size. It is constant after NewTemplate and may be used by many goroutines at once.
+// Template makes messages of one size. It does not change after NewTemplate, so many goroutines may use it at once.
 type Template struct {
-	image []byte // a whole message, with zero for both stamps
+	image []byte // a whole message; both stamps are zero
 }
 
 // NewTemplate returns a template for payloads of size bytes, at least MinPayload.
@@ -95,14 +95,14 @@ func (t *Template) Verify(msg []byte, stamp uint64) error {
 // Checker returns a checker of frames.
 func (t *Template) Checker(first uint64) Checker { return &checker{t: t, next: first} }
 
-// Stamp returns the stamp of a message. It looks at nothing else.
+// Stamp returns the stamp of a message. It checks nothing.
 func Stamp(msg []byte) uint64 { return binary.BigEndian.Uint64(msg[HeaderLen:]) }
 
 // checker checks frames.
 type checker struct {
 	t    *Template
 	next uint64 // the stamp of the message that is being received
-	off  int    // how much of that message has come
+	off  int    // how many bytes of that message have come
 }
 
 func (c *checker) Feed(p []byte) (done int, err error) {
@@ -124,7 +124,8 @@ func (c *checker) Feed(p []byte) (done int, err error) {
 	return done, nil
 }
 
-// expected returns the bytes that must come next, up to the end of the part of the message they belong to.
+// expected returns the bytes that must come next, up to the end of the current part of the message: the header, a stamp
+// or the pattern.
 func (c *checker) expected(stamp *[stampLen]byte) []byte {
 	const body = HeaderLen + stampLen
 	tail := len(c.t.image) - stampLen

@@ -9,7 +9,7 @@ import (
 	"strconv"
 )
 
-// maxHead bounds the head of a response, in bytes.
+// maxHead is the limit for the head of a response, in bytes.
 const maxHead = 4 << 10
 
 // HTTP makes requests that post a payload and expect it back.
@@ -31,7 +31,7 @@ func (h *HTTP) Len() int { return len(h.head) + h.t.Len() - HeaderLen }
 
 // Put writes a request to dst.
 func (h *HTTP) Put(dst []byte, stamp uint64) {
-	// The message is made so that its own header is overwritten.
+	// The message is put so that the head overwrites its four bytes of length.
 	h.t.Put(dst[len(h.head)-HeaderLen:], stamp)
 	copy(dst, h.head)
 }
@@ -43,12 +43,12 @@ func (h *HTTP) Checker(first uint64) Checker {
 
 // httpChecker checks the head of each response, and its body as that of a frame.
 type httpChecker struct {
-	head   []byte // what has come of a head
+	head   []byte // the part of a head that has come
 	inBody bool
 	body   checker
 }
 
-// Feed checks p, which follows what was fed before.
+// Feed checks the next bytes of the stream.
 func (c *httpChecker) Feed(p []byte) (done int, err error) {
 	for len(p) > 0 {
 		if !c.inBody {
@@ -91,7 +91,7 @@ func (c *httpChecker) feedHead(p []byte) (rest []byte, whole bool, err error) {
 	return p[end+4-had:], true, err
 }
 
-// checkHead wants success, and the length of the body that is expected.
+// checkHead returns an error unless the head has status 200 and the expected length of the body.
 func (c *httpChecker) checkHead(head []byte) error {
 	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) {
 		return fmt.Errorf("response begins with %.40q", head)
@@ -108,7 +108,7 @@ var (
 	contentLength = []byte("content-length")
 )
 
-// ContentLength returns the length that a head announces, 0 if it says nothing.
+// ContentLength returns the Content-Length of a head, 0 if it has none.
 func ContentLength(head []byte) (int, error) {
 	for len(head) > 0 {
 		var line []byte

@@ -1,6 +1,6 @@
 package load
 
-// This file holds one connection of the generator: what it sends next, and when what it awaits was due.
+// This file holds one connection of the generator: the requests that it sends next, and when those under way were due.
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/frame"
 )
 
-// maxEncoded is how many bytes of requests are made at once for one connection, unless a single one is longer.
+// maxEncoded is how many bytes of requests are encoded at once for one connection. A longer request is encoded alone.
 const maxEncoded = 64 << 10
 
 // conn is one connection. It belongs to the generator's thread.
@@ -16,19 +16,19 @@ type conn struct {
 	fd    int
 	index int32
 
-	out    []byte // encoded requests; the buffer is kept
-	sent   int    // how much of out is sent
+	out    []byte // encoded requests; the buffer is used again
+	sent   int    // how many bytes of out are sent
 	queued []int64
 	stamp  uint64 // of the next request to encode
 
 	check   frame.Checker
-	flight  []int64 // when those under way were due; a ring
+	flight  []int64 // when the requests under way were due; a ring buffer
 	head    int     // the oldest of flight
 	waiting int     // how many are in flight
 
-	slot    []byte // where the ring receives for it
-	blocked bool   // watched for room to send
-	listed  bool   // on the list of those that have something to send
+	slot    []byte // the memory that the ring receives into
+	blocked bool   // polled for room to send
+	listed  bool   // in Generator.ready
 }
 
 // firstStamp makes stamps of different connections different.
@@ -44,14 +44,13 @@ func newConn(fd, index, depth int, m frame.Messages) *conn {
 	}
 }
 
-// free is how many more requests it may have queued and under way.
+// free returns how many more requests may be queued.
 func (c *conn) free() int { return len(c.flight) - c.waiting - len(c.queued) }
 
 // queue adds a request that was due at the given time.
 func (c *conn) queue(due int64) { c.queued = append(c.queued, due) }
 
-// encode makes requests of what is queued, if all that was made before is sent. It reports whether there is something
-// to send.
+// encode encodes queued requests, once those encoded before are sent. It reports whether there is something to send.
 func (c *conn) encode(t frame.Messages) bool {
 	if c.sent < len(c.out) {
 		return true
@@ -71,7 +70,7 @@ func (c *conn) encode(t frame.Messages) bool {
 	return n > 0
 }
 
-// receive takes received bytes, and returns how many responses they complete.
+// receive checks received bytes and returns how many responses they complete.
 func (c *conn) receive(p []byte) (int, error) {
 	done, err := c.check.Feed(p)
 	if err == nil && done > c.waiting {
@@ -83,7 +82,7 @@ func (c *conn) receive(p []byte) (int, error) {
 	return done, nil
 }
 
-// answered takes the oldest request from those under way, and returns when it was due.
+// answered removes the oldest request under way and returns when it was due.
 func (c *conn) answered() (due int64) {
 	due = c.flight[c.head]
 	c.head = (c.head + 1) % len(c.flight)

@@ -1,7 +1,7 @@
 package load
 
-// This file holds the exchange of bytes: receiving what has come, and sending what is queued, each with a system call
-// of its own or a batch in one.
+// This file holds the exchange of bytes: receiving, and sending queued requests, with a system call for each socket or
+// one for a batch.
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll/bench/internal/sock"
-	"github.com/cloudwego/netpoll/internal/uring"
+	"github.com/cloudwego/netpoll/internal/iobatch"
 )
 
 // enqueue gives a connection a request that was due at the given time.
@@ -27,7 +27,7 @@ func (g *Generator) list(c *conn) {
 	}
 }
 
-// handle receives from the connections that are ready. There are not more of them than slots.
+// handle receives from the connections that are ready. There are at most as many as slots.
 func (g *Generator) handle(events []unix.EpollEvent) {
 	for i, ev := range events {
 		c := g.conns[ev.Fd]
@@ -50,7 +50,7 @@ func (g *Generator) handle(events []unix.EpollEvent) {
 	g.submit(func(c *conn, n int, errno unix.Errno) { g.received(c, c.slot, n, errno) })
 }
 
-// received takes the result of a receive.
+// received handles the result of a receive.
 func (g *Generator) received(c *conn, p []byte, n int, errno unix.Errno) {
 	switch {
 	case errno == unix.EAGAIN:
@@ -84,9 +84,9 @@ func (g *Generator) received(c *conn, p []byte, n int, errno unix.Errno) {
 	}
 }
 
-// reconnect gives c a new connection. On one machine the handshake is over when connect returns.
+// reconnect gives c a new connection. It blocks only for the handshake, which on one machine is over at once.
 func (g *Generator) reconnect(c *conn) {
-	_ = unix.Close(c.fd) // leaves the poll, too
+	_ = unix.Close(c.fd) // this removes it from the poll, too
 	fd, err := sock.Dial(g.spec.Addr, 1)
 	if err == nil {
 		c.fd = fd
@@ -97,7 +97,7 @@ func (g *Generator) reconnect(c *conn) {
 	}
 }
 
-// flush sends what is queued, until there is nothing more or the sockets are full.
+// flush sends queued requests until none is left or the sockets are full.
 func (g *Generator) flush() {
 	for len(g.ready) > 0 && g.err == nil {
 		now := g.ready
@@ -122,7 +122,7 @@ func (g *Generator) flush() {
 	}
 }
 
-// sent takes the result of a send.
+// sent handles the result of a send.
 func (g *Generator) sent(c *conn, n int, errno unix.Errno) {
 	if errno != 0 && errno != unix.EAGAIN {
 		g.fail(fmt.Errorf("connection %d: send: %w", c.index, errno))
@@ -137,7 +137,7 @@ func (g *Generator) sent(c *conn, n int, errno unix.Errno) {
 	}
 }
 
-// watch starts or ends the watch for room to send.
+// watch starts or stops polling for room to send.
 func (g *Generator) watch(c *conn, blocked bool) {
 	c.blocked = blocked
 	events := uint32(unix.EPOLLIN)
@@ -149,20 +149,20 @@ func (g *Generator) watch(c *conn, blocked bool) {
 	}
 }
 
-// submit runs what is queued in the ring, if there is one.
+// submit executes the operations queued in the ring, if there is one.
 func (g *Generator) submit(done func(c *conn, n int, errno unix.Errno)) {
 	if g.ring == nil || g.ring.Len() == 0 {
 		return
 	}
 	looked := false
 	err := g.ring.Submit(func(tag uint64, res int32) {
-		if !looked { // one look for the batch: all of it has been done by now
+		if !looked { // the clock is read once for the batch: all of it is done by now
 			looked = true
 			g.clock()
 		}
 		c := g.conns[tag]
 		switch {
-		case res == uring.NotExecuted:
+		case res == iobatch.NotExecuted:
 			done(c, 0, unix.EAGAIN) // reported again by the next wait
 		case res < 0:
 			done(c, 0, unix.Errno(-res))

@@ -19,10 +19,10 @@ import (
 
 const (
 	batch       = 256     // events that are handled together
-	slotMemory  = 8 << 20 // for receiving, all slots together
-	connsByFrom = 20000   // connections from one source address, so that ports suffice
-	// spinTime: the kernel's timers are too late for a plan in microseconds, so the last stretch before a request is
-	// due is spent looking, not sleeping.
+	slotMemory  = 8 << 20 // of receive memory, all slots together
+	connsByFrom = 20000   // connections from one source address, which has about 28000 ports
+	// spinTime is how long before a request is due the generator polls without blocking: a timer of the kernel may
+	// fire tens of microseconds late.
 	spinTime = 100 * time.Microsecond
 )
 
@@ -36,12 +36,12 @@ type Generator struct {
 	ring     *uring.Ring // nil for plain system calls
 	slots    [][]byte
 	events   [batch]unix.EpollEvent
-	room     int // how many events are taken at once
+	room     int // how many events are handled at once
 
 	base  time.Time // of the clock
-	now   int64     // the clock when it was last looked at
+	now   int64     // the clock when it was last read
 	ready []*conn   // have something to send
-	idle  []*conn   // open loop: have room for a request, first in first out
+	idle  []*conn   // open loop: connections with room for a request, first in first out
 	err   error     // the first failure
 
 	plan       schedule
@@ -49,14 +49,14 @@ type Generator struct {
 	begin, end int64
 	answered   int   // responses since the start
 	settled    int   // open loop: answered requests of the window
-	progress   int64 // when there was a response last
-	busy       int64 // time with something to do
+	progress   int64 // when the last response came
+	busy       int64 // time with something to do, in ns
 	under      int   // requests queued or under way
-	ending     bool  // closed loop: the window is over, nothing new is sent
+	ending     bool  // closed loop: the window is over, no new request is sent
 	res        Result
 }
 
-// Open makes the connections.
+// Open opens the connections.
 func Open(spec Spec) (*Generator, error) {
 	if err := spec.validate(); err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func Open(spec Spec) (*Generator, error) {
 	return g, nil
 }
 
-// prepare makes what Close frees.
+// prepare makes the ring, the poll and the connections, which Close frees.
 func (g *Generator) prepare() (err error) {
 	size := min(max(4<<10, g.messages.Len()*g.spec.Depth), 128<<10)
 	slots := 1
@@ -104,7 +104,7 @@ func (g *Generator) prepare() (err error) {
 			return err
 		}
 	}
-	for i := range g.spec.Active { // spread, so that they are not those that were accepted first
+	for i := range g.spec.Active { // spread, so that the active ones are not those accepted first
 		g.active = append(g.active, g.conns[i*g.spec.Conns/g.spec.Active])
 	}
 	return nil
@@ -113,7 +113,7 @@ func (g *Generator) prepare() (err error) {
 // Close closes the connections.
 func (g *Generator) Close() error {
 	for _, c := range g.conns {
-		_ = unix.Close(c.fd) // nothing is buffered in a descriptor that could be lost
+		_ = unix.Close(c.fd) // an error of close loses no data here
 	}
 	if g.ring != nil {
 		_ = g.ring.Close()
@@ -126,8 +126,8 @@ func (g *Generator) clock() int64 {
 	return g.now
 }
 
-// Run generates the load once and returns what was measured. Its thread should be on a processor of its own. An error
-// means that the measurement is worthless: a response was wrong, or the server is gone.
+// Run generates the load once and returns the result. It needs a processor of its own. After an error there is no
+// result: a response was wrong, or the server has ended.
 func (g *Generator) Run() (*Result, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -164,7 +164,7 @@ func (g *Generator) Run() (*Result, error) {
 
 func (g *Generator) open() bool { return g.spec.Rate > 0 }
 
-// measure is the loop, with the two ends of the window.
+// measure runs the loop through the warm-up, the window, and the wait for late responses.
 func (g *Generator) measure() error {
 	call := func(f func()) {
 		if f != nil {
@@ -178,7 +178,7 @@ func (g *Generator) measure() error {
 	begin, cpu := g.clock(), threadTime()
 	g.res.Total = g.answered
 	g.answered, g.busy = 0, 0
-	if !g.open() { // a batch may have gone on past the planned moment
+	if !g.open() { // the last batch of the warm-up may have ended late
 		g.begin, g.end = begin, begin+int64(g.spec.Window)
 	}
 	if err := g.loop(g.end); err != nil {
@@ -194,8 +194,9 @@ func (g *Generator) measure() error {
 	return g.loop(g.end + int64(drainTime))
 }
 
-// finished reports whether everything that the end of a run waits for has come: in an open loop, which goes on, what
-// belongs to the window; in a closed one all responses, so that no connection ends in the midst of a request.
+// finished reports whether all responses have come that the end of a run waits for. An open loop still sends requests
+// then, and waits for the responses to those of the window only. A closed loop waits for all responses, so that no
+// connection is closed with a request under way.
 func (g *Generator) finished() bool {
 	if g.open() {
 		return g.settled == g.plan.planned()
@@ -203,7 +204,7 @@ func (g *Generator) finished() bool {
 	return g.under == 0
 }
 
-// loop runs until the given time; past the window only until it is finished.
+// loop runs until the given time. After the window it ends as soon as finished reports true.
 func (g *Generator) loop(until int64) error {
 	for g.clock(); g.now < until; {
 		if until > g.end && g.finished() {
@@ -234,7 +235,7 @@ func (g *Generator) loop(until int64) error {
 	return nil
 }
 
-// patience is how long to wait for events.
+// patience returns how long to wait for events.
 func (g *Generator) patience(until int64) time.Duration {
 	if g.open() && len(g.idle) > 0 {
 		until = min(until, g.plan.due(g.next)-int64(spinTime))
@@ -242,7 +243,7 @@ func (g *Generator) patience(until int64) time.Duration {
 	return time.Duration(until - g.now)
 }
 
-// sendDue queues the requests that are due and have a connection.
+// sendDue queues the requests that are due, as long as a connection has room for one.
 func (g *Generator) sendDue() {
 	began := g.now
 	n := 0
@@ -265,7 +266,8 @@ func (g *Generator) sendDue() {
 	}
 }
 
-// countUnanswered records what is still missing of the window: what was sent, and what no connection was free for.
+// countUnanswered records the requests of the window without a response: those that were sent, and those for which no
+// connection was free.
 func (g *Generator) countUnanswered() {
 	missing := func(due int64) {
 		if g.plan.in(due) {
@@ -286,7 +288,7 @@ func (g *Generator) countUnanswered() {
 	}
 }
 
-// threadTime is the processor time of this thread, in nanoseconds.
+// threadTime returns the processor time of this thread, in nanoseconds.
 func threadTime() int64 {
 	var t unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/frame"
 )
 
-// startEcho starts a server that answers each frame with the result of change, which may take long.
+// startEcho starts a server that answers each frame after change has changed it. change may block.
 func startEcho(t *testing.T, change func(n int, msg []byte)) netip.AddrPort {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -81,7 +81,7 @@ func TestClosedLoopVerifiesEveryResponse(t *testing.T) {
 				ends = 0
 				res, err = runLoad(t, spec, unchanged)
 				require.NoError(t, err)
-				if res.Requests > 0 || spec.Window > 10*time.Second { // a busy machine may answer nothing in a short one
+				if res.Requests > 0 || spec.Window > 10*time.Second { // on a busy machine no response may come in a short window
 					break
 				}
 			}
@@ -123,8 +123,8 @@ func TestOpenLoopSendsAtTheRateItIsGiven(t *testing.T) {
 	require.Equal(t, int64(600), res.Lag.TotalCount())
 }
 
-// A server that stops for a while makes those requests slow that were due meanwhile, not only the one that met the
-// stop: one connection, 1000 requests per second, and a stop of 100 ms must give about 100 slow ones.
+// While a server stops, every request that comes due is slow, not only the one that it stopped at: one connection,
+// 1000 requests per second and a stop of 100 ms must give about 100 slow ones.
 func TestAStopOfTheServerIsCountedForEveryRequestThatWasDue(t *testing.T) {
 	const stop = 100 * time.Millisecond
 	res, err := runLoad(t, Spec{Conns: 1, Rate: 1000, Window: 400 * time.Millisecond}, func(n int, _ []byte) {

@@ -18,10 +18,10 @@ func newSchedule(rate float64, start, begin, end int64) schedule {
 	return schedule{start: start, gap: float64(time.Second) / rate, begin: begin, end: end}
 }
 
-// due is when the i-th request is due.
+// due returns when the i-th request is due.
 func (s schedule) due(i int) int64 { return s.start + int64(float64(i)*s.gap) }
 
-// before is how many requests are due before t.
+// before returns how many requests are due before t.
 func (s schedule) before(t int64) int {
 	n := max(0, int(math.Ceil(float64(t-s.start)/s.gap)))
 	for n > 0 && s.due(n-1) >= t { // rounding
@@ -33,7 +33,7 @@ func (s schedule) before(t int64) int {
 	return n
 }
 
-// planned is how many requests the window has.
+// planned returns how many requests are due in the window.
 func (s schedule) planned() int { return s.before(s.end) - s.before(s.begin) }
 
 // in reports whether a request that is due at t belongs to the window.

@@ -1,6 +1,6 @@
 package machine
 
-// This file holds the description of the machine that results are published with. It names no host.
+// This file holds the description of the machine, which is published with the results. It has no host name.
 
 import (
 	"bufio"
@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Description is what readers need to know about the machine.
+// Description is what readers of results need to know about the machine.
 type Description struct {
 	Model   string // of the processor
-	CPUs    int    // that may be used here
+	CPUs    int    // that this process may use
 	Memory  int64  // bytes
 	Kernel  string // release
 	Go      string // version
@@ -23,7 +23,7 @@ type Description struct {
 	Virtual bool // a virtual machine
 }
 
-// Describe describes this machine. What cannot be found out stays empty.
+// Describe describes this machine. Fields that it cannot find out stay empty.
 func Describe() Description {
 	d := Description{Go: runtime.Version(), Arch: runtime.GOARCH}
 	if cpus, err := Allowed(); err == nil {
@@ -31,7 +31,7 @@ func Describe() Description {
 	}
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
-		// Builders put their own names behind the numbers.
+		// Distributions put names of their own behind the version.
 		d.Kernel, _, _ = strings.Cut(unix.ByteSliceToString(name.Release[:]), "-")
 	}
 	var info unix.Sysinfo_t
@@ -55,7 +55,7 @@ func Describe() Description {
 	return d
 }
 
-// String is one line for people.
+// String returns the description in one line.
 func (d Description) String() string {
 	kind := "machine"
 	if d.Virtual {

@@ -1,4 +1,4 @@
-// Package machine knows the machine: its processors, who used them, and how it is described.
+// Package machine pins to processors, measures their use, and describes the machine.
 package machine
 
 // This file holds the pinning of threads and processes to processors.
@@ -37,7 +37,7 @@ func setOf(cpus []int) *unix.CPUSet {
 	return &set
 }
 
-// PinSelf moves every thread of this process to cpus. Threads that are made later inherit it.
+// PinSelf moves every thread of this process to cpus. Threads that start later inherit it.
 func PinSelf(cpus []int) error {
 	const dir = "/proc/self/task"
 	threads, err := os.ReadDir(dir)
@@ -56,7 +56,7 @@ func PinSelf(cpus []int) error {
 	return nil
 }
 
-// StartOn starts cmd on cpus. The process ends when this one does.
+// StartOn starts cmd on cpus. The kernel kills the process when this one ends.
 func StartOn(cmd *exec.Cmd, cpus []int) error {
 	runtime.LockOSThread() // a new process inherits from the thread that starts it
 	defer runtime.UnlockOSThread()
@@ -74,14 +74,14 @@ func StartOn(cmd *exec.Cmd, cpus []int) error {
 // ProcessTime returns the processor time that a running process has used, in nanoseconds.
 func ProcessTime(pid int) (int64, error) {
 	var t unix.Timespec
-	// The kernel's encoding of the clock "processor time of that process": see clock_getcpuclockid(3).
+	// How the kernel encodes the clock of another process's processor time: see clock_getcpuclockid(3).
 	if err := unix.ClockGettime(int32(^pid<<3|2), &t); err != nil {
 		return 0, fmt.Errorf("processor time of a process: %w", err)
 	}
 	return t.Nano(), nil
 }
 
-// RaiseFileLimit allows as many descriptors as this process may have, and returns the number.
+// RaiseFileLimit raises the soft limit for descriptors to the hard limit, and returns it.
 func RaiseFileLimit() (int, error) {
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {

@@ -1,6 +1,6 @@
 package machine
 
-// This file holds the use of the machine as a whole, by which a run learns that it was not alone.
+// This file holds the use of the whole machine. A run that others disturbed is recognised by it.
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ type Usage struct {
 // tick is the unit of /proc/stat.
 const tick = 10 * time.Millisecond
 
-// ReadUsage reads the use of the machine. Its resolution is 10 ms for each processor.
+// ReadUsage reads the use of the machine. The resolution is 10 ms for each processor.
 func ReadUsage() (Usage, error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -41,7 +41,7 @@ func parseUsage(text []byte) (u Usage, err error) {
 			return u, fmt.Errorf("processor use: %w", err)
 		}
 		switch i {
-		case 3, 4: // idle, waiting for disks
+		case 3, 4: // idle, iowait
 		case 7:
 			u.Stolen = time.Duration(n) * tick
 		default:

@@ -1,6 +1,6 @@
 package report
 
-// This file holds the form that benchstat reads.
+// This file writes results in the format that benchstat reads.
 
 import (
 	"fmt"
@@ -11,11 +11,11 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/run"
 )
 
-// Benchstat writes each sample as a line of a Go benchmark. The subject is the key "lib", so
+// Benchstat writes each sample as a line of a Go benchmark. The subject is the value of the key "lib", so
 //
 //	benchstat -col /lib file
 //
-// compares them.
+// compares the subjects.
 func Benchstat(w io.Writer, about machine.Description, samples []run.Sample) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "goos: linux\ngoarch: %s\npkg: github.com/cloudwego/netpoll/bench\ncpu: %s\n", about.Arch, about.Model)

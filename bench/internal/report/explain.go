@@ -1,6 +1,6 @@
 package report
 
-// This file holds the text about where time goes.
+// This file holds the report on where servers spend their time.
 
 import (
 	"bytes"
@@ -10,10 +10,10 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/run"
 )
 
-// rare is how often for each request a system call must be made to be named.
+// rare is a limit: system calls that a server makes less often than this per request are left out.
 const rare = 0.02
 
-// Explanations is a table of system calls and the profiles.
+// Explanations returns a table of system calls, followed by the profiles.
 func Explanations(about About, list []run.Explanation) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s. 100 connections, 1 KiB.\n\nSystem calls for each request:\n\n", about.Machine)
@@ -36,7 +36,7 @@ func Explanations(about About, list []run.Explanation) []byte {
 	return b.Bytes()
 }
 
-// callNames are the system calls that any subject makes often.
+// callNames returns the system calls that at least one subject makes often enough.
 func callNames(list []run.Explanation) (names []string) {
 	for _, e := range list {
 		for _, c := range e.Calls {

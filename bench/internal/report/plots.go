@@ -17,7 +17,7 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/run"
 )
 
-// colours are chosen so that people who see colours differently can tell them apart; limits are grey and dashed.
+// colours can be distinguished by colour-blind people, too. The limits are grey and dashed.
 var colours = map[string]color.RGBA{
 	plan.Netpoll:   {R: 0x00, G: 0x72, B: 0xb2, A: 0xff},
 	plan.NoRing:    {R: 0x56, G: 0xb4, B: 0xe9, A: 0xff},
@@ -30,7 +30,7 @@ var colours = map[string]color.RGBA{
 	plan.Ring:      {R: 0x55, G: 0x55, B: 0x55, A: 0xff},
 }
 
-// figurePlot is one plot: a figure of the scenarios that have a place on the x axis.
+// figurePlot is one plot: one figure of those scenarios that have an x value.
 type figurePlot struct {
 	file, title, x, y string
 	logX, logY        bool
@@ -66,7 +66,7 @@ var figurePlots = []figurePlot{
 	},
 }
 
-// Plots writes the plots for which there are samples into dir, and returns the names of the files.
+// Plots writes each plot that has samples into dir, and returns the names of the files.
 func Plots(dir string, samples []run.Sample, scenarios []plan.Scenario) (files []string, err error) {
 	for _, f := range figurePlots {
 		p := plot.New()

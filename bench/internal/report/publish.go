@@ -1,6 +1,6 @@
 package report
 
-// This file holds the writing of everything, and the place of the tables in a document.
+// This file writes the files of a report, reads them back, and puts tables into a document.
 
 import (
 	"bytes"
@@ -24,13 +24,13 @@ const (
 	BenchFile   = "benchstat.txt"
 )
 
-// About is what readers need to know about a set of samples.
+// About says where and how a set of samples was measured.
 type About struct {
 	Machine machine.Description
 	Length  plan.Length
 }
 
-// String is a paragraph for people.
+// String returns a paragraph for the report.
 func (a About) String() string {
 	return fmt.Sprintf("%s. Each run measured for %v after a warm-up of %v, %d times in turn.",
 		a.Machine, a.Length.Window, a.Length.Warmup, a.Length.Reps)
@@ -57,7 +57,7 @@ func Write(dir string, about About, samples []run.Sample, scenarios []plan.Scena
 	return err
 }
 
-// warning is a paragraph for results that were measured on a machine that did other things, or nothing.
+// warning returns a paragraph if other processes disturbed more than a tenth of the runs, and nothing otherwise.
 func warning(samples []run.Sample) string {
 	disturbed := 0
 	for _, s := range samples {
@@ -72,7 +72,7 @@ func warning(samples []run.Sample) string {
 		disturbed, len(samples))
 }
 
-// Load reads back what was written: the samples, and the machine they are from.
+// Load reads the samples back from dir, and how they were measured.
 func Load(dir string) (about About, samples []run.Sample, err error) {
 	data, err := os.ReadFile(filepath.Join(dir, AboutFile))
 	if err != nil {
@@ -98,13 +98,13 @@ func Load(dir string) (about About, samples []run.Sample, err error) {
 	}
 }
 
-// The marks between which a generated part of a document stands.
+// The marks around a generated part of a document.
 const (
 	beginMark = "<!-- generated: %s -->\n"
 	endMark   = "<!-- end: %s -->\n"
 )
 
-// Insert replaces the generated part of that name in a document. The document must have its two marks.
+// Insert replaces the generated part of that name in a document. It returns an error if the document lacks a mark.
 func Insert(document []byte, name string, part []byte) ([]byte, error) {
 	begin, end := fmt.Appendf(nil, beginMark, name), fmt.Appendf(nil, endMark, name)
 	i := bytes.Index(document, begin)

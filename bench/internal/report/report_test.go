@@ -39,7 +39,7 @@ func TestSpreadIsMedianWithRange(t *testing.T) {
 	require.Zero(t, SpreadOf(nil))
 }
 
-// The machine doubles its speed between the repetitions; the ratio does not notice.
+// The machine is twice as fast in the second repetition. The ratio must not change by that.
 func TestRatiosCompareRunsOfTheSameRepetition(t *testing.T) {
 	cells := Cells(samples())
 	a, ok := find(cells, "echo/conns=10/size=1024", plan.Netpoll)

@@ -1,4 +1,4 @@
-// Package report turns samples into what people read: tables, plots, and files for benchstat.
+// Package report turns samples into tables, plots, and files for benchstat.
 package report
 
 // This file holds the summary of repeated runs.
@@ -15,7 +15,7 @@ type Spread struct {
 	Min, Median, Max float64
 }
 
-// SpreadOf summarises values. Without any it is zero.
+// SpreadOf summarises values. Without values it returns zero.
 func SpreadOf(values []float64) Spread {
 	if len(values) == 0 {
 		return Spread{}
@@ -25,7 +25,7 @@ func SpreadOf(values []float64) Spread {
 	return Spread{N: n, Min: s[0], Median: (s[(n-1)/2] + s[n/2]) / 2, Max: s[n-1]}
 }
 
-// Cell is all samples of one subject under one scenario.
+// Cell has all samples of one subject under one scenario.
 type Cell struct {
 	Scenario, Group, Subject string
 	Samples                  []run.Sample
@@ -40,8 +40,8 @@ func (c Cell) Of(figure func(run.Sample) float64) Spread {
 	return SpreadOf(values)
 }
 
-// Ratio compares a figure of two cells, run by run: repetitions of the same number were close in time, so the speed of
-// the machine drops out.
+// Ratio compares a figure of two cells, run by run. Runs of the same repetition were close in time, so a change of the
+// machine's speed affects both and cancels out.
 func Ratio(c, other Cell, figure func(run.Sample) float64) Spread {
 	var values []float64
 	for _, s := range c.Samples {
@@ -54,7 +54,7 @@ func Ratio(c, other Cell, figure func(run.Sample) float64) Spread {
 	return SpreadOf(values)
 }
 
-// Disturbed is how many of the samples were.
+// Disturbed returns how many of the samples are disturbed.
 func (c Cell) Disturbed() (n int) {
 	for _, s := range c.Samples {
 		if s.Disturbed {
@@ -64,7 +64,8 @@ func (c Cell) Disturbed() (n int) {
 	return n
 }
 
-// Cells groups samples by scenario and subject, both in the order of names, which is that of the plan.
+// Cells groups samples by scenario and subject. Both are in the order in which they first come in samples, which is
+// that of the plan.
 func Cells(samples []run.Sample) (cells []Cell) {
 	index := make(map[[2]string]int)
 	for _, s := range samples {

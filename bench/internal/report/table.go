@@ -23,7 +23,7 @@ func figure(head, format string, f func(run.Sample) float64) column {
 
 func throughput(s run.Sample) float64 { return s.Throughput }
 
-// ratio compares the throughput with that of another subject, the first that the scenario has.
+// ratio compares the throughput with that of the first of subjects that the scenario has.
 func ratio(head string, subjects ...string) column {
 	return column{head, func(c Cell, all []Cell) string {
 		for _, name := range subjects {
@@ -35,20 +35,20 @@ func ratio(head string, subjects ...string) column {
 	}}
 }
 
-// spread is how far the repetitions are apart, as a share of the median.
+// spread is maximum minus minimum, as a share of the median.
 var spread = column{"spread", func(c Cell, _ []Cell) string {
 	t := c.Of(throughput)
 	return fmt.Sprintf("%.0f %%", 100*(t.Max-t.Min)/max(t.Median, 1))
 }}
 
-// otherEnd is how busy the other end was: the generator, for the share of the time in which it had something to do, or
-// the server that a client called, for its share of a processor.
+// otherEnd returns how busy the other end was. For a server that is the share of the time in which the generator had
+// something to do; for a client, the share of a processor that its server used.
 func otherEnd(c Cell, _ []Cell) string {
 	busy := c.Of(func(s run.Sample) float64 { return max(s.ClientBusy, s.ServerUsed) })
 	return fmt.Sprintf("%.0f %%", 100*busy.Median)
 }
 
-// runs is how many runs there were, and how many of them something else disturbed.
+// runs is the number of runs, and how many of them were disturbed.
 var runs = column{"n", func(c Cell, _ []Cell) string {
 	if d := c.Disturbed(); d > 0 {
 		return fmt.Sprintf("%d (%d disturbed)", len(c.Samples), d)
@@ -80,7 +80,7 @@ var idleColumns = []column{
 	runs,
 }
 
-// Tables writes a table for each group, with the scenarios in the order of the samples.
+// Tables writes a table for each group. Scenarios are in the order of the samples.
 func Tables(w io.Writer, samples []run.Sample) error {
 	cells := Cells(samples)
 	var b strings.Builder
@@ -118,7 +118,7 @@ func header(b *strings.Builder, columns []column) {
 	b.WriteString("\n|---|---|" + strings.Repeat("--:|", len(columns)) + "\n")
 }
 
-// ordered sorts cells by group, scenario and subject, each in the order in which they come first.
+// ordered sorts cells by group, scenario and subject, each in the order in which it first comes in cells.
 func ordered(cells []Cell) (list []Cell) {
 	seen := make(map[string]bool)
 	for _, g := range cells {

@@ -1,6 +1,6 @@
 package run
 
-// This file holds the building of the programs that are measured.
+// This file builds the programs that are measured.
 
 import (
 	"context"
@@ -15,14 +15,14 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/plan"
 )
 
-// Programs are the paths of what was built, by package and modfile.
+// Programs has the paths of the built programs, by package and modfile.
 type Programs map[[2]string]string
 
-// of is the path of the program of a subject.
+// of returns the path of a subject's program.
 func (p Programs) of(s plan.Subject) string { return p[[2]string{s.Package, s.ModFile}] }
 
-// Build builds the programs of the subjects into dir. root is the folder of this module. Subjects that differ by their
-// arguments only share a program.
+// Build builds the programs of the subjects into dir. root is the folder of this module. Subjects that differ only by
+// their arguments share a program.
 func Build(ctx context.Context, root, dir string, subjects []plan.Subject) (Programs, error) {
 	programs := make(Programs)
 	for _, s := range subjects {

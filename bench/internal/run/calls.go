@@ -1,6 +1,6 @@
 package run
 
-// This file holds the measurement of clients, which are programs of package caller.
+// This file measures clients, which are programs of package caller.
 
 import (
 	"encoding/json"
@@ -15,8 +15,8 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/stat"
 )
 
-// call measures a client against a server. What is reported is the client; with the same library on both sides, the
-// processor time of both.
+// call measures a client against a server. The sample is about the client. If both use the same library, its processor
+// time is the sum of both.
 func (r *Runner) call(sub plan.Subject, sc plan.Scenario) (s Sample, err error) {
 	both := sc.Server == ""
 	name := sc.Server
@@ -54,8 +54,8 @@ func (r *Runner) call(sub plan.Subject, sc plan.Scenario) (s Sample, err error) 
 	return s, nil
 }
 
-// callWindow runs the client, and watches the server and the machine from about the beginning of the window to its end.
-// serverTime is the processor time of the server, in nanoseconds, for the length of the window.
+// callWindow runs the client, and measures the server and the machine from about the beginning of the window to about
+// its end. serverTime is the processor time of the server, in nanoseconds, scaled to the length of the window.
 func (r *Runner) callWindow(client, server *process, s *Sample) (res caller.Result, serverTime int64, err error) {
 	if err := client.send("go"); err != nil {
 		return res, 0, err
@@ -86,7 +86,7 @@ func (r *Runner) callWindow(client, server *process, s *Sample) (res caller.Resu
 	return res, serverTime, nil
 }
 
-// glance is what is seen of a client and its server at one moment.
+// glance has what a client, its server and the machine have used up to one moment.
 type glance struct {
 	at             time.Time
 	usage          machine.Usage
@@ -102,7 +102,7 @@ func look(client, server *process) (g glance, err error) {
 	return g, errors.Join(errs[:]...)
 }
 
-// calls puts what the client says into s.
+// calls puts the client's result into s.
 func (s *Sample) calls(res caller.Result) {
 	us := func(d time.Duration) float64 { return micros(int64(d)) }
 	s.Requests = res.Requests
@@ -117,7 +117,7 @@ func (s *Sample) calls(res caller.Result) {
 	s.settle(res.Settled)
 }
 
-// counts puts what a process counted between two readings into s. Counts are multiplied by scale.
+// counts puts the differences between two readings of a process into s. Counts are per request, multiplied by scale.
 func (s *Sample) counts(before, after stat.Reading, scale float64) {
 	user, system := after.UserTime-before.UserTime, after.SystemTime-before.SystemTime
 	s.UserShare = float64(user) / float64(max(1, user+system))

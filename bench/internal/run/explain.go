@@ -1,6 +1,6 @@
 package run
 
-// This file finds out where the time of a server goes: its system calls, counted by strace, and a profile.
+// This file finds out where a server spends its time: its system calls, counted by strace, and a profile.
 
 import (
 	"errors"
@@ -18,24 +18,25 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/stat"
 )
 
-// SystemCall is how often a system call was made, for each request.
+// SystemCall says how often a server makes a system call.
 type SystemCall struct {
 	Name       string
 	PerRequest float64
 }
 
-// Explanation is where the time of a subject goes, at 100 connections and 1 KiB.
+// Explanation says where a subject spends its time, at 100 connections and 1 KiB.
 type Explanation struct {
 	Subject string
 	Calls   []SystemCall // most frequent first
-	Profile string       // the first lines of what pprof says
+	Profile string       // the first lines of the report by pprof
 }
 
-// explainWindow is for how long a subject is watched, as a multiple of the window of a run.
+// explainWindow is how long Explain measures, as a multiple of the window of a run.
 const explainWindow = 2
 
-// Explain watches a server twice: under strace, which slows it down but does not change what it does for a batch of a
-// given size, and undisturbed with a profile. Files go to dir.
+// Explain measures a server twice. The first time is under strace, which slows the server down but does not change the
+// system calls it makes for a batch of a given size. The second is without strace, for a profile. It writes its files to
+// dir.
 func (r *Runner) Explain(subject, dir string) (e Explanation, err error) {
 	e.Subject = subject
 	sub, err := plan.Find(plan.Servers, subject)
@@ -51,7 +52,7 @@ func (r *Runner) Explain(subject, dir string) (e Explanation, err error) {
 	return e, nil
 }
 
-// explainLoad is the load that is watched.
+// explainLoad generates the load for Explain. The generator calls begin at the beginning of the window.
 func (r *Runner) explainLoad(addr netip.AddrPort, begin func()) (res *load.Result, err error) {
 	g, err := load.Open(load.Spec{
 		Addr: addr, Conns: 100, Size: 1 << 10, Warmup: r.Length.Warmup, Window: explainWindow * r.Length.Window,
@@ -75,7 +76,7 @@ func (r *Runner) systemCalls(sub plan.Subject, file string) (calls []SystemCall,
 		return nil, err
 	}
 	res, err := r.explainLoad(addr, nil)
-	if err = errors.Join(err, p.stop()); err != nil { // strace writes at the end
+	if err = errors.Join(err, p.stop()); err != nil { // strace writes the table when the server ends
 		return nil, err
 	}
 	text, err := os.ReadFile(file)
@@ -113,7 +114,7 @@ func parseStrace(text string, requests int) (calls []SystemCall, err error) {
 	return calls, nil
 }
 
-// profileLines is how much of a profile is kept.
+// profileLines is how many lines of a profile are reported.
 const profileLines = 25
 
 func (r *Runner) profile(sub plan.Subject, file string) (top string, err error) {
@@ -147,7 +148,7 @@ func (r *Runner) profile(sub plan.Subject, file string) (top string, err error) 
 	if err != nil {
 		return "", fmt.Errorf("pprof: %w", err)
 	}
-	_, table, found := strings.Cut(string(out), "flat%") // what is before names files and times
+	_, table, found := strings.Cut(string(out), "flat%") // the lines before it have file names and times
 	if !found {
 		return "", fmt.Errorf("pprof says %q", out)
 	}

@@ -1,7 +1,7 @@
-// Package run carries a plan out: it builds the programs, starts them, loads them, and collects what was measured.
+// Package run carries out a plan: it builds the programs, starts them, generates the load, and collects the results.
 package run
 
-// This file holds a measured process and the conversation with it.
+// This file holds a measured process, and the commands and answers that go between it and this one.
 
 import (
 	"bufio"
@@ -19,15 +19,15 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/stat"
 )
 
-// answerTime bounds how long a process may take for an answer.
+// answerTime is how long a process may take for an answer.
 const answerTime = 20 * time.Second
 
 // process is a running program of package serve.
 type process struct {
 	cmd   *exec.Cmd
 	in    io.WriteCloser
-	lines chan string // what it prints, line by line; closed at its end
-	addr  string      // where it listens
+	lines chan string // the lines that it prints; closed at the end of its output
+	addr  string      // the address where it listens
 }
 
 // start starts a program on cpus and waits until it has printed its first line.
@@ -60,7 +60,7 @@ func start(path string, args, env []string, cpus []int) (*process, error) {
 	return p, nil
 }
 
-// line is the next line that the process prints.
+// line returns the next line that the process prints.
 func (p *process) line(patience time.Duration) (string, error) {
 	select {
 	case l, ok := <-p.lines:
@@ -73,13 +73,13 @@ func (p *process) line(patience time.Duration) (string, error) {
 	}
 }
 
-// send asks for something. It does not wait for the answer.
+// send sends a command. It does not wait for the answer.
 func (p *process) send(command ...string) error {
 	_, err := io.WriteString(p.in, strings.Join(command, " ")+"\n")
 	return err
 }
 
-// answer is the reading that the process sends for the oldest command without one.
+// answer waits for the reading with which the process answers the oldest command that has no answer yet.
 func (p *process) answer() (r stat.Reading, err error) {
 	l, err := p.line(answerTime)
 	if err != nil {
@@ -91,7 +91,7 @@ func (p *process) answer() (r stat.Reading, err error) {
 	return r, nil
 }
 
-// ask is send and answer.
+// ask sends a command and waits for its answer.
 func (p *process) ask(command ...string) (stat.Reading, error) {
 	if err := p.send(command...); err != nil {
 		return stat.Reading{}, err
@@ -99,9 +99,9 @@ func (p *process) ask(command ...string) (stat.Reading, error) {
 	return p.answer()
 }
 
-// stop ends the process and waits for its end.
+// stop makes the process exit, and waits until it has.
 func (p *process) stop() error {
-	_ = p.in.Close() // it ends by this
+	_ = p.in.Close() // the process exits at the end of its input
 	timer := time.AfterFunc(answerTime, func() { _ = p.cmd.Process.Kill() })
 	defer timer.Stop()
 	for range p.lines { // the pipe must be read to its end before Wait

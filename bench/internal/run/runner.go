@@ -1,7 +1,7 @@
 package run
 
-// This file holds the order of runs: every subject of a scenario in turn, and that again for each repetition, so that
-// a slow hour of the machine meets all of them.
+// This file holds the order of runs: every subject of a scenario in turn, and the same again for each repetition. So a
+// machine that is slow for a while is slow for all subjects.
 
 import (
 	"context"
@@ -13,12 +13,12 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/plan"
 )
 
-// Runner carries scenarios out. Its methods belong to one goroutine.
+// Runner carries out scenarios. Only one goroutine may call its methods.
 type Runner struct {
 	Length         plan.Length
 	PlainGenerator bool
-	Wrk            string // the path of wrk; empty: the generator does its part
-	// Done is called after each run; Progress before each, with the time that is probably left.
+	Wrk            string // the path of wrk; if empty, the generator loads HTTP servers instead
+	// Run calls Done after each run, and Progress before each, with an estimate of the time that is left.
 	Done     func(Sample) error
 	Progress func(sc plan.Scenario, subject string, rep int, left time.Duration)
 
@@ -27,7 +27,7 @@ type Runner struct {
 	peaks    []float64 // throughput of the reference under plan.PeakScenario
 }
 
-// New pins this process to the last of its processors, which is the generator's; the servers get the first ones.
+// New pins this process, and with it the generator, to the last of its processors. The servers get the first ones.
 func New(programs Programs) (*Runner, error) {
 	cpus, err := machine.Allowed()
 	if err != nil {
@@ -45,7 +45,7 @@ func New(programs Programs) (*Runner, error) {
 	return &Runner{programs: programs, cpus: cpus}, nil
 }
 
-// serverCPUs are the processors of the server.
+// serverCPUs returns the processors of the server.
 func (r *Runner) serverCPUs(sc plan.Scenario) []int {
 	return r.cpus[:min(max(1, sc.Cores), len(r.cpus))]
 }
@@ -57,7 +57,7 @@ type job struct {
 	rep      int
 }
 
-// order lists all runs. Repetitions are outermost; every other one goes through the subjects backwards.
+// order lists all runs, repetition by repetition. Every other repetition goes through the subjects backwards.
 func order(list []plan.Scenario, reps int) (jobs []job) {
 	for rep := range reps {
 		for _, sc := range list {
@@ -73,8 +73,8 @@ func order(list []plan.Scenario, reps int) (jobs []job) {
 	return jobs
 }
 
-// Run carries out the scenarios. It ends early, with the context's error, when ctx ends; a run under way is finished
-// first. Any failure ends it: figures of a server that fails are worth nothing.
+// Run carries out the scenarios. When ctx is cancelled it finishes the run under way and returns the context's error. It
+// returns at the first failure, because figures of a server that fails are worth nothing.
 func (r *Runner) Run(ctx context.Context, list []plan.Scenario) error {
 	jobs := order(list, r.Length.Reps)
 	began := time.Now()
@@ -142,7 +142,7 @@ func (r *Runner) one(j job) (s Sample, err error) {
 	return s, err
 }
 
-// peak is the median of what the reference has reached so far. If that is nothing, it is measured.
+// peak returns the median throughput of the reference so far. It measures the reference if there was no run yet.
 func (r *Runner) peak() (float64, error) {
 	if len(r.peaks) == 0 {
 		sub, err := plan.Find(plan.Servers, plan.Reference)

@@ -1,6 +1,6 @@
 package run
 
-// This file holds the loading of HTTP servers by wrk, as a second opinion on the generator.
+// This file measures HTTP servers with wrk, to check the results of the generator against another tool.
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/stat"
 )
 
-// wrkScript posts a body, and reports in a form that is easy to read.
+// wrkScript posts a body, and prints the result as one line for parseWrk.
 const wrkScript = `
 wrk.method = "POST"
 wrk.body = string.rep("x", %d)
@@ -48,7 +48,7 @@ func (r *Runner) wrk(sub plan.Subject, sc plan.Scenario) (s Sample, err error) {
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
 
-	// wrk knows whole seconds only.
+	// wrk accepts whole seconds only.
 	seconds := max(1, int(r.Length.Window.Round(time.Second)/time.Second))
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime+time.Duration(seconds)*time.Second)
 	defer cancel()

@@ -1,5 +1,5 @@
-// Package serve is what every measured process has in common, so that servers differ in their library only: flags,
-// the handler's work, and the control pipe over which it is asked for its own figures and told to end.
+// Package serve is what all measured servers have in common, so that they differ in their library only: flags, the
+// handler's work, and the control pipe. Over the pipe the benchmark asks a server for its figures and makes it exit.
 package serve
 
 import (
@@ -22,7 +22,7 @@ import (
 
 // Config has the settings of a server.
 type Config struct {
-	Mode  string // which of the servers in one program
+	Mode  string // which of the servers in the program
 	Loops int    // event loops, for libraries that have them
 	Work  Work   // what the handler does for each request
 }
@@ -46,7 +46,7 @@ func Main(start Start) {
 
 func run(cfg Config, start Start) error {
 	raiseFileLimit()
-	signal.Ignore(unix.SIGINT) // an interrupt at the terminal reaches the whole group; the end of the input ends this one
+	signal.Ignore(unix.SIGINT) // the terminal interrupts the whole group; this process exits at the end of its input
 	addr, err := start(cfg)
 	if err != nil {
 		return fmt.Errorf("start the server: %w", err)
@@ -55,8 +55,8 @@ func run(cfg Config, start Start) error {
 	return Control(os.Stdin, os.Stdout)
 }
 
-// raiseFileLimit allows as many descriptors as the system lets this process have. Without it large scenarios fail with
-// an error that says so, hence none here.
+// raiseFileLimit raises the soft limit for descriptors to the hard limit. It returns no error: if the limit stays too
+// low, a large scenario fails with an error that says so.
 func raiseFileLimit() {
 	var lim unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) == nil {

@@ -1,7 +1,7 @@
-// Package sock has the few system calls that the load generator and the limit servers are made of. They are raw: the
-// Go scheduler is not told about them, so they cost what they cost in C. In return nothing else runs on that
-// processor of Go's while they last: a program with such loops needs one more of them than it has loops, and no call
-// may last long.
+// Package sock has the few system calls that the load generator and the limit servers are made of. They are raw: they
+// bypass the Go scheduler, so they cost what they cost in C. The price is that the scheduler cannot use the P (the
+// GOMAXPROCS slot) of a thread that is in such a call. So a program needs one P more than it has such loops, and no
+// call may last long.
 package sock
 
 import (
@@ -13,14 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxWait bounds how long Wait blocks, so that the rest of the program (a collection of garbage, an end) never waits
-// longer than that for the loop.
+// MaxWait is the longest time that Wait blocks. What has to stop the loop, such as a garbage collection, waits no longer
+// than that.
 const MaxWait = 50 * time.Millisecond
 
-// Poll is an epoll instance. Its methods may be called from any goroutine, Wait from one at a time.
+// Poll is an epoll instance. Any goroutine may call its methods; only one at a time may call Wait.
 type Poll struct{ fd int }
 
-// NewPoll makes an instance that is closed by Close.
+// NewPoll returns a new instance. The caller closes it with Close.
 func NewPoll() (*Poll, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -29,12 +29,12 @@ func NewPoll() (*Poll, error) {
 	return &Poll{fd: fd}, nil
 }
 
-// Add watches fd for events; tag comes back with them.
+// Add watches fd for events, which Wait returns with tag.
 func (p *Poll) Add(fd int, events uint32, tag int32) error {
 	return p.control(unix.EPOLL_CTL_ADD, fd, events, tag)
 }
 
-// Modify changes what fd is watched for.
+// Modify changes the events that fd is watched for.
 func (p *Poll) Modify(fd int, events uint32, tag int32) error {
 	return p.control(unix.EPOLL_CTL_MOD, fd, events, tag)
 }
@@ -46,7 +46,7 @@ func (p *Poll) control(op, fd int, events uint32, tag int32) error {
 	return nil
 }
 
-// Wait fills events and returns their number. It waits for at most the given time, and MaxWait.
+// Wait stores events and returns how many. It waits at most for the given time, and never longer than MaxWait.
 func (p *Poll) Wait(events []unix.EpollEvent, most time.Duration) (int, error) {
 	limit := unix.NsecToTimespec(int64(max(0, min(most, MaxWait))))
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), uintptr(unsafe.Pointer(&events[0])),
@@ -63,14 +63,14 @@ func (p *Poll) Wait(events []unix.EpollEvent, most time.Duration) (int, error) {
 // Close closes the instance.
 func (p *Poll) Close() error { return unix.Close(p.fd) }
 
-// Recv receives at most len(p) bytes, which is not 0, without blocking. At the end of the stream n is 0.
+// Recv receives at most len(p) bytes without blocking. At the end of the stream n is 0. p must not be empty.
 func Recv(fd int, p []byte) (n int, errno unix.Errno) {
 	r, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
 		uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
 	return count(r, errno), errno
 }
 
-// Send sends at most len(p) bytes, which is not 0, without blocking.
+// Send sends at most len(p) bytes without blocking. p must not be empty.
 func Send(fd int, p []byte) (n int, errno unix.Errno) {
 	r, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
 		uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
@@ -105,7 +105,7 @@ func Listen() (fd int, addr netip.AddrPort, err error) {
 	return fd, netip.AddrPortFrom(netip.AddrFrom4(local.Addr), uint16(sa.(*unix.SockaddrInet4).Port)), nil
 }
 
-// Accept accepts one connection, non-blocking and without delay of small messages.
+// Accept accepts one connection. Its socket is non-blocking, with TCP_NODELAY.
 func Accept(listener int) (fd int, err error) {
 	fd, _, err = unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 	if err != nil {
@@ -114,8 +114,8 @@ func Accept(listener int) (fd int, err error) {
 	return fd, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 }
 
-// Dial connects to addr, from the address 127.0.0.from, and then makes the socket non-blocking. Closing it resets the
-// connection, so that no port is left waiting for a minute.
+// Dial connects to addr, from the address 127.0.0.from, and then makes the socket non-blocking. Closing the socket
+// resets the connection, so that no port stays in TIME_WAIT for a minute.
 func Dial(addr netip.AddrPort, from byte) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

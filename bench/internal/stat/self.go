@@ -1,6 +1,6 @@
 package stat
 
-// This file takes the readings, in the process that is measured.
+// This file takes readings, in the process that is measured.
 
 import (
 	"bytes"
@@ -26,14 +26,14 @@ const (
 	metricPauses      = "/sched/pauses/total/gc:seconds"
 )
 
-// Source takes readings of the process it is in. Its methods may be called from any goroutine.
+// Source takes readings of this process. Any goroutine may call its methods.
 type Source struct {
 	mu      sync.Mutex       // guards the fields below
 	samples []metrics.Sample // kept, so that reading allocates little
-	pauses  []uint64         // the pauses counted at the last reading, by bucket
+	pauses  []uint64         // how many pauses each bucket had at the last reading
 }
 
-// NewSource returns a source; its first reading has the pauses since the start of the process.
+// NewSource returns a Source. Its first reading counts pauses since the start of the process.
 func NewSource() *Source {
 	s := &Source{}
 	for _, name := range []string{metricHeap, metricStacks, metricAllocs, metricAllocBytes, metricCollections,
@@ -68,7 +68,7 @@ func (s *Source) Read() (r Reading, err error) {
 	return r, nil
 }
 
-// take stores one metric in r. One that this Go release does not have stays 0.
+// take stores one metric in r. Metrics that this Go release does not have stay 0.
 func (s *Source) take(r *Reading, m metrics.Sample) {
 	switch m.Value.Kind() {
 	case metrics.KindFloat64Histogram:
@@ -95,7 +95,7 @@ func (s *Source) take(r *Reading, m metrics.Sample) {
 	}
 }
 
-// longestPause is the upper bound, in nanoseconds, of the last bucket that grew since the last call.
+// longestPause returns the upper limit of the longest bucket that has grown since the last call, in nanoseconds.
 func (s *Source) longestPause(h *metrics.Float64Histogram) (ns int64) {
 	if len(s.pauses) != len(h.Counts) {
 		s.pauses = make([]uint64, len(h.Counts))
@@ -113,7 +113,7 @@ func (s *Source) longestPause(h *metrics.Float64Histogram) (ns int64) {
 	return ns
 }
 
-// residentMemory returns the memory that is resident now and was at most, in bytes.
+// residentMemory returns the resident memory, now and at its peak, in bytes.
 func residentMemory() (now, peak int64, err error) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -137,10 +137,10 @@ func kilobytes(status []byte, name string) int64 {
 	return 0
 }
 
-// Collect collects garbage, gives free memory back to the system, and takes a reading.
+// Collect collects garbage, returns free memory to the system, and takes a reading.
 func (s *Source) Collect() (Reading, error) {
 	runtime.GC()
-	runtime.GC() // pools drop what they hold at the second
+	runtime.GC() // a sync.Pool drops its objects at the second collection
 	debug.FreeOSMemory()
 	return s.Read()
 }

@@ -1,17 +1,17 @@
-// Package stat is what a measured process tells about itself: the words that its control pipe understands, and the
-// reading that it answers with. A process reads these figures itself because allocations and pauses cannot be seen
-// from outside.
+// Package stat is what a measured process reports about itself: the commands of its control pipe, and the readings that
+// it answers with. The process reads these figures itself, because allocations and pauses cannot be seen from outside.
 package stat
 
 // Commands that a measured process reads from its standard input, one a line. It answers each with one line of JSON,
 // a [Reading], on its standard output. At the end of its input it exits.
 const (
 	Read    = "read"    // a reading
-	Collect = "collect" // garbage collected and free memory given back first
+	Collect = "collect" // a garbage collection, then a reading
 	Profile = "profile" // followed by a path and a duration in seconds: a CPU profile, then a reading
 )
 
-// Reading is the state of a process at one moment. Times are in nanoseconds, memory in bytes, counts since its start.
+// Reading is the state of a process at one moment. Times are in nanoseconds, memory in bytes. Counts are since the start
+// of the process.
 type Reading struct {
 	Monotonic    int64 // the system's monotonic clock
 	UserTime     int64
@@ -25,7 +25,7 @@ type Reading struct {
 	Allocations  int64 // objects allocated
 	AllocBytes   int64
 	Collections  int64 // garbage collections
-	PauseMax     int64 // the longest stop of all goroutines since the last reading, upper bound of its bucket
+	PauseMax     int64 // the longest stop of all goroutines since the last reading; upper limit of its bucket
 	Goroutines   int64
 	ProfileError string `json:",omitempty"`
 }

@@ -32,10 +32,10 @@ func main() {
 	})
 }
 
-// bodies keeps *[]byte for request bodies.
+// bodies pools *[]byte for request bodies.
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
-// echo reads the whole body first: net/http drops what is unread when a response begins.
+// echo reads the whole body first: net/http drops the unread part when a response begins.
 func echo(w http.ResponseWriter, r *http.Request) {
 	n := int(max(0, r.ContentLength))
 	buf := bodies.Get().(*[]byte)
@@ -50,7 +50,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.Itoa(n))
-	_, _ = w.Write(body) // fails when the client is gone
+	_, _ = w.Write(body) // fails if the client has closed the connection
 }
 
 func fastEcho(ctx *fasthttp.RequestCtx) {

@@ -1,6 +1,7 @@
-// Command limit is what no library can beat by much on this machine: servers of nothing but system calls, one thread
-// for each loop, without goroutines, buffers for users, timeouts or any other service. -mode epoll receives and sends
-// with a system call for each; -mode ring executes all receives of a batch, and then all sends, in one call each.
+// Command limit shows the limit of this machine, which no library can exceed by much. Its servers make system calls and
+// nothing else: one thread for each loop, no goroutines, buffers for users, timeouts or other services. -mode epoll
+// makes a system call for each receive and each send. -mode ring makes one for all receives of a batch, and one for all
+// its sends.
 package main
 
 import (
@@ -12,12 +13,13 @@ import (
 
 	"github.com/cloudwego/netpoll/bench/internal/serve"
 	"github.com/cloudwego/netpoll/bench/internal/sock"
+	"github.com/cloudwego/netpoll/internal/iobatch"
 	"github.com/cloudwego/netpoll/internal/uring"
 )
 
 const (
 	batch    = 128      // events that are handled together
-	recvSize = 16 << 10 // received at once, unless a longer request has begun
+	recvSize = 16 << 10 // receive size, unless the rest of a longer request is known to come
 	maxConns = 1 << 16
 )
 
@@ -26,7 +28,7 @@ func main() {
 		if cfg.Work.Waits() {
 			return "", fmt.Errorf("handlers that wait would stop the loop")
 		}
-		runtime.GOMAXPROCS(cfg.Loops + 1) // one for the control pipe: see package sock
+		runtime.GOMAXPROCS(cfg.Loops + 1) // one P for the control pipe: see package sock
 		listener, addr, err := sock.Listen()
 		if err != nil {
 			return "", err
@@ -53,27 +55,27 @@ func main() {
 type conn struct {
 	fd      int
 	rest    []byte // an incomplete request
-	inPlace bool   // the receive under way goes behind rest
+	inPlace bool   // the receive under way appends to rest
 	out     []byte // responses, of which sent bytes are sent
 	sent    int
-	blocked bool // waits for room to send, and is not read meanwhile
+	blocked bool // waits for room to send, and does not receive until it has sent
 }
 
 // loop is one thread with its connections.
 type loop struct {
 	poll  *sock.Poll
 	work  serve.Work
-	conns [maxConns]atomic.Pointer[conn] // by descriptor; written by the loop that accepts, before the poll knows of it
+	conns [maxConns]atomic.Pointer[conn] // by descriptor; written before the descriptor is polled
 
-	listener int     // -1 but for the loop that accepts
-	peers    []*loop // all loops, then
+	listener int     // -1 except in the loop that accepts
+	peers    []*loop // in the loop that accepts: all loops
 	accepted int
 
 	ring  *uring.Ring   // nil for plain system calls
-	slots [batch][]byte // where to receive; without a ring only the first is used
-	rooms [batch][]byte // where the ring receives: a slot, or the rest of a long request
+	slots [batch][]byte // receive memory; without a ring only the first is used
+	rooms [batch][]byte // what the ring receives into: a slot, or the end of a long request
 	ready [batch]*conn  // connections of the batch that have something to send
-	n     int           // how many
+	n     int           // how many of ready are used
 }
 
 func newLoop(cfg serve.Config) (l *loop, err error) {
@@ -96,7 +98,7 @@ func newLoop(cfg serve.Config) (l *loop, err error) {
 	return l, err
 }
 
-// run serves until the process ends.
+// run serves until the process exits.
 func (l *loop) run() {
 	runtime.LockOSThread()
 	var events [batch]unix.EpollEvent
@@ -111,7 +113,7 @@ func (l *loop) run() {
 	}
 }
 
-// receive takes what the ready connections have, and lists those that have something to send then.
+// receive receives from the ready connections, and lists those that have something to send.
 func (l *loop) receive(events []unix.EpollEvent) {
 	for i, ev := range events {
 		fd := int(ev.Fd)
@@ -139,14 +141,14 @@ func (l *loop) receive(events []unix.EpollEvent) {
 	}
 }
 
-// submit runs what is queued in the ring.
+// submit executes the operations queued in the ring.
 func (l *loop) submit(done func(tag uint64, n int, errno unix.Errno)) {
 	if l.ring.Len() == 0 {
 		return
 	}
 	err := l.ring.Submit(func(tag uint64, res int32) {
 		switch {
-		case res == uring.NotExecuted:
+		case res == iobatch.NotExecuted:
 			done(tag, 0, unix.EAGAIN) // reported again by the next wait
 		case res < 0:
 			done(tag, 0, unix.Errno(-res))
@@ -182,7 +184,7 @@ func (l *loop) list(c *conn) {
 	l.n++
 }
 
-// received takes the result of a receive into buf.
+// received handles the result of a receive into buf.
 func (l *loop) received(c *conn, buf []byte, n int, errno unix.Errno) {
 	switch {
 	case errno == unix.EAGAIN:

@@ -1,5 +1,5 @@
-// Command net is the server over package net: a goroutine for each connection, a buffered reader, and one write for
-// all responses to the requests that have arrived together.
+// Command net is the server over package net. Each connection has a goroutine and a buffered reader. Requests that have
+// arrived together are answered with one write.
 package main
 
 import (
@@ -40,9 +40,9 @@ func accept(ln net.Listener, work serve.Work) {
 	}
 }
 
-// answer answers requests until the connection ends, and returns why it did.
+// answer answers requests until the connection ends, and returns the error that ended it.
 func answer(conn net.Conn, work serve.Work) error {
-	var big, out []byte // grown to what is needed and kept
+	var big, out []byte // grown as needed and used again
 	in := bufio.NewReaderSize(conn, 4<<10)
 	for {
 		header, err := in.Peek(frame.HeaderLen)
@@ -58,7 +58,7 @@ func answer(conn net.Conn, work serve.Work) error {
 				big = make([]byte, n)
 			}
 			request = big[:n]
-			_, err = io.ReadFull(in, request) // what is not buffered comes straight from the connection
+			_, err = io.ReadFull(in, request) // bytes that are not buffered are read straight from the connection
 		}
 		if err != nil {
 			return err

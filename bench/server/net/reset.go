@@ -2,5 +2,5 @@ package main
 
 import "syscall"
 
-// errReset is how clients of the benchmark end a connection: it leaves no port waiting.
+// errReset is the normal end of a connection: clients of the benchmark reset it, so that no port stays in TIME_WAIT.
 const errReset = syscall.ECONNRESET

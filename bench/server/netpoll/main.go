@@ -33,7 +33,8 @@ func main() {
 	})
 }
 
-// answer answers the requests that have arrived, at least one, and sends the responses at once.
+// answer answers the requests that have arrived, and sends all responses with one Flush. It waits until the first is
+// complete.
 func answer(conn netpoll.Connection, work serve.Work) error {
 	r, w := conn.Reader(), conn.Writer()
 	for {
@@ -62,7 +63,7 @@ func answer(conn netpoll.Connection, work serve.Work) error {
 	return r.Release()
 }
 
-// another reports whether a whole request is there already.
+// another reports whether a whole request has arrived.
 func another(r netpoll.Reader) bool {
 	if r.Len() < frame.HeaderLen {
 		return false

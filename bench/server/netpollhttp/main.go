@@ -1,6 +1,6 @@
 // Command netpollhttp answers HTTP/1.1 requests with their bodies, over this library, or, built with
-// -modfile=ref.mod, over cloudwego/netpoll v0.7.3. It understands what the benchmark sends and no more: it shows what
-// the network library leaves to an HTTP framework on top, not what such a framework costs.
+// -modfile=ref.mod, over cloudwego/netpoll v0.7.3. It understands only what the benchmark sends. So it shows how fast an
+// HTTP framework could be over this library, without the cost of the framework itself.
 package main
 
 import (
@@ -77,7 +77,7 @@ func answer(conn netpoll.Connection) error {
 	return r.Release()
 }
 
-// readHead shows the head, without its end. It waits until the head has come.
+// readHead waits for the head and returns it without consuming it. The empty line at its end is left out.
 func readHead(r netpoll.Reader) ([]byte, error) {
 	for want := 1; want <= 4<<10; want = r.Len() + 1 {
 		if _, err := r.Peek(want); err != nil {

@@ -1,6 +1,6 @@
 package ringtest
 
-// This file proves what a batch does on a kernel in good order: results, order, limits, and several users.
+// This file tests batches on a kernel without faults: results, order, limits, and several users.
 
 import (
 	"bytes"
@@ -98,7 +98,7 @@ func (k Kind) resultsAreThoseOfPlainCalls(t *testing.T) {
 					linger := unix.Linger{Onoff: 1}
 					require.NoError(t, unix.SetsockoptLinger(peer, unix.SOL_SOCKET, unix.SO_LINGER, &linger))
 				}
-				CloseEnd(t, peer) // with bytes unread, which is how a Unix socket resets
+				CloseEnd(t, peer) // with unread bytes: so a Unix socket resets
 			}, -int32(unix.ECONNRESET), -int32(unix.EPIPE)},
 		} {
 			t.Run(network+"/"+c.name, func(t *testing.T) {
@@ -137,7 +137,7 @@ func (k Kind) badDescriptorFailsAloneInItsBatch(t *testing.T) {
 	require.Equal(t, "ac", string(Drain(t, receiver)))
 }
 
-// All duplicates of a socket share its mode.
+// All duplicates of a socket share its blocking mode.
 func (k Kind) socketMadeBlockingDoesNotWait(t *testing.T) {
 	for _, network := range networks {
 		ring := k.ring(t, 2)
@@ -178,7 +178,7 @@ func (k Kind) shortSendSaysExactlyWhatThePeerGets(t *testing.T) {
 					sent += int(res)
 					short++
 				}
-				if full == 20 { // enough: the rest would prove nothing new
+				if full == 20 { // the rest would show nothing new
 					data = data[:sent]
 				}
 			}
@@ -293,8 +293,7 @@ func (k Kind) manyGoroutinesShareARingUnderALock(t *testing.T) {
 	wg.Wait()
 }
 
-// The race detector must see that a receive happens after the send whose bytes it got: it fails this test if it does
-// not.
+// The race detector must see that a receive happens after the send of the same bytes. Otherwise it fails this test.
 func (k Kind) bytesThroughRingsOrderMemory(t *testing.T) {
 	a, b := NewPair(t, "unix")
 	sending, receiving := k.ring(t, 2), k.ring(t, 2)

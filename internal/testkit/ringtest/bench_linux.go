@@ -1,7 +1,7 @@
 package ringtest
 
-// This file compares a batch done by the ring with the same batch done by plain system calls: from which size on the
-// ring pays.
+// This file compares a batch executed by the ring with the same batch executed by plain system calls, to find the size
+// from which on the ring is faster.
 
 import (
 	"fmt"
@@ -15,12 +15,12 @@ import (
 
 const benchMessage = 1024
 
-// ioBatch does all operations of a batch: operation i on fds[i] with bufs[i].
+// ioBatch executes all operations of a batch: operation i on fds[i] with bufs[i].
 type ioBatch func(fds []int, bufs [][]byte)
 
 // Benchmark sends one message over each of n connections and then receives it: two batches of n operations. The
-// metric ns/socketop is the time of one of the 2n operations; cpu-ns/socketop is the processor time, which a machine
-// that is busy otherwise spoils less.
+// metric ns/socketop is the time of one of the 2n operations. cpu-ns/socketop is its processor time, which depends less
+// on what else the machine does.
 func Benchmark(b *testing.B, k Kind) {
 	for _, network := range []string{"unix", "tcp"} {
 		for _, n := range []int{1, 2, 3, 4, 8, 16, 64, 256} {

@@ -1,7 +1,7 @@
 package ringtest
 
-// This file proves that no byte is lost or sent twice when the kernel fails: refused, interrupted and partial submits,
-// and a ring that breaks midway.
+// This file tests that no byte is lost or sent twice when the kernel fails: refused, interrupted and partial submits,
+// and a ring that breaks in the middle of a batch.
 
 import (
 	"os"
@@ -18,7 +18,7 @@ func (k Kind) submitAccountsForEachOperationWhenCallsFail(t *testing.T) {
 		name  string
 		play  Play
 		sent  int        // operations executed; the others are NotExecuted
-		err   unix.Errno // what breaks the ring, or 0
+		err   unix.Errno // the error that breaks the ring, or 0
 		calls int
 	}{
 		{"EINTR once", failFirst(1, unix.EINTR), n, 0, 2},
@@ -74,7 +74,7 @@ func (k Kind) submitAccountsForEachOperationWhenCallsFail(t *testing.T) {
 	}
 }
 
-// failFirst fails the first n calls before the kernel sees anything.
+// failFirst fails the first n calls without calling the kernel.
 func failFirst(n int, errno unix.Errno) Play {
 	return func(call, want int, do func(int) (int, unix.Errno)) (int, unix.Errno) {
 		if call < n {
@@ -84,7 +84,7 @@ func failFirst(n int, errno unix.Errno) Play {
 	}
 }
 
-// failAfter fails each call after the kernel did up to n operations.
+// failAfter fails each call after the kernel has executed up to n operations.
 func failAfter(n int, errno unix.Errno) Play {
 	return func(_, want int, do func(int) (int, unix.Errno)) (int, unix.Errno) {
 		_, _ = do(min(n, want))
@@ -92,7 +92,7 @@ func failAfter(n int, errno unix.Errno) Play {
 	}
 }
 
-// thenFail lets the first call do n operations, and fails the others.
+// thenFail executes n operations in the first call, and fails the others.
 func thenFail(n int, errno unix.Errno) Play {
 	return func(call, want int, do func(int) (int, unix.Errno)) (int, unix.Errno) {
 		if call == 0 {
@@ -102,7 +102,7 @@ func thenFail(n int, errno unix.Errno) Play {
 	}
 }
 
-// requireBroken proves that the ring takes nothing more and says why.
+// requireBroken requires that the ring refuses operations, and that its error is why.
 func (k Kind) requireBroken(t *testing.T, ring Ring, why error) {
 	t.Helper()
 	require.False(t, ring.Send(-1, []byte("x"), 0))
@@ -112,7 +112,7 @@ func (k Kind) requireBroken(t *testing.T, ring Ring, why error) {
 	require.Empty(t, results)
 }
 
-// requireWorking proves that the ring still executes, over the pair a, b.
+// requireWorking requires that the ring still executes operations, over the pair a, b.
 func (k Kind) requireWorking(t *testing.T, ring Ring, a, b int) {
 	t.Helper()
 	k.Intercept(ring, work)

@@ -1,3 +1,3 @@
 // Package ringtest tests rings, which execute batches of socket operations: internal/uring and internal/aio run the
-// same suite. It imports neither, since their tests are inside of them.
+// same suite. It imports neither, because their tests, which import it, are in the same packages.
 package ringtest

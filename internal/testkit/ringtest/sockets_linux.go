@@ -13,7 +13,7 @@ import (
 // networks are the kinds of pairs that NewPair makes.
 var networks = []string{"unix", "tcp"}
 
-// NewPair returns the two ends of a non-blocking stream that are closed at the end of the test.
+// NewPair returns the two ends of a non-blocking stream. Both are closed at the end of the test.
 func NewPair(t testing.TB, network string) (a, b int) {
 	t.Helper()
 	if network == "tcp" {
@@ -24,7 +24,7 @@ func NewPair(t testing.TB, network string) (a, b int) {
 		a, b = pair[0], pair[1]
 	}
 	t.Cleanup(func() {
-		// A test may have closed an end; it does so with CloseEnd, which leaves another file under the number.
+		// A test may have closed an end before, with CloseEnd, which leaves another file under the number.
 		require.NoError(t, unix.Close(a))
 		require.NoError(t, unix.Close(b))
 	})
@@ -58,7 +58,7 @@ func dupConn(t testing.TB, conn net.Conn) (dup int) {
 	return dup
 }
 
-// CloseEnd closes the socket fd at once, and leaves the number in use so that no one else gets it.
+// CloseEnd closes the socket fd at once. Its number stays in use, so that the process cannot reuse it.
 func CloseEnd(t testing.TB, fd int) {
 	t.Helper()
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -67,10 +67,10 @@ func CloseEnd(t testing.TB, fd int) {
 	require.NoError(t, unix.Close(null))
 }
 
-// WaitReadable returns when fd has something to receive, be it the end or an error.
+// WaitReadable returns when fd has something to receive: bytes, the end, or an error.
 func WaitReadable(t testing.TB, fd int) { waitFor(t, fd, unix.POLLIN) }
 
-// WaitWritable returns when fd takes more.
+// WaitWritable returns when fd has room to send.
 func WaitWritable(t testing.TB, fd int) { waitFor(t, fd, unix.POLLOUT) }
 
 func waitFor(t testing.TB, fd int, events int16) {
@@ -87,7 +87,7 @@ func waitFor(t testing.TB, fd int, events int16) {
 	}
 }
 
-// Drain receives by plain calls whatever the socket holds.
+// Drain receives all bytes that have arrived, with plain calls.
 func Drain(t testing.TB, fd int) []byte {
 	t.Helper()
 	var all []byte
@@ -105,7 +105,7 @@ func Drain(t testing.TB, fd int) []byte {
 	}
 }
 
-// FillSocket sends until the socket takes no more.
+// FillSocket sends until the socket is full.
 func FillSocket(t *testing.T, fd int) {
 	t.Helper()
 	zeros := make([]byte, 64<<10)

@@ -1,6 +1,6 @@
 package ringtest
 
-// This file sends streams through rings that fail at random, and compares what comes out with what went in.
+// This file sends streams through rings that fail at random, and compares the received bytes with the sent ones.
 
 import (
 	"bytes"
@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stream is one direction of a connection, with what was meant to go through it and what came out.
+// stream is one direction of a connection, with the bytes to send and the bytes received.
 type stream struct {
 	sender, receiver int
 	want, got        []byte
 	rest             []byte // of the message being sent
 }
 
-// Streams go through rings that fail at random, and a caller that follows the rules loses and repeats nothing.
+// Rings fail at random. A caller that follows the rules must not lose or repeat a byte.
 func (k Kind) streamsSurviveRandomFaults(t *testing.T) {
 	for seed := range uint64(6) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -55,7 +55,7 @@ func (k Kind) streamsSurviveRandomFaults(t *testing.T) {
 	}
 }
 
-// randomFaults fails before or after a part of the work, mostly so that the ring can go on.
+// randomFaults fails before or after a part of the work, mostly with errors that do not break the ring.
 func randomFaults(rng *rand.Rand) Play {
 	errnos := []unix.Errno{0, 0, unix.EAGAIN, unix.EAGAIN, unix.EINTR, unix.EBUSY, unix.ENXIO}
 	stuck := false
@@ -74,8 +74,8 @@ func randomFaults(rng *rand.Rand) Play {
 	}
 }
 
-// randomBatch sends on some streams and receives on others, by the ring, and does by plain calls what the ring did not
-// do.
+// randomBatch sends on some streams and receives on others through the ring. It executes with plain calls what the ring
+// did not execute.
 func (k Kind) randomBatch(t *testing.T, rng *rand.Rand, ring Ring, streams []*stream, plain *int) error {
 	type queued struct {
 		s    *stream
@@ -136,7 +136,7 @@ func plainCall(send bool, s *stream, p []byte) int32 {
 	return int32(n)
 }
 
-// drainAll receives up to the end of the stream.
+// drainAll receives to the end of the stream.
 func drainAll(t *testing.T, fd int) (all []byte) {
 	t.Helper()
 	buf := make([]byte, 64<<10)

@@ -1,6 +1,6 @@
 package ringtest
 
-// This file holds the suite's view of a ring, and its list of tests.
+// This file holds what the suite needs of a ring, and its list of tests.
 
 import (
 	"testing"
@@ -19,27 +19,27 @@ type Ring interface {
 	Close() error
 }
 
-// Kind is a kind of ring.
+// Kind describes a kind of ring.
 type Kind struct {
 	New func(entries uint32) (Ring, error)
-	// Intercept lets play stand between a ring and the kernel from now on, and counts its calls for operations.
+	// Intercept makes the ring call play instead of the kernel from now on, and counts these calls.
 	Intercept func(r Ring, play Play) (calls *int)
-	// Stalls is how many calls in a row may achieve nothing before the rest of a batch is not executed.
+	// Stalls is after how many calls in a row without progress the ring gives up the rest of a batch.
 	Stalls int
 	// NotExecuted is the result of an operation that the kernel never began.
 	NotExecuted int32
-	// Pipe is the result of a receive from a pipe with nothing in it.
+	// Pipe is the result of a receive from an empty pipe.
 	Pipe int32
 }
 
-// Play does what a call for a number of operations should, or should not. It gets the number of the call, from 0, and
-// how many operations it is for; do makes the true call for the first n of them.
+// Play stands in for the kernel in a call that submits operations, and may fail. It gets the number of the call, from 0,
+// and how many operations the call is for. do makes the real call for the first n of them.
 type Play func(call, want int, do func(n int) (int, unix.Errno)) (int, unix.Errno)
 
-// work is a kernel in good order.
+// work is a kernel without faults.
 func work(_, want int, do func(int) (int, unix.Errno)) (int, unix.Errno) { return do(want) }
 
-// Run tests rings of that kind.
+// Run runs the suite for rings of that kind.
 func Run(t *testing.T, k Kind) {
 	for _, test := range []struct {
 		name string
@@ -74,7 +74,8 @@ func (k Kind) ring(t testing.TB, entries uint32) Ring {
 	return ring
 }
 
-// Submit runs the batch and returns the results in order; the tags must be 0, 1, 2, … as the tests queue them.
+// Submit submits the batch and returns the results in order. The tests must have queued the operations with tags 0, 1,
+// 2, ….
 func Submit(t testing.TB, ring Ring) ([]int32, error) {
 	t.Helper()
 	var results []int32

@@ -1,12 +1,12 @@
 // Package child runs parts of a program in processes of their own: the program starts itself again with the name of a
-// role in its environment. So the memory and the descriptors of a server are its own, and a test binary has all it
-// needs in one file.
+// role in its environment. So the memory and the descriptors of a server can be measured separately, and a test needs no
+// other binary.
 //
-// The two processes exchange JSON values over the child's standard input and output. The end of its input tells a
-// child to end.
+// The two processes exchange JSON values over the child's standard input and output. A child exits at the end of its
+// input.
 package child
 
-// This file holds both ends of the conversation and the start of a child.
+// This file holds both ends of the link, and the start of a child.
 
 import (
 	"bufio"
@@ -26,18 +26,18 @@ import (
 // roleVariable is the environment variable that makes a process a child.
 const roleVariable = "RELIABILITY_ROLE"
 
-// patience bounds how long a child may take for an answer, and for its end. It is long because the machine may be
-// overloaded on purpose.
+// patience is how long a child may take to answer, and to exit. It is long because some programs overload the machine on
+// purpose.
 const patience = time.Minute
 
-// keptLines is how many lines of a child's standard error are kept; the others are counted.
+// keptLines is how many lines of a child's standard error are kept. The others are only counted.
 const keptLines = 100
 
-// Role is what a child does. It returns when the link is at its end.
+// Role is what a child does. It returns at the end of the link.
 type Role func(link *Link) error
 
-// Main does nothing in a process that is no child. In a child it plays the role and does not return. It is the first
-// thing that main, or TestMain, calls.
+// Main runs the role in a child, and does not return there. In another process it does nothing. main, or TestMain, must
+// call it first.
 func Main(roles map[string]Role) {
 	name := os.Getenv(roleVariable)
 	if name == "" {
@@ -56,7 +56,7 @@ func Main(roles map[string]Role) {
 	os.Exit(0)
 }
 
-// Link is one end of the conversation. One goroutine at a time may receive, and one send.
+// Link is one end of the connection between the two processes. One goroutine at a time may receive, and one may send.
 type Link struct {
 	in  *json.Decoder
 	out *json.Encoder
@@ -66,7 +66,7 @@ func newLink(in io.Reader, out io.Writer) *Link {
 	return &Link{json.NewDecoder(in), json.NewEncoder(out)}
 }
 
-// Receive waits for the next value. It returns io.EOF at the end.
+// Receive waits for the next value. It returns io.EOF at the end of the link.
 func (l *Link) Receive(v any) error { return l.in.Decode(v) }
 
 // Send sends a value.
@@ -77,7 +77,7 @@ type Process struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	link   *Link
-	read   chan struct{} // closed when standard error is at its end
+	read   chan struct{} // closed at the end of standard error
 	errors errorLines
 }
 
@@ -116,7 +116,7 @@ func Start(role string, config any) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What this process has inherited is not passed on, so that the descriptors of a child are its own.
+	// The child must not inherit descriptors of this process, so that only its own are counted.
 	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("close_range: %w", err)
 	}
@@ -148,10 +148,10 @@ func Start(role string, config any) (*Process, error) {
 	return p, nil
 }
 
-// PID is the number of the process.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Receive waits for the next value that the child sends. A child that is silent for too long is ended.
+// Receive waits for the next value that the child sends. It kills a child that takes too long.
 func (p *Process) Receive(v any) error {
 	timer := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
 	defer timer.Stop()
@@ -169,10 +169,10 @@ func (p *Process) Ask(question, answer any) error {
 	return p.Receive(answer)
 }
 
-// End ends the child's input, by which it knows that it is to end. What it still says can be received.
+// End closes the child's input, so that the child exits. Values that it still sends can be received.
 func (p *Process) End() { _ = p.in.Close() }
 
-// Stop ends the child and waits until it is gone. The error says if it did not end well.
+// Stop ends the child and waits until it has exited. It returns an error if the child has failed.
 func (p *Process) Stop() error {
 	p.End()
 	timer := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })

@@ -1,5 +1,5 @@
-// Package gauge measures a process: its heap and goroutines from inside, its resident memory, descriptors, threads and
-// processor time from outside, so that measuring costs the measured process no descriptor.
+// Package gauge measures a process. The process reads its own heap and goroutines. Another one reads its resident
+// memory, descriptors, threads and processor time, so that the measurement opens no descriptor in the measured process.
 package gauge
 
 // This file holds the readings.
@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// Inside is what a process knows of itself. Sizes are in bytes.
+// Inside is what a process measures of itself. Sizes are in bytes.
 type Inside struct {
-	Heap       int64 // objects on the heap, dead ones that were not collected yet among them
-	Live       int64 // what the last collection left
+	Heap       int64 // objects on the heap, with dead ones that are not collected yet
+	Live       int64 // live objects at the last collection
 	Stacks     int64
 	Goroutines int64
 	Cycles     int64         // collections so far
-	Pause      time.Duration // the longest pause of a collection since the last reading, to the width of a bucket
+	Pause      time.Duration // the longest pause of a collection since the last reading; upper limit of its bucket
 }
 
 // Outside is the system's view of a process.
@@ -46,7 +46,7 @@ const (
 // Source reads the gauges of its own process. One goroutine at a time may use it.
 type Source struct {
 	samples []metrics.Sample
-	pauses  []uint64 // counted at the last reading, by bucket
+	pauses  []uint64 // how many pauses each bucket had at the last reading
 }
 
 // NewSource returns a source.
@@ -67,15 +67,15 @@ func (s *Source) Read() (r Inside) {
 	return r
 }
 
-// Collect collects garbage, gives free memory back to the system, and takes a reading.
+// Collect collects garbage, returns free memory to the system, and takes a reading.
 func (s *Source) Collect() Inside {
 	runtime.GC()
-	runtime.GC() // pools drop what they hold at the second
+	runtime.GC() // a sync.Pool drops its objects at the second collection
 	debug.FreeOSMemory()
 	return s.Read()
 }
 
-// longestPause is the upper bound of the last bucket that grew since the last call.
+// longestPause returns the upper limit of the longest bucket that has grown since the last call.
 func (s *Source) longestPause(h *metrics.Float64Histogram) (d time.Duration) {
 	if len(s.pauses) != len(h.Counts) {
 		s.pauses = make([]uint64, len(h.Counts))
@@ -97,7 +97,7 @@ func (s *Source) longestPause(h *metrics.Float64Histogram) (d time.Duration) {
 // tick is the unit of processor time in /proc, which is the same on every Linux that Go runs on.
 const tick = 10 * time.Millisecond
 
-// Look asks the system for the process of that number.
+// Look reads the system's figures of the process pid.
 func Look(pid int) (o Outside, err error) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	status, err := os.ReadFile(dir + "/status")
@@ -109,7 +109,7 @@ func Look(pid int) (o Outside, err error) {
 	if err != nil {
 		return o, err
 	}
-	// What follows the name of the program, which is in parentheses and may hold anything.
+	// The fields after the name of the program, which is in parentheses and may contain any character.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	const user, system = 11, 12
 	if len(fields) <= system {
@@ -130,7 +130,7 @@ func countDescriptors(dir string) (int64, error) {
 	return int64(len(names)), err
 }
 
-// field finds a line "name   123 ..." in status and returns its number, 0 if there is none.
+// field finds a line "name   123 ..." in status and returns its number, or 0 if there is none.
 func field(status []byte, name string) int64 {
 	for line := range bytes.Lines(status) {
 		if fields := bytes.Fields(line); len(fields) >= 2 && string(fields[0]) == name {

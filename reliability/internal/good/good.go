@@ -1,5 +1,6 @@
-// Package good is the well-behaved client: it asks at a steady rate on connections that it keeps, checks every answer,
-// and measures from the moment at which a request was due, so that a server that stalls is not asked less for it.
+// Package good is the well-behaved client. It sends requests at a steady rate on connections that it keeps, and checks
+// every answer. It measures latency from the moment a request was due, so that a stall of the server counts for all
+// requests that were due meanwhile.
 package good
 
 // This file holds the client.
@@ -20,10 +21,10 @@ import (
 // patience is how long an answer may take before it counts as failed.
 const patience = 20 * time.Second
 
-// Latencies are those of the requests of one phase, in no particular order.
+// Latencies are the latencies of the requests of one phase, in no particular order.
 type Latencies []time.Duration
 
-// Percentile returns the latency that p percent of the requests did not exceed; 0 if there are none. It sorts.
+// Percentile returns the latency that p percent of the requests did not exceed, or 0 if there are none. It sorts l.
 func (l Latencies) Percentile(p float64) time.Duration {
 	if len(l) == 0 {
 		return 0
@@ -32,7 +33,7 @@ func (l Latencies) Percentile(p float64) time.Duration {
 	return l[min(len(l)-1, int(float64(len(l))*p/100))]
 }
 
-// Client is a number of connections with steady requests on each.
+// Client sends steady requests on a number of connections.
 type Client struct {
 	stop    chan struct{}
 	running sync.WaitGroup
@@ -40,10 +41,10 @@ type Client struct {
 	mu    sync.Mutex // guards the fields below
 	since time.Time  // when the phase began
 	phase Latencies
-	err   error // why a connection failed first
+	err   error // the error of the first connection that failed
 }
 
-// Start connects and begins to ask: rate requests per second on each of n connections, of size bytes.
+// Start connects and begins to send rate requests per second, of size bytes, on each of n connections.
 func Start(addr string, n, rate, size int) (*Client, error) {
 	c := &Client{stop: make(chan struct{})}
 	interval := time.Second / time.Duration(rate)
@@ -104,7 +105,7 @@ func Exchange(conn net.Conn, body []byte, within time.Duration) error {
 	return nil
 }
 
-// note counts a request for the phase in which it was due, if that is not over yet.
+// note records the latency of a request if it was due in the current phase.
 func (c *Client) note(due time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,7 +122,7 @@ func (c *Client) fail(err error) {
 	}
 }
 
-// Phase begins a phase. It returns what was measured in the last one, and the first error there ever was.
+// Phase begins a phase. It returns the latencies of the last one, and the first error since Start.
 func (c *Client) Phase() (Latencies, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,7 +131,7 @@ func (c *Client) Phase() (Latencies, error) {
 	return l, c.err
 }
 
-// Stop ends the client and returns when its connections are closed.
+// Stop stops the client and returns when its connections are closed.
 func (c *Client) Stop() {
 	close(c.stop)
 	c.running.Wait()
@@ -146,8 +147,8 @@ type Arrivals struct {
 	failed int
 }
 
-// StartArrivals begins to dial, every interval as long as the one before is not still trying. An attempt is given up
-// after within.
+// StartArrivals begins to dial, once per interval, but not while the attempt before is still under way. It gives up an
+// attempt after within.
 func StartArrivals(addr string, interval, within time.Duration) *Arrivals {
 	n := &Arrivals{stop: make(chan struct{}), done: make(chan struct{})}
 	go func() {
@@ -178,7 +179,7 @@ func Visit(addr string, within time.Duration) error {
 	return Exchange(conn, []byte("e, and thanks"), time.Until(end))
 }
 
-// VisitTogether is n visits whose connections are open at the same time.
+// VisitTogether makes n visits. Their connections are open at the same time.
 func VisitTogether(addr string, n int, within time.Duration) error {
 	end := time.Now().Add(within)
 	for i := range n {
@@ -204,7 +205,7 @@ func (n *Arrivals) note(began time.Time, err error) {
 	n.phase = append(n.phase, time.Since(began))
 }
 
-// Phase returns what was measured since the last call.
+// Phase returns the latencies of the served arrivals, and the number of failed ones, since the last call.
 func (n *Arrivals) Phase() (served Latencies, failed int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -213,7 +214,7 @@ func (n *Arrivals) Phase() (served Latencies, failed int) {
 	return served, failed
 }
 
-// Stop ends the dialing.
+// Stop stops dialing, and waits for the attempt under way.
 func (n *Arrivals) Stop() {
 	close(n.stop)
 	<-n.done

@@ -1,5 +1,5 @@
-// Package peer has the sockets of attackers: plain descriptors without goroutines or buffers of Go, so that thousands
-// of them cost little, and everything a hostile program could set on them can be set.
+// Package peer has the sockets of attackers. They are plain descriptors without goroutines or buffers of Go, so
+// thousands of them cost little, and an attacker can set all socket options.
 package peer
 
 // This file holds a socket, and crowds of them.
@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options are those of a socket.
+// Options are the options of a socket.
 type Options struct {
 	From          byte // the last byte of the source address 127.0.0.x
-	ReceiveBuffer int  // SO_RCVBUF, in bytes; 0: as it is. The system has a least value of its own
+	ReceiveBuffer int  // SO_RCVBUF, in bytes; 0: the default. The system has a minimum
 	SendBuffer    int  // SO_SNDBUF, the same
-	Nowait        bool // return while the connection is still being made
-	Orderly       bool // close with FIN; otherwise Close resets the connection, and no port is left waiting
+	Nowait        bool // do not wait until the connection is established
+	Orderly       bool // close with FIN; otherwise Close resets the connection, and no port stays in TIME_WAIT
 }
 
-// Dial connects to addr. The socket does not block from then on.
+// Dial connects to addr. The socket that it returns is non-blocking.
 func Dial(addr netip.AddrPort, o Options) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -68,19 +68,19 @@ func (o Options) set(fd int) (err error) {
 	return err
 }
 
-// Send sends what the socket takes at once. n is less than len(p) if it is full; err says that the connection is over.
+// Send sends without blocking. n is less than len(p) if the socket is full. err says that the connection has ended.
 func Send(fd int, p []byte) (n int, err error) {
 	n, err = unix.SendmsgN(fd, p, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	switch err {
 	case nil:
 		return n, nil
-	case unix.EAGAIN, unix.EINTR, unix.ENOTCONN, unix.EINPROGRESS: // the latter two: not connected yet
+	case unix.EAGAIN, unix.EINTR, unix.ENOTCONN, unix.EINPROGRESS: // the last two: not connected yet
 		return 0, nil
 	}
 	return 0, err
 }
 
-// Receive receives what is there, up to len(p) bytes. At the end of the stream it returns an error.
+// Receive receives at most len(p) bytes without blocking. At the end of the stream it returns an error.
 func Receive(fd int, p []byte) (n int, err error) {
 	n, _, err = unix.Recvfrom(fd, p, unix.MSG_DONTWAIT)
 	switch {
@@ -108,10 +108,10 @@ type Crowd struct {
 	sent    []int // bytes sent on each since it was dialed
 	last    byte  // the last source address
 
-	Dialed, Failed, Ended int64 // connections made, not made, and ended by the server
+	Dialed, Failed, Ended int64 // connections established, not established, and closed by the server
 }
 
-// NewCrowd makes a crowd of n, none of them connected.
+// NewCrowd makes a crowd of n sockets that are not connected yet.
 func NewCrowd(addr netip.AddrPort, n int, options Options) *Crowd {
 	c := &Crowd{addr: addr, options: options, fds: make([]int, n), sent: make([]int, n)}
 	for i := range c.fds {
@@ -120,7 +120,7 @@ func NewCrowd(addr netip.AddrPort, n int, options Options) *Crowd {
 	return c
 }
 
-// Fill connects those that are not connected, until ended returns true.
+// Fill connects the sockets that are not connected. It stops when ended returns true.
 func (c *Crowd) Fill(ended func() bool) {
 	for i, fd := range c.fds {
 		if fd >= 0 {
@@ -130,7 +130,7 @@ func (c *Crowd) Fill(ended func() bool) {
 			return
 		}
 		o := c.options
-		c.last = c.last%200 + 1 // no address runs out of ports
+		c.last = c.last%200 + 1 // so that no address runs out of ports
 		o.From = c.last + 1
 		fd, err := Dial(c.addr, o)
 		if err != nil {
@@ -142,8 +142,8 @@ func (c *Crowd) Fill(ended func() bool) {
 	}
 }
 
-// Each calls f for those that are connected. sent counts the bytes sent so far, for f to keep. An error of f means that
-// the connection is over.
+// Each calls f for each connected socket. *sent is how many bytes were sent on it; f keeps the count. If f returns an
+// error, the connection has ended.
 func (c *Crowd) Each(ended func() bool, f func(fd int, sent *int) error) {
 	for i, fd := range c.fds {
 		if fd < 0 {
@@ -159,7 +159,7 @@ func (c *Crowd) Each(ended func() bool, f func(fd int, sent *int) error) {
 	}
 }
 
-// Count returns how many are connected.
+// Count returns how many sockets are connected.
 func (c *Crowd) Count() (n int64) {
 	for _, fd := range c.fds {
 		if fd >= 0 && Connected(fd) {

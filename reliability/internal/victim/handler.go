@@ -1,6 +1,6 @@
 package victim
 
-// This file holds the handlers, and the leaks that can be planted to see that they are found.
+// This file holds the handlers, and the leaks for checks that a leak is found.
 
 import (
 	"context"
@@ -15,13 +15,14 @@ import (
 
 const headerSize = 4
 
-// maxAnswer bounds what a peer can ask for with 'b'.
+// maxAnswer is the largest answer that a peer can ask for with 'b', in bytes.
 const maxAnswer = 1 << 20
 
-// maxWork bounds the rounds that it can ask for with 'w'.
+// maxWork is how many rounds a peer can ask for with 'w' at most.
 const maxWork = 1 << 20
 
-// onRequest answers what has arrived. A connection whose handler fails makes no sense from there on and is closed.
+// onRequest answers the frames that have arrived. After an error it closes the connection, because the start of the next
+// frame is unknown.
 func (s *server) onRequest(_ context.Context, conn netpoll.Connection) (err error) {
 	defer func() {
 		if err != nil {
@@ -39,7 +40,7 @@ func (s *server) onRequest(_ context.Context, conn netpoll.Connection) (err erro
 	}
 }
 
-// next finds out how long the next frame is. ok is false if the handler has to return until more has arrived.
+// next returns the size of the next frame. ok is false if the handler has to return and wait until more has arrived.
 func (s *server) next(r netpoll.Reader) (size int, ok bool, err error) {
 	if r.Len() < headerSize && (!s.config.Waiting || r.Len() == 0) {
 		return 0, false, nil
@@ -55,8 +56,8 @@ func (s *server) next(r netpoll.Reader) (size int, ok bool, err error) {
 	return size, s.config.Waiting || r.Len() >= headerSize+size, nil
 }
 
-// serve takes one frame and answers it. What was read is released with each frame: a peer that never stops sending
-// keeps the handler running for ever.
+// serve reads one frame and answers it. It releases the input after each frame, because the handler of a peer that never
+// stops sending never returns.
 func (s *server) serve(conn netpoll.Connection, size int) error {
 	r := conn.Reader()
 	defer r.Release()
@@ -77,7 +78,7 @@ func (s *server) serve(conn netpoll.Connection, size int) error {
 	return nil
 }
 
-// reply does what a body asks for.
+// reply does what a body asks for, and writes the answer.
 func (s *server) reply(w netpoll.Writer, body []byte) error {
 	answer, err := s.answerTo(body)
 	if err != nil || answer == nil {
@@ -86,7 +87,7 @@ func (s *server) reply(w netpoll.Writer, body []byte) error {
 	return send(w, answer)
 }
 
-// answerTo does what a body asks for, and returns the answer; nil for none.
+// answerTo does what a body asks for, and returns the answer, or nil if there is none.
 func (s *server) answerTo(body []byte) (answer []byte, err error) {
 	n := 0
 	if len(body) >= 5 {
@@ -128,13 +129,13 @@ func work(rounds int) {
 	}
 }
 
-// leaks are what a server keeps though it should not.
+// leaks has what a server leaks on purpose.
 type leaks struct {
 	mu    sync.Mutex // guards the fields below
 	count int
 	bytes [][]byte
 	files []*os.File
-	never chan struct{} // nil: a wait for it never ends
+	never chan struct{} // nil, so that a receive from it never returns
 }
 
 // leakEvery is how many requests there are for one leak of a descriptor or goroutine.

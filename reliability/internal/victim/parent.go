@@ -1,6 +1,6 @@
 package victim
 
-// This file holds the server as the process sees it that started it.
+// This file holds the server as seen by its parent, the process that has started it.
 
 import (
 	"encoding/binary"
@@ -36,7 +36,7 @@ func Start(config Config) (*Process, error) {
 	return &Process{p, a.Addr}, nil
 }
 
-// Read takes a reading, after a collection if that is wanted.
+// Read takes a reading, after a garbage collection if collect is set.
 func (p *Process) Read(collect bool) (s State, err error) {
 	if err := p.Ask(Question{Collect: collect}, &s.Answer); err != nil {
 		return s, err
@@ -45,8 +45,8 @@ func (p *Process) Read(collect bool) (s State, err error) {
 	return s, err
 }
 
-// LazyDescriptors is how many descriptors the library may open when it needs them first, and keep: a ring for each
-// poller, of which there is one for every four processors.
+// LazyDescriptors is how many descriptors the library may open on first use, and keep: a ring for each poller. There is
+// a poller for every four processors.
 func LazyDescriptors() int64 { return int64(runtime.GOMAXPROCS(0)+3) / 4 }
 
 // Frame makes a frame of a body.
@@ -56,11 +56,11 @@ func Frame(body []byte) []byte {
 	return append(frame, body...)
 }
 
-// Ask makes a frame that asks for n: bytes with 'b', rounds with 'w'. It is padded to size bytes, if that is more.
+// Ask makes a frame that asks for n bytes with kind 'b', or n rounds of work with 'w'. It is padded to size bytes.
 func Ask(kind byte, n, size int) []byte {
 	body := binary.BigEndian.AppendUint32([]byte{kind}, uint32(n))
 	return Frame(append(body, make([]byte, max(0, size-headerSize-len(body)))...))
 }
 
-// Announce makes the header of a frame of size bytes, without the body.
+// Announce makes only the header of a frame whose body has size bytes.
 func Announce(size int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(size)) }

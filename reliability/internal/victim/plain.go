@@ -1,7 +1,7 @@
 package victim
 
-// This file holds the same server over package net, with a goroutine for each connection. What an attack does to that
-// one tells what share the machine has in what it does to the library.
+// This file holds the same server over package net, with a goroutine for each connection. The effect of an attack on it
+// shows how much of the effect on the library's server is due to the machine.
 
 import (
 	"bufio"
@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// servePlain accepts until ln is closed. Of a Config it knows MaxConns, TurnAway, MaxFrame and the timeouts.
+// servePlain accepts until ln is closed. Of Config it supports MaxConns, TurnAway, MaxFrame and the timeouts.
 func (s *server) servePlain(ln net.Listener) error {
-	var places chan struct{} // nil: as many as there are
+	var places chan struct{} // nil: no limit
 	if s.config.MaxConns > 0 {
 		places = make(chan struct{}, s.config.MaxConns)
 	}
@@ -29,7 +29,7 @@ func (s *server) servePlain(ln net.Listener) error {
 			if errors.Is(err, net.ErrClosed) {
 				return err
 			}
-			time.Sleep(10 * time.Millisecond) // without descriptors
+			time.Sleep(10 * time.Millisecond) // no descriptors left
 			conn, err = ln.Accept()
 		}
 		now := s.count()
@@ -46,7 +46,7 @@ func (s *server) servePlain(ln net.Listener) error {
 	}
 }
 
-// servePlainConn answers until the connection fails or has nothing more to ask.
+// servePlainConn answers until the connection fails or ends.
 func (s *server) servePlainConn(conn net.Conn) error {
 	r, w := bufio.NewReader(conn), bufio.NewWriter(conn)
 	var body bytes.Buffer
@@ -67,7 +67,7 @@ func (s *server) servePlainConn(conn net.Conn) error {
 	}
 }
 
-// readPlain reads a frame. Its buffer grows with what arrives, not with what is announced.
+// readPlain reads a frame. Its buffer grows with the bytes that arrive, not with the size in the header.
 func (s *server) readPlain(conn net.Conn, r *bufio.Reader, body *bytes.Buffer) error {
 	if err := conn.SetReadDeadline(after(s.config.IdleLimit)); err != nil {
 		return err
@@ -97,12 +97,12 @@ func (s *server) writePlain(conn net.Conn, w *bufio.Writer, answer []byte) error
 	if err := conn.SetWriteDeadline(after(s.config.WriteTimeout)); err != nil {
 		return err
 	}
-	_, _ = w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(answer)))) // Flush has the error
+	_, _ = w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(answer)))) // Flush returns the error
 	_, _ = w.Write(answer)
 	return w.Flush()
 }
 
-// after is the deadline in that time; none if it is 0.
+// after returns the deadline after d, or none if d is 0.
 func after(d time.Duration) time.Time {
 	if d == 0 {
 		return time.Time{}

@@ -1,14 +1,14 @@
-// Package victim is the server that everything here is done to. Its protocol: a frame is 4 bytes for the length of the
-// body, big-endian, and the body. The first byte of a body says what is asked for:
+// Package victim is the server that the programs of this module attack and overload. Its protocol: a frame is 4 bytes
+// for the length of the body, big-endian, and the body. The first byte of the body says what the peer asks for:
 //
-//	'e'  the body again
-//	'b'  as many bytes as the next 4 say
-//	'w'  work: as many rounds of hashing as the next 4 bytes say; the answer is the body
+//	'e'  echo: the answer is the body
+//	'b'  bytes: the next 4 bytes say how many
+//	'w'  work: the next 4 bytes say how many rounds of hashing; the answer is the body
 //	's'  silence: no answer
 //	'p'  a panic
 package victim
 
-// This file holds the server and what it is asked by the process that started it. The handlers are in handler.go.
+// This file holds the server, and the questions of the process that has started it. The handlers are in handler.go.
 
 import (
 	"context"
@@ -29,43 +29,43 @@ import (
 // RoleName is the name of Role.
 const RoleName = "server"
 
-// Config says what the server is like. Zero values are the library's defaults.
+// Config has the settings of the server. Zero values are the library's defaults.
 type Config struct {
-	Waiting      bool          // the handler waits for the rest of a frame, instead of returning until it is there
+	Waiting      bool          // the handler waits for the rest of a frame; otherwise it returns until the frame is complete
 	MaxFrame     int           // longer frames end the connection; 0: 1 MiB
-	MaxConns     int           // by the option of the library
-	TurnAway     int           // by OnPrepare, which closes connections beyond that number
+	MaxConns     int           // by the library's option WithMaxConnections
+	TurnAway     int           // by OnPrepare, which closes connections above that number
 	ReadLimit    int           // 0: the default
 	IdleLimit    time.Duration // 0: none
 	ReadTimeout  time.Duration // the same
 	WriteTimeout time.Duration // the same
-	Backlog      int           // 0: as the system likes
-	Descriptors  int           // the most it may have; 0: as it is
-	Plain        bool          // over package net, to compare
-	Leak         string        // what it leaks with each request: "heap", "descriptors", "goroutines", or nothing
+	Backlog      int           // 0: the system's default
+	Descriptors  int           // the limit; 0: the system's
+	Plain        bool          // over package net, for comparison
+	Leak         string        // what it leaks: "heap", "descriptors", "goroutines", or nothing
 }
 
-// Question is what the server can be asked.
+// Question is a question to the server.
 type Question struct {
 	Collect  bool          // collect garbage before the reading
-	Shutdown time.Duration // if not 0, call Shutdown with so much time
+	Shutdown time.Duration // if not 0, call Shutdown with this timeout
 }
 
-// Answer is what it answers.
+// Answer is the server's answer.
 type Answer struct {
 	Addr         string // of the listener
 	Inside       gauge.Inside
 	Connections  int64  // open now
-	Most         int64  // the most there were
+	Most         int64  // the maximum so far
 	Accepted     int64  // so far
 	Requests     int64  // answered so far
 	Shutdown     string // what Shutdown returned; empty for nil
-	Busy         []int  // for each connection that was busy when Shutdown returned: bytes that no handler has taken
+	Busy         []int  // for each connection that was busy when Shutdown returned: unread bytes
 	ShutdownTook time.Duration
 	Served       bool // Serve has returned nil
 }
 
-// server is one running victim. The counters are written by callbacks and read by the goroutine that answers questions.
+// server is one running victim. Callbacks write the counters; the goroutine that answers questions reads them.
 type server struct {
 	config Config
 	loop   netpoll.EventLoop
@@ -77,7 +77,7 @@ type server struct {
 	leaked                                leaks
 }
 
-// Role is the server as a process. Its first input is a Config, then come Questions.
+// Role is the role of the server's process. It receives a Config, and then Questions.
 func Role(link *child.Link) error {
 	var config Config
 	if err := link.Receive(&config); err != nil {
@@ -138,7 +138,7 @@ func listen(config Config) (net.Listener, error) {
 	if config.Plain {
 		return net.Listen("tcp", "127.0.0.1:0")
 	}
-	netpoll.Initialize() // so that what it holds is there before anything is measured
+	netpoll.Initialize() // before anything is measured, so that its memory is not counted as growth
 	return (&netpoll.ListenConfig{Backlog: config.Backlog}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 }
 
@@ -156,7 +156,7 @@ func (s *server) options() []netpoll.Option {
 	return options
 }
 
-// count counts a connection, and returns how many there are now.
+// count counts a new connection, and returns how many there are now.
 func (s *server) count() (now int64) {
 	s.accepted.Add(1)
 	now = s.connections.Add(1)
@@ -166,7 +166,7 @@ func (s *server) count() (now int64) {
 	return now
 }
 
-// onPrepare counts the connection, and turns it away if there are too many.
+// onPrepare counts the connection, and closes it if there are too many.
 func (s *server) onPrepare(conn netpoll.Connection) context.Context {
 	now := s.count()
 	_ = conn.AddCloseCallback(func(netpoll.Connection) error {
