@@ -180,7 +180,7 @@ func TestQueuedSendsOfAFleetGoThroughTheRing(t *testing.T) {
 		fl.ask(t)
 		fl.answered(t)
 		return r.sends.Load() > 0
-	}, "handlers run on the poll goroutine and their answers are gathered")
+	}, "handlers run on a worker and their answers are gathered")
 }
 
 var errRing = fmt.Errorf("the ring fails: %w", syscall.ENXIO)

@@ -32,7 +32,7 @@ type testPoller struct {
 	bell  int // written to make the poller call do
 	watch watch
 	drain int
-	calls chan func() // to run on the poll goroutine
+	calls chan func() // for the leader to run
 }
 
 // newTestPoller returns a poller with one worker, in the mode of NETPOLL_IOURING.
@@ -82,7 +82,7 @@ func (h *testPoller) onPoll(pollEvent, *batch) {
 	}
 }
 
-// post makes f run on the poll goroutine, in a batch, where no handlers run. It does not wait.
+// post makes the leader run f, in a batch, where no handlers run. It does not wait.
 func (h *testPoller) post(f func()) {
 	h.calls <- f
 	if _, err := unix.Write(h.bell, []byte{1}); err != nil {

@@ -27,7 +27,7 @@ import (
 type leaderStress struct {
 	h      *testPoller
 	inside []atomic.Int32 // tasks of each connection at work
-	inline atomic.Int64   // handlers that ran on the poll goroutine
+	inline atomic.Int64   // handlers that ran on a worker
 	taken  atomic.Int64   // how often the leadership was taken by the test
 	twice  atomic.Int64   // tasks that met another of their connection
 }
@@ -174,7 +174,7 @@ func answerUnderTakeovers(t *testing.T, change func(p *poller)) {
 		talkers.Wait()
 		rounds++
 		return t.Failed() || rounds >= 3 && w.inline.Load() > 10 && w.taken.Load() > 10
-	}, "the leadership was taken often from handlers on the poll goroutine")
+	}, "the leadership was taken often from handlers on a worker")
 	close(stop)
 	takers.Wait()
 	require.Zero(t, w.twice.Load(), "tasks that met another one of their connection")

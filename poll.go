@@ -2,8 +2,9 @@
 
 package netpoll
 
-// This file holds the portable half of a poller: one goroutine that looks for ready descriptors and calls the handler
-// of each, and the watch that ties a descriptor to it. What a descriptor is (connection, listener) is not known here.
+// This file holds the portable half of a poller: how its leader, one goroutine at a time, looks for ready descriptors and
+// calls the handler of each, and the watch that ties a descriptor to it. What a descriptor is (connection, listener) is not
+// known here.
 //
 // A platform file (poll_linux.go, poll_bsd.go, …) must define:
 //
@@ -44,7 +45,7 @@ import (
 
 // pollHandler handles the events of a watched descriptor.
 type pollHandler interface {
-	// onPoll runs on the poll goroutine and must neither block nor run the user's code; b takes tasks to run after the
+	// The leader calls onPoll, which must neither block nor run the user's code; b takes tasks to run after the
 	// batch, and is nil if there is no batch. The next batch reports again what onPoll leaves undone, as long as the
 	// descriptor is watched for it.
 	onPoll(ev pollEvent, b *batch)
@@ -52,13 +53,13 @@ type pollHandler interface {
 	interest() pollEvent
 }
 
-// poller is one poll goroutine and the descriptors that it watches.
+// poller is a selector with the descriptors that it watches, and the workers that take turns at polling it.
 type poller struct {
 	sel     *selector
 	slots   slotTable
-	closing atomic.Bool   // set once by retire; read by the poll goroutine
+	closing atomic.Bool   // set once by retire; read by the leader
 	dead    atomic.Bool   // set when the queue has failed; read by watches, which then leave it alone
-	done    chan struct{} // closed when the poll goroutine has ended
+	done    chan struct{} // closed when the poller has ended
 	failure error         // why it ended early; written before done is closed
 	failed  func(*poller) // called after a failure, before it takes no more descriptors; may be nil
 
@@ -267,8 +268,8 @@ func (q *failedWatches) take() (list []*watch) {
 	return list
 }
 
-// endFailedWatches calls the handlers of lost watches: nothing will be reported to them again. The poll goroutine does
-// it, because only one goroutine at a time may call handlers.
+// endFailedWatches calls the handlers of lost watches: nothing will be reported to them again. The leader does it,
+// because only one goroutine at a time may call handlers.
 func (p *poller) endFailedWatches() {
 	for _, w := range p.broken.take() {
 		if p.slots.lookup(w.token) == w {
@@ -277,7 +278,7 @@ func (p *poller) endFailedWatches() {
 	}
 }
 
-// retire lets the poll goroutine end as soon as nothing is watched any more. Watched descriptors stay served.
+// retire lets the poller end as soon as nothing is watched any more. Watched descriptors stay served.
 func (p *poller) retire() {
 	p.closing.Store(true)
 	p.sel.interrupt()

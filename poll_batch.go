@@ -34,9 +34,9 @@ type batchReceiver interface {
 	endReceive(res int32, full bool, b *batch)
 }
 
-// sender has output for the poller to send.
+// sender has output for a worker to send.
 type sender interface {
-	// addPending is called when the poller is sure to send later, by sendPending or by beginSend and endSend. It
+	// addPending is called when the worker is sure to send later, by sendPending or by beginSend and endSend. It
 	// returns false if the sender does not need that.
 	addPending() bool
 	// sendPending sends as much as it can, now.
@@ -50,13 +50,13 @@ type sender interface {
 // maxSends limits a queue of senders. Beyond it they send by themselves.
 const maxSends = 512
 
-// sendQueue holds the senders that wait for the poller. It is open while the poller is sure to look at it soon.
+// sendQueue holds the senders that wait for a worker. It is open while that worker is sure to look at it soon.
 type sendQueue struct {
 	// mu guards the fields below.
 	mu    sync.Mutex
 	open  bool
 	list  []sender
-	spare []sender // the other array, while the leader works on one
+	spare []sender // the other array, while the worker sends what is in one
 }
 
 // add queues s, or returns false if s has to send by itself.
@@ -83,7 +83,7 @@ func (q *sendQueue) take() []sender {
 	return q.swap()
 }
 
-// shut is take for a poller that will not look again soon.
+// shut is take for a worker that will not look again soon.
 func (q *sendQueue) shut() []sender {
 	q.mu.Lock()
 	defer q.mu.Unlock()

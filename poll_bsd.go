@@ -245,7 +245,7 @@ func (s *selector) interrupt() {
 	}
 }
 
-// close is called by the poll goroutine, so no goroutine waits. Closing a kqueue under a waiting thread wakes it on
+// close is called by the last leader, so no goroutine waits. Closing a kqueue under a waiting thread wakes it on
 // some systems only.
 func (s *selector) close() {
 	s.mu.Lock()

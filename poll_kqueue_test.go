@@ -91,7 +91,7 @@ func TestSlotFreedInABatchIsNotUsedUntilItsEnd(t *testing.T) {
 	require.NotEqual(t, uint32(second.token), uint32(third.token), "the slot was used again within the batch")
 }
 
-// retire comes after the poll goroutine has looked whether it shall end, and before it takes the wake-up from the
+// retire comes after the leader has looked whether the poller shall end, and before it takes the wake-up from the
 // queue: both are in one batch.
 func TestWakeUpInTheMiddleOfABatchIsNotLost(t *testing.T) {
 	for _, kind := range []string{"as it is", "pipe"} {

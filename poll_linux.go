@@ -26,12 +26,12 @@ type selector struct {
 	file *os.File // epfd, known to the Go runtime's own poller
 	raw  syscall.RawConn
 
-	// turn and stopped are park's; callback is takeTurn, made once. Only the poll goroutine uses these.
+	// turn and stopped are park's; callback is takeTurn, made once. Only the leader uses these.
 	turn     func() (stop bool)
 	stopped  bool
 	callback func(uintptr) bool
 
-	// events is filled by look; only the poll goroutine uses it.
+	// events is filled by look; only the leader uses it.
 	events [maxEvents]unix.EpollEvent
 }
 
