@@ -123,7 +123,7 @@ func (p *poller) serve(w *worker, t *turn) {
 		if !w.leads {
 			w.sendAll(w.sends.shut())
 			w.busySince = 0
-			if !p.follow(w, false) {
+			if !p.follow(w) {
 				return
 			}
 		}

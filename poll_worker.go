@@ -46,6 +46,7 @@ type worker struct {
 	batch     batch
 	io        ioBatch
 	leads     bool
+	comes     bool  // it has been called and has not tried to lead yet
 	busySince int64 // when its first batch after parking or making way ended; 0 if there was none
 
 	// Guarded by workers.mu.
@@ -169,18 +170,16 @@ func (p *poller) addWorker() {
 	ws.list.Store(&list)
 	ws.coming = true
 	ws.awake.Add(1)
-	sync.Go(func() {
-		if p.follow(w, true) {
-			p.run(w)
-		}
-	})
+	w.comes = true
+	sync.Go(func() { p.run(w) })
 }
 
-// follow waits until w leads. It returns false if w has ended instead. called says that w was called to lead.
-func (p *poller) follow(w *worker, called bool) (leads bool) {
+// follow waits until w leads. It returns false if w has ended instead.
+func (p *poller) follow(w *worker) (leads bool) {
 	for {
 		leads = p.takeLead(w)
-		if called {
+		if w.comes {
+			w.comes = false
 			p.workers.noteCall(leads)
 		}
 		if leads {
@@ -190,7 +189,7 @@ func (p *poller) follow(w *worker, called bool) (leads bool) {
 			w.close()
 			return false
 		}
-		called = true
+		w.comes = true
 	}
 }
 
