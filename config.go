@@ -12,7 +12,8 @@ import (
 
 // Config holds settings for the whole process. The zero value of a field leaves that setting as it is.
 type Config struct {
-	// PollerNum is the number of pollers: the goroutines that wait for descriptors to become ready. When it shrinks,
+	// PollerNum is the number of pollers: the queues of the system in which descriptors become ready. A goroutine looks
+	// into each, and more join it, up to the number of processors, when there is work for them. When it shrinks,
 	// connections stay with their poller, which ends after the last of them.
 	PollerNum int
 

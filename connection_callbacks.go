@@ -56,7 +56,7 @@ type OnDisconnect func(ctx context.Context, connection Connection)
 // read. The error it returns is ignored; to end the connection, close it. A handler that panics, or ends its goroutine,
 // is not called again: its connection is closed.
 //
-// It runs in the runner or, if none was set by [Config], also on the goroutine of the poller: that saves the change of
+// It runs in the runner or, if none was set by [Config], also on a goroutine of the poller: that saves the change of
 // goroutine, which costs more than most requests. When it does not return soon, or waits for a connection, another
 // goroutine goes on polling, and while many handlers are slow all of them go to the runner.
 type OnRequest func(ctx context.Context, connection Connection) error

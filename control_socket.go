@@ -68,7 +68,10 @@ func (s *unixSocket) init(c *connection) {
 func (s *unixSocket) start() error { return s.startFor(s) }
 
 // onPoll implements pollHandler.
-func (s *unixSocket) onPoll(ev pollEvent, b *batch) { deliver(s, s.up, ev, b) }
+func (s *unixSocket) onPoll(ev pollEvent, b *batch) {
+	s.watch.servedBy(b)
+	deliver(s, s.up, ev, b)
+}
 
 // beginReceive implements batchReceiver: a batch has no place for control data.
 func (s *unixSocket) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {

@@ -139,8 +139,11 @@
 //	poll.go, poll_event.go           a poller, and its events
 //	poll_set.go                      the set of them
 //	poll_slot.go                     how an event finds its handler
-//	poll_leader.go, poll_watchdog.go
-//	                                 handlers on the poll goroutine, and polling meanwhile
+//	poll_worker.go, poll_handoff.go  the goroutines that take turns at polling, and what one may take from another
+//	poll_leader.go, poll_inline.go   handlers on those goroutines, and how long they take
+//	poll_watchdog.go, poll_block.go  handlers that do not return, and handlers that wait for a connection
+//	poll_sleep_linux.go, poll_sleep_other.go
+//	                                 where a worker sleeps
 //	poll_batch.go, features.go       one system call for a batch of receives and sends: how, and when
 //	features_offload.go, features_offload_unix.go, features_offload_other.go
 //	                                 which work on datagrams is left to the system
@@ -170,6 +173,7 @@
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
 //	internal/runner                  where callbacks run
 //	internal/sock                    system calls on sockets, on every system
+//	internal/thread                  how much of a processor a goroutine has, and which thread
 //	internal/tlsrecord               memory that is lent to a tls.Conn
 //	internal/uring                   a ring for batches of system calls
 //	internal/wait                    how a goroutine waits, timeouts and deadlines

@@ -74,8 +74,8 @@ func (f *fakeTransport) sendLater() bool {
 	case f.onSend == nil:
 		return s.sendLater()
 	}
-	p := s.watch.p.Load()
-	return p != nil && p.sends.add(plainSender{s.up})
+	w := s.watch.by.Load()
+	return w != nil && w.sends.add(plainSender{s.up})
 }
 
 // plainSender is a sender that sends by itself, also when its turn in a batch has come.

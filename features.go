@@ -166,11 +166,13 @@ var (
 
 // executorPolicy says whether pollers may use an executor.
 type executorPolicy struct {
-	kind   *executorKind
-	mode   atomic.Int32 // an executorMode; stored by set
-	fixed  bool         // the mode is the operator's, and stays
-	probe  func() error
-	broken atomic.Pointer[error] // why it failed after it had worked; stored once, by the poller that saw it
+	kind    *executorKind
+	mode    atomic.Int32 // an executorMode; stored by set
+	fixed   bool         // the mode is the operator's, and stays
+	probe   func() error
+	broken  atomic.Pointer[error] // why it failed after it had worked; stored once, by the worker that saw it
+	made    atomic.Bool           // one has been made
+	lacking atomic.Bool           // it was logged that there was no room for one more
 }
 
 // newExecutorPolicy begins with the mode that an operator has set. It logs an unknown value.

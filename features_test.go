@@ -230,7 +230,7 @@ func TestPollerChangesItsExecutorWithTheMode(t *testing.T) {
 	for _, c := range fl.conns {
 		noOneInside(t, c)
 	}
-	h.do(func() { h.io.close() })
+	h.do(func() { h.leader.io.close() })
 	require.Equal(t, []string{"io_uring", "linux aio", "io_uring"}, made)
 	for kind, r := range rings {
 		require.NotZero(t, r.recvs.Load(), kind.name)

@@ -154,7 +154,7 @@ func TestEachByteArrivesOnceWhateverTheRingDoes(t *testing.T) {
 			require.NotZero(t, r.recvs.Load())
 			require.GreaterOrEqual(t, r.sends.Load(), int64(5*8), "sends that could have been the ring's")
 			left := 0
-			h.do(func() { left = len(h.io.recvs) + len(h.io.sending) })
+			h.do(func() { left = len(h.leader.io.recvs) + len(h.leader.io.sending) })
 			require.Zero(t, left, "operations that are over are kept")
 			require.LessOrEqual(t, r.largest.Load(), int64(tc.size))
 			if tc.script != nil {
@@ -180,7 +180,7 @@ func TestQueuedSendsOfAFleetGoThroughTheRing(t *testing.T) {
 		fl.ask(t)
 		fl.answered(t)
 		return r.sends.Load() > 0
-	}, "handlers run on the poll goroutine and their answers are gathered")
+	}, "handlers run on a worker and their answers are gathered")
 }
 
 var errRing = fmt.Errorf("the ring fails: %w", syscall.ENXIO)

@@ -32,14 +32,24 @@ type testPoller struct {
 	bell  int // written to make the poller call do
 	watch watch
 	drain int
-	calls chan func() // to run on the poll goroutine
+	calls chan func() // for the leader to run
 }
 
-// newTestPoller returns a poller in the mode of NETPOLL_IOURING.
+// newTestPoller returns a poller with one worker, in the mode of NETPOLL_IOURING.
 func newTestPoller(t testing.TB) *testPoller {
 	t.Helper()
-	p, err := newPoller(pollers.drop)
+	return startTestPoller(t, func(p *poller) { p.maxWorkers = 1 })
+}
+
+// startTestPoller is newTestPoller with a poller that is changed before it starts. Where it has more than one worker,
+// which of them leads is for the poller to know.
+func startTestPoller(t testing.TB, change func(p *poller)) *testPoller {
+	t.Helper()
+	sel, err := newSelector()
 	require.NoError(t, err)
+	p := makePoller(sel, pollers.drop)
+	change(p)
+	go p.run(p.leader)
 	old := pollers.current.Swap(&[]*poller{p})
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	require.NoError(t, err)
@@ -72,7 +82,7 @@ func (h *testPoller) onPoll(pollEvent, *batch) {
 	}
 }
 
-// post makes f run on the poll goroutine, in a batch, where no handlers run. It does not wait.
+// post makes the leader run f, in a batch, where no handlers run. It does not wait.
 func (h *testPoller) post(f func()) {
 	h.calls <- f
 	if _, err := unix.Write(h.bell, []byte{1}); err != nil {
@@ -95,7 +105,7 @@ func (h *testPoller) hold() (release func()) {
 	held, goOn := make(chan struct{}), make(chan struct{})
 	h.post(func() { close(held); <-goOn })
 	testkit.Receive(h.t, held, "the poller to stop")
-	h.sends.setOpen()
+	h.leader.sends.setOpen()
 	release = sync.OnceFunc(func() { close(goOn) })
 	h.t.Cleanup(release)
 	return release
@@ -121,8 +131,8 @@ func (h *testPoller) rings(mode string, make func() (ring, error)) (policy *exec
 func (h *testPoller) executors(e *executors, make func(kind *executorKind) (ring, error)) {
 	h.t.Helper()
 	h.do(func() {
-		h.io.close()
-		h.io.policy, h.io.make, h.io.by, h.io.refused = e, make, nil, false
+		h.leader.io.close()
+		h.leader.io.policy, h.leader.io.make, h.leader.io.by, h.leader.io.noneTill = e, make, nil, 0
 	})
 }
 

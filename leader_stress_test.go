@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,7 +27,7 @@ import (
 type leaderStress struct {
 	h      *testPoller
 	inside []atomic.Int32 // tasks of each connection at work
-	inline atomic.Int64   // handlers that ran on the poll goroutine
+	inline atomic.Int64   // handlers that ran on a worker
 	taken  atomic.Int64   // how often the leadership was taken by the test
 	twice  atomic.Int64   // tasks that met another of their connection
 }
@@ -75,8 +76,8 @@ func (w *leaderStress) answering(i int, seed uint64) OnRequest {
 
 // take takes the leadership if it is free.
 func (w *leaderStress) take(slow bool) {
-	if _, free := on(w.h.leadership.v.Load()).take(); free {
-		w.h.handOff(slow)
+	if _, _, free := on(w.h.workers.leader.Load().handOff.v.Load()).takeAll(); free {
+		w.h.rescueAll(slow)
 		w.taken.Add(1)
 	}
 }
@@ -108,7 +109,7 @@ func (w *leaderStress) converse(peer net.Conn, n int, seed uint64) error {
 		for i := range n {
 			burst = binary.BigEndian.AppendUint64(burst, uint64(i))
 			if rng.IntN(3) == 0 || i == n-1 {
-				w.h.post(func() { w.h.inlinePolicy = inlinePolicy{} })
+				w.h.inlinePolicy.slowUntil.Store(0)
 				if _, err = peer.Write(burst); err != nil {
 					break
 				}
@@ -130,9 +131,22 @@ func (w *leaderStress) converse(peer net.Conn, n int, seed uint64) error {
 }
 
 func TestEachRequestIsAnsweredOnceUnderRandomTakeovers(t *testing.T) {
+	for name, change := range map[string]func(p *poller){
+		"one worker":   func(p *poller) { p.maxWorkers = 1 },
+		"as it is":     func(*poller) {},
+		"many workers": func(p *poller) { p.worthCall, p.worthFull = 0, 0 },
+	} {
+		t.Run(name, func(t *testing.T) { answerUnderTakeovers(t, change) })
+	}
+}
+
+func answerUnderTakeovers(t *testing.T, change func(p *poller)) {
+	if runtime.GOMAXPROCS(0) < 4 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	}
 	const conns, requests = 32, 300
 	before := pollGoroutines()
-	w := &leaderStress{h: newTestPoller(t), inside: make([]atomic.Int32, conns)}
+	w := &leaderStress{h: startTestPoller(t, change), inside: make([]atomic.Int32, conns)}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	peers := make([]net.Conn, conns)
@@ -160,7 +174,7 @@ func TestEachRequestIsAnsweredOnceUnderRandomTakeovers(t *testing.T) {
 		talkers.Wait()
 		rounds++
 		return t.Failed() || rounds >= 3 && w.inline.Load() > 10 && w.taken.Load() > 10
-	}, "the leadership was taken often from handlers on the poll goroutine")
+	}, "the leadership was taken often from handlers on a worker")
 	close(stop)
 	takers.Wait()
 	require.Zero(t, w.twice.Load(), "tasks that met another one of their connection")
@@ -169,5 +183,6 @@ func TestEachRequestIsAnsweredOnceUnderRandomTakeovers(t *testing.T) {
 		released(t, all[i])
 	}
 	alone(t, before+1)
-	testkit.Eventually(t, func() bool { return freeLeaderships.Load() == 0 }, "no leadership is counted as free")
+	require.LessOrEqual(t, len(*w.h.workers.list.Load()), 4)
+	testkit.Eventually(t, func() bool { return offers.Load() == 0 }, "no leadership is counted as free")
 }

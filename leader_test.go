@@ -2,7 +2,7 @@
 
 package netpoll
 
-// Handlers on the poll goroutine: when they run there, and that no other connection waits, whatever one of them does.
+// Handlers on the workers of a poller: when they run there, and that no other connection waits, whatever one of them does.
 
 import (
 	"context"
@@ -50,7 +50,7 @@ func TestHandlersRunOnThePollGoroutine(t *testing.T) {
 	testkit.Eventually(t, func() bool { // not always: a busy machine makes handlers slow
 		send1(t, peer)
 		return there.Load()
-	}, "a handler runs on the poll goroutine")
+	}, "a handler runs on a worker")
 }
 
 // send1 sends a byte and waits for its echo.
@@ -336,28 +336,27 @@ func TestSlowHandlersGoToTheRunner(t *testing.T) {
 		_, err := peer.Write([]byte("x"))
 		require.NoError(t, err)
 		testkit.Eventually(t, func() bool { return c.life.load().has(bitRunning) }, "the handler runs")
-		var slowUntil int64
-		h.do(func() { slowUntil = h.inlinePolicy.slowUntil }) // which takes another poll goroutine
+		h.do(func() {}) // which takes another goroutine that polls
 		goOn <- struct{}{}
 		testkit.Expect(t, peer, "x")
 		if there.Load() {
-			require.NotZero(t, slowUntil, "the watchdog found the handler slow")
-			h.do(func() { h.inlinePolicy.slowUntil = wait.NoDeadline })
+			require.True(t, h.inlinePolicy.suspected.Load(), "the watchdog found the handler slow")
+			h.inlinePolicy.slowUntil.Store(wait.NoDeadline)
 		}
 		return there.Load()
-	}, "a handler runs on the poll goroutine")
+	}, "a handler runs on a worker")
 	close(goOn)
-	noOneInside(t, c) // a task that began on the poll goroutine may serve more than one request
+	noOneInside(t, c) // a task that began on a worker may serve more than one request
 	for range 20 {
 		send1(t, peer)
 		require.False(t, there.Load())
 		noOneInside(t, c)
 	}
-	h.do(func() { h.inlinePolicy = inlinePolicy{} })
+	h.inlinePolicy.slowUntil.Store(0)
 	testkit.Eventually(t, func() bool {
 		send1(t, peer)
 		return there.Load()
-	}, "a handler runs on the poll goroutine again")
+	}, "a handler runs on a worker again")
 }
 
 // A poller that is retired ends with its last descriptor, though a handler that began on it still runs.
@@ -374,7 +373,7 @@ func TestRetiredPollerEndsWhileItsHandlerRuns(t *testing.T) {
 	var peers []net.Conn
 	for len(conns) < 8 {
 		c, peer := h.connect("unix")
-		if c.common.watch.p.Load() != retiring {
+		if c.common.watch.poller() != retiring {
 			continue // it is closed with the test
 		}
 		conns, peers = append(conns, c), append(peers, peer)
@@ -445,7 +444,7 @@ func TestDescriptorsAreSpreadOverThePollers(t *testing.T) {
 	counts := map[*poller]int{}
 	for range 10 {
 		c, _ := fdConnection(t)
-		counts[inner(c).common.watch.p.Load()]++
+		counts[inner(c).common.watch.poller()]++
 	}
 	require.Len(t, counts, 2)
 	for _, n := range counts {

@@ -148,7 +148,7 @@ func TestPassedWriteDeadlineLeavesNothingToThePoller(t *testing.T) {
 	require.NoError(t, conn.SetWriteDeadline(time.Unix(1, 0)))
 	_, err := conn.Writer().WriteString("too late")
 	require.NoError(t, err)
-	p.sends.setOpen()
+	p.leader.sends.setOpen()
 	require.ErrorIs(t, conn.Writer().Flush(), ErrWriteTimeout)
 }
 
@@ -186,7 +186,7 @@ func TestLostOutputIsReportedAndLeavesNoMemory(t *testing.T) {
 func TestFdIsGivenOutAfterWhatWasFlushed(t *testing.T) {
 	p := withOwnPoller(t)
 	conn, peer := fdConnection(t)
-	p.sends.setOpen()
+	p.leader.sends.setOpen()
 	flush(t, inner(conn), "first")
 	require.NoError(t, unix.Shutdown(conn.(Conn).Fd(), unix.SHUT_WR))
 	got, err := io.ReadAll(fdReader(peer))

@@ -218,7 +218,7 @@ func TestQueuedAndDirectSendsKeepTheirOrder(t *testing.T) {
 			writers.Go(func() {
 				for i := range rounds {
 					if i%4 == 0 {
-						h.post(h.sends.setOpen)
+						h.post(h.leader.sends.setOpen)
 					}
 					if err := write((i*7 + g) % 11); err != nil {
 						t.Error(err)

@@ -223,12 +223,12 @@ func TestFailingPollerSendsItsQueue(t *testing.T) {
 func TestEndedPollerTakesNoSends(t *testing.T) {
 	p, err := newPoller(nil)
 	require.NoError(t, err)
-	p.sends.setOpen()
+	p.leader.sends.setOpen()
 	p.retire()
 	testkit.Receive(t, p.done, "the end of the poller")
-	p.sends.mu.Lock()
-	defer p.sends.mu.Unlock()
-	require.False(t, p.sends.open)
+	p.leader.sends.mu.Lock()
+	defer p.leader.sends.mu.Unlock()
+	require.False(t, p.leader.sends.open)
 }
 
 // fail makes the poller fail.

@@ -2,8 +2,9 @@
 
 package netpoll
 
-// This file holds the portable half of a poller: one goroutine that looks for ready descriptors and calls the handler
-// of each, and the watch that ties a descriptor to it. What a descriptor is (connection, listener) is not known here.
+// This file holds the portable half of a poller: how its leader, one goroutine at a time, looks for ready descriptors and
+// calls the handler of each, and the watch that ties a descriptor to it. What a descriptor is (connection, listener) is not
+// known here.
 //
 // A platform file (poll_linux.go, poll_bsd.go, …) must define:
 //
@@ -18,8 +19,10 @@ package netpoll
 //	func (s *selector) remove(fd int, was pollEvent)
 //		Register, change and forget a descriptor. The kernel keeps the token, never a pointer. was is the interest of
 //		the last change, with evDetached in it if that failed.
-//	func (s *selector) look() (n int, err error)
-//		Without blocking, fetch the events that are there.
+//	func (s *selector) look(most int) (n int, err error)
+//		Without blocking, fetch the events that are there, at most most. What it leaves the next look fetches first.
+//	func (s *selector) kept() bool
+//		Whether the selector, not the kernel, has events that look has left.
 //	func (s *selector) event(i int) (token uint64, ev pollEvent)
 //		The i-th event of the last look.
 //	func (s *selector) park(turn func() (stop bool)) error
@@ -42,7 +45,7 @@ import (
 
 // pollHandler handles the events of a watched descriptor.
 type pollHandler interface {
-	// onPoll runs on the poll goroutine and must neither block nor run the user's code; b takes tasks to run after the
+	// The leader calls onPoll, which must neither block nor run the user's code; b takes tasks to run after the
 	// batch, and is nil if there is no batch. The next batch reports again what onPoll leaves undone, as long as the
 	// descriptor is watched for it.
 	onPoll(ev pollEvent, b *batch)
@@ -50,28 +53,30 @@ type pollHandler interface {
 	interest() pollEvent
 }
 
-// poller is one poll goroutine and the descriptors that it watches.
+// poller is a selector with the descriptors that it watches, and the workers that take turns at polling it.
 type poller struct {
 	sel     *selector
 	slots   slotTable
-	closing atomic.Bool   // set once by retire; read by the poll goroutine
+	closing atomic.Bool   // set once by retire; read by the leader
 	dead    atomic.Bool   // set when the queue has failed; read by watches, which then leave it alone
-	done    chan struct{} // closed when the poll goroutine has ended
+	done    chan struct{} // closed when the poller has ended
 	failure error         // why it ended early; written before done is closed
 	failed  func(*poller) // called after a failure, before it takes no more descriptors; may be nil
 
-	leadership leadership
-	watchdog   watchdog
-	sends      sendQueue
-	broken     failedWatches
+	workers      workers
+	maxWorkers   int   // a limit beside the number of processors; 0 if there is none. Constant
+	worthCall    int64 // how much work, in nanoseconds, makes it worth it to call a follower. Constant
+	worthFull    int64 // the same where there is more in the kernel. Constant
+	watchdog     watchdog
+	broken       failedWatches
+	inlinePolicy inlinePolicy
 
 	// These belong to the leader.
-	seen         fault.Events       // the events of a look, as tests have changed them
-	turnFunc     func() (stop bool) // turn, made once
-	empty        bool               // nothing is watched any more, and nothing will be
-	inlinePolicy inlinePolicy
-	batch        batch
-	io           ioBatch
+	leader   *worker            // itself
+	seen     fault.Events       // the events of a look, as tests have changed them
+	turnFunc func() (stop bool) // turn, made once
+	empty    bool               // nothing is watched any more, and nothing will be
+	full     bool               // the last look found as much as it was to fetch
 }
 
 func newPoller(failed func(*poller)) (*poller, error) {
@@ -80,64 +85,69 @@ func newPoller(failed func(*poller)) (*poller, error) {
 		return nil, err
 	}
 	p := makePoller(sel, failed)
-	go p.run()
+	go p.run(p.leader)
 	return p, nil
 }
 
-// makePoller makes a poller without its goroutine.
+// makePoller makes a poller without its goroutine, which is to run its leader.
 func makePoller(sel *selector, failed func(*poller)) *poller {
 	p := &poller{sel: sel, done: make(chan struct{}), failed: failed}
+	p.worthCall, p.worthFull = int64(worthFollower), int64(worthFollowerFull)
 	p.turnFunc = p.turn
-	p.io.init()
-	p.watchdog.alarm = alarm.New(p.checkLeader)
+	first := newWorker(p)
+	p.workers.init(first)
+	p.lead(first)
+	p.watchdog.alarm = alarm.New(p.checkWorkers)
 	return p
 }
 
-// run is the poll goroutine, which may change. It ends when the poller has been retired and nothing is watched any
-// more, when the system's queue fails, or when another goroutine has taken the leadership.
-func (p *poller) run() {
-	polling := false // else handlers run, and the leadership is free
-	runner.Protect(func() {
-		for {
-			polling = true
-			if err := p.sel.park(p.turnFunc); err != nil {
-				p.failure = err
-			}
-			polling = false
-			if p.failure != nil || p.empty {
-				p.end()
-				return
-			}
-			if !p.runReady() {
-				return
-			}
-			p.inlinePolicy.yieldIfBusy()
-		}
-	}, func() {
-		if polling {
-			p.goOnElsewhere()
+// run is the goroutine of w. It ends when the poller has ended, when w has slept for long, and when another goroutine goes
+// on as w.
+func (p *poller) run(w *worker) {
+	var t turn
+	runner.Protect(func() { p.serve(w, &t) }, func() {
+		t.timer.stop()
+		if t.offered {
+			p.rescue(w, false)
 		} else {
-			p.handOff(false)
+			sync.Go(func() { p.run(w) })
 		}
 	})
 }
 
-// goOnElsewhere polls on for a goroutine that an OnPrepare has ended. The handlers of that batch have not run.
-func (p *poller) goOnElsewhere() {
-	tasks := p.batch.ready
-	p.batch.ready = nil
-	sync.Go(func() {
-		p.dispatchTasks(tasks)
-		p.run()
-	})
+// serve leads, runs handlers, and leads again, or waits until it may. It begins with what an earlier goroutine of w has
+// left.
+func (p *poller) serve(w *worker, t *turn) {
+	w.dispatchTasks()
+	for {
+		if !w.leads {
+			w.sendAll(w.sends.shut())
+			w.busySince = 0
+			if !p.follow(w) {
+				return
+			}
+		}
+		if err := p.sel.park(p.turnFunc); err != nil {
+			p.failure = err
+		}
+		if p.failure != nil || p.empty {
+			p.end(w)
+			return
+		}
+		if !p.runReady(w, t) {
+			return
+		}
+	}
 }
 
-// end frees the poller. If it failed, it reports that to the handler of each descriptor that is still watched.
-func (p *poller) end() {
+// end frees the poller, which w leads. If it failed, it reports that to the handler of each descriptor that is still
+// watched.
+func (p *poller) end(w *worker) {
 	defer close(p.done)
 	p.watchdog.alarm.Close()
+	p.dismiss()
 	if p.failure == nil {
-		p.endSends()
+		p.endSends(w)
 		p.sel.close()
 		return
 	}
@@ -146,7 +156,7 @@ func (p *poller) end() {
 	if p.failed != nil {
 		p.failed(p)
 	}
-	p.endSends()
+	p.endSends(w)
 	// The queue's descriptor is left to the garbage collector: watches that are being closed still name it.
 	for _, w := range p.slots.closeAll() {
 		w.handler.onPoll(evDetached|evErr, nil)
@@ -154,9 +164,9 @@ func (p *poller) end() {
 }
 
 // endSends sends the queued output and takes no more.
-func (p *poller) endSends() {
-	p.sendAll(p.sends.shut())
-	p.io.close()
+func (p *poller) endSends(w *worker) {
+	w.sendAll(w.sends.shut())
+	w.close()
 }
 
 // turn handles events until there are handlers to run or a look finds nothing. That last look is what makes parking
@@ -171,24 +181,36 @@ func (p *poller) turn() (stop bool) {
 			p.empty = true
 			return true
 		}
-		n, err := p.sel.look()
+		w := p.leader
+		w.batch.inline = p.inlinePolicy.allowed() && runner.IsDefault()
+		limit := p.fetchLimit(w)
+		n, err := p.sel.look(limit)
 		if err != nil {
 			p.failure = err
 			return true
 		}
+		p.full = n == limit
 		if fault.Enabled {
 			n = p.noteEvents(n)
 		}
 		if n == 0 {
-			p.sendAll(p.sends.shut())
-			p.inlinePolicy.parks()
+			w.sendAll(w.sends.shut())
+			w.busySince = 0
 			return false
 		}
-		p.dispatch(n)
-		if len(p.batch.ready) > 0 {
+		p.dispatch(w, n)
+		if len(w.batch.ready) > 0 {
 			return true
 		}
 	}
+}
+
+// fetchLimit is how many events to fetch at a time.
+func (p *poller) fetchLimit(w *worker) int {
+	if !w.batch.inline {
+		return maxEvents // all handlers go to the runner
+	}
+	return p.inlinePolicy.share(maxEvents, p.alone())
 }
 
 // event is the i-th event of the last look.
@@ -213,41 +235,15 @@ func (p *poller) noteEvents(n int) int {
 }
 
 // dispatch calls the handlers of one batch. A slot freed meanwhile is not used again before the batch ends.
-func (p *poller) dispatch(n int) {
+func (p *poller) dispatch(w *worker, n int) {
 	p.slots.beginBatch()
-	defer p.slots.endBatch()
-	p.batch.inline = p.inlinePolicy.allowed() && runner.IsDefault()
-	p.batch.received = 0
-	if sends := p.sends.take(); p.io.worth(n + len(sends)) {
-		p.submitBatch(n, sends)
-	} else {
-		p.sendAll(sends)
-		p.report(&reports{n: n})
-	}
-}
-
-// reports says which events of the last look are to be reported: all, or those in list if there is one.
-type reports struct {
-	next, n int
-	list    []int
-}
-
-// report calls the handlers of the events whose descriptors are still watched. If an OnPrepare ends its goroutine the
-// rest is reported all the same: some events come once.
-func (p *poller) report(r *reports) {
-	runner.Protect(func() {
-		for r.next < r.n {
-			i := r.next
-			r.next++
-			if r.list != nil {
-				i = r.list[i]
-			}
-			token, ev := p.event(i)
-			if w := p.slots.lookup(token); w != nil {
-				w.handler.onPoll(ev, &p.batch)
-			}
+	defer func() {
+		if !p.sel.kept() {
+			p.slots.endBatch()
 		}
-	}, func() { p.report(r) })
+	}()
+	w.batch.received = 0
+	w.startRound(n, w.sends.take())
 }
 
 // failedWatches holds watches whose interest could not be changed. Their events may never be reported, so they end.
@@ -272,8 +268,8 @@ func (q *failedWatches) take() (list []*watch) {
 	return list
 }
 
-// endFailedWatches calls the handlers of lost watches: nothing will be reported to them again. The poll goroutine does
-// it, because only one goroutine at a time may call handlers.
+// endFailedWatches calls the handlers of lost watches: nothing will be reported to them again. The leader does it,
+// because only one goroutine at a time may call handlers.
 func (p *poller) endFailedWatches() {
 	for _, w := range p.broken.take() {
 		if p.slots.lookup(w.token) == w {
@@ -282,7 +278,7 @@ func (p *poller) endFailedWatches() {
 	}
 }
 
-// retire lets the poll goroutine end as soon as nothing is watched any more. Watched descriptors stay served.
+// retire lets the poller end as soon as nothing is watched any more. Watched descriptors stay served.
 func (p *poller) retire() {
 	p.closing.Store(true)
 	p.sel.interrupt()
@@ -306,7 +302,8 @@ type watch struct {
 	token   uint64
 	handler pollHandler
 
-	p atomic.Pointer[poller] // stored by open
+	// by is the worker that serves the descriptor, or did last. Stored by open and servedBy; nil before open.
+	by atomic.Pointer[worker]
 }
 
 // open starts watching fd, which must stay open until close has returned.
@@ -317,7 +314,7 @@ func (w *watch) open(p *poller, fd int, h pollHandler, interest pollEvent) error
 		return nil // closed before it was opened: nothing to watch
 	}
 	w.fd, w.handler = int32(fd), h
-	w.p.Store(p)
+	w.by.Store(p.workers.leader.Load())
 	if !p.slots.put(w) {
 		return errPollerEnded
 	}
@@ -328,6 +325,16 @@ func (w *watch) open(p *poller, fd int, h pollHandler, interest pollEvent) error
 	w.opened, w.asked = true, interest
 	return nil
 }
+
+// servedBy notes that the worker with batch b serves the descriptor. That worker sends the output that a handler leaves.
+func (w *watch) servedBy(b *batch) {
+	if b != nil && w.by.Load() != b.of {
+		w.by.Store(b.of)
+	}
+}
+
+// poller returns the poller that watches the descriptor, which open has been called for.
+func (w *watch) poller() *poller { return w.by.Load().p }
 
 // openAny is open on the poller that has its turn.
 func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
@@ -348,10 +355,10 @@ func (w *watch) openAny(fd int, h pollHandler, interest pollEvent) error {
 func (w *watch) updateInterest() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p := w.p.Load()
-	if !w.opened || w.closed || p.dead.Load() {
+	if !w.opened || w.closed || w.poller().dead.Load() {
 		return nil
 	}
+	p := w.poller()
 	want := w.handler.interest()
 	err := p.sel.modify(int(w.fd), w.token, w.asked, want)
 	w.asked = want
@@ -375,7 +382,7 @@ func (w *watch) close() {
 	if !w.opened {
 		return
 	}
-	p := w.p.Load()
+	p := w.poller()
 	if !p.dead.Load() { // the number of a closed queue may belong to another file by now
 		p.sel.remove(int(w.fd), w.asked)
 	}

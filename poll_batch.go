@@ -7,14 +7,20 @@ package netpoll
 // between two batches the kernel holds nothing of ours.
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"syscall"
+	"time"
 
 	"github.com/cloudwego/netpoll/internal/aio"
 	"github.com/cloudwego/netpoll/internal/fault"
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
 	"github.com/cloudwego/netpoll/internal/iobatch"
+	"github.com/cloudwego/netpoll/internal/runner"
 	"github.com/cloudwego/netpoll/internal/uring"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 // batchReceiver is a pollHandler whose receives can be done together with those of others.
@@ -28,9 +34,9 @@ type batchReceiver interface {
 	endReceive(res int32, full bool, b *batch)
 }
 
-// sender has output for the poller to send.
+// sender has output for a worker to send.
 type sender interface {
-	// addPending is called when the poller is sure to send later, by sendPending or by beginSend and endSend. It
+	// addPending is called when the worker is sure to send later, by sendPending or by beginSend and endSend. It
 	// returns false if the sender does not need that.
 	addPending() bool
 	// sendPending sends as much as it can, now.
@@ -44,13 +50,13 @@ type sender interface {
 // maxSends limits a queue of senders. Beyond it they send by themselves.
 const maxSends = 512
 
-// sendQueue holds the senders that wait for the poller. It is open while the poller is sure to look at it soon.
+// sendQueue holds the senders that wait for a worker. It is open while that worker is sure to look at it soon.
 type sendQueue struct {
 	// mu guards the fields below.
 	mu    sync.Mutex
 	open  bool
 	list  []sender
-	spare []sender // the other array, while the leader works on one
+	spare []sender // the other array, while the worker sends what is in one
 }
 
 // add queues s, or returns false if s has to send by itself.
@@ -77,12 +83,19 @@ func (q *sendQueue) take() []sender {
 	return q.swap()
 }
 
-// shut is take for a poller that will not look again soon.
+// shut is take for a worker that will not look again soon.
 func (q *sendQueue) shut() []sender {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.open = false
 	return q.swap()
+}
+
+// forget drops the arrays of a queue that is shut for good.
+func (q *sendQueue) forget() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.list, q.spare = nil, nil
 }
 
 // swap returns the list and continues with the other array. The caller holds mu.
@@ -105,21 +118,30 @@ type ring interface {
 
 // ioBatch does the operations of a batch in one system call, if it has a ring.
 type ioBatch struct {
-	policy  *executors
-	make    func(kind *executorKind) (ring, error)
-	ring    ring            // made when first needed
-	by      *executorPolicy // the policy of the ring's kind
-	refused bool            // it could not be made
-	recvs   []receiving
-	sending []sender
-	others  []int                       // events that are not for the ring
-	done    func(tag uint64, res int32) // deliver, made once
-	batch   *batch                      // of the gather that runs
+	policy   *executors
+	make     func(kind *executorKind) (ring, error)
+	ring     ring            // made when first needed
+	by       *executorPolicy // the policy of the ring's kind
+	noneTill int64           // none could be made, and none is to be tried before that time, as clock.Now counts; 0 if one may be
+	recvs    []receiving
+	sending  []sending
+	received int                         // how many of the receives have been given their results
+	sent     int                         // the same for sends
+	others   []int                       // events that are not for the ring
+	done     func(tag uint64, res int32) // note, made once
+	batch    *batch                      // of the worker
 }
 
+// receiving and sending are operations in the ring, or those that it has done.
 type receiving struct {
 	by   batchReceiver
 	size int
+	res  int32
+}
+
+type sending struct {
+	by  sender
+	res int32
 }
 
 const (
@@ -133,7 +155,7 @@ const (
 )
 
 func (e *ioBatch) init() {
-	e.done = e.deliver
+	e.done = e.note
 	e.policy = defaultExecutors
 	e.make = newRing
 }
@@ -175,82 +197,119 @@ func (e *ioBatch) worth(n int) bool {
 	by := e.policy.chosen(n)
 	if by != e.by && by != nil {
 		e.close()
-		e.by, e.refused = by, false
+		e.by, e.noneTill = by, 0
 	}
-	if by == nil || e.refused {
+	return by != nil && (e.ring != nil || e.makeRing())
+}
+
+// makeRing makes a ring, if that can be done.
+func (e *ioBatch) makeRing() (ok bool) {
+	if e.noneTill != 0 && clock.Now() < e.noneTill {
 		return false
 	}
-	if e.ring == nil {
-		ring, err := e.make(by.kind)
-		if err != nil {
-			e.refused = true
-			by.refused(err)
-			return false
-		}
-		e.ring = ring
+	ring, err := e.make(e.by.kind)
+	if err != nil {
+		e.noneTill = e.by.refused(err)
+		return false
 	}
+	e.ring, e.noneTill = ring, 0
+	e.by.made.Store(true)
 	return true
 }
 
-// sendAll makes each of list send by itself.
-func (p *poller) sendAll(list []sender) {
-	if p.io.worth(len(list)) {
-		p.submitBatch(0, list)
-		return
-	}
-	for _, s := range list {
-		s.sendPending()
+// round is what a look has brought to do, and what is left of it. Code of the user's may end the goroutine in the middle.
+// Nothing may be lost then: what has been taken out of the queue of sends is not put back, and some events come once.
+type round struct {
+	ring   bool // it is worth one
+	sends  []sender
+	next   int // the first event that is left
+	events int // of the look
+	other  int // the first of ioBatch.others that is left
+}
+
+// finish does what is left of r. With a ring the sends and the receives of r are done in one system call where that is
+// possible. All other events are reported after it: OnPrepare may wait for a Flush, which may wait for a send of r.
+func (w *worker) finish(r *round) {
+	runner.Protect(func() {
+		if r.ring {
+			w.io.finish(w.p, r)
+		} else {
+			for len(r.sends) > 0 {
+				r.nextSender().sendPending()
+			}
+		}
+		for ; r.next < r.events; w.report(r.nextEvent()) {
+		}
+		for ; r.other < len(w.io.others); w.report(w.io.others[r.other-1]) {
+			r.other++
+		}
+	}, func() { w.finish(r) })
+}
+
+func (r *round) nextSender() (s sender) {
+	s, r.sends = r.sends[0], r.sends[1:]
+	return s
+}
+
+func (r *round) nextEvent() (i int) {
+	r.next++
+	return r.next - 1
+}
+
+// report calls the handler of the i-th event, if its descriptor is still watched.
+func (w *worker) report(i int) {
+	token, ev := w.p.event(i)
+	if of := w.p.slots.lookup(token); of != nil {
+		of.handler.onPoll(ev, &w.batch)
 	}
 }
 
-// submitBatch does the receives of a batch of n events, and the queued sends, in one system call where that is
-// possible. All other events are reported after it: OnPrepare may wait for a Flush, which may wait for a send of this
-// batch.
-func (p *poller) submitBatch(n int, sends []sender) {
-	e := &p.io
-	e.batch = &p.batch
-	e.others = e.others[:0]
-	for _, s := range sends {
-		e.send(s)
+// finish does the sends and receives of r, and puts the other events into others.
+func (e *ioBatch) finish(p *poller, r *round) {
+	e.deliver() // what a goroutine that ended has left
+	for len(r.sends) > 0 {
+		e.makeRoom()
+		e.send(r.nextSender())
 	}
-	for i := range n {
+	for r.next < r.events {
+		e.makeRoom()
+		i := r.nextEvent()
 		token, ev := p.event(i)
-		w := p.slots.lookup(token)
-		if w == nil {
+		of := p.slots.lookup(token)
+		if of == nil {
 			continue
 		}
-		if r, ok := w.handler.(batchReceiver); !ok || !e.receive(r, ev) {
+		if by, ok := of.handler.(batchReceiver); !ok || !e.receive(by, ev) {
 			e.others = append(e.others, i)
 		}
 	}
 	e.submit()
-	p.report(&reports{n: len(e.others), list: e.others})
 }
 
+// send adds a send of s. There is room for it.
 func (e *ioBatch) send(s sender) {
 	fd, p, ok := s.beginSend()
 	if !ok {
 		return
 	}
-	e.makeRoom()
 	if e.ring == nil || !e.ring.Send(fd, p, sendTag|uint64(len(e.sending))) {
 		s.endSend(iobatch.NotExecuted)
 		return
 	}
-	e.sending = append(e.sending, s)
+	e.sending = append(e.sending, sending{by: s})
 }
 
+// receive adds a receive after ev, unless ev is one for onPoll. There is room for it.
 func (e *ioBatch) receive(r batchReceiver, ev pollEvent) bool {
 	fd, p, ok := r.beginReceive(ev)
 	if p == nil {
 		return ok
 	}
-	e.makeRoom()
 	if e.ring == nil || !e.ring.Recv(fd, p, uint64(len(e.recvs))) {
 		r.endReceive(iobatch.NotExecuted, false, e.batch)
 		return true
 	}
-	e.recvs = append(e.recvs, receiving{r, len(p)})
+	e.recvs = append(e.recvs, receiving{by: r, size: len(p)})
 	return true
 }
 
@@ -270,19 +329,34 @@ func (e *ioBatch) submit() {
 		e.by.failed(err)
 		e.close()
 	}
-	clear(e.recvs)
-	clear(e.sending)
-	e.recvs, e.sending = e.recvs[:0], e.sending[:0]
+	e.deliver()
 }
 
-// deliver passes a result on to its sender or receiver.
-func (e *ioBatch) deliver(tag uint64, res int32) {
+// note keeps a result until the ring has all of them.
+func (e *ioBatch) note(tag uint64, res int32) {
 	if tag&sendTag != 0 {
-		e.sending[tag&^sendTag].endSend(res)
-		return
+		e.sending[tag&^sendTag].res = res
+	} else {
+		e.recvs[tag].res = res
 	}
-	r := e.recvs[tag]
-	r.by.endReceive(res, int(res) == r.size, e.batch)
+}
+
+// deliver passes the results on to their senders and receivers, in the order of the operations: sends come first.
+func (e *ioBatch) deliver() {
+	for e.sent < len(e.sending) {
+		s := e.sending[e.sent]
+		e.sent++
+		s.by.endSend(s.res)
+	}
+	for e.received < len(e.recvs) {
+		r := e.recvs[e.received]
+		e.received++
+		r.by.endReceive(r.res, int(r.res) == r.size, e.batch)
+	}
+	clear(e.sending)
+	clear(e.recvs)
+	e.sending, e.recvs = e.sending[:0], e.recvs[:0]
+	e.sent, e.received = 0, 0
 }
 
 // chosen returns the policy of the executor for a batch of n operations, or nil for plain system calls. No executor is
@@ -321,11 +395,32 @@ func (u *executorPolicy) worth(n int) bool {
 	return least > 0 && n >= least
 }
 
-// refused notes that no executor could be made. If the probe could make one, that is a failure.
-func (u *executorPolicy) refused(err error) {
+// ringRetry is how long a worker for whose ring there was no room does without one, until it tries again.
+const ringRetry = time.Second
+
+// refused notes that no executor could be made, and returns until when not to try again. If the probe could make one, that
+// is a failure; but where the system has no room for one more, those who have one keep it.
+func (u *executorPolicy) refused(err error) (until int64) {
+	if u.made.Load() && lacksRoom(err) {
+		if u.lacking.CompareAndSwap(false, true) {
+			logger().Printf("netpoll: no room for one more user of %s, who makes plain system calls: %v", u.kind.name, err)
+		}
+		return wait.In(ringRetry)
+	}
 	if u.probe() == nil {
 		u.failed(err)
 	}
+	return wait.NoDeadline
+}
+
+// lacksRoom reports whether err may be gone when others have ended.
+func lacksRoom(err error) bool {
+	for _, errno := range []syscall.Errno{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // failed ends the use of the executor in the process. Only the first call logs it.

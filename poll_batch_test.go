@@ -42,7 +42,7 @@ func TestPipeWorksWithRing(t *testing.T) {
 	}
 
 	writer, out := pipeConnection(t, 1)
-	p.sends.setOpen()
+	p.leader.sends.setOpen()
 	flush(t, inner(writer), "hello")
 	_, err := unix.Write(in, []byte("x")) // something for the poller to look at
 	require.NoError(t, err)
@@ -65,7 +65,7 @@ func TestFlushInOnPrepareDoesNotWaitForItsOwnPoller(t *testing.T) {
 		flushed <- conn.Writer().Flush()
 		return nil
 	}))
-	p.sends.setOpen()
+	p.leader.sends.setOpen()
 	flush(t, inner(conn), "first ")
 	fresh, err := net.Dial("tcp", addr.String())
 	require.NoError(t, err)
@@ -101,16 +101,16 @@ func TestEndedPollerLeavesNothingToSend(t *testing.T) {
 			require.NoError(t, err)
 			queued := new(fakeSender)
 			p.closing.Store(!fail)
-			p.sends.setOpen()
-			require.True(t, p.sends.add(queued))
+			p.leader.sends.setOpen()
+			require.True(t, p.leader.sends.add(queued))
 			if fail {
 				require.NoError(t, p.sel.file.Close())
 			}
 			p.sel.interrupt()
 			testkit.Receive(t, p.done, "the poller's end")
 			require.Equal(t, 1, queued.sent)
-			require.False(t, p.sends.add(new(fakeSender)))
-			require.True(t, p.io.ring == nil, "a ring was left open")
+			require.False(t, p.leader.sends.add(new(fakeSender)))
+			require.True(t, p.leader.io.ring == nil, "a ring was left open")
 		})
 	}
 }
@@ -131,7 +131,7 @@ func stoppedPoller(t *testing.T, tasks ...task) *poller {
 	sel, err := newSelector()
 	require.NoError(t, err)
 	p := makePoller(sel, nil)
-	p.batch.ready = tasks
+	p.leader.batch.ready = tasks
 	p.retire()
 	return p
 }
@@ -143,7 +143,7 @@ func TestTakenLeadershipForgetsTheOtherTasks(t *testing.T) {
 	next := &fakeTask{dispatched: make(chan struct{})}
 	tasks := []task{slow, next}
 	p := stoppedPoller(t, tasks...)
-	go func() { ended <- p.runReady() }()
+	go func() { ended <- p.runReady(p.leader, new(turn)) }()
 	testkit.Receive(t, running, "the first task")
 	testkit.Receive(t, next.dispatched, "the second task in the runner")
 	testkit.Receive(t, p.done, "the end of the goroutine that has taken the leadership")

@@ -27,7 +27,7 @@ const maxEvents = 256
 
 // A token has to fit into a pointer of the kernel, beside a bit for the way of watching for the peer's end. So 32-bit
 // systems have few bits for the generation. They are enough to distinguish an event from those of the last 4095 uses of
-// the slot, none of which is in the same batch.
+// the slot: no slot is used again before all events of a wait have been looked at.
 const (
 	indexBits = 31 - 12*(1-wide)
 	genBits   = 32 - 20*(1-wide)
@@ -61,9 +61,11 @@ type selector struct {
 	release runtime.Cleanup // closes the descriptors of a selector that failed, when nothing names them any more
 	wake    wakeup
 
-	// events and pending, how many of them have not been looked at, are the poll goroutine's.
+	// The events that a wait has fetched. These belong to the leader.
 	events  []kqueue.Event
-	pending int
+	first   int // the first event of the last look
+	handed  int // how many that look has handed out
+	pending int // how many behind those have not been looked at
 
 	// mu guards closed: a number must not be used after its descriptor was closed, because it may belong to another
 	// file then.
@@ -179,15 +181,21 @@ func (s *selector) change(c kqueue.Change) error {
 	}
 }
 
-// look returns the events that park has fetched. It does not ask the kernel: the next wait reports at once what is
-// still ready, because all events that are acted upon are level-triggered.
-func (s *selector) look() (n int, err error) {
-	n, s.pending = s.pending, 0
-	return n, nil
+// look returns events that park has fetched; park waits again only when look has returned all of them. look does not ask
+// the kernel: the next wait reports at once what is still ready, because all events that are acted upon are
+// level-triggered.
+func (s *selector) look(most int) (n int, err error) {
+	s.first += s.handed
+	s.handed = min(most, s.pending)
+	s.pending -= s.handed
+	return s.handed, nil
 }
 
+// kept reports whether there are events that park has fetched and look has not returned.
+func (s *selector) kept() bool { return s.pending > 0 }
+
 func (s *selector) event(i int) (token uint64, ev pollEvent) {
-	e := s.events[i].Decode()
+	e := s.events[s.first+i].Decode()
 	if s.wake.drain(&e) {
 		return 0, 0 // the token of no slot
 	}
@@ -219,7 +227,7 @@ func (s *selector) park(turn func() (stop bool)) error {
 		n, err := kqueue.Wait(s.kq, s.events, nil)
 		switch err {
 		case nil:
-			s.pending = n
+			s.first, s.handed, s.pending = 0, 0, n
 		case syscall.EINTR, syscall.ETIMEDOUT: // the latter is seen on macOS, without a timeout
 		default:
 			return os.NewSyscallError("kevent", err)
@@ -237,7 +245,7 @@ func (s *selector) interrupt() {
 	}
 }
 
-// close is called by the poll goroutine, so no goroutine waits. Closing a kqueue under a waiting thread wakes it on
+// close is called by the last leader, so no goroutine waits. Closing a kqueue under a waiting thread wakes it on
 // some systems only.
 func (s *selector) close() {
 	s.mu.Lock()

@@ -13,7 +13,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
-// queueBreaker puts another file under the number of its poller's queue, on the poll goroutine, while that does not
+// queueBreaker puts another file under the number of its poller's queue, on the goroutine that polls, while that does not
 // wait there: not every system would wake it.
 type queueBreaker struct {
 	kq, other int

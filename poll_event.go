@@ -21,11 +21,12 @@ type task interface {
 	dispatch() // in the runner
 }
 
-// batch collects the tasks to run when all events of a look have been handled. It belongs to the leader.
+// batch collects the tasks to run when all events of a look have been handled. It belongs to the worker that looked.
 type batch struct {
-	inline   bool   // tasks may run on the poll goroutine
-	ready    []task // in the order in which they became ready
-	received int    // bytes, of connections that have more to receive
+	inline   bool    // tasks may run on the worker
+	ready    []task  // in the order in which they became ready
+	received int     // bytes, of connections that have more to receive
+	of       *worker // constant
 }
 
 // receiveBudget is how many bytes connections with much to receive may receive in one batch, all together, before the
@@ -41,7 +42,7 @@ func (b *batch) goesOn(n int) bool {
 	return b.received < receiveBudget
 }
 
-// add makes t run on the poll goroutine after the batch, or returns false if it has to go to the runner.
+// add makes t run on the worker after the batch, or returns false if it has to go to the runner.
 func (b *batch) add(t task) bool {
 	if b == nil || !b.inline {
 		return false

@@ -46,7 +46,7 @@ func raise(p *poller, events ...kqueue.Change) {
 	for i, e := range events {
 		p.sel.events[i].Set(e)
 	}
-	p.dispatch(len(events))
+	p.dispatch(p.leader, len(events))
 }
 
 // openWatch watches a new descriptor of p.
@@ -91,7 +91,7 @@ func TestSlotFreedInABatchIsNotUsedUntilItsEnd(t *testing.T) {
 	require.NotEqual(t, uint32(second.token), uint32(third.token), "the slot was used again within the batch")
 }
 
-// retire comes after the poll goroutine has looked whether it shall end, and before it takes the wake-up from the
+// retire comes after the leader has looked whether the poller shall end, and before it takes the wake-up from the
 // queue: both are in one batch.
 func TestWakeUpInTheMiddleOfABatchIsNotLost(t *testing.T) {
 	for _, kind := range []string{"as it is", "pipe"} {
@@ -112,7 +112,7 @@ func TestWakeUpInTheMiddleOfABatchIsNotLost(t *testing.T) {
 			_, err := unix.Write(b, []byte("x"))
 			require.NoError(t, err)
 			p.sel.interrupt() // so that a wake-up is taken in the same batch
-			go p.run()
+			go p.run(p.leader)
 			testkit.Receive(t, p.done, "the poller's end")
 			require.NoError(t, p.failure)
 		})

@@ -26,12 +26,12 @@ type selector struct {
 	file *os.File // epfd, known to the Go runtime's own poller
 	raw  syscall.RawConn
 
-	// turn and stopped are park's; callback is takeTurn, made once. Only the poll goroutine uses these.
+	// turn and stopped are park's; callback is takeTurn, made once. Only the leader uses these.
 	turn     func() (stop bool)
 	stopped  bool
 	callback func(uintptr) bool
 
-	// events is filled by look; only the poll goroutine uses it.
+	// events is filled by look; only the leader uses it.
 	events [maxEvents]unix.EpollEvent
 }
 
@@ -108,12 +108,12 @@ func epollBits(interest pollEvent) (bits uint32) {
 }
 
 // look never blocks in the kernel, so it goes there without telling the scheduler.
-func (s *selector) look() (int, error) {
+func (s *selector) look(most int) (int, error) {
 	for {
 		n, errno := uintptr(0), fault.Check(fault.EpollWait)
 		if errno == 0 {
 			n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epfd),
-				uintptr(unsafe.Pointer(&s.events[0])), maxEvents, 0, 0, 0)
+				uintptr(unsafe.Pointer(&s.events[0])), uintptr(most), 0, 0, 0)
 		}
 		switch errno {
 		case 0:
@@ -124,6 +124,9 @@ func (s *selector) look() (int, error) {
 		}
 	}
 }
+
+// kept reports false: what look has left is in the kernel.
+func (s *selector) kept() bool { return false }
 
 func (s *selector) event(i int) (token uint64, ev pollEvent) {
 	e := &s.events[i]

@@ -31,11 +31,11 @@ func TestClosedWatchIsForgottenByTheSystem(t *testing.T) {
 	require.NoError(t, r.watch.open(p, a, r, evRead|evHup))
 	_, err = unix.Write(b, []byte("x"))
 	require.NoError(t, err)
-	n, err := sel.look()
+	n, err := sel.look(maxEvents)
 	require.NoError(t, err)
 	require.Equal(t, 1, n, "events of a readable socket")
 	r.watch.close()
-	n, err = sel.look()
+	n, err = sel.look(maxEvents)
 	require.NoError(t, err)
 	require.Zero(t, n, "events of a socket that is not watched any more")
 }

@@ -27,3 +27,6 @@ func (pollerSet) setBalance(lb LoadBalance) error {
 	}
 	return nil
 }
+
+// worker: where there is no poller there are none.
+type worker struct{}

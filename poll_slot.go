@@ -14,7 +14,7 @@ import (
 const slotsPerChunk = 256
 
 type slot struct {
-	w   atomic.Pointer[watch] // stored by put and drop; loaded by the poll goroutine
+	w   atomic.Pointer[watch] // stored by put and drop; loaded by the leader
 	gen uint32                // guarded by slotTable.mu
 }
 

@@ -32,7 +32,7 @@ func watchedPoller(t *testing.T) (*poller, *countingAlarm) {
 		case <-p.done:
 		default:
 			p.retire()
-			p.run()
+			p.run(p.leader)
 		}
 	})
 	p.watchdog.alarm.Close()
@@ -43,16 +43,17 @@ func watchedPoller(t *testing.T) (*poller, *countingAlarm) {
 
 // beginBatchAt begins a batch, as runReady does, that seems to have begun some time ago.
 func beginBatchAt(p *poller, ago time.Duration) (mark uint64) {
-	p.watchdog.started.Store(clock.Now() - int64(ago))
-	freeLeaderships.Add(1)
-	mark = p.leadership.free()
+	p.leader.started.Store(clock.Now() - int64(ago))
+	offers.Add(1)
+	mark = p.leader.handOff.offer()
 	p.watchdog.watch()
 	return mark
 }
 
 func endBatchAt(t *testing.T, p *poller, mark uint64) {
-	require.True(t, p.leadership.reclaim(mark))
-	freeLeaderships.Add(-1)
+	_, ok := p.leader.handOff.withdraw(mark)
+	require.True(t, ok)
+	offers.Add(-1)
 }
 
 func TestWatchdogSetsOneAlarmForManyBatches(t *testing.T) {
@@ -61,10 +62,10 @@ func TestWatchdogSetsOneAlarmForManyBatches(t *testing.T) {
 		for range 100 {
 			endBatchAt(t, p, beginBatchAt(p, 0))
 		}
-		require.Equal(t, watchdogPeriod, p.checkLeader(), "there have been batches")
+		require.Equal(t, watchdogPeriod, p.checkWorkers(), "there have been batches")
 	}
 	require.Equal(t, 1, alarm.sets)
-	require.Zero(t, p.checkLeader(), "there were none since")
+	require.Zero(t, p.checkWorkers(), "there were none since")
 	endBatchAt(t, p, beginBatchAt(p, 0))
 	require.Equal(t, 2, alarm.sets, "the first one after silence")
 }
@@ -73,11 +74,11 @@ func TestWatchdogSetsOneAlarmForManyBatches(t *testing.T) {
 func TestWatchdogMissesNoBatchThatBeginsAsItLooks(t *testing.T) {
 	p, alarm := watchedPoller(t)
 	endBatchAt(t, p, beginBatchAt(p, 0))
-	require.NotZero(t, p.checkLeader())
-	p.watchdog.started.Store(clock.Now())
-	freeLeaderships.Add(1)
-	mark := p.leadership.free() // the alarm looks before the batch does
-	require.NotZero(t, p.checkLeader(), "it finds the batch")
+	require.NotZero(t, p.checkWorkers())
+	p.leader.started.Store(clock.Now())
+	offers.Add(1)
+	mark := p.leader.handOff.offer() // the alarm looks before the batch does
+	require.NotZero(t, p.checkWorkers(), "it finds the batch")
 	p.watchdog.watch()
 	require.Equal(t, 1, alarm.sets, "set by the alarm itself")
 	endBatchAt(t, p, mark)
@@ -86,14 +87,14 @@ func TestWatchdogMissesNoBatchThatBeginsAsItLooks(t *testing.T) {
 func TestWatchdogTakesTheLeadershipFromALongBatchOnly(t *testing.T) {
 	p, alarm := watchedPoller(t)
 	mark := beginBatchAt(p, watchdogPeriod/4)
-	require.NotZero(t, p.checkLeader())
+	require.NotZero(t, p.checkWorkers())
 	endBatchAt(t, p, mark)
 
-	p.batch.ready = []task{nil} // the one that runs
+	p.leader.batch.ready = []task{nil} // the one that runs
 	mark = beginBatchAt(p, 2*watchdogPeriod)
-	require.Zero(t, p.checkLeader(), "the next batch sets it")
-	require.False(t, p.leadership.reclaim(mark), "the leadership is another's")
-	require.False(t, p.watchdog.set.Load())
+	require.Equal(t, watchdogPeriod, p.checkWorkers(), "another goroutine goes on, and is watched")
+	_, ok := p.leader.handOff.withdraw(mark)
+	require.False(t, ok, "the leadership is another's")
 	require.Equal(t, 1, alarm.sets)
 	p.retire() // ends the goroutine that polls now
 	<-p.done
@@ -118,18 +119,18 @@ func TestBatchThatBeginsDuringTheLastLookIsWatched(t *testing.T) {
 			if round.Load() < 0 {
 				return
 			}
-			again.Store(p.checkLeader() != 0)
+			again.Store(p.checkWorkers() != 0)
 			done.Store(i)
 		}
 	})
 	missed := 0
 	for i, start := int64(1), time.Now(); time.Since(start) < 300*time.Millisecond; i++ {
 		p.watchdog.set.Store(true)
-		p.watchdog.seen = p.leadership.v.Load() // nothing has happened since the look before
+		p.leader.seen = p.leader.handOff.v.Load() // nothing has happened since the look before
 		sets := alarm.sets
 		round.Store(i)
 		for range i % 128 { // begin at another moment each time
-			p.leadership.v.Load()
+			p.leader.handOff.v.Load()
 		}
 		mark := beginBatchAt(p, -time.Hour) // and so takes no time at all
 		for done.Load() < i {

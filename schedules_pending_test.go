@@ -18,19 +18,18 @@ import (
 // owing gives l a poller that sends output left to it: once while handlers run, and once before it parks. There is no
 // ring here, so each sender sends by itself.
 func (l *line) owing() {
-	p := new(poller)
-	p.io.init()
-	p.io.policy = plainCalls()
-	l.sends = &p.sends
+	w := newWorker(nil)
+	w.io.policy = plainCalls()
+	l.sends = &w.sends
 	l.sendsOnly()
 	l.sends.setOpen()
 	l.r.Go("sends", func() {
-		p.sendAll(p.sends.take())
-		p.sendAll(p.sends.shut())
+		w.sendAll(w.sends.take())
+		w.sendAll(w.sends.shut())
 	})
 	l.r.Check(func() {
-		if len(p.sends.list) > 0 {
-			l.r.Failf("%d are left in the queue", len(p.sends.list))
+		if len(w.sends.list) > 0 {
+			l.r.Failf("%d are left in the queue", len(w.sends.list))
 		}
 	})
 }
@@ -231,20 +230,19 @@ func (q *queued) endSend(int32)                  {}
 
 func TestScheduleQueueOfSendersKeepsNone(t *testing.T) {
 	explored.Explore(t, 3, func(r *interleave.Run) {
-		p := new(poller)
-		p.io.init()
-		p.io.policy = plainCalls()
+		w := newWorker(nil)
+		w.io.policy = plainCalls()
 		var senders [3]queued
 		var added [3]bool
 		r.Go("poller", func() {
 			for range 2 {
-				p.sends.setOpen()
-				p.sendAll(p.sends.take())
-				p.sendAll(p.sends.shut())
+				w.sends.setOpen()
+				w.sendAll(w.sends.take())
+				w.sendAll(w.sends.shut())
 			}
 		})
 		for i := range senders {
-			r.Go("sender", func() { added[i] = p.sends.add(&senders[i]) })
+			r.Go("sender", func() { added[i] = w.sends.add(&senders[i]) })
 		}
 		r.Check(func() {
 			for i, s := range senders {

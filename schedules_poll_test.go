@@ -6,12 +6,15 @@ package netpoll
 // watchdog against batches that begin and end beside its look.
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloudwego/netpoll/internal/alarm"
 	"github.com/cloudwego/netpoll/internal/interleave"
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/interleave/explored"
 )
 
@@ -107,14 +110,29 @@ func TestScheduleRetiredTableIsEmptyAndShut(t *testing.T) {
 type madeUpPoller struct {
 	r       *interleave.Run
 	p       *poller
-	batches [][]task // to come
-	polling int      // goroutines that poll at the moment
-	done    bool     // all batches came, and a thread polls
+	batches [][]task      // to come
+	polling int           // goroutines that poll at the moment
+	done    bool          // all batches came, and somebody polls
+	workers []*worker     // that have led
+	senders []*fakeSender // that were left to a worker
+}
+
+// followers lets the poller call a follower for each batch.
+func (c *madeUpPoller) followers() { c.p.maxWorkers, c.p.worthCall, c.p.worthFull = 2, -1, -1 }
+
+// send leaves something to be sent to the worker that runs the batch of h, as a handler does, or sends it itself.
+func (h *hand) send() {
+	s := new(fakeSender)
+	h.madeUpPoller.senders = append(h.madeUpPoller.senders, s)
+	if !h.worker.sends.add(s) {
+		s.sendPending()
+	}
 }
 
 // hand is a task of a batch.
 type hand struct {
 	madeUpPoller *madeUpPoller
+	worker       *worker // that has got it
 	work         func()
 	ran, given   int
 }
@@ -157,7 +175,7 @@ func (b *bell) serve() {
 			interleave.Await("ring", b, due)
 			b.due = false
 			b.r.Advance(watchdogPeriod)
-			if again := b.p.checkLeader(); again > 0 {
+			if again := b.p.checkWorkers(); again > 0 {
 				b.Set(again)
 			}
 		}
@@ -168,9 +186,15 @@ func (b *bell) serve() {
 func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeUpPoller {
 	sel, err := newSelector()
 	require.NoError(t, err)
-	p := &poller{sel: sel, done: make(chan struct{})}
-	p.io.init()
-	p.io.policy = plainCalls()
+	p := &poller{sel: sel, done: make(chan struct{}), maxWorkers: 1}
+	first := newWorker(p)
+	first.io.policy = plainCalls()
+	p.workers.init(first)
+	p.workers.newTimer = func(func() time.Duration) alarm.Alarm { return noAlarm{} }
+	p.workers.procs.Store(2)
+	p.lead(first)
+	policy := &p.inlinePolicy
+	r.Quiet(&p.workers.procs, &policy.each, &policy.suspected, &policy.slowUntil, &policy.mu)
 	c := &madeUpPoller{r: r, p: p}
 	for _, hands := range batches {
 		var tasks []task
@@ -184,9 +208,9 @@ func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeU
 	p.watchdog.alarm = b
 	p.turnFunc = c.turn
 	pollers.current.Store(&[]*poller{p})
-	freeLeaderships.Store(0)
+	offers.Store(0)
 	b.serve()
-	r.Go("poll", p.run)
+	r.Go("poll", func() { p.run(p.leader) })
 	r.Check(func() {
 		for _, hands := range batches {
 			for i, h := range hands {
@@ -195,8 +219,21 @@ func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeU
 				}
 			}
 		}
-		if n := freeLeaderships.Load(); n != 0 || !c.done || p.leadership.v.Load()&leaderFree != 0 {
-			r.Failf("free leaderships: %d, ended: %v", n, c.done)
+		if n := offers.Load(); n != 0 || !c.done || p.leader.handOff.v.Load()&(offersTasks|offersLead) != 0 {
+			r.Failf("workers that offer tasks: %d, ended: %v", n, c.done)
+		}
+		if ws := &p.workers; len(ws.idle) > 0 || int(ws.awake.Load()) != len(*ws.list.Load()) {
+			r.Failf("%d workers sleep, %d of %d are awake", len(ws.idle), ws.awake.Load(), len(*ws.list.Load()))
+		}
+		for _, w := range c.workers {
+			if w.sends.open || len(w.sends.list) > 0 {
+				r.Failf("a worker has ended with %d left to send, open: %v", len(w.sends.list), w.sends.open)
+			}
+		}
+		for i, s := range c.senders {
+			if s.sent != 1 {
+				r.Failf("sender %d was asked to send %d times", i, s.sent)
+			}
 		}
 	})
 	return c
@@ -208,11 +245,18 @@ func (c *madeUpPoller) turn() (stop bool) {
 	}
 	interleave.Step("poll", c)
 	c.polling--
-	if len(c.batches) == 0 {
+	if w := c.p.leader; len(c.batches) == 0 {
+		w.sendAll(w.sends.shut())
 		c.p.empty, c.done = true, true
 		return true
 	}
-	c.p.batch.ready = append(c.p.batch.ready, c.batches[0]...)
+	w := c.p.leader
+	c.workers = append(c.workers, w)
+	for _, t := range c.batches[0] {
+		t.(*hand).worker = w
+	}
+	w.sends.setOpen()
+	w.batch.ready = append(w.batch.ready, c.batches[0]...)
 	c.batches = c.batches[1:]
 	return true
 }
@@ -267,4 +311,128 @@ func TestScheduleNoBatchIsLeftUnwatched(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While one worker runs handlers a follower polls; each task runs once, and all that handlers leave is sent once.
+func TestScheduleFollowersTakeTurns(t *testing.T) {
+	keepPollers(t)
+	explored.Explore(t, 2, func(r *interleave.Run) {
+		sends := func() *hand {
+			h := new(hand)
+			h.work = h.send
+			return h
+		}
+		newMadeUpPoller(t, r, []*hand{sends()}, []*hand{sends(), {}}, []*hand{{}}).followers()
+	})
+}
+
+// The same while somebody waits for a connection, and all that may be taken is.
+func TestScheduleWorkersLoseTheirTasksAndGoOn(t *testing.T) {
+	keepPollers(t)
+	explored.Explore(t, 1, func(r *interleave.Run) {
+		last := new(hand)
+		last.work = last.send
+		newMadeUpPoller(t, r, []*hand{{}, last}, []*hand{{}, {}}, []*hand{{}}).followers()
+		r.Go("wants", beforeBlock)
+	})
+}
+
+// A handler that blocks, on the first worker or on its follower, keeps neither the tasks behind it nor the poller, and
+// what the worker has left to send is sent.
+func TestScheduleStuckWorkerIsReplaced(t *testing.T) {
+	keepPollers(t)
+	for name, batches := range map[string]func(blocks, sends, goOn *hand) [][]*hand{
+		"leader":   func(blocks, sends, goOn *hand) [][]*hand { return [][]*hand{{sends, blocks, {}}, {goOn}} },
+		"follower": func(blocks, sends, goOn *hand) [][]*hand { return [][]*hand{{{}}, {sends, blocks}, {goOn}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			explored.Explore(t, 1, func(r *interleave.Run) {
+				came := false
+				blocks := &hand{work: func() { interleave.Await("block", &came, func() bool { return came }) }}
+				sends := new(hand)
+				sends.work = sends.send
+				goOn := &hand{work: func() { came = true }}
+				newMadeUpPoller(t, r, batches(blocks, sends, goOn)...).followers()
+			})
+		})
+	}
+}
+
+// A follower that has slept for long ends, also where it is called at that moment.
+func TestScheduleFollowerEndsOrComes(t *testing.T) {
+	keepPollers(t)
+	explored.Explore(t, 1, func(r *interleave.Run) {
+		c := newMadeUpPoller(t, r, []*hand{{}}, []*hand{{}}, []*hand{{}})
+		c.followers()
+		r.Go("timer", func() {
+			r.Advance(followerRest)
+			c.p.workers.endResting()
+		})
+	})
+}
+
+// settings counts how often an alarm is set.
+type settings struct{ n int }
+
+func (s *settings) Set(time.Duration) { s.n++ }
+func (s *settings) Close()            {}
+
+// The batch of a worker that is added while the watchdog looks for the last time is watched.
+func TestScheduleWorkerThatIsAddedIsWatched(t *testing.T) {
+	explored.Explore(t, -1, func(r *interleave.Run) {
+		alarm := new(settings)
+		p := &poller{maxWorkers: 2}
+		p.workers.init(newWorker(p))
+		p.watchdog.alarm = alarm
+		p.watchdog.set.Store(true) // for batches that are over
+		again := time.Duration(0)
+		r.Go("alarm", func() { again = p.checkWorkers() })
+		r.Go("follower", func() {
+			w := newWorker(p)
+			list := append(slices.Clone(*p.workers.list.Load()), w)
+			p.workers.list.Store(&list)
+			w.started.Store(clock.Now())
+			w.handOff.offer()
+			p.watchdog.watch()
+		})
+		r.Check(func() {
+			if again == 0 && alarm.n == 0 {
+				r.Failf("nobody watches the batch")
+			}
+		})
+	})
+}
+
+// A follower that is woken without a reason sleeps on: it neither ends nor takes a call that was not for it.
+func TestScheduleFollowerWokenForNothingSleepsOn(t *testing.T) {
+	keepPollers(t)
+	explored.Explore(t, 1, func(r *interleave.Run) {
+		c := newMadeUpPoller(t, r, []*hand{{}}, []*hand{{}})
+		c.followers()
+		r.Go("stray", func() {
+			ws := &c.p.workers
+			ws.mu.Lock()
+			defer ws.mu.Unlock()
+			for _, w := range ws.idle {
+				w.sleeper.wake()
+			}
+		})
+	})
+}
+
+// A poller that ends while a handler is stuck leaves no task behind it, though no watchdog looks any more.
+func TestScheduleEndedPollerLeavesNoTaskBehindAHandler(t *testing.T) {
+	keepPollers(t)
+	explored.Explore(t, 1, func(r *interleave.Run) {
+		var p *poller
+		ended := func() bool { return p.workers.ended }
+		blocks := &hand{work: func() { interleave.Await("block", p, ended) }}
+		behind := new(hand)
+		goesOn := func() bool { return behind.ran+behind.given > 0 }
+		waits := &hand{work: func() { interleave.Await("block", behind, goesOn) }}
+		c := newMadeUpPoller(t, r, []*hand{blocks, waits, behind})
+		c.followers()
+		p = c.p
+		p.watchdog.alarm = noAlarm{} // it is too late for it
+	})
 }

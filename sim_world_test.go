@@ -419,7 +419,7 @@ func takeStock() (s stock) {
 			p.slots.mu.Unlock()
 		}
 	}
-	s.goroutines, s.blocks, s.leaderships = runtime.NumGoroutine(), blocksOut.Load(), freeLeaderships.Load()
+	s.goroutines, s.blocks, s.leaderships = runtime.NumGoroutine(), blocksOut.Load(), offers.Load()
 	return s
 }
 

@@ -81,7 +81,10 @@ func (s *socket) startFor(h pollHandler) error {
 func (s *socket) interest() pollEvent { return s.up.interest() }
 
 // onPoll implements pollHandler.
-func (s *socket) onPoll(ev pollEvent, b *batch) { deliver(s, s.up, ev, b) }
+func (s *socket) onPoll(ev pollEvent, b *batch) {
+	s.watch.servedBy(b)
+	deliver(s, s.up, ev, b)
+}
 
 func (s *socket) updateInterest() error { return s.watch.updateInterest() }
 
@@ -136,6 +139,7 @@ func (s *socket) beginReceive(ev pollEvent) (fd int, p []byte, ok bool) {
 // endReceive implements batchReceiver.
 func (s *socket) endReceive(res int32, full bool, b *batch) {
 	defer s.up.end()
+	s.watch.servedBy(b)
 	if res == iobatch.InDoubt { // the kernel may still write into the room
 		s.up.loseRoom()
 		s.up.fed(0, false, false, syscall.EIO, b)
@@ -160,8 +164,8 @@ func (s *socket) endReceive(res int32, full bool, b *batch) {
 func (s *socket) send(v *vector, _ int64) (n int, err error) { return sock.Sendv(s.sysfd, v) }
 
 func (s *socket) sendLater() bool {
-	p := s.watch.p.Load()
-	return p != nil && p.sends.add(s)
+	w := s.watch.by.Load()
+	return w != nil && w.sends.add(s)
 }
 
 // addPending implements sender.

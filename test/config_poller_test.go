@@ -54,7 +54,7 @@ func TestImportStartsNothingAndInitializeDoes(t *testing.T) {
 	})
 }
 
-// pollersRunning is the number of poll goroutines.
+// pollersRunning is the number of pollers that run.
 func pollersRunning() (n int) {
 	records := make([]runtime.StackRecord, 4096)
 	count, _ := runtime.GoroutineProfile(records)

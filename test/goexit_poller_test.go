@@ -2,7 +2,7 @@
 
 package test
 
-// A callback on the poller that ends the poll goroutine.
+// A callback on the poller that ends the goroutine that polls.
 
 import (
 	"context"

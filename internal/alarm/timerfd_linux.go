@@ -7,6 +7,7 @@ package alarm
 
 import (
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,6 +21,9 @@ type timerfd struct {
 	fd   int
 	file *os.File // fd, known to the Go runtime's own poller
 	raw  syscall.RawConn
+
+	mu     sync.Mutex // guards closed
+	closed bool
 }
 
 // New makes an alarm of a timer of the kernel, or of the Go runtime where there are no more descriptors.
@@ -66,9 +70,19 @@ func (t *timerfd) expired(uintptr) (done bool) {
 	return false
 }
 
-// Set cannot fail: the descriptor is a timer, and the time is one.
+// Set cannot fail: the descriptor is a timer, and the time is one. After Close it does nothing.
 func (t *timerfd) Set(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed { // the number of the descriptor may belong to another file by now
+		return
+	}
 	_ = unix.TimerfdSettime(t.fd, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}, nil)
 }
 
-func (t *timerfd) Close() { t.file.Close() }
+func (t *timerfd) Close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.file.Close() // waits for expired, which may be about to call Set
+}

@@ -8,7 +8,7 @@ import "sync/atomic"
 
 // EventHook is given the events of a look that found any, and returns those that the poller is to see: in another order,
 // twice, with some that are not true. stale are events of the past, of descriptors that have been closed since. It must
-// not leave out one of seen, because the kernel reports some events only once. It runs on the poll goroutine.
+// not leave out one of seen, because the kernel reports some events only once. The goroutine that polls calls it.
 type EventHook func(seen, stale []Event) []Event
 
 // currentEvents is the hook in force; stored by SetEventHook.

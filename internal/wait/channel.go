@@ -32,6 +32,9 @@ func (w *Waiter) Wake() {
 	}
 }
 
+// Sleep is Wait without a deadline for a goroutine that runs no handler: it does not call BeforeBlock.
+func (w *Waiter) Sleep() { <-w.ch }
+
 // Wait blocks until Wake is called or the time is deadline.
 func (w *Waiter) Wait(deadline int64) {
 	beforeBlock()

@@ -2,7 +2,10 @@ package plan
 
 // This file holds the scenarios.
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 var (
 	everyServer = []string{Netpoll, Reference, Net, Gnet, Nbio, Epoll, Ring}
@@ -28,6 +31,7 @@ func Matrix(quick, smoke bool) (list []Scenario) {
 	list = append(list, loads(quick)...)
 	list = append(list, idle(quick)...)
 	list = append(list, pollers(quick)...)
+	list = append(list, allCores(quick)...)
 	list = append(list, clients(quick)...)
 	list = append(list, calls(quick)...)
 	list = append(list, web(quick)...)
@@ -52,8 +56,10 @@ func smokeTest() []Scenario {
 func filled(list []Scenario) []Scenario {
 	for i := range list {
 		list[i].Depth = max(list[i].Depth, 1)
-		list[i].Loops = max(list[i].Loops, 1)
 		list[i].Cores = max(list[i].Cores, 1)
+		if list[i].Cores == 1 {
+			list[i].Loops = max(list[i].Loops, 1)
+		}
 	}
 	return list
 }
@@ -162,6 +168,35 @@ func pollers(quick bool) (list []Scenario) {
 		list = append(list, s)
 	}
 	return list
+}
+
+// allCores measures what users run: handlers that work, and more than one processor. The generator shares those.
+func allCores(quick bool) (list []Scenario) {
+	counts, works := []int{100, 1000}, []string{"", "cpu=5µs", "cpu=9µs", "cpu=20µs", "cpu=100µs"}
+	if quick {
+		counts, works = []int{100}, []string{"", "cpu=20µs"}
+	}
+	for _, conns := range counts {
+		for _, work := range works {
+			s := echo(conns, 1<<10, []string{Netpoll, Reference, Net, Gnet})
+			s.Name = fmt.Sprintf("cores=2/conns=%d/%s", conns, cmp.Or(work, "cpu=0"))
+			s.Group, s.Work, s.Cores = "Handlers that work, server on two processors", work, 2
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// LoopsOf is how many event loops a subject has in s: pollers for this library and the reference, which have their own
+// default, and one for each processor for the others.
+func (s Scenario) LoopsOf(subject string) int {
+	switch {
+	case s.Loops > 0:
+		return s.Loops
+	case subject == Netpoll || subject == NoRing || subject == Reference:
+		return 1 // the default of both on two processors
+	}
+	return s.Cores
 }
 
 var callClients = []string{Netpoll, Reference, Net}

@@ -90,7 +90,7 @@ type Scenario struct {
 	// same run.
 	PeakShare float64
 	Work      string
-	Loops     int // 0 means 1
+	Loops     int // 0 means 1, or, with several processors, what the library recommends
 	Cores     int // of the server; 0 means 1
 
 	Reconnect bool   // Echo: a new connection for each request

@@ -64,7 +64,7 @@ func (s *Sample) settle(r stat.Reading) {
 // serverOf starts the server of a subject for a scenario.
 func (r *Runner) serverOf(sub plan.Subject, sc plan.Scenario) (*process, netip.AddrPort, error) {
 	args := append([]string{}, sub.Args...)
-	args = append(args, "-loops", strconv.Itoa(max(1, sc.Loops)))
+	args = append(args, "-loops", strconv.Itoa(sc.LoopsOf(sub.Name)))
 	if sc.Work != "" {
 		args = append(args, "-work", sc.Work)
 	}

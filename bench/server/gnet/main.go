@@ -80,6 +80,7 @@ func (h *handler) OnTraffic(c gnet.Conn) gnet.Action {
 		request := append([]byte(nil), in[:n]...)
 		go h.later(c, request)
 	} else {
+		h.work.DoAll(in[:n])
 		// gnet sends from this memory at once, or copies what the socket does not take. So the request itself could
 		// be sent; a response has its own memory here, in a buffer that the connection keeps, as in the other servers.
 		out := c.Context().(*[]byte)
@@ -96,10 +97,6 @@ func (h *handler) OnTraffic(c gnet.Conn) gnet.Action {
 
 // later answers from a goroutine of its own. Its connections have one request under way at a time.
 func (h *handler) later(c gnet.Conn, request []byte) {
-	for rest := request; len(rest) > 0; {
-		n := frame.HeaderLen + frame.PayloadLen(rest)
-		h.work.Do(rest[frame.HeaderLen:n])
-		rest = rest[n:]
-	}
+	h.work.DoAll(request)
 	_ = c.AsyncWrite(request, nil) // fails when the connection has ended: then nobody waits for it
 }

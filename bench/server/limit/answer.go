@@ -39,13 +39,7 @@ func (l *loop) answer(c *conn, data []byte) bool {
 		data = c.rest
 	}
 	n := frame.Whole(data)
-	if l.work.Heavy() {
-		for rest := data[:n]; len(rest) > 0; {
-			end := frame.HeaderLen + frame.PayloadLen(rest)
-			l.work.Do(rest[frame.HeaderLen:end])
-			rest = rest[end:]
-		}
-	}
+	l.work.DoAll(data[:n])
 	c.out = append(c.out[:0], data[:n]...)
 	c.sent = 0
 	c.rest = append(c.rest[:0], data[n:]...)

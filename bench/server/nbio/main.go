@@ -51,6 +51,7 @@ func answer(c *nbio.Conn, data []byte, work serve.Work) {
 	if work.Heavy() {
 		later(c, append([]byte(nil), data[:n]...), work)
 	} else if n > 0 {
+		work.DoAll(data[:n])
 		s.out = append(s.out[:0], data[:n]...)
 		_, _ = c.Write(s.out) // nbio keeps what the socket does not take, and closes the connection when that fails
 	}
