@@ -18,7 +18,7 @@ import (
 
 // packetExtras is what the system was asked for. It is set before the socket is received from.
 type packetExtras struct {
-	ancillary atomic.Bool // something is told with each datagram
+	ancillary atomic.Bool // the system tells something with each datagram
 	coalesces atomic.Bool // datagrams may come together
 }
 

@@ -73,7 +73,7 @@ func (b *Batch) Put(i int, p []byte, to netip.AddrPort, inet6 bool) {
 	hdr.Name = (*byte)(unsafe.Pointer(&b.names[i]))
 }
 
-// Join adds p to the i-th datagram to send, the last that was put. The system has to be told to cut them, by Attach with
+// Join adds p to the i-th datagram to send, the last that was put. Attach must make the system cut them, with
 // the length of the first as the segment size.
 func (b *Batch) Join(i int, p []byte) {
 	b.next(p)
