@@ -103,7 +103,7 @@ type tlsTransport struct {
 	phase    atomic.Uint32 // a tlsPhase
 	used     atomic.Bool   // the handshake may begin; set by use
 	inPaused atomic.Bool   // in is full. Set by the receiving goroutine, cleared by the opener
-	stalled  atomic.Bool   // too much output of the opener is unsent. Set by the opener, cleared by the sending goroutine
+	flooded  atomic.Bool   // too much output of the opener is unsent. Set by the opener, cleared by the sending goroutine
 	inEnded  atomic.Bool   // inErr is set, or no input matters any more
 	inErr    error         // io.EOF or what ended the input below; written before inEnded is set
 	own      atomic.Int64  // bytes of the opener in out, or more. Added to by the opener, cleared by the sending goroutine

@@ -64,7 +64,7 @@ func (t *tlsTransport) interest() pollEvent {
 	switch {
 	case t.inEnded.Load():
 		ev &^= evRead | evHup
-	case t.inPaused.Load() || t.stalled.Load():
+	case t.inPaused.Load() || t.flooded.Load():
 		ev &^= evRead
 	}
 	return ev
@@ -122,7 +122,7 @@ func (t *tlsTransport) wants(hup bool) bool {
 	}
 	wanted := true
 	t.asOpener(func() { wanted = t.up.wants(hup) })
-	return wanted && !t.stalled.Load() && !t.pauseUnopened()
+	return wanted && !t.flooded.Load() && !t.pauseUnopened()
 }
 
 // pauseUnopened stops receiving if too much ciphertext waits for a handshake.
@@ -209,7 +209,7 @@ func (t *tlsTransport) stallIfFlooded() {
 	if t.own.Load() <= maxOwnOutput {
 		return
 	}
-	t.stalled.Store(true)
+	t.flooded.Store(true)
 	if t.out.Len() == 0 { // the sending goroutine may not have seen it
 		t.resumeStalled()
 		return

@@ -164,7 +164,7 @@ func (t *tlsTransport) sealedSent(n int) {
 
 // resumeStalled undoes stallIfFlooded.
 func (t *tlsTransport) resumeStalled() {
-	if t.stalled.CompareAndSwap(true, false) {
+	if t.flooded.CompareAndSwap(true, false) {
 		_ = t.below.updateInterest()
 	}
 }
