@@ -24,10 +24,10 @@ import (
 
 // servedTLS returns a connection with TLS that an event loop accepted, and what dial makes its peer. No handler takes its
 // input.
-func servedTLS(t *testing.T, config *tls.Config, dial func(addr net.Addr)) *netpoll.TLSConnection {
+func servedTLS(t *testing.T, network string, config *tls.Config, dial func(addr net.Addr)) *netpoll.TLSConnection {
 	t.Helper()
 	accepted := make(chan netpoll.Connection, 1)
-	server := testnet.NewServer(t, "tcp", nil, netpoll.WithTLSConfig(config), netpoll.WithOnConnect(
+	server := testnet.NewServer(t, network, nil, netpoll.WithTLSConfig(config), netpoll.WithOnConnect(
 		func(ctx context.Context, conn netpoll.Connection) context.Context {
 			accepted <- conn
 			return ctx
@@ -41,7 +41,7 @@ func servedTLS(t *testing.T, config *tls.Config, dial func(addr net.Addr)) *netp
 // tlsPair is servedTLS with a peer of package crypto/tls.
 func tlsPair(t *testing.T, config, client *tls.Config) (conn *netpoll.TLSConnection, peer *tls.Conn) {
 	t.Helper()
-	conn = servedTLS(t, config, func(addr net.Addr) { peer = dialCrypto(t, addr, client) })
+	conn = servedTLS(t, "tcp", config, func(addr net.Addr) { peer = dialCrypto(t, addr, client) })
 	return conn, peer
 }
 
@@ -297,12 +297,8 @@ func TestTLSKeyUpdates(t *testing.T) {
 func TestTLSFloodOfKeyUpdatesIsLimited(t *testing.T) {
 	config, client := newTLSConfigs(t)
 	var c *testkit.RecordClient
-	conn := servedTLS(t, config, func(addr net.Addr) {
-		raw, err := net.Dial(addr.Network(), addr.String())
-		require.NoError(t, err)
-		require.NoError(t, raw.(*net.TCPConn).SetReadBuffer(4<<10))
-		t.Cleanup(func() { raw.Close() })
-		c = testkit.NewRecordClient(t, raw, client)
+	conn := servedTLS(t, "unix", config, func(addr net.Addr) { // whose buffers are small
+		c = testkit.NewRecordClient(t, testkit.Dial(t, addr), client)
 	})
 	before := testkit.HeapInUse()
 	var unsent []byte
