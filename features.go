@@ -166,13 +166,15 @@ var (
 
 // executorPolicy says whether pollers may use an executor.
 type executorPolicy struct {
-	kind    *executorKind
-	mode    atomic.Int32 // an executorMode; stored by set
-	fixed   bool         // the mode is the operator's, and stays
-	probe   func() error
-	broken  atomic.Pointer[error] // why it failed after it had worked; stored once, by the worker that saw it
-	made    atomic.Bool           // one has been made
-	lacking atomic.Bool           // it was logged that there was no room for one more
+	kind   *executorKind
+	mode   atomic.Int32 // an executorMode; stored by set
+	fixed  bool         // the mode is the operator's, and stays
+	probe  func() error
+	broken atomic.Pointer[error] // why it failed after it had worked; stored once, by the worker that saw it
+	//lint:ignore U1000 there are systems without workers
+	made atomic.Bool // one has been made
+	//lint:ignore U1000 the same
+	lacking atomic.Bool // it was logged that there was no room for one more
 }
 
 // newExecutorPolicy begins with the mode that an operator has set. It logs an unknown value.

@@ -23,10 +23,11 @@ type task interface {
 
 // batch collects the tasks to run when all events of a look have been handled. It belongs to the worker that looked.
 type batch struct {
-	inline   bool    // tasks may run on the worker
-	ready    []task  // in the order in which they became ready
-	received int     // bytes, of connections that have more to receive
-	of       *worker // constant
+	inline   bool   // tasks may run on the worker
+	ready    []task // in the order in which they became ready
+	received int    // bytes, of connections that have more to receive
+	//lint:ignore U1000 there are systems without workers
+	of *worker // constant
 }
 
 // receiveBudget is how many bytes connections with much to receive may receive in one batch, all together, before the
