@@ -99,10 +99,10 @@ func TestInlinePolicyJudgesAHandlerThatRunsForLong(t *testing.T) {
 	}
 	waits := func(stop <-chan struct{}) { <-stop }
 	works := func(stop <-chan struct{}) {
-		for going := true; going; {
+		for stopped := false; !stopped; {
 			select {
 			case <-stop:
-				going = false
+				stopped = true
 			default:
 			}
 		}

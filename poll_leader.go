@@ -12,6 +12,7 @@ package netpoll
 // the user has set one.
 
 import (
+	"runtime"
 	"slices"
 	"time"
 
@@ -102,6 +103,17 @@ func (p *poller) endTurn(w *worker, end int64, others bool) {
 		p.takeLead(w)
 	} else if w.leads {
 		w.yieldIfBusy(end)
+	}
+}
+
+// yieldIfBusy lets other goroutines run if the worker has not parked for long. Where there are fewer processors than
+// goroutines to run they would wait for the scheduler to notice, which takes 10 ms.
+func (w *worker) yieldIfBusy(at int64) {
+	if w.busySince == 0 {
+		w.busySince = at
+	} else if at-w.busySince > int64(busyLimit) {
+		w.busySince = 0
+		runtime.Gosched()
 	}
 }
 

@@ -76,17 +76,6 @@ func (w *worker) startRound(n int, list []sender) {
 	w.finish(&round{ring: w.io.worth(n + len(list)), sends: list, events: n})
 }
 
-// yieldIfBusy lets other goroutines run if the worker has not parked for long. Where there are fewer processors than
-// goroutines to run they would wait for the scheduler to notice, which takes 10 ms.
-func (w *worker) yieldIfBusy(at int64) {
-	if w.busySince == 0 {
-		w.busySince = at
-	} else if at-w.busySince > int64(busyLimit) {
-		w.busySince = 0
-		runtime.Gosched()
-	}
-}
-
 // workers are those of one poller.
 type workers struct {
 	list   atomic.Pointer[[]*worker] // all of them; replaced under mu
