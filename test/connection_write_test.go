@@ -281,7 +281,7 @@ func TestFlushSendsWhatAnyMixOfMethodsWrote(t *testing.T) {
 		if rnd.IntN(4) == 0 {
 			keep := rnd.IntN(len(m.bytes) + 1)
 			require.NoError(t, conn.Writer().MallocAck(keep))
-			m.bytes = m.bytes[:keep]
+			m.keep(keep)
 		}
 		want := m.finish()
 		t.Logf("seed %d: %d bytes", seed, len(want))
@@ -355,6 +355,16 @@ func pointers(p []byte) (list []*byte) {
 		list = append(list, &p[i])
 	}
 	return list
+}
+
+// keep notes that all but the first n bytes were dropped. Their memory may belong to another connection by now.
+func (m *outputModel) keep(n int) {
+	m.bytes = m.bytes[:n]
+	kept := make(map[*byte]bool, n)
+	for _, p := range m.bytes {
+		kept[p] = true
+	}
+	m.late = slices.DeleteFunc(m.late, func(p *byte) bool { return !kept[p] })
 }
 
 // finish fills the memory from Malloc and returns the bytes that must arrive.
