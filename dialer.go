@@ -19,6 +19,12 @@ import (
 type Dialer interface {
 	// DialConnection connects to an address on a network: "tcp", "tcp4", "tcp6" or "unix". It gives up after timeout;
 	// 0 or less means that only the limits of the system apply.
+	//
+	// On the networks of datagrams, "udp", "udp4", "udp6" and "unixgram", the connection carries these: each Flush and each
+	// Write sends one, Reader has one at a time, and OnRequest is called once for each. When nothing is left of it, or
+	// after Release, which drops the rest, the next method of Reader waits for another one, except in a connection with an
+	// OnRequest. A method that needs more than is left gives an error that Is [ErrNotEnoughData]. There is no end of the
+	// input. Nobody may be at the other end: some systems report that, and a later call then returns the error.
 	DialConnection(network, address string, timeout time.Duration) (connection Connection, err error)
 
 	// DialTimeout is DialConnection. The value it returns is a [Connection].
@@ -31,8 +37,7 @@ type Dialer interface {
 // The methods of net.Dialer itself, DialTCP and the like, return what package net returns.
 //
 // Its errors are *[net.OpError], as in package net, except that an unknown network gives a bare
-// [net.UnknownNetworkError]. A network without streams, such as "udp" or "unixgram", gives an error that Is
-// [ErrUnsupported]. A dial that took too long Is [ErrDialTimeout] and [os.ErrDeadlineExceeded].
+// [net.UnknownNetworkError]. A network without connections, such as "ip", gives an error that Is [ErrUnsupported]. A dial that took too long Is [ErrDialTimeout] and [os.ErrDeadlineExceeded].
 type NetDialer struct{ net.Dialer }
 
 var _ Dialer = (*NetDialer)(nil)
@@ -81,6 +86,9 @@ func (d *NetDialer) Dial(network, address string) (net.Conn, error) {
 
 // dial returns a nil interface with an error.
 func (d *NetDialer) dial(ctx context.Context, network, address string) (Connection, error) {
+	if isUDP(network) || network == "unixgram" {
+		return d.dialPackets(ctx, network, address)
+	}
 	switch err := checkNetwork(network).(type) {
 	case nil:
 	case unsupportedNetwork:
@@ -93,6 +101,31 @@ func (d *NetDialer) dial(ctx context.Context, network, address string) (Connecti
 		return nil, err
 	}
 	return c.self, nil
+}
+
+// dialPackets is dial for networks of datagrams.
+func (d *NetDialer) dialPackets(ctx context.Context, network, address string) (Connection, error) {
+	if errno := fault.Check(fault.Connect); errno != 0 {
+		return nil, nameErrno(dialError(network, nil, nil, os.NewSyscallError("connect", errno)))
+	}
+	conn, err := d.Dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, nameErrno(nameTimeout(err))
+	}
+	c, err := udpConnOf(conn, network)
+	if err != nil {
+		_ = conn.Close()
+		return nil, dialError(network, conn.LocalAddr(), conn.RemoteAddr(), err)
+	}
+	return newPacketConnection(c), nil
+}
+
+// udpConnOf makes a UDPConn of a connected socket of datagrams.
+func udpConnOf(conn net.Conn, network string) (*UDPConn, error) {
+	if udp, ok := conn.(*net.UDPConn); ok {
+		return newUDPConn(udp, network)
+	}
+	return newUDPConn(&packetAdapter{PacketConn: conn.(net.PacketConn)}, network)
 }
 
 // DialTCP connects to raddr from laddr, which may be nil. The network is "tcp", "tcp4" or "tcp6". A raddr without an IP

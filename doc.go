@@ -75,9 +75,15 @@
 //	listener_socket.go, listener_netconn.go, listener_other.go
 //	                                 with a poller, over any net.Listener, on systems without a poller
 //	dialer.go                        dialing
+//	udp_listen.go                    how UDPConns are made
+//	packet_loop.go, packet_server.go the server of datagrams as its user sees it, and what it does with one socket
+//	packet_source_reader.go, packet_source_poller.go, packet_source_other.go
+//	                                 what receives: a goroutine, or a poller if there is one
+//	packet_connection.go, packet_connection_io.go
+//	                                 connections over datagrams
 //	config.go                        settings of the process
 //
-// Layer 5: connections
+// Layer 5: connections, and sockets of datagrams
 //
 //	connection.go, connection_stream.go
 //	                                 what a connection is, its addresses and settings; its face as a net.Conn
@@ -104,6 +110,11 @@
 //	connection_sendfile_linux.go     ReadFrom of a file, by sendfile
 //	options.go                       what connections of one server begin with, and those of the process
 //	ioadapter.go                     adapters from and to package io
+//	udp.go, udp_adapter.go           UDPConn, with the methods of package net, and over any net.PacketConn
+//	packet.go, packet_batch.go       a datagram, and many with one call
+//	packet_batch_unix.go, packet_batch_other.go
+//	                                 how the system does that
+//	packet_slab.go                   memory for batches
 //
 // Layer 4: transports, which carry the bytes
 //

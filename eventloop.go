@@ -55,7 +55,8 @@ func NewEventLoop(onRequest OnRequest, ops ...Option) (EventLoop, error) {
 	return newServer(newOptions(onRequest, ops)), nil
 }
 
-// ShutdownError says that the context of a Shutdown ended before the last connection did.
+// ShutdownError says that the context of a Shutdown ended before the last connection did, or the last handler of a
+// [PacketLoop].
 type ShutdownError struct {
 	// Err is the error of the context.
 	Err error
@@ -67,6 +68,9 @@ type ShutdownError struct {
 
 // Error gives the error of the context and the number of busy connections.
 func (e *ShutdownError) Error() string {
+	if len(e.Busy) == 0 { // a PacketLoop has no connections
+		return fmt.Sprintf("netpoll: shutdown: %v", e.Err)
+	}
 	return fmt.Sprintf("netpoll: shutdown: %v (%d connections are busy)", e.Err, len(e.Busy))
 }
 

@@ -124,8 +124,8 @@ func TestFailedDialsReturnNilAndTheReason(t *testing.T) {
 		{"tcp", "127.0.0.1", 0, isDialError},
 		{"tcp4", "[::1]:80", 0, isDialError},
 		{"unix", "", 0, isDialError},
-		{"udp", gone.Addr().String(), 0, isUnknown},
-		{"unixgram", "x", 0, isUnknown},
+		{"ip", "127.0.0.1", 0, isUnknown},
+		{"unixpacket", "x", 0, isUnknown},
 		{"", "x", 0, isUnknown},
 	}
 	for name, dial := range waysToDial {

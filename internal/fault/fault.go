@@ -30,6 +30,8 @@ const (
 	SpliceIn
 	SpliceOut
 	Sendfile
-	Timer // the kernel's timer of an alarm
-	ops   // how many there are
+	Timer       // the kernel's timer of an alarm
+	RecvPackets // datagrams, one or many; their size is how many
+	SendPackets // the same
+	ops         // how many there are
 )

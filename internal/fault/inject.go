@@ -59,6 +59,7 @@ func (op Op) String() string {
 		Setsockopt: "setsockopt", Shutdown: "shutdown", Dup: "dup", Close: "close", Listen: "listen",
 		Nonblock: "nonblock", Stat: "stat", Timer: "timer",
 		Pipe: "pipe", SpliceIn: "splice_in", SpliceOut: "splice_out", Sendfile: "sendfile",
+		RecvPackets: "recv_packets", SendPackets: "send_packets",
 	}
 	return names[op]
 }

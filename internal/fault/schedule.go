@@ -52,6 +52,9 @@ var plausible = [ops][]syscall.Errno{
 		syscall.ECONNRESET, syscall.ENOMEM},
 	Sendfile: {Short, syscall.EAGAIN, syscall.EINTR, syscall.EINVAL, syscall.ENOSYS, syscall.EPIPE,
 		syscall.ECONNRESET, syscall.ENOMEM, syscall.EIO},
+	// Not EAGAIN: goroutines that wait for datagrams do so by the runtime's poller, which reports only once.
+	RecvPackets: {Short, syscall.EINTR, syscall.ECONNREFUSED, syscall.ENOMEM},
+	SendPackets: {Short, syscall.EINTR, syscall.ECONNREFUSED, syscall.ENOBUFS, syscall.EPERM},
 }
 
 // harmless reports whether a fault must not be seen by any user: the library makes the call again, now or later, or has
