@@ -408,7 +408,6 @@ func TestPeersEndIsNoticedDuringCopy(t *testing.T) {
 
 // Behaviour 6.4, 9.8: a copy that moves bytes keeps a connection from being idle, on both sides; one that does not, not.
 func TestIdleLimitDuringCopy(t *testing.T) {
-	t.Parallel()
 	src, dst := makeEnd(t, "netpoll tcp"), makeEnd(t, "netpoll tcp")
 	const limit = 300 * time.Millisecond
 	for _, c := range []net.Conn{src.conn, dst.conn} {

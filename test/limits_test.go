@@ -248,7 +248,6 @@ func TestHandlerThatConsumesNothingAtTheLimitSeesTheEnd(t *testing.T) {
 
 // Behaviour 6.4: WithIdleLimit closes a connection without traffic, and only such a one.
 func TestIdleLimitClosesConnectionsWithoutTraffic(t *testing.T) {
-	t.Parallel()
 	const limit = 200 * time.Millisecond
 	closed := make(chan string, 10)
 	s := testnet.NewServer(t, "tcp", testnet.Echo, netpoll.WithIdleLimit(limit),
@@ -311,7 +310,6 @@ func TestIdleLimitSparesConnectionWithRunningHandler(t *testing.T) {
 
 // OnPrepare has the last word on the idle limit, as on all that the options set.
 func TestIdleLimitOfOnPrepareOverridesTheOption(t *testing.T) {
-	t.Parallel()
 	set := make(chan netpoll.Connection, 1)
 	s := testnet.NewServer(t, "tcp", testnet.Echo, netpoll.WithIdleLimit(testkit.Short),
 		netpoll.WithOnPrepare(func(c netpoll.Connection) context.Context {

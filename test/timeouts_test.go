@@ -83,7 +83,6 @@ func TestNegativeTimeoutKeepsTheDeadline(t *testing.T) {
 
 // Behaviour 6.4: a handler that has run for long is traffic: the whole idle limit begins when it returns.
 func TestIdleLimitBeginsWhenTheHandlerReturns(t *testing.T) {
-	t.Parallel()
 	const limit = 200 * time.Millisecond
 	ended, closed := make(chan time.Time, 1), make(chan time.Time, 1)
 	s := testnet.NewServer(t, "tcp", func(ctx context.Context, conn netpoll.Connection) error {
