@@ -169,8 +169,8 @@ func (t *tlsTransport) resumeStalled() {
 	}
 }
 
-// sendFailed returns the error of a send. If no output of the user is lost by it there is none: whoever sends or receives
-// next will see it.
+// sendFailed returns the error of a send. If no output of the user is lost by it there is none: the next call that sends or
+// receives gets it.
 func (t *tlsTransport) sendFailed(err error) error {
 	if passing(err) || int64(t.userEnd-t.out.consumed()) > 0 {
 		return err

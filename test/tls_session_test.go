@@ -247,7 +247,7 @@ func TestTLSEndOfTheStream(t *testing.T) {
 			require.Equal(t, "local error", alert.Op)
 			require.ErrorIs(t, err, netpoll.ErrConnClosed)
 			_, err = peer.Read(make([]byte, 1))
-			require.ErrorAs(t, err, &alert) // the peer is told
+			require.ErrorAs(t, err, &alert) // the peer gets it
 			require.Equal(t, "remote error", alert.Op)
 		})
 	})
