@@ -132,7 +132,6 @@ func TestReadTimeoutEndsCopyFromSilence(t *testing.T) {
 // Behaviour 4.4, 9.8: a write timeout or deadline ends a copy to a peer that does not read, and the number of bytes is
 // that of those which arrive.
 func TestWriteTimeoutEndsCopyToPeerThatDoesNotRead(t *testing.T) {
-	t.Parallel()
 	copyPairs(t, func(t *testing.T, src, dst copyEnd) {
 		flood(src.peer)
 		if conn, ok := dst.conn.(netpoll.Connection); ok {

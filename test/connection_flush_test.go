@@ -134,7 +134,6 @@ func TestNothingIsSentAfterWriteTimeoutWithoutFlush(t *testing.T) {
 
 // Behaviour 4.4: no stale wake-up of a Flush that timed out ends a later Flush early.
 func TestStaleWakeupDoesNotEndLaterFlush(t *testing.T) {
-	t.Parallel()
 	conn, peer := narrowPair(t, "tcp")
 	data := testkit.Pattern(muchOutput)
 	sendUntilTimeout(t, conn, data)
@@ -204,7 +203,6 @@ func TestWriteDeadlineWakesBlockedFlush(t *testing.T) {
 
 // Behaviour 4.4: zero, negative and huge write timeouts do not end a Flush early.
 func TestWriteTimeoutsThatDoNotEndFlush(t *testing.T) {
-	t.Parallel()
 	for name, timeouts := range map[string][]time.Duration{
 		"zero":             {testkit.Short, 0},
 		"negative ignored": {longTime, -1},

@@ -68,7 +68,6 @@ func stillWaiting(t *testing.T, result <-chan error) {
 
 // Behaviour 3.7: a read timeout covers one call, whatever trickles in.
 func TestReadTimeoutCoversTheWholeCall(t *testing.T) {
-	t.Parallel()
 	for name, do := range map[string]func(r netpoll.Reader) error{
 		"Next": func(r netpoll.Reader) error { _, err := r.Next(1 << 20); return err },
 		"Skip": func(r netpoll.Reader) error { return r.Skip(1 << 20) },
@@ -132,7 +131,6 @@ func TestHugeReadTimeoutDoesNotOverflow(t *testing.T) {
 
 // Behaviour 3.7: a deadline overrides the timeout, whichever is earlier; the zero time clears it.
 func TestReadDeadlineOverridesTimeout(t *testing.T) {
-	t.Parallel()
 	next := func(conn netpoll.Connection) func() error {
 		return func() error { _, err := conn.Reader().Next(1); return err }
 	}

@@ -21,7 +21,6 @@ import (
 // Behaviour 3.7, 3.9, 4.5: the timeout of a Read or Write covers its wait for its turn, too: those of concurrent calls
 // do not add up.
 func TestTimeoutsOfConcurrentCallsDoNotAddUp(t *testing.T) {
-	t.Parallel()
 	const calls, timeout = 20, 200 * time.Millisecond
 	more := make([]byte, 16<<20) // than the socket takes
 	for name, c := range map[string]struct {

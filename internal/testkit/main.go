@@ -3,12 +3,10 @@ package testkit
 // This file holds TestMain of the packages whose tests make connections.
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"testing"
 	"time"
 
@@ -17,11 +15,6 @@ import (
 
 // Main runs the tests and exits, with a failure if they left goroutines or sockets behind.
 func Main(m *testing.M) {
-	// Parallel tests spend nearly all of their time waiting, so more of them may run than there are processors. A flag
-	// on the command line overrides this.
-	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
-		panic(err)
-	}
 	goleak.VerifyTestMain(m,
 		// Pollers belong to the process, and stay for the next connection.
 		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*poller).run"),
