@@ -16,8 +16,8 @@ import (
 // does its place in the [EventLoop] that serves it. The OnRequest does not: it is for the old protocol. The handshake
 // begins with the first use, such as SetOnRequest.
 //
-// A conn that is not of this package, or has TLS already, is not closed: it carries the session, with a goroutine, and
-// is closed with it. After an error conn is closed if the error came from detaching it, and else as it was. While
+// A conn that is not of this package is not closed: it carries the session, with a goroutine, and is closed with it. One
+// that has TLS already is refused with an error that Is [ErrUnsupported]. After an error conn is closed if the error came from detaching it, and else as it was. While
 // another goroutine reads from conn the error Is [ErrConcurrentAccess].
 func TLSServer(conn Connection, config *tls.Config) (*TLSConnection, error) {
 	return upgrade(conn, &tlsSide{config: config})
@@ -37,7 +37,10 @@ func upgrade(conn Connection, side *tlsSide) (*TLSConnection, error) {
 	}
 	old := connectionOfValue(conn)
 	var c *connection
-	if old == nil || old.layered {
+	if old != nil && old.layered {
+		return nil, Exception(ErrUnsupported, "when upgrade to TLS: the connection has TLS already")
+	}
+	if old == nil {
 		c = newNetSession(conn, side)
 	} else {
 		var err error

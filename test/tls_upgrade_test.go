@@ -106,17 +106,13 @@ func TestTLSClientTakesOverAConnection(t *testing.T) {
 }
 
 // A proxy's CONNECT: TLS inside of TLS.
-func TestTLSInsideOfTLS(t *testing.T) {
+func TestTLSInsideOfTLSIsRefused(t *testing.T) {
 	config, client := newTLSConfigs(t)
-	server := testnet.NewServer(t, "tcp", startTLS(config), netpoll.WithTLSConfig(config))
-	conn, err := (&netpoll.TLSDialer{Config: client}).DialConnection("tcp", server.Addr().String(), testkit.Timeout)
-	require.NoError(t, err)
-	testkit.Send(t, conn, "STARTTLS\n")
-	testkit.Expect(t, conn, "go ahead\n")
-	inner, err := netpoll.TLSClient(conn, client)
-	require.NoError(t, err)
-	testkit.ExpectEcho(t, inner, "hello")
-	require.NoError(t, inner.Close())
+	conn, peer := tlsPair(t, config, client)
+	_, err := netpoll.TLSClient(conn, client)
+	require.ErrorIs(t, err, netpoll.ErrUnsupported)
+	testkit.Send(t, peer, "still there")
+	testkit.Expect(t, conn, "still there")
 }
 
 // The server goes on with the new connection in the place of the old one.
