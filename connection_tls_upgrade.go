@@ -17,7 +17,8 @@ import (
 // begins with the first use, such as SetOnRequest.
 //
 // A conn that is not of this package is not closed: it carries the session, with a goroutine, and is closed with it. One
-// that has TLS already is refused with an error that Is [ErrUnsupported]. After an error conn is closed if the error came from detaching it, and else as it was. While
+// that has TLS already is refused with an error that Is [ErrUnsupported]. After an error conn is closed if the error came
+// from detaching it, and else as it was. While
 // another goroutine reads from conn the error Is [ErrConcurrentAccess].
 func TLSServer(conn Connection, config *tls.Config) (*TLSConnection, error) {
 	return upgrade(conn, &tlsSide{config: config})

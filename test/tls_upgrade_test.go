@@ -105,7 +105,7 @@ func TestTLSClientTakesOverAConnection(t *testing.T) {
 	})
 }
 
-// A proxy's CONNECT: TLS inside of TLS.
+// TLS inside of TLS is not there: the connection below is left as it was.
 func TestTLSInsideOfTLSIsRefused(t *testing.T) {
 	config, client := newTLSConfigs(t)
 	conn, peer := tlsPair(t, config, client)
