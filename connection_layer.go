@@ -1,7 +1,8 @@
 package netpoll
 
 // This file holds what a connection does for a layer between it and its transport, such as TLS: the references and the
-// input that the layer needs, and the output that the layer adds to that of the user. The layer itself is in transport_tls.go.
+// input that the layer needs, and the output that the layer adds to that of the user. The layer itself is in
+// transport_tls.go.
 
 import (
 	"net"

@@ -94,7 +94,8 @@ func (c *connection) pendingSent(n int, err error) bool {
 	case n > 0:
 		c.touch()
 		return c.dequeue(n) == nil
-	case err == error(ErrWriteTimeout) && c.life.load().phase() < phaseClosing: // of a net.Conn below a layer: the next call sends
+	case err == error(ErrWriteTimeout) && c.life.load().phase() < phaseClosing:
+		// Of a net.Conn below a layer: the next call sends.
 	case err != nil && err != errWouldBlock:
 		c.pendingFailed(err)
 	}

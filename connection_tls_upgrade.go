@@ -18,8 +18,7 @@ import (
 //
 // A conn that is not of this package is not closed: it carries the session, with a goroutine, and is closed with it. One
 // that has TLS already is refused with an error that Is [ErrUnsupported]. After an error conn is closed if the error came
-// from detaching it, and else as it was. While
-// another goroutine reads from conn the error Is [ErrConcurrentAccess].
+// from detaching it, and else as it was. While another goroutine reads from conn the error Is [ErrConcurrentAccess].
 func TLSServer(conn Connection, config *tls.Config) (*TLSConnection, error) {
 	return upgrade(conn, &tlsSide{config: config})
 }
@@ -36,12 +35,8 @@ func upgrade(conn Connection, side *tlsSide) (*TLSConnection, error) {
 	if side.config == nil {
 		return nil, errors.New("netpoll: upgrade to TLS: the config is nil")
 	}
-	old := connectionOfValue(conn)
 	var c *connection
-	if old != nil && old.layered {
-		return nil, Exception(ErrUnsupported, "when upgrade to TLS: the connection has TLS already")
-	}
-	if old == nil {
+	if old := connectionOfValue(conn); old == nil {
 		c = newNetSession(conn, side)
 	} else {
 		var err error
@@ -61,6 +56,9 @@ func upgrade(conn Connection, side *tlsSide) (*TLSConnection, error) {
 // upgrade returns a connection with TLS that has taken over the transport of c, its unread input and its settings. It
 // must then be started.
 func (c *connection) upgrade(side *tlsSide) (*connection, error) {
+	if c.layered {
+		return nil, Exception(ErrUnsupported, "when upgrade to TLS: the connection has TLS already")
+	}
 	if err := c.enterErr(bitReading, "when upgrade to TLS"); err != nil {
 		return nil, err
 	}

@@ -37,7 +37,8 @@ type Dialer interface {
 // The methods of net.Dialer itself, DialTCP and the like, return what package net returns.
 //
 // Its errors are *[net.OpError], as in package net, except that an unknown network gives a bare
-// [net.UnknownNetworkError]. A network without connections, such as "ip", gives an error that Is [ErrUnsupported]. A dial that took too long Is [ErrDialTimeout] and [os.ErrDeadlineExceeded].
+// [net.UnknownNetworkError]. A network without connections, such as "ip", gives an error that Is [ErrUnsupported]. A dial
+// that took too long Is [ErrDialTimeout] and [os.ErrDeadlineExceeded].
 type NetDialer struct{ net.Dialer }
 
 var _ Dialer = (*NetDialer)(nil)
@@ -110,12 +111,9 @@ func dialable(network string) error {
 
 // dialPackets is dial for networks of datagrams.
 func (d *NetDialer) dialPackets(ctx context.Context, network, address string) (Connection, error) {
-	if errno := fault.Check(fault.Connect); errno != 0 {
-		return nil, nameErrno(dialError(network, nil, nil, os.NewSyscallError("connect", errno)))
-	}
-	conn, err := d.Dialer.DialContext(ctx, network, address)
+	conn, err := connect(ctx, &d.Dialer, network, address)
 	if err != nil {
-		return nil, nameErrno(nameTimeout(err))
+		return nil, err
 	}
 	c, err := udpConnOf(conn, network)
 	if err != nil {
@@ -184,12 +182,9 @@ func dialNet(ctx context.Context, d *net.Dialer, network, address string) (*conn
 
 // dialSession is dialNet of a connection with TLS, whose handshake has not begun, unless side is nil.
 func dialSession(ctx context.Context, d *net.Dialer, network, address string, side *tlsSide) (*connection, error) {
-	if errno := fault.Check(fault.Connect); errno != 0 {
-		return nil, nameErrno(dialError(network, nil, nil, os.NewSyscallError("connect", errno)))
-	}
-	conn, err := d.DialContext(ctx, network, address)
+	conn, err := connect(ctx, d, network, address)
 	if err != nil {
-		return nil, nameErrno(nameTimeout(err))
+		return nil, err
 	}
 	c, err := sessionOf(conn, side)
 	if err != nil {
@@ -201,6 +196,18 @@ func dialSession(ctx context.Context, d *net.Dialer, network, address string, si
 		}
 	}
 	return nil, dialError(network, conn.LocalAddr(), conn.RemoteAddr(), err)
+}
+
+// connect dials by package net.
+func connect(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error) {
+	if errno := fault.Check(fault.Connect); errno != 0 {
+		return nil, nameErrno(dialError(network, nil, nil, os.NewSyscallError("connect", errno)))
+	}
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, nameErrno(nameTimeout(err))
+	}
+	return conn, nil
 }
 
 func dialError(network string, local, remote net.Addr, err error) error {

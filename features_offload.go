@@ -6,9 +6,9 @@ package netpoll
 import (
 	"errors"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
+
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 var (
@@ -32,7 +32,8 @@ type offloadPolicy struct{ refusal func() error }
 
 // newOffloadPolicy makes the policy for what an operator has set, one of auto, on and off. It logs another value. broken,
 // if it is not nil, returns why the offload of a kernel shall be used only if it is on.
-func newOffloadPolicy(variable, operator string, off error, probe func() error, broken func(release string) error) *offloadPolicy {
+func newOffloadPolicy(variable, operator string, off error, probe func() error,
+	broken func(release string) error) *offloadPolicy {
 	switch operator {
 	case "", "auto", "on", "off":
 	default:
@@ -46,7 +47,7 @@ func newOffloadPolicy(variable, operator string, off error, probe func() error, 
 			return err
 		}
 		if operator != "on" && broken != nil {
-			return broken(kernelRelease())
+			return broken(sock.KernelRelease())
 		}
 		return nil
 	})}
@@ -55,7 +56,7 @@ func newOffloadPolicy(variable, operator string, off error, probe func() error, 
 // brokenGSO returns an error for kernels that send wrong datagrams: 6.6.44 refuses a short last one, and 7.0 up to 7.1.4
 // write wrong headers.
 func brokenGSO(release string) error {
-	v := kernelVersion(release)
+	v := sock.KernelVersion(release)
 	switch {
 	case v == [3]int{6, 6, 44}:
 	case v[0] == 7 && (v[1] == 0 || v[1] == 1 && v[2] <= 4):
@@ -63,18 +64,4 @@ func brokenGSO(release string) error {
 		return nil
 	}
 	return errGSOBroken
-}
-
-// kernelVersion reads the numbers that a release such as "6.18.2-generic" begins with. What is missing is 0.
-func kernelVersion(release string) (v [3]int) {
-	end := strings.IndexFunc(release, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })
-	if end >= 0 {
-		release = release[:end]
-	}
-	for i, part := range strings.SplitN(release, ".", 4) {
-		if i < len(v) {
-			v[i], _ = strconv.Atoi(part)
-		}
-	}
-	return v
 }

@@ -7,5 +7,3 @@ package netpoll
 func probeSegments() error { return Exception(ErrUnsupported, "segments of datagrams") }
 
 func probeCoalesce() error { return Exception(ErrUnsupported, "joining datagrams") }
-
-func kernelRelease() string { return "" }

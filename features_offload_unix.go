@@ -11,5 +11,3 @@ func probeSegments() error { return sock.ProbeSegments() }
 
 // probeCoalesce returns why it cannot join those that arrive, or nil.
 func probeCoalesce() error { return sock.ProbeCoalesce() }
-
-func kernelRelease() string { return sock.Release() }

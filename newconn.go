@@ -11,10 +11,8 @@ package netpoll
 //
 //	type commonTransport
 //		The transport that most connections have. It is part of each, which saves an allocation.
-//	func connectionOf(conn net.Conn) (*connection, error)
-//		A connection of conn, to be prepared and started, or closed, in place of conn.
 //	func sessionOf(conn net.Conn, side *tlsSide) (*connection, error)
-//		The same for a connection with TLS.
+//		A connection of conn, with TLS unless side is nil, to be prepared and started, or closed, in place of conn.
 //	func (c *connection) successor(side *tlsSide) *connection
 //		A connection with TLS that takes over the transport of c.
 //	func (c *connection) closeOriginal(conn net.Conn)
@@ -51,7 +49,7 @@ func NewConnection(conn net.Conn) (Connection, error) {
 	if own := connectionOfValue(conn); own != nil {
 		return own.self, nil
 	}
-	c, err := connectionOf(conn)
+	c, err := sessionOf(conn, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -11,10 +11,8 @@ import (
 // commonTransport is part of every connection, which saves an allocation.
 type commonTransport = netConn
 
-// connectionOf makes a connection of conn. It must then be prepared and started, or closed, and replace conn.
-func connectionOf(conn net.Conn) (*connection, error) { return newNetSession(conn, nil), nil }
-
-// sessionOf is connectionOf for a connection with TLS, unless side is nil.
+// sessionOf makes a connection of conn, with TLS unless side is nil. It must then be prepared and started, or closed, and
+// replace conn.
 func sessionOf(conn net.Conn, side *tlsSide) (*connection, error) {
 	return newNetSession(conn, side), nil
 }

@@ -44,11 +44,8 @@ func newSocketSession(s socketInfo, side *tlsSide) *connection {
 	return c
 }
 
-// connectionOf makes a connection of conn. If a poller can watch conn, the connection gets a duplicate of its
-// descriptor. The connection must then be prepared and started, or closed, and replace conn.
-func connectionOf(conn net.Conn) (*connection, error) { return sessionOf(conn, nil) }
-
-// sessionOf is connectionOf for a connection with TLS, unless side is nil.
+// sessionOf makes a connection of conn, with TLS unless side is nil. If a poller can watch conn, the connection gets a
+// duplicate of its descriptor. The connection must then be prepared and started, or closed, and replace conn.
 func sessionOf(conn net.Conn, side *tlsSide) (*connection, error) {
 	network := networkOf(conn)
 	if network == "" {

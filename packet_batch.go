@@ -47,8 +47,7 @@ func (c *UDPConn) ReadBatch(packets []Packet) (int, error) {
 // until the write deadline. It returns how many were sent. If these are not all, the error is that of the next one: a
 // program may leave that out and go on with the rest. If that one has segments, some of them may have been sent. Packets
 // of one length to one address, four or more in a row, go through the system as one where it can; see [WithPacketGSO]. The
-// memory of the packets is the caller's again when it returns. It
-// allocates nothing on Linux.
+// memory of the packets is the caller's again when it returns. It allocates nothing on Linux.
 func (c *UDPConn) WriteBatch(packets []Packet) (int, error) {
 	sent := 0
 	for sent < len(packets) {

@@ -112,7 +112,8 @@ func (io *packetIO) message(call *packetCall, p *Packet, data []byte, cut, end i
 	i := call.count
 	call.batch.Put(i, data, p.Addr, io.inet6)
 	if cut > 0 || p.ECN != 0 || p.Local.IsValid() {
-		call.batch.Attach(i, sock.Ancillary{Local: p.Local, Interface: p.Interface, ECN: p.ECN, SegmentSize: cut}, p.Addr, io.inet6)
+		a := sock.Ancillary{Local: p.Local, Interface: p.Interface, ECN: p.ECN, SegmentSize: cut}
+		call.batch.Attach(i, a, p.Addr, io.inet6)
 	}
 	call.plan.ends[i], call.plan.cuts[i] = uint8(end), uint16(cut)
 	call.plan.used++

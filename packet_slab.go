@@ -35,8 +35,8 @@ func newSlabPool(n, size int) *slabPool {
 	return p
 }
 
-// newSlab makes the memory for n datagrams of that size. The system gives memory to pages that were written to, so what it takes is
-// less than its size as long as datagrams are short.
+// newSlab makes the memory for n datagrams of that size. The system gives memory to pages that were written to, so what it
+// takes is less than its size as long as datagrams are short.
 func newSlab(n, size int) *packetSlab {
 	slab := &packetSlab{packets: make([]Packet, n), rooms: make([][]byte, n)}
 	memory := make([]byte, n*(size+roomGap))

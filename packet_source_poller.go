@@ -101,11 +101,11 @@ func (w *packetWatch) onPoll(ev pollEvent, b *batch) {
 	}
 }
 
-// inlinePackets limits the datagrams of a batch that is received on the poll goroutine, where other handlers wait for
-// their turn. A socket that fills it goes on in the runner.
+// inlinePackets limits the datagrams of a batch that is received on a worker, where other handlers wait for their turn. A
+// socket that fills it goes on in the runner.
 const inlinePackets = 16
 
-// runTask implements task: on the poll goroutine.
+// runTask implements task: on a worker.
 func (w *packetWatch) runTask() { w.receive(true) }
 
 // dispatch implements task: in the runner.
@@ -113,8 +113,8 @@ func (w *packetWatch) dispatch() { runner.Run(context.Background(), w.task) }
 
 func (w *packetWatch) receiveApart() { w.receive(false) }
 
-// receive receives and runs the handler until there is no input, on the poll goroutine for one batch at most. What comes
-// after the handler is deferred, because that may end the goroutine.
+// receive receives and runs the handler until there is no input, on a worker for one batch at most. What comes after the
+// handler is deferred, because that may end the goroutine.
 func (w *packetWatch) receive(inline bool) {
 	s := w.s
 	slab := s.loop.slabs.get()

@@ -122,7 +122,7 @@ type ioBatch struct {
 	make     func(kind *executorKind) (ring, error)
 	ring     ring            // made when first needed
 	by       *executorPolicy // the policy of the ring's kind
-	noneTill int64           // none could be made, and none is to be tried before that time, as clock.Now counts; 0 if one may be
+	noneTill int64           // none could be made, and none is to be tried before this, as clock.Now counts; 0 if one may be
 	recvs    []receiving
 	sending  []sending
 	received int                         // how many of the receives have been given their results

@@ -80,7 +80,8 @@ func (s *server) tlsSide(ln serverListener) *tlsSide {
 // be a listener of this package, which keeps its methods, or any other.
 //
 // An [EventLoop] that serves it works as with [WithTLSConfig]. Accept returns a *[TLSConnection], whose handshake begins
-// with its first use and not before, so that a slow peer holds up nobody. config must have a certificate, and is used as it is.
+// with its first use and not before, so that a slow peer holds up nobody. config must have a certificate, and is used as
+// it is.
 //
 // A listener of package crypto/tls can be served, too; then each connection has a goroutine and the buffers of its
 // tls.Conn, as with package net.

@@ -168,7 +168,9 @@ func (t *tlsTransport) init(below transport, up layerUser, side *tlsSide) {
 	}
 }
 
-func (t *tlsTransport) is(p tlsPhase) bool { return tlsPhase(t.phase.Load()) == p }
+func (t *tlsTransport) phaseNow() tlsPhase { return tlsPhase(t.phase.Load()) }
+
+func (t *tlsTransport) is(p tlsPhase) bool { return t.phaseNow() == p }
 
 // move changes the phase, if it is from.
 func (t *tlsTransport) move(from, to tlsPhase) bool {

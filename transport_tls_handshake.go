@@ -149,8 +149,7 @@ func (t *tlsTransport) opened(b *batch) {
 
 // handshakeFailed follows one that has failed.
 func (t *tlsTransport) handshakeFailed(err error) {
-	t.fail(err)
-	t.failure.CompareAndSwap(nil, &connError{err}) // also where an errno says it
+	t.failure.CompareAndSwap(nil, &connError{err}) // unlike fail, also where an errno says it
 	t.phase.Store(uint32(tlsFailed))
 	t.inEnded.Store(true)
 	_ = t.below.updateInterest()

@@ -49,8 +49,6 @@ func (t *tlsTransport) send(v *vector, start int64) (n int, err error) {
 	return n, nil
 }
 
-func (t *tlsTransport) phaseNow() tlsPhase { return tlsPhase(t.phase.Load()) }
-
 // passing reports whether err ends one call, and not the connection.
 func passing(err error) bool { return err == errWouldBlock || err == error(ErrWriteTimeout) }
 

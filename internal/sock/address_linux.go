@@ -32,7 +32,7 @@ func (a *rawAddress) address() Address {
 	return Address{}
 }
 
-// networkOrder reads a port that lies in memory as it goes over the wire.
+// networkOrder reads a port that lies in memory as it goes over the wire, and lays one out like that.
 func networkOrder(port uint16) uint16 {
 	var b [2]byte
 	binary.NativeEndian.PutUint16(b[:], port)

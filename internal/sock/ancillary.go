@@ -14,10 +14,3 @@ type Ancillary struct {
 	ECN         uint8      // the two bits of explicit congestion notification
 	SegmentSize int        // what was joined are datagrams of that size, except for a shorter last one
 }
-
-const (
-	// MaxSegments is how many datagrams the system takes as one at most.
-	MaxSegments = 64
-	// MaxSegmented is how many bytes they have together at most: what one datagram of IPv4 can have.
-	MaxSegmented = 65507
-)

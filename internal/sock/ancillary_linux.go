@@ -2,8 +2,8 @@
 
 package sock
 
-// This file holds the options of sockets that ask for ancillary data, and its layout: control messages, each a header of
-// length, level and type before its data, in a row. All of it is read byte by byte, within the slice that was given.
+// This file holds the options of sockets that ask for ancillary data, and its content: control messages
+// like those in control.go.
 
 import (
 	"encoding/binary"
@@ -14,13 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	controlHeader = unix.SizeofCmsghdr
-	controlAlign  = unix.SizeofPtr
-	// ancillaryRoom is for the control data of a datagram: more than all that is asked for here, because a program may
-	// have asked the system for more.
-	ancillaryRoom = 192
-)
+// ancillaryRoom is for the control data of a datagram: more than all that is asked for here, because a program may have
+// asked the system for more.
+const ancillaryRoom = 192
 
 // ancillaryBuffer is memory for control data, aligned as the kernel wants it.
 type ancillaryBuffer [ancillaryRoom / 8]uint64
@@ -84,44 +80,19 @@ func probe(try func(fd int) error) error {
 	return err
 }
 
-// Release is the release of the kernel, such as "6.18.2-generic", or "" if it does not tell.
-func Release() string {
-	var name unix.Utsname
-	if unix.Uname(&name) != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(name.Release[:])
-}
-
 // parseAncillary reads control data. It ignores messages that it does not know, and those too short for what they should
 // have; at a length that cannot be it stops.
 func parseAncillary(p []byte) (a Ancillary) {
-	for len(p) >= controlHeader {
-		size := controlLength(p)
-		if size < controlHeader || size > uint64(len(p)) {
+	for len(p) >= unix.CmsgLen(0) {
+		hdr, data, rest, err := unix.ParseOneSocketControlMessage(p)
+		if err != nil {
 			return a
 		}
-		level := int32(binary.NativeEndian.Uint32(p[controlHeader-8:]))
-		kind := int32(binary.NativeEndian.Uint32(p[controlHeader-4:]))
-		a.take(level, kind, p[controlHeader:size])
-		next := aligned(int(size))
-		if next >= len(p) {
-			return a
-		}
-		p = p[next:]
+		a.take(hdr.Level, hdr.Type, data)
+		p = rest
 	}
 	return a
 }
-
-// controlLength is the length in the header that p begins with.
-func controlLength(p []byte) uint64 {
-	if controlHeader == 16 {
-		return binary.NativeEndian.Uint64(p)
-	}
-	return uint64(binary.NativeEndian.Uint32(p))
-}
-
-func aligned(n int) int { return (n + controlAlign - 1) &^ (controlAlign - 1) }
 
 // take reads one message.
 func (a *Ancillary) take(level, kind int32, data []byte) {
@@ -166,9 +137,9 @@ func writeAncillary(p []byte, a Ancillary, inet6, to4 bool) (n int) {
 		}
 	}
 	if a.SegmentSize > 0 {
-		data := writeHeader(p[n:], unix.IPPROTO_UDP, unix.UDP_SEGMENT, 2)
-		binary.NativeEndian.PutUint16(data, uint16(a.SegmentSize))
-		n += aligned(controlHeader + 2)
+		var data [2]byte
+		binary.NativeEndian.PutUint16(data[:], uint16(a.SegmentSize))
+		n += writeControl(p[n:], unix.IPPROTO_UDP, unix.UDP_SEGMENT, data[:])
 	}
 	return n
 }
@@ -181,34 +152,27 @@ func writeLocal(p []byte, a Ancillary, inet6 bool) int {
 		if !local.Is4() {
 			return 0
 		}
-		data := writeHeader(p, unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo)
+		var data [unix.SizeofInet4Pktinfo]byte
 		address := local.As4()
 		copy(data[4:], address[:])
-		return aligned(controlHeader + unix.SizeofInet4Pktinfo)
+		return writeControl(p, unix.IPPROTO_IP, unix.IP_PKTINFO, data[:])
 	}
-	data := writeHeader(p, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo)
+	var data [unix.SizeofInet6Pktinfo]byte
 	address := a.Local.As16()
-	copy(data, address[:])
+	copy(data[:], address[:])
 	if a.Local.IsLinkLocalUnicast() {
 		binary.NativeEndian.PutUint32(data[16:], uint32(a.Interface))
 	}
-	return aligned(controlHeader + unix.SizeofInet6Pktinfo)
+	return writeControl(p, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, data[:])
 }
 
 func writeInt(p []byte, level, kind int32, value uint32) int {
-	binary.NativeEndian.PutUint32(writeHeader(p, level, kind, 4), value)
-	return aligned(controlHeader + 4)
+	var data [4]byte
+	binary.NativeEndian.PutUint32(data[:], value)
+	return writeControl(p, level, kind, data[:])
 }
 
-// writeHeader writes the header of a message with that many bytes of data, and returns the room for these, cleared.
-func writeHeader(p []byte, level, kind int32, size int) (data []byte) {
-	clear(p[:aligned(controlHeader+size)])
-	if controlHeader == 16 {
-		binary.NativeEndian.PutUint64(p, uint64(controlHeader+size))
-	} else {
-		binary.NativeEndian.PutUint32(p, uint32(controlHeader+size))
-	}
-	binary.NativeEndian.PutUint32(p[controlHeader-8:], uint32(level))
-	binary.NativeEndian.PutUint32(p[controlHeader-4:], uint32(kind))
-	return p[controlHeader : controlHeader+size]
+// writeControl is putControl of a message that begins with its level and its type.
+func writeControl(p []byte, level, kind int32, data []byte) int {
+	return putControl(p, unix.Cmsghdr{Level: level, Type: kind}, data)
 }

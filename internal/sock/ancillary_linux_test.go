@@ -77,13 +77,13 @@ func TestAncillaryDataIsReadAsItWasWritten(t *testing.T) {
 
 func TestAncillaryDataOfWrongLengthIsIgnored(t *testing.T) {
 	good := written(Ancillary{Local: netip.MustParseAddr("192.0.2.7"), ECN: 2}, false, true)
-	for _, length := range []byte{0, 1, controlHeader - 1, 255} {
+	for _, length := range []byte{0, 1, unix.SizeofCmsghdr - 1, 255} {
 		p := inWords(good)
 		p[0] = length
 		require.Zero(t, parseAncillary(p), "length %d", length)
 	}
 	p := inWords(good)
-	p[0] = controlHeader + 11 // a byte too short for what it should have
+	p[0] = unix.SizeofCmsghdr + 11 // a byte too short for what it should have
 	require.Equal(t, Ancillary{ECN: 2}, parseAncillary(p))
 	for n := range len(good) {
 		parseAncillary(inWords(good[:n]))

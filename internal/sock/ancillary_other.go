@@ -18,6 +18,3 @@ func ProbeSegments() error { return Unsupported("segments of datagrams") }
 
 // ProbeCoalesce returns why the system cannot join datagrams that arrive.
 func ProbeCoalesce() error { return Unsupported("joining datagrams") }
-
-// Release is not needed on this system.
-func Release() string { return "" }

@@ -5,7 +5,6 @@ package sock
 // This file holds receiving and sending many datagrams with one system call.
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"runtime"
 	"syscall"
@@ -43,8 +42,7 @@ func (b *Batch) Room(i int, p []byte, ancillary bool) {
 	if b.msgs[i].hdr.Control = nil; ancillary {
 		b.msgs[i].hdr.Control = (*byte)(unsafe.Pointer(&b.extra[i]))
 	}
-	b.msgs[i].hdr.Name = (*byte)(unsafe.Pointer(&b.names[i]))
-	b.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
+	b.msgs[i].hdr.Name = (*byte)(unsafe.Pointer(&b.names[i])) // Receive sets the length
 }
 
 // Put makes p, for the given address, the i-th datagram to send. The address is not valid if the socket is connected.
@@ -62,12 +60,12 @@ func (b *Batch) Put(i int, p []byte, to netip.AddrPort, inet6 bool) {
 		hdr.Name, hdr.Namelen = nil, 0
 		return
 	case inet6:
-		b.names[i] = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: inNetworkOrder(to.Port()), Addr: to.Addr().As16(),
+		b.names[i] = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: networkOrder(to.Port()), Addr: to.Addr().As16(),
 			Scope_id: zoneIndex(to.Addr().Zone())}
 		hdr.Namelen = unix.SizeofSockaddrInet6
 	default:
 		*(*unix.RawSockaddrInet4)(unsafe.Pointer(&b.names[i])) = unix.RawSockaddrInet4{Family: unix.AF_INET,
-			Port: inNetworkOrder(to.Port()), Addr: to.Addr().As4()}
+			Port: networkOrder(to.Port()), Addr: to.Addr().As4()}
 		hdr.Namelen = unix.SizeofSockaddrInet4
 	}
 	hdr.Name = (*byte)(unsafe.Pointer(&b.names[i]))
@@ -200,11 +198,4 @@ func moved(n int, errno syscall.Errno, call string) (int, error) {
 		return n, nil
 	}
 	return result(0, errno, call)
-}
-
-// inNetworkOrder lays out a port as it goes over the wire.
-func inNetworkOrder(port uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], port)
-	return binary.NativeEndian.Uint16(b[:])
 }

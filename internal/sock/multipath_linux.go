@@ -17,19 +17,7 @@ const (
 
 // reportsFallback says whether the kernel reports a fall back, which it does since 5.16.
 var reportsFallback = sync.OnceValue(func() bool {
-	var name unix.Utsname
-	if unix.Uname(&name) != nil {
-		return false
-	}
-	var version [2]int
-	for i, part := 0, 0; i < len(name.Release) && part < len(version); i++ {
-		digit := int(name.Release[i]) - '0'
-		if digit < 0 || digit > 9 {
-			part++
-			continue
-		}
-		version[part] = 10*version[part] + digit
-	}
+	version := KernelVersion(KernelRelease())
 	return version[0] > 5 || version[0] == 5 && version[1] >= 16
 })
 

@@ -12,9 +12,6 @@ import (
 	"github.com/cloudwego/netpoll/internal/fault"
 )
 
-// MaxBatch is how many datagrams one call of a Batch moves at most.
-const MaxBatch = 64
-
 // IsInet6 reports whether fd is a socket of IPv6, whose addresses of IPv4 are mapped into IPv6.
 func IsInet6(fd int) (bool, error) {
 	name, err := unix.Getsockname(fd)

@@ -4,16 +4,6 @@ package sock
 
 // This file stands in for options of sockets of datagrams where package net owns the descriptors.
 
-// MaxBatch is how many datagrams one call moves at most.
-const MaxBatch = 64
-
-const (
-	// MaxSegments is how many datagrams a packet may be at most.
-	MaxSegments = 64
-	// MaxSegmented is how many bytes they have together at most: what one datagram of IPv4 can have.
-	MaxSegmented = 65507
-)
-
 // ForceReadBuffer does nothing on this system.
 func ForceReadBuffer(uintptr, int) bool { return false }
 

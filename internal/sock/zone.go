@@ -50,35 +50,30 @@ func zoneIndex(zone string) uint32 {
 
 // name is the name of an interface, or its number if it has none.
 func (z *zoneCache) name(index uint32) string {
-	for range 2 {
-		z.mu.RLock()
-		name, known := z.names[index]
-		fresh := time.Since(z.asked) < zoneLife
-		z.mu.RUnlock()
-		if known && fresh {
-			return name
-		}
-		if !z.ask(known) {
-			break
-		}
+	if name, known := find(z, &z.names, index); known {
+		return name
 	}
 	return strconv.FormatUint(uint64(index), 10)
 }
 
-func (z *zoneCache) index(name string) (index uint32, known bool) {
+func (z *zoneCache) index(name string) (index uint32, known bool) { return find(z, &z.indexes, name) }
+
+// find looks a key up in a map of z. It asks the system where the answer is missing or old.
+func find[K comparable, V any](z *zoneCache, in *map[K]V, key K) (value V, known bool) {
 	for range 2 {
 		z.mu.RLock()
-		index, known = z.indexes[name]
+		value, known = (*in)[key]
 		fresh := time.Since(z.asked) < zoneLife
 		z.mu.RUnlock()
 		if known && fresh {
-			return index, true
+			return value, true
 		}
 		if !z.ask(known) {
 			break
 		}
 	}
-	return 0, false
+	var none V
+	return none, false
 }
 
 // ask asks the system. It does not ask again within a second for an interface that is not known: a peer may send from

@@ -66,8 +66,8 @@ func hand(c *tls.Conn) *bytes.Buffer {
 // Read of c, here and in the other functions. Lends must be set.
 func Left(c *tls.Conn) int { return raw(c).Len() + input(c).Len() }
 
-// Lend makes records the ciphertext that c has read and not decrypted. There must be nothing Left. c overwrites records with their
-// plaintext, and never appends to it.
+// Lend makes records the ciphertext that c has read and not decrypted. There must be nothing Left. c overwrites records
+// with their plaintext, and never appends to it.
 func Lend(c *tls.Conn, records []byte) {
 	*raw(c) = *bytes.NewBuffer(records[:len(records):len(records)])
 }

@@ -45,9 +45,9 @@ func (p *Process) Read(collect bool) (s State, err error) {
 	return s, err
 }
 
-// LazyDescriptors is how many descriptors the library may open on first use, and keep: for each poller the ring of the worker
-// that is left, where this worker has slept, and the timer that has ended the others. There is a poller for every four
-// processors.
+// LazyDescriptors is how many descriptors the library may open on first use, and keep: for each poller the ring of the
+// worker that is left, where this worker has slept, and the timer that has ended the others. There is a poller for every
+// four processors.
 func LazyDescriptors() int64 { return 3 * (int64(runtime.GOMAXPROCS(0)+3) / 4) }
 
 // Frame makes a frame of a body.

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package sock
+
+// KernelRelease is not needed on this system.
+func KernelRelease() string { return "" }
