@@ -82,20 +82,16 @@ func (w *leaderStress) take(slow bool) {
 	}
 }
 
-// takeAtRandom takes the leadership now and then until stop is closed, as a watchdog or a waiting handler would.
-func (w *leaderStress) takeAtRandom(stop <-chan struct{}, seed uint64) {
+// takeAtRandom takes the leadership now and then until stop is called, as a watchdog or a waiting handler would.
+func (w *leaderStress) takeAtRandom(t *testing.T, seed uint64) (stop func()) {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	for {
-		select {
-		case <-stop:
-			return
-		default:
-		}
+	return testkit.Repeat(t, func(int) bool {
 		w.take(rng.IntN(50) == 0)
 		if rng.IntN(4) == 0 {
 			time.Sleep(time.Duration(rng.IntN(200)) * time.Microsecond)
 		}
-	}
+		return true
+	})
 }
 
 // converse sends the numbers 0 to n in bursts and expects them back. Before each burst the poller is made to forget
@@ -156,11 +152,7 @@ func answerUnderTakeovers(t *testing.T, change func(p *poller)) {
 		require.NoError(t, c.SetOnRequest(w.answering(i, seed)))
 		peers[i], all = peer, append(all, c)
 	}
-	stop := make(chan struct{})
-	var takers sync.WaitGroup
-	for g := range 2 {
-		takers.Go(func() { w.takeAtRandom(stop, seed+uint64(g)) })
-	}
+	stops := []func(){w.takeAtRandom(t, seed), w.takeAtRandom(t, seed+1)}
 	rounds := 0
 	testkit.Eventually(t, func() bool {
 		var talkers sync.WaitGroup
@@ -175,8 +167,9 @@ func answerUnderTakeovers(t *testing.T, change func(p *poller)) {
 		rounds++
 		return t.Failed() || rounds >= 3 && w.inline.Load() > 10 && w.taken.Load() > 10
 	}, "the leadership was taken often from handlers on a worker")
-	close(stop)
-	takers.Wait()
+	for _, stop := range stops {
+		stop()
+	}
 	require.Zero(t, w.twice.Load(), "tasks that met another one of their connection")
 	for i, peer := range peers {
 		require.NoError(t, peer.Close())

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -101,25 +100,16 @@ func TestRequestsOfOneConnectionNeverOverlap(t *testing.T) {
 		}))
 	c := s.Dial()
 	conn := testkit.Receive(t, accepted)
-	stop := make(chan struct{})
-	var setters sync.WaitGroup
-	setters.Go(func() { // setting the handler anew starts it where there is input
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				_ = conn.SetOnRequest(on)
-			}
-		}
+	stop := testkit.Repeat(t, func(int) bool { // setting the handler anew starts it where there is input
+		_ = conn.SetOnRequest(on)
+		return true
 	})
 	for range total / 100 {
 		_, err := c.Write(make([]byte, 100))
 		require.NoError(t, err)
 	}
 	testkit.Eventually(t, func() bool { return received.Load() >= total })
-	close(stop)
-	setters.Wait()
+	stop()
 	require.False(t, overlapped.Load(), "two requests ran at a time")
 }
 

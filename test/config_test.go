@@ -9,7 +9,6 @@ import (
 	"context"
 	"net"
 	"runtime"
-	"sync"
 	"testing"
 	"time"
 
@@ -47,29 +46,23 @@ func TestSettersUnderLoad(t *testing.T) {
 		addr := testnet.NewServer(t, "tcp", testnet.Echo).Addr()
 		old := testnet.Dial(t, addr)
 		testkit.ExpectEcho(t, old, "before")
-		stop := make(chan struct{})
-		var group sync.WaitGroup
+		var stops []func()
 		for i := range 3 {
-			group.Go(func() {
-				for n := 0; ; n++ {
-					select {
-					case <-stop:
-						return
-					default:
-					}
-					changeSomething(t, n+i)
-					if err := dialAndEcho(addr.String(), byte(n)); err != nil {
-						t.Error(err)
-						return
-					}
+			stops = append(stops, testkit.Repeat(t, func(n int) bool {
+				changeSomething(t, n+i)
+				err := dialAndEcho(addr.String(), byte(n))
+				if err != nil {
+					t.Error(err)
 				}
-			})
+				return err == nil
+			}))
 		}
 		for range 200 {
 			testkit.ExpectEcho(t, old, "meanwhile")
 		}
-		close(stop)
-		group.Wait()
+		for _, stop := range stops {
+			stop()
+		}
 		testkit.ExpectEcho(t, old, "after")
 		require.NoError(t, netpoll.SetNumLoops(1))
 		testkit.ExpectEcho(t, old, "on a poller that takes no new ones")

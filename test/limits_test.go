@@ -258,29 +258,21 @@ func TestIdleLimitClosesConnectionsWithoutTraffic(t *testing.T) {
 		}))
 	start := time.Now()
 	silentOne, busyOne := s.Dial(), s.Dial()
-	stop := make(chan struct{})
-	var busy sync.WaitGroup
-	busy.Go(func() {
-		tick := time.NewTicker(limit / 10)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				if err := testkit.RoundTrip(busyOne, "x"); err != nil {
-					t.Errorf("the busy connection after %v: %v", time.Since(start), err)
-					return
-				}
-			}
+	tick := time.NewTicker(limit / 10)
+	defer tick.Stop()
+	stop := testkit.Repeat(t, func(int) bool {
+		<-tick.C
+		err := testkit.RoundTrip(busyOne, "x")
+		if err != nil {
+			t.Errorf("the busy connection after %v: %v", time.Since(start), err)
 		}
+		return err == nil
 	})
 	require.Equal(t, silentOne.LocalAddr().String(), testkit.Receive(t, closed))
 	require.GreaterOrEqual(t, time.Since(start), limit)
 	_, err := silentOne.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
-	close(stop)
-	busy.Wait()
+	stop()
 	require.Equal(t, busyOne.LocalAddr().String(), testkit.Receive(t, closed)) // now that it is silent, too
 }
 

@@ -22,32 +22,29 @@ import (
 )
 
 // startPingers makes clients that send and expect echoes until stop is closed. Each failure is reported.
-func startPingers(t *testing.T, address string, n int, stop <-chan struct{}) (
-	done *sync.WaitGroup, pings *atomic.Int64,
-) {
+func startPingers(t *testing.T, address string, n int) (stop func(), pings *atomic.Int64) {
 	t.Helper()
-	done, pings = new(sync.WaitGroup), new(atomic.Int64)
+	pings = new(atomic.Int64)
+	var stops []func()
 	for i := range n {
 		conn, err := netpoll.DialConnection("tcp", address, testkit.Timeout)
 		require.NoError(t, err)
 		require.NoError(t, conn.SetReadTimeout(testkit.Timeout))
-		done.Go(func() {
-			defer conn.Close()
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if err := ping(conn, fmt.Sprintf("from %d", i)); err != nil {
-					t.Errorf("client %d: %v", i, err)
-					return
-				}
-				pings.Add(1)
+		end := testkit.Repeat(t, func(int) bool {
+			if err := ping(conn, fmt.Sprintf("from %d", i)); err != nil {
+				t.Errorf("client %d: %v", i, err)
+				return false
 			}
+			pings.Add(1)
+			return true
 		})
+		stops = append(stops, func() { end(); conn.Close() })
 	}
-	return done, pings
+	return func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}, pings
 }
 
 // ping is roundTrip by way of Reader and Writer.
@@ -84,8 +81,7 @@ func TestShrinkingPollersStrandsNoConnection(t *testing.T) {
 		require.NoError(t, ping(conn, "before"))
 		idle = append(idle, conn)
 	}
-	stop := make(chan struct{})
-	busy, pings := startPingers(t, s.Listener.Addr().String(), 8, stop)
+	stop, pings := startPingers(t, s.Listener.Addr().String(), 8)
 	for i, n := range []int{1, 6, 2, 3, 1} {
 		require.NoError(t, netpoll.SetNumLoops(n))
 		for _, conn := range idle {
@@ -97,8 +93,7 @@ func TestShrinkingPollersStrandsNoConnection(t *testing.T) {
 		require.NoError(t, c.Close())
 		testkit.Eventually(t, func() bool { return pings.Load() > int64(200*(i+1)) })
 	}
-	close(stop)
-	busy.Wait()
+	stop()
 }
 
 // Behaviour 6.6: every setting may change at any time, from any goroutine, under load.
@@ -107,8 +102,7 @@ func TestSettingsMayChangeUnderLoad(t *testing.T) {
 		return
 	}
 	s := testnet.NewServer(t, "tcp", testnet.Echo)
-	stop := make(chan struct{})
-	clients, pings := startPingers(t, s.Listener.Addr().String(), 8, stop)
+	stop, pings := startPingers(t, s.Listener.Addr().String(), 8)
 	var ran atomic.Int64
 	plain := func(_ context.Context, f func()) { ran.Add(1); go f() }
 	changes := []func(i int) error{
@@ -138,6 +132,5 @@ func TestSettingsMayChangeUnderLoad(t *testing.T) {
 	netpoll.SetRunner(plain)
 	reached, used := pings.Load(), ran.Load()
 	testkit.Eventually(t, func() bool { return pings.Load() > reached+200 && ran.Load() > used })
-	close(stop)
-	clients.Wait()
+	stop()
 }

@@ -10,6 +10,7 @@ package testkit
 import (
 	"fmt"
 	"net"
+	"sync"
 	"testing"
 	"time"
 )
@@ -75,6 +76,31 @@ func Within(t testing.TB, d time.Duration, f func()) {
 	case <-time.After(d):
 		fail(t, d, nil)
 	}
+}
+
+// Repeat calls f again and again in a goroutine of its own, with 0, 1, 2 …, until f returns false or stop is called. stop
+// returns when the goroutine has ended. So does the test, however it ends: what goes on would take the processor from
+// those that follow.
+func Repeat(t testing.TB, f func(i int) (again bool)) (stop func()) {
+	t.Helper()
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i := 0; f(i); i++ {
+			select {
+			case <-end:
+				return
+			default:
+			}
+		}
+	}()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() { close(end) })
+		<-ended
+	}
+	t.Cleanup(stop)
+	return stop
 }
 
 // ErrorOf returns the error of a call that returns another value, too.
