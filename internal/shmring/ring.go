@@ -16,8 +16,8 @@ import (
 const (
 	offSent     = 0   // uint64: bytes that the owner has put into its ring
 	offTaken    = 64  // uint64: bytes that the owner has taken out of the other's ring
-	offSleeping = 128 // uint32: the owner wants to be woken when there is something to read
-	offStuck    = 192 // uint32: the owner wants to be woken when there is room in its ring
+	offSleeping = 128 // uint32: not 0 if the owner wants to be woken when there is something to read
+	offStuck    = 192 // uint32: not 0 if the owner wants to be woken when there is room in its ring
 	offEnded    = 256 // uint32: the owner sends nothing more
 
 	// Header is the size of that page, in bytes.
@@ -64,7 +64,9 @@ func (r *Region) copyOut(at uint64, p []byte) {
 // so are the receiving ones; those of both kinds may be called at the same time. Room and Input may always be called.
 type Pair struct {
 	own, peer *Region
-	nudged    uint64 // bytes taken when the peer was last told of room; belongs to the receiving goroutine
+	waits     atomic.Uint32 // how often this side has asked to be woken; the number of each is what its flag has
+	wokeIn    atomic.Uint32 // the last wait for input that the peer was woken from
+	wokeRoom  atomic.Uint32 // the same for room
 }
 
 // NewPair makes the pair of a side.
@@ -84,8 +86,15 @@ func (c *Pair) Send(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// WakesReader reports whether the peer waits for what was sent. It comes after Send and End.
-func (c *Pair) WakesReader() bool { return c.peer.flag(offSleeping).Load() != 0 }
+// WakesReader reports whether the peer waits for what was sent, and must be woken, which happens once for each time that it
+// waits. It comes after Send and End.
+func (c *Pair) WakesReader() bool { return wakes(c.peer.flag(offSleeping), &c.wokeIn) }
+
+// wakes reports whether a flag of the peer has a wait that it was not woken from.
+func wakes(flag, woke *atomic.Uint32) bool {
+	wait := flag.Load()
+	return wait != 0 && woke.Swap(wait) != wait
+}
 
 // End says that nothing more will be sent.
 func (c *Pair) End() { c.own.flag(offEnded).Store(1) }
@@ -105,7 +114,8 @@ func (c *Pair) Room() bool {
 	return n > 0 || err != nil
 }
 
-// AwaitRoom asks the peer to wake this side when there is room, and reports whether there is some already.
+// AwaitRoom asks the peer to wake this side when there is room, and reports whether there is some already. It may always
+// be called.
 func (c *Pair) AwaitRoom() bool { return c.await(offStuck, c.Room) }
 
 // await sets a flag and asks again. The peer looks at the flag after it has changed what has is about, so that one of both
@@ -115,12 +125,14 @@ func (c *Pair) await(at int, has func() bool) bool {
 		return true
 	}
 	flag := c.own.flag(at)
-	flag.Store(1)
-	if has() {
-		flag.Store(0)
-		return true
+	if flag.Load() == 0 {
+		wait := c.waits.Add(1)
+		if wait == 0 {
+			wait = c.waits.Add(1)
+		}
+		flag.Store(wait)
 	}
-	return false
+	return has()
 }
 
 // Receive takes bytes into p: as many as there are, 0 if there are none. wake says that the peer waits for the room.
@@ -133,19 +145,15 @@ func (c *Pair) Receive(p []byte) (n int, wake bool, err error) {
 	taken := c.own.counter(offTaken)
 	at := taken.Load()
 	c.peer.copyOut(at, p[:n])
-	at += uint64(n)
-	taken.Store(at)
-	return n, c.wakesWriter(at, have-n), nil
+	taken.Store(at + uint64(n))
+	return n, c.wakesWriter(have - n), nil
 }
 
-// wakesWriter reports whether the peer waits for room, and there is enough of it to be worth waking it: a quarter of the
-// ring since the last time, or all of it.
-func (c *Pair) wakesWriter(taken uint64, left int) bool {
-	if taken-c.nudged < uint64(len(c.peer.ring)/4) && left > 0 || c.peer.flag(offStuck).Load() == 0 {
-		return false
-	}
-	c.nudged = taken
-	return true
+// wakesWriter reports whether the peer waits for room and must be woken: once for each time that it waits, and if there is
+// enough room to be worth it, which is a quarter of the ring.
+func (c *Pair) wakesWriter(left int) bool {
+	size := len(c.peer.ring)
+	return size-left >= size/4 && wakes(c.peer.flag(offStuck), &c.wokeRoom)
 }
 
 // input returns how many bytes can be received now.
@@ -163,7 +171,8 @@ func (c *Pair) Input() bool {
 	return n > 0 || err != nil || c.Ended()
 }
 
-// AwaitInput asks the peer to wake this side when it has sent something, and reports whether there is something already.
+// AwaitInput asks the peer to wake this side when it has sent something, and reports whether there is something already. It
+// may always be called.
 func (c *Pair) AwaitInput() bool { return c.await(offSleeping, c.Input) }
 
 // Awake undoes AwaitInput and AwaitRoom: this side looks by itself.
