@@ -20,13 +20,14 @@ import (
 // broken, or hostile, can end its connection and nothing else: it can neither crash this process nor make it wait. It could
 // change bytes while they are copied out of its ring, but never those that a Reader shows.
 //
-// A client that says nothing, or the wrong thing, is closed when SetupTimeout is over, and holds up nobody. There is
-// shared memory on Linux; elsewhere, and without a poller, each Accept fails with an error that Is [ErrUnsupported].
+// A client that says nothing, or the wrong thing, is closed when SetupTimeout is over, and holds up nobody. After an error
+// inner still belongs to the caller. There is shared memory on Linux; elsewhere the error Is [ErrUnsupported], unless
+// Fallback allows the plain socket.
 func NewShmListener(inner *net.UnixListener, config ShmConfig) (Listener, error) {
 	if inner == nil {
 		return nil, errors.New("netpoll: shared memory: the listener is nil")
 	}
-	if err := config.check(); err != nil {
+	if err := errors.Join(config.check(), shmSupported(&config)); err != nil {
 		return nil, err
 	}
 	ln := &shmListener{inner: inner, config: config, ready: make(chan net.Conn), failed: make(chan error)}
@@ -41,7 +42,12 @@ func (lc *ListenConfig) listenShm(ctx context.Context, address string) (Listener
 	if err != nil {
 		return nil, asShmError(err)
 	}
-	return NewShmListener(inner.(*net.UnixListener), ShmConfig{})
+	ln, err := NewShmListener(inner.(*net.UnixListener), ShmConfig{})
+	if err != nil {
+		_ = inner.Close()
+		return nil, &net.OpError{Op: "listen", Net: networkShm, Addr: shmAddr(inner.Addr()), Err: err}
+	}
+	return ln, nil
 }
 
 // maxShmSetups is how many clients agree on memory at a time. Others wait in the backlog of the socket.
@@ -170,7 +176,7 @@ func (d *ShmDialer) dial(ctx context.Context, network, address string) (Connecti
 	if network != networkShm {
 		return d.NetDialer.dial(ctx, network, address)
 	}
-	if err := d.Config.check(); err != nil {
+	if err := errors.Join(d.Config.check(), shmSupported(&d.Config)); err != nil {
 		return nil, dialError(network, nil, nil, err)
 	}
 	conn, err := connect(ctx, &d.Dialer, "unix", address)

@@ -162,10 +162,11 @@ func (s *shmTransport) receive(p []byte) (n int, full bool, err error) {
 	return 0, false, nil
 }
 
-// broken notes an error that has no errno.
+// broken notes an error that has no errno, and returns it as one that ends the connection.
 func (s *shmTransport) broken(err error) error {
-	s.failure.CompareAndSwap(nil, &connError{err})
-	return syscall.EIO
+	failure := &connError{err}
+	s.failure.CompareAndSwap(nil, failure)
+	return failure
 }
 
 // explain implements transport.

@@ -7,10 +7,12 @@ package test
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -290,4 +292,42 @@ func TestWrongSettingsOfSharedMemory(t *testing.T) {
 		_, err = (&netpoll.ShmDialer{Config: config}).DialConnection("shm", "nowhere", 0)
 		require.ErrorContains(t, err, "power of two")
 	}
+}
+
+func TestTLSOverSharedMemory(t *testing.T) {
+	server, client := newTLSConfigs(t)
+	ln := netpoll.NewTLSListener(listenShm(t, netpoll.ShmConfig{}), server)
+	conn, err := netpoll.DialConnection("shm", ln.Addr().String(), testkit.Timeout)
+	require.NoError(t, err)
+	defer conn.Close()
+	accepted, err := ln.Accept()
+	require.NoError(t, err)
+	defer accepted.Close()
+	echoed := make(chan error, 1)
+	go func() {
+		_, err := io.CopyN(accepted, accepted, 100_000)
+		echoed <- err
+	}()
+	session := tls.Client(conn.(net.Conn), client)
+	sent := testkit.Pattern(100_000)
+	go func() { _, _ = session.Write(sent) }()
+	got := make([]byte, len(sent))
+	_, err = io.ReadFull(session, got)
+	require.NoError(t, err)
+	require.Equal(t, sent, got)
+	require.NoError(t, testkit.Receive(t, echoed))
+}
+
+// The descriptor carries wake-ups, so it is not for programs.
+func TestSharedMemoryKeepsItsDescriptor(t *testing.T) {
+	a, _ := shmPair(t, netpoll.ShmConfig{})
+	require.Equal(t, -1, a.(netpoll.Conn).Fd())
+	_, err := a.(syscall.Conn).SyscallConn()
+	require.ErrorIs(t, err, netpoll.ErrUnsupported)
+	_, err = a.(interface{ File() (*os.File, error) }).File()
+	require.ErrorIs(t, err, netpoll.ErrUnsupported)
+	require.ErrorIs(t, a.(interface{ Detach() error }).Detach(), netpoll.ErrUnsupported)
+	b, _ := shmPair(t, netpoll.ShmConfig{})
+	_, err = netpoll.TLSServer(b, new(tls.Config))
+	require.ErrorIs(t, err, netpoll.ErrUnsupported)
 }
