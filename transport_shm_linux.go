@@ -18,6 +18,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -39,6 +40,11 @@ type shmTransport struct {
 	aborted atomic.Bool // the peer shall see that the stream is cut
 	freed   func()      // called when own is free again; may be nil
 	unread  int         // reports since wake-ups were read; belongs to the receiving goroutine
+
+	// mu guards released, and with it the memory and the descriptor where the caller has no reference to the connection:
+	// until begin has succeeded, and in updateInterest.
+	mu       sync.Mutex
+	released bool
 }
 
 var (
@@ -78,18 +84,12 @@ func (s *shmTransport) updateInterest() error {
 	if !s.unsettled() {
 		return nil
 	}
-	return s.watch.updateInterest()
+	return s.watch.updateInterest() // which does nothing after stop
 }
 
 // onPoll implements pollHandler.
 func (s *shmTransport) onPoll(ev pollEvent, b *batch) {
 	s.watch.servedBy(b)
-	s.pair.Awake()
-	if ev&(evHup|evErr) != 0 {
-		s.gone.Store(true) // neither side ends one direction of its socket
-	} else if s.unread++; s.unread >= mostUnread {
-		s.readWakeUps()
-	}
 	if s.up.begin(s.meaning(ev)) {
 		receiveAll(s, s.up, s.gone.Load(), b)
 		s.up.end()
@@ -97,8 +97,19 @@ func (s *shmTransport) onPoll(ev pollEvent, b *batch) {
 	_ = s.updateInterest()
 }
 
-// meaning is what ev says about the stream.
+// meaning is what ev says about the stream. This side is awake from here on.
 func (s *shmTransport) meaning(ev pollEvent) pollEvent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.released {
+		return ev & (evDetached | evErr)
+	}
+	s.pair.Awake()
+	if ev&(evHup|evErr) != 0 {
+		s.gone.Store(true) // neither side ends one direction of its socket
+	} else if s.unread++; s.unread >= mostUnread {
+		s.readWakeUps()
+	}
 	up := ev & evDetached
 	if up != 0 {
 		up |= ev & evErr
@@ -114,13 +125,18 @@ func (s *shmTransport) meaning(ev pollEvent) pollEvent {
 
 // unsettled asks the peer for the wake-ups that are wanted, and reports whether there is something to do already.
 func (s *shmTransport) unsettled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.released {
+		return false
+	}
 	wanted := s.up.interest()
 	input := wanted&evRead != 0 && s.pair.AwaitInput()
 	room := wanted&evWrite != 0 && s.pair.AwaitRoom()
 	return input || room || wanted&(evRead|evWrite) != 0 && s.gone.Load()
 }
 
-// readWakeUps reads all but one.
+// readWakeUps reads all but one. The caller holds mu.
 func (s *shmTransport) readWakeUps() {
 	s.unread = 0
 	there, err := unix.IoctlGetInt(s.sysfd, unix.TIOCINQ)
@@ -235,15 +251,24 @@ func (s *shmTransport) abort() { s.aborted.Store(true) }
 // release implements transport. The peer can read what is in the ring: it has the memory, too.
 func (s *shmTransport) release(bool) error {
 	s.watch.close()
+	err := s.free()
+	if s.freed != nil {
+		s.freed()
+	}
+	return err
+}
+
+// free gives up the descriptor and the memory.
+func (s *shmTransport) free() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.released = true
 	if !s.aborted.Load() {
 		s.pair.End()
 	}
 	err := sock.Close(s.sysfd)
 	s.own.Free()
 	s.peer.Free()
-	if s.freed != nil {
-		s.freed()
-	}
 	return err
 }
 
