@@ -5,7 +5,6 @@ package netpoll
 import (
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"github.com/cloudwego/netpoll/internal/shmring"
@@ -66,14 +65,6 @@ func (c *ShmConfig) setupTimeout() time.Duration {
 		return defaultShmSetup
 	}
 	return c.SetupTimeout
-}
-
-// allows reports whether a user may connect.
-func (c *ShmConfig) allows(uid uint32) bool {
-	if c.AllowUser != nil {
-		return c.AllowUser(uid)
-	}
-	return uid == 0 || int64(uid) == int64(os.Geteuid())
 }
 
 // shmAddr is a Unix address under the name of shared memory.

@@ -171,6 +171,14 @@ func shmCheckUser(conn *net.UnixConn, config *ShmConfig) error {
 	return nil
 }
 
+// allows reports whether a user may connect.
+func (c *ShmConfig) allows(uid uint32) bool {
+	if c.AllowUser != nil {
+		return c.AllowUser(uid)
+	}
+	return uid == 0 || int64(uid) == int64(os.Geteuid())
+}
+
 // shmSpeaksOther waits for the first bytes, leaves them where they are, and reports whether they are those of something
 // else.
 func shmSpeaksOther(conn *net.UnixConn) (other bool, err error) {

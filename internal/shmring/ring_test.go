@@ -108,6 +108,43 @@ func TestNoWakeUpIsLost(t *testing.T) {
 	require.Equal(t, total, got)
 }
 
+// What the peer sends after the look and before the flag, for which it wakes nobody, is found by the second look.
+func TestASideLooksAgainBeforeItSleeps(t *testing.T) {
+	a, b := pairs(MinRing, MinRing)
+	looks := 0
+	found := b.await(offSleeping, func() bool {
+		if looks++; looks > 1 {
+			return b.Input()
+		}
+		n, err := a.Send([]byte("x"))
+		require.Equal(t, 1, n)
+		require.NoError(t, err)
+		require.False(t, a.WakesReader())
+		return false
+	})
+	require.True(t, found)
+}
+
+// Each wait is woken from once, however much comes.
+func TestOneWakeUpForEachWait(t *testing.T) {
+	a, b := pairs(MinRing, MinRing)
+	for range 3 {
+		require.False(t, b.AwaitInput())
+		wakes := 0
+		for range 10 {
+			_, err := a.Send([]byte("x"))
+			require.NoError(t, err)
+			if a.WakesReader() {
+				wakes++
+			}
+		}
+		require.Equal(t, 1, wakes)
+		b.Awake()
+		_, _, err := b.Receive(make([]byte, 100))
+		require.NoError(t, err)
+	}
+}
+
 func TestCountersThatCannotBeRightEndTheStream(t *testing.T) {
 	for _, sent := range []uint64{MinRing + 1, 1 << 62, ^uint64(0)} {
 		a, b := pairs(MinRing, MinRing)
