@@ -1,3 +1,5 @@
+//go:build !original
+
 package programs
 
 // TLS with a second implementation at the other end: the openssl program.
@@ -39,13 +41,6 @@ func openssl(t *testing.T, args ...string) (in io.Writer, out *bufio.Reader) {
 		_ = cmd.Wait()
 	})
 	return in, bufio.NewReader(stdout)
-}
-
-// tlsConfigs returns what a server and a client need that trust each other.
-func tlsConfigs(t *testing.T) (server, client *tls.Config) {
-	t.Helper()
-	server, trust, _ := certificate(t)
-	return server, &tls.Config{RootCAs: trust, ServerName: "127.0.0.1"}
 }
 
 // expectLine reads lines until one has the prefix.
