@@ -100,7 +100,11 @@ type layer interface {
 	// listener returns the listener of a server. ours says whether that is on the library, and so is ln.
 	listener(ln net.Listener, ours bool) net.Listener
 	dial(ctx context.Context, network, address string, ours bool) (net.Conn, error)
+	option() netpoll.Option // of an event loop
 }
+
+// newOwnLayer returns TLS of the library. It is nil with the original, which has none.
+var newOwnLayer func(t *testing.T) layer
 
 // overSides runs test with the library on either side and on both.
 func overSides(t *testing.T, test func(t *testing.T, on sides)) {

@@ -52,11 +52,14 @@ func (l *tlsLayer) dial(ctx context.Context, network, address string, ours bool)
 	return (&netpoll.TLSDialer{Config: l.client}).DialContext(ctx, network, address)
 }
 
+func (l *tlsLayer) option() netpoll.Option { return netpoll.WithTLSConfig(l.server) }
+
 // httpSeesTLS says that net/http takes HTTP/2 from ALPN on any connection with a method ConnectionState, as it does from
 // Go 1.27 on. Before, it does so on a *tls.Conn only.
 var httpSeesTLS = slices.Contains(build.Default.ReleaseTags, "go1.27")
 
 func init() {
+	newOwnLayer = func(t *testing.T) layer { return newTLSLayer(t) }
 	protocols = append(protocols, http1OwnTLS, http2OwnTLS)
 	ownTLS = func(t *testing.T, s *webSite, on sides, p protocol) sides {
 		t.Helper()
