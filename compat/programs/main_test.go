@@ -101,6 +101,7 @@ type layer interface {
 	listener(ln net.Listener, ours bool) net.Listener
 	dial(ctx context.Context, network, address string, ours bool) (net.Conn, error)
 	option() netpoll.Option // of an event loop
+	authority() []byte      // the certificate that clients trust, in PEM
 }
 
 // newOwnLayer returns TLS of the library. It is nil with the original, which has none.

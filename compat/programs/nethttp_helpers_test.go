@@ -56,6 +56,9 @@ func (p protocol) version() int {
 	return 2
 }
 
+// byALPN reports whether a client that knows nothing of the server finds HTTP/2.
+func (p protocol) byALPN() bool { return p == http2OverTLS || p == http2OwnTLS }
+
 // overProtocols runs test for every protocol, with the library on either side and on both.
 func overProtocols(t *testing.T, test func(t *testing.T, on sides, p protocol)) {
 	for _, p := range protocols {

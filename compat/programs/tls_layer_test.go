@@ -52,6 +52,8 @@ func (l *tlsLayer) dial(ctx context.Context, network, address string, ours bool)
 	return (&netpoll.TLSDialer{Config: l.client}).DialContext(ctx, network, address)
 }
 
+func (l *tlsLayer) authority() []byte { return l.pem }
+
 func (l *tlsLayer) option() netpoll.Option { return netpoll.WithTLSConfig(l.server) }
 
 // httpSeesTLS says that net/http takes HTTP/2 from ALPN on any connection with a method ConnectionState, as it does from

@@ -49,7 +49,7 @@ func TestWrkFindsNoWrongAnswer(t *testing.T) {
 func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	const requests = 300
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {
-		conn := rawDial(t, s.addr)
+		conn := s.dial(t)
 		wrote := make(chan error, 1)
 		go func() {
 			var all strings.Builder
