@@ -6,20 +6,14 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
-	"time"
 
 	"github.com/cloudwego/hertz/pkg/app"
 	"github.com/cloudwego/hertz/pkg/app/client"
@@ -27,6 +21,7 @@ import (
 	"github.com/cloudwego/hertz/pkg/common/hlog"
 	"github.com/cloudwego/hertz/pkg/protocol"
 	"github.com/cloudwego/hertz/pkg/protocol/suite"
+	"github.com/cloudwego/netpoll/examples/internal/cert"
 	"github.com/hertz-contrib/http2/config"
 	"github.com/hertz-contrib/http2/factory"
 )
@@ -40,7 +35,7 @@ func main() {
 
 // run serves on a free port and makes two requests.
 func run(ctx context.Context, w io.Writer) (err error) {
-	serverConfig, clientConfig, err := certificate()
+	serverConfig, clientConfig, err := cert.New()
 	if err != nil {
 		return err
 	}
@@ -99,29 +94,4 @@ func get(ctx context.Context, c *client.Client, url string) (answer string, err 
 	req.SetRequestURI(url)
 	err = c.Do(ctx, req, resp)
 	return string(resp.Body()), err
-}
-
-// certificate returns the settings of a server on 127.0.0.1 and of clients that trust it.
-func certificate() (server, client *tls.Config, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, nil, err
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, nil, err
-	}
-	trust := x509.NewCertPool()
-	trust.AddCert(cert)
-	server = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-	return server, &tls.Config{RootCAs: trust}, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/cloudwego/hertz/pkg/network"
 	"github.com/cloudwego/hertz/pkg/protocol"
 	"github.com/cloudwego/hertz/pkg/protocol/suite"
+	"github.com/cloudwego/netpoll/examples/internal/cert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -43,7 +44,7 @@ func (s *site) url(path string) string { return "https://" + s.addr + path }
 
 func startSite(t *testing.T, routes ...func(*server.Hertz)) *site {
 	t.Helper()
-	serverConfig, clientConfig, err := certificate()
+	serverConfig, clientConfig, err := cert.New()
 	require.NoError(t, err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -181,7 +182,7 @@ func TestClientThatDoesNotSpeakTLSHarmsNobody(t *testing.T) {
 
 func TestClientRefusesAServerThatItDoesNotTrust(t *testing.T) {
 	s := startSite(t)
-	_, stranger, err := certificate()
+	_, stranger, err := cert.New()
 	require.NoError(t, err)
 	for _, version := range []string{suite.HTTP1, suite.HTTP2} {
 		c, err := newClient(version, stranger)
