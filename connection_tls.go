@@ -5,7 +5,9 @@ package netpoll
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
+	"syscall"
 
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/wait"
@@ -32,7 +34,7 @@ import (
 //   - Errors of crypto/tls, such as alerts and those of certificates, are found by [errors.As] in the errors of all calls.
 //   - The limit of SetReadLimit is for plaintext, and one record, of up to 16 KiB, may go beyond it.
 //   - A client whose Config allows renegotiation has a goroutine that reads, if TLS 1.2 is agreed.
-//   - Detach returns an error that Is [ErrUnsupported]. SyscallConn gives access to the options of the socket alone.
+//   - Detach returns an error that Is [ErrUnsupported]. SyscallConn is for options, and for the look of a pool.
 type TLSConnection struct {
 	streamConnection
 	session tlsTransport
@@ -95,6 +97,50 @@ func (c *TLSConnection) VerifyHostname(host string) error { return c.session.con
 // NetConn returns what carries the session: the addresses, and access to the options of the socket by SyscallConn.
 // Reading from it, or writing to it, breaks the session.
 func (c *TLSConnection) NetConn() net.Conn { return (*tlsWire)(&c.session) }
+
+// SyscallConn gives access to the descriptor below the session. Control is for options.
+//
+// Read is for connection pools that look whether an idle connection is silent: it calls its function once, which must not
+// wait, and should peek, since a session that has lost a byte is broken. The function is not called if there is unread
+// input, which is an error that Is [ErrBufferedInput], or if the input has ended; the descriptor would not show that.
+// Meanwhile nothing is received. If the function returns false, to be called again, Read returns an error, as Write does
+// always.
+func (c *TLSConnection) SyscallConn() (syscall.RawConn, error) {
+	raw, err := c.streamConnection.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return rawSession{raw, c}, nil
+}
+
+// rawSession is the syscall.RawConn of a TLSConnection.
+type rawSession struct {
+	syscall.RawConn // Control, and Write, which fails
+	c               *TLSConnection
+}
+
+// Read implements syscall.RawConn.
+func (r rawSession) Read(f func(fd uintptr) (done bool)) error {
+	c := r.c
+	if err := c.beginRawRead(clock.Now()); err != nil {
+		return err
+	}
+	defer c.endRawRead()
+	if err := c.inputOver(); err != nil {
+		return err
+	}
+	if c.session.in.Len() > 0 { // a part of a record
+		return fmt.Errorf("raw read: %w", ErrBufferedInput)
+	}
+	done := false
+	if err := r.Control(func(fd uintptr) { done = f(fd) }); err != nil {
+		return err
+	}
+	if !done {
+		return errBelowTLS
+	}
+	return nil
+}
 
 // CloseWrite sends close_notify behind everything that was flushed. Later calls of Flush and Write fail with EPIPE. The
 // peer may go on sending, and is read. As with crypto/tls, the connection below stays open in both directions. Before the

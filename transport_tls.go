@@ -279,13 +279,13 @@ func (t *tlsTransport) netConn() net.Conn { return (*tlsWire)(t) }
 // rawConn implements endpoint. Only Control works: reading from the descriptor, or writing to it, would break the session.
 func (t *tlsTransport) rawConn() (syscall.RawConn, error) {
 	if t.below.fd() >= 0 {
-		return controlOnly{fd: t.below.fd}, nil
+		return controlOnly{t: t}, nil
 	}
 	raw, err := t.below.rawConn()
 	if err != nil {
 		return nil, err
 	}
-	return controlOnly{raw: raw}, nil
+	return controlOnly{t: t, raw: raw}, nil
 }
 
 func (t *tlsTransport) file(name string) (*os.File, error) { return t.below.file(name) }
@@ -302,15 +302,19 @@ func (t *tlsTransport) setKeepAlive(second int) error { return t.below.setKeepAl
 
 // controlOnly is the descriptor below TLS, for its options.
 type controlOnly struct {
-	fd  func() int      // one that a poller watches, or
-	raw syscall.RawConn // one of a net.Conn
+	t   *tlsTransport
+	raw syscall.RawConn // of a net.Conn; nil for a descriptor that a poller watches
 }
 
 func (c controlOnly) Control(f func(fd uintptr)) error {
+	if !c.t.up.hold() {
+		return Exception(ErrConnClosed, "when raw control")
+	}
+	defer c.t.up.drop()
 	if c.raw != nil {
 		return c.raw.Control(f)
 	}
-	f(uintptr(c.fd()))
+	f(uintptr(c.t.below.fd()))
 	return nil
 }
 

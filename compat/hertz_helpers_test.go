@@ -26,12 +26,24 @@ import (
 type hertzServer struct {
 	*server.Hertz
 	addr     net.Addr
+	layer    layer        // below it
 	accepted atomic.Int32 // connections accepted so far; written by the server
 	ran      chan error   // delivers the result of Run
 }
 
-// startHertz serves on a free loopback port for network "tcp", or on a new socket file for "unix", until the test ends.
-// Connections are possible when it returns.
+// overNetworks runs test over the networks that startHertz knows.
+func overNetworks(t *testing.T, test func(t *testing.T, network string)) {
+	networks := []string{"tcp", "unix"}
+	if overTLS != nil {
+		networks = append(networks, "TLS")
+	}
+	for _, network := range networks {
+		t.Run(network, func(t *testing.T) { test(t, network) })
+	}
+}
+
+// startHertz serves on a free loopback port for network "tcp", or on a new socket file for "unix", until the test ends;
+// "TLS" is TLS over "tcp". Connections are possible when it returns.
 func startHertz(t *testing.T, network string, routes func(h *server.Hertz), opts ...config.Option) *hertzServer {
 	t.Helper()
 	address := "127.0.0.1:0"
@@ -47,6 +59,9 @@ func startHertzOn(
 ) *hertzServer {
 	t.Helper()
 	s := &hertzServer{ran: make(chan error, 1)}
+	if network == "TLS" {
+		s.layer, network = overTLS, "tcp"
+	}
 	var listen config.Option
 	if network == "unix" {
 		// Hertz removes the socket file of a listener that it is given, so it has to make the listener itself.
@@ -56,6 +71,9 @@ func startHertzOn(
 		ln, err := net.Listen(network, address)
 		require.NoError(t, err)
 		s.addr = ln.Addr()
+		if s.layer != nil {
+			ln = s.layer.listener(ln)
+		}
 		listen = server.WithListener(ln)
 	}
 	opts = append([]config.Option{
@@ -108,6 +126,9 @@ func (s *hertzServer) url(path string) string {
 	if s.addr.Network() == "unix" {
 		return "http://unix" + path
 	}
+	if s.layer != nil {
+		return "https://" + s.addr.String() + path
+	}
 	return "http://" + s.addr.String() + path
 }
 
@@ -115,12 +136,13 @@ func (s *hertzServer) url(path string) string {
 type hertzDialer struct {
 	network.Dialer
 	to    net.Addr
+	layer layer        // below its connections
 	dials atomic.Int32 // successful dials; written by the client
 	last  atomic.Value // the network.Conn of the last one
 }
 
 func (d *hertzDialer) DialConnection(_, _ string, timeout time.Duration, cfg *tls.Config) (network.Conn, error) {
-	conn, err := d.Dialer.DialConnection(d.to.Network(), d.to.String(), timeout, cfg)
+	conn, err := d.dial(timeout, cfg)
 	if err == nil {
 		d.dials.Add(1)
 		d.last.Store(conn)
@@ -128,10 +150,22 @@ func (d *hertzDialer) DialConnection(_, _ string, timeout time.Duration, cfg *tl
 	return conn, err
 }
 
+// dial makes TLS connections by itself, because Hertz's own dialer knows none.
+func (d *hertzDialer) dial(timeout time.Duration, cfg *tls.Config) (network.Conn, error) {
+	if d.layer == nil {
+		return d.Dialer.DialConnection(d.to.Network(), d.to.String(), timeout, cfg)
+	}
+	conn, err := d.layer.dialer().DialConnection(d.to.Network(), d.to.String(), timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &hertznetpoll.Conn{Conn: conn.(network.Conn)}, nil
+}
+
 // newHertzClient returns a client of s and the dialer that it uses. Its idle connections are closed with the test.
 func newHertzClient(t *testing.T, s *hertzServer, opts ...config.ClientOption) (*client.Client, *hertzDialer) {
 	t.Helper()
-	d := &hertzDialer{Dialer: hertznetpoll.NewDialer(), to: s.addr}
+	d := &hertzDialer{Dialer: hertznetpoll.NewDialer(), to: s.addr, layer: s.layer}
 	opts = append([]config.ClientOption{
 		client.WithDialer(d),
 		client.WithDialTimeout(patience),

@@ -75,43 +75,47 @@ func streamRoutes(closed chan int) func(h *server.Hertz) {
 }
 
 func TestHertzStreamsRequestBodies(t *testing.T) {
-	s := startHertz(t, "tcp", streamRoutes(nil), server.WithStreamBody(true), server.WithMaxRequestBodySize(2*hugeBody))
-	c, d := newHertzClient(t, s)
-	for i, size := range []int{1, 4096, 100_000, hugeBody} {
-		body := randomBytes(uint64(i), size)
-		for _, length := range []int{size, -1} {
-			_, got, err := roundTrip(c, http.MethodPost, s.url("/digest"), nil, func(r *protocol.Request) {
-				r.SetBodyStream(bytes.NewReader(body), length)
-			})
-			require.NoError(t, err)
-			require.Equal(t, digest(bytes.NewReader(body)), got, "%d bytes, length %d", size, length)
+	overNetworks(t, func(t *testing.T, network string) {
+		s := startHertz(t, network, streamRoutes(nil), server.WithStreamBody(true), server.WithMaxRequestBodySize(2*hugeBody))
+		c, d := newHertzClient(t, s)
+		for i, size := range []int{1, 4096, 100_000, hugeBody} {
+			body := randomBytes(uint64(i), size)
+			for _, length := range []int{size, -1} {
+				_, got, err := roundTrip(c, http.MethodPost, s.url("/digest"), nil, func(r *protocol.Request) {
+					r.SetBodyStream(bytes.NewReader(body), length)
+				})
+				require.NoError(t, err)
+				require.Equal(t, digest(bytes.NewReader(body)), got, "%d bytes, length %d", size, length)
+			}
 		}
-	}
-	require.EqualValues(t, 1, d.dials.Load())
+		require.EqualValues(t, 1, d.dials.Load())
+	})
 }
 
 // While the client does not read the response, the server has to wait, and serves other clients.
 func TestHertzStreamsResponseBodiesToASlowClient(t *testing.T) {
-	closed := make(chan int, 1)
-	s := startHertz(t, "tcp", streamRoutes(closed))
-	c, _ := newHertzClient(t, s, client.WithResponseBodyStream(true))
-	want := digest(bytes.NewReader(randomBytes(1, hugeBody)))
-	for _, path := range []string{"/huge", "/huge/chunked"} {
-		req, answer := new(protocol.Request), new(protocol.Response)
-		req.SetRequestURI(s.url(path))
-		require.NoError(t, c.Do(timeLimit(t), req, answer))
-		other, _ := newHertzClient(t, s)
-		for i := range 5 {
-			body := randomBytes(uint64(i), 10_000)
-			_, got, err := roundTrip(other, http.MethodPost, s.url("/echo"), body)
-			require.NoError(t, err)
-			require.Equal(t, string(body), got)
+	overNetworks(t, func(t *testing.T, network string) {
+		closed := make(chan int, 1)
+		s := startHertz(t, network, streamRoutes(closed))
+		c, _ := newHertzClient(t, s, client.WithResponseBodyStream(true))
+		want := digest(bytes.NewReader(randomBytes(1, hugeBody)))
+		for _, path := range []string{"/huge", "/huge/chunked"} {
+			req, answer := new(protocol.Request), new(protocol.Response)
+			req.SetRequestURI(s.url(path))
+			require.NoError(t, c.Do(timeLimit(t), req, answer))
+			other, _ := newHertzClient(t, s)
+			for i := range 5 {
+				body := randomBytes(uint64(i), 10_000)
+				_, got, err := roundTrip(other, http.MethodPost, s.url("/echo"), body)
+				require.NoError(t, err)
+				require.Equal(t, string(body), got)
+			}
+			require.Empty(t, closed, "the response has left without a reader")
+			require.Equal(t, want, digest(answer.BodyStream()), path)
+			require.NoError(t, answer.CloseBodyStream())
+			require.Zero(t, await(t, closed, "the response's end"))
 		}
-		require.Empty(t, closed, "the response has left without a reader")
-		require.Equal(t, want, digest(answer.BodyStream()), path)
-		require.NoError(t, answer.CloseBodyStream())
-		require.Zero(t, await(t, closed, "the response's end"))
-	}
+	})
 }
 
 func TestHertzFlushesEachChunkAsItIsWritten(t *testing.T) {

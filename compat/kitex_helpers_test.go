@@ -30,6 +30,7 @@ type transportKind struct {
 	name   string
 	client []client.Option
 	server []server.Option
+	layer  layer // below it
 }
 
 // muxConnections is how many connections the multiplexed transport shares.
@@ -64,8 +65,11 @@ func forEachTransport(t *testing.T, test func(t *testing.T, kind transportKind))
 
 // onTransports is forEachTransport for the given kinds only.
 func onTransports(t *testing.T, kinds []transportKind, test func(t *testing.T, kind transportKind)) {
-	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) { test(t, kind) })
+	for _, layer := range layers() {
+		for _, kind := range kinds {
+			kind.layer = layer
+			t.Run(nameOver(kind.name, layer), func(t *testing.T) { test(t, kind) })
+		}
 	}
 }
 
@@ -135,6 +139,9 @@ func startKitexOn(t *testing.T, network, address string, kind transportKind, opt
 	ln, err := net.Listen(network, address)
 	require.NoError(t, err)
 	s := &kitexServer{echoService: newEchoService(), addr: ln.Addr(), ran: make(chan error, 1)}
+	if kind.layer != nil {
+		ln = kind.layer.listener(ln)
+	}
 	opts = append([]server.Option{
 		server.WithListener(ln),
 		server.WithExitWaitTime(patience),
@@ -169,6 +176,9 @@ func newKitexClient(
 ) (genericclient.Client, *kitexDialer) {
 	t.Helper()
 	d := &kitexDialer{Dialer: netpoll.NewDialer()}
+	if kind.layer != nil {
+		d.Dialer = kind.layer.dialer()
+	}
 	opts = append([]client.Option{
 		client.WithHostPorts(addr.String()),
 		client.WithDialer(d),

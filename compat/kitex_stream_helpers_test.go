@@ -31,10 +31,11 @@ import (
 type streamKind struct {
 	name   string
 	client []client.Option
+	layer  layer // below it
 }
 
 var (
-	grpcStreams = streamKind{"gRPC", []client.Option{client.WithTransportProtocol(transport.GRPCStreaming)}}
+	grpcStreams = streamKind{name: "gRPC", client: []client.Option{client.WithTransportProtocol(transport.GRPCStreaming)}}
 	// With mux, streams share connections. With long, a stream has one and returns it to the pool. With short, a stream
 	// has one that is closed after it.
 	muxStreams = ttStreams("TTHeader, mux",
@@ -45,7 +46,7 @@ var (
 )
 
 func ttStreams(name string, pool ttstream.ClientHandlerOption) streamKind {
-	return streamKind{name, []client.Option{
+	return streamKind{name: name, client: []client.Option{
 		client.WithTransportProtocol(transport.TTHeaderStreaming),
 		client.WithTTHeaderStreamingOptions(client.WithTTHeaderStreamingTransportOptions(pool)),
 	}}
@@ -53,8 +54,11 @@ func ttStreams(name string, pool ttstream.ClientHandlerOption) streamKind {
 
 // overStreams runs test once for each way in which Kitex carries streams.
 func overStreams(t *testing.T, test func(t *testing.T, kind streamKind)) {
-	for _, kind := range []streamKind{grpcStreams, muxStreams, longStreams, shortStreams} {
-		t.Run(kind.name, func(t *testing.T) { test(t, kind) })
+	for _, layer := range layers() {
+		for _, kind := range []streamKind{grpcStreams, muxStreams, longStreams, shortStreams} {
+			kind.layer = layer
+			t.Run(nameOver(kind.name, layer), func(t *testing.T) { test(t, kind) })
+		}
 	}
 }
 
@@ -195,12 +199,15 @@ func newStreamGeneric(t *testing.T) generic.Generic {
 	return g
 }
 
-// startStreams serves on a free loopback port until the test ends. Kitex's protocol has no notice that a server stops,
+// startStreams serves for clients of that kind, on a free loopback port until the test ends. Kitex's protocol has no notice that a server stops,
 // so clients keep their connections open, and the server would wait for them for its full exit wait time.
-func startStreams(t *testing.T) *streamServer {
+func startStreams(t *testing.T, kind streamKind) *streamServer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	if kind.layer != nil {
+		ln = kind.layer.listener(ln)
+	}
 	s := &streamServer{
 		streamService: &streamService{
 			held: make(chan struct{}, 64), release: make(chan struct{}), ended: make(chan error, 64),
@@ -226,8 +233,15 @@ func startStreams(t *testing.T) *streamServer {
 // the server closes them at the end of the test.
 func newStreamClient(t *testing.T, s *streamServer, kind streamKind) (genericclient.Client, *line) {
 	t.Helper()
-	l := newLine(t, s.addr)
+	var peer func(net.Conn) net.Conn
+	if kind.layer != nil && kind.name != grpcStreams.name {
+		peer = kind.layer.peer // a client of TTHeader streams always dials with its own dialer, which has no TLS
+	}
+	l := newLine(t, s.addr, peer)
 	opts := append([]client.Option{client.WithHostPorts(l.addr().String())}, kind.client...)
+	if kind.layer != nil && peer == nil {
+		opts = append(opts, client.WithDialer(kind.layer.dialer()))
+	}
 	c, err := genericclient.NewClient("stream", newStreamGeneric(t), opts...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
@@ -236,8 +250,9 @@ func newStreamClient(t *testing.T, s *streamServer, kind streamKind) (genericcli
 
 // line is a proxy to a server, of package net on both sides. The test can cut its connections.
 type line struct {
-	ln net.Listener
-	to net.Addr
+	ln   net.Listener
+	to   net.Addr
+	peer func(net.Conn) net.Conn // if it is not nil, it adds TLS to a connection with the server
 
 	mu     sync.Mutex // guards the fields below; no connection is added once closed is set
 	conns  []net.Conn
@@ -245,11 +260,11 @@ type line struct {
 	closed bool
 }
 
-func newLine(t *testing.T, to net.Addr) *line {
+func newLine(t *testing.T, to net.Addr, peer func(net.Conn) net.Conn) *line {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	l := &line{ln: ln, to: to}
+	l := &line{ln: ln, to: to, peer: peer}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -276,6 +291,9 @@ func (l *line) carry(near net.Conn) {
 	far, err := net.Dial(l.to.Network(), l.to.String())
 	if err != nil {
 		return
+	}
+	if l.peer != nil {
+		far = l.peer(far)
 	}
 	defer far.Close()
 	if !l.add(near, far) {

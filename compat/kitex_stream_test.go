@@ -20,7 +20,7 @@ import (
 
 func TestKitexStreamsCarryMessagesBothWays(t *testing.T) {
 	overStreams(t, func(t *testing.T, kind streamKind) {
-		s := startStreams(t)
+		s := startStreams(t, kind)
 		c, _ := newStreamClient(t, s, kind)
 		for i, size := range []int{0, 1, 4096, 4097, 300_000} {
 			require.NoError(t, talk(c, text(i, size), 3), "%d bytes", size)
@@ -30,7 +30,7 @@ func TestKitexStreamsCarryMessagesBothWays(t *testing.T) {
 
 func TestKitexStreamsToTheServerArriveWhole(t *testing.T) {
 	overStreams(t, func(t *testing.T, kind streamKind) {
-		s := startStreams(t)
+		s := startStreams(t, kind)
 		c, _ := newStreamClient(t, s, kind)
 		ctx := timeLimit(t)
 		stream, err := c.ClientStreaming(ctx, "Join")
@@ -52,7 +52,7 @@ func TestKitexStreamsToTheServerArriveWhole(t *testing.T) {
 func TestKitexStreamsToAClientThatIsSlowArriveWhole(t *testing.T) {
 	const messages, size = 100, 20_000
 	overStreams(t, func(t *testing.T, kind streamKind) {
-		s := startStreams(t)
+		s := startStreams(t, kind)
 		c, _ := newStreamClient(t, s, kind)
 		ctx := timeLimit(t)
 		stream, err := c.ServerStreaming(ctx, "Repeat", request(fmt.Sprintf("%d:%s", messages, text(1, size))))
@@ -71,7 +71,7 @@ func TestKitexStreamsToAClientThatIsSlowArriveWhole(t *testing.T) {
 func TestKitexCarriesManyStreamsAtOnce(t *testing.T) {
 	const callers, streams, messages = 16, 3, 5
 	overStreams(t, func(t *testing.T, kind streamKind) {
-		s := startStreams(t)
+		s := startStreams(t, kind)
 		c, l := newStreamClient(t, s, kind)
 		var wg sync.WaitGroup
 		for caller := range callers {
@@ -97,7 +97,7 @@ func TestKitexCarriesManyStreamsAtOnce(t *testing.T) {
 // Behaviour 5.7: a panic of a handler fails its own stream and nothing else.
 func TestKitexSurvivesAPanicInAStreamHandler(t *testing.T) {
 	overStreams(t, func(t *testing.T, kind streamKind) {
-		s := startStreams(t)
+		s := startStreams(t, kind)
 		c, _ := newStreamClient(t, s, kind)
 		for range 3 {
 			ctx := timeLimit(t)
@@ -130,7 +130,7 @@ func hold(
 func TestKitexStreamsEndWithTheirConnection(t *testing.T) {
 	const streams = 5
 	overStreams(t, func(t *testing.T, kind streamKind) {
-		s := startStreams(t)
+		s := startStreams(t, kind)
 		c, l := newStreamClient(t, s, kind)
 		ctx := timeLimit(t)
 		var open []genericclient.BidiStreamingClient
@@ -161,7 +161,7 @@ func TestKitexStreamEndsWithItsContext(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			overStreams(t, func(t *testing.T, kind streamKind) {
-				s := startStreams(t)
+				s := startStreams(t, kind)
 				client, _ := newStreamClient(t, s, kind)
 				ctx, cancel := c.ctx(timeLimit(t))
 				defer cancel()
@@ -182,7 +182,7 @@ func TestKitexStreamEndsWithItsContext(t *testing.T) {
 // still served.
 func TestKitexStopWaitsForARunningStream(t *testing.T) {
 	overStreams(t, func(t *testing.T, kind streamKind) {
-		s := startStreams(t)
+		s := startStreams(t, kind)
 		c, l := newStreamClient(t, s, kind)
 		ctx := timeLimit(t)
 		stream := hold(t, ctx, c, s)

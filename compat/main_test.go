@@ -4,6 +4,7 @@ package compat
 
 import (
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -20,6 +21,32 @@ import (
 
 // patience is how long a test waits for an event before it fails.
 const patience = 30 * time.Second
+
+// layer is what a framework does not see of its connections: TLS. nil means none.
+type layer interface {
+	listener(ln net.Listener) net.Listener
+	dialer() netpoll.Dialer
+	peer(conn net.Conn) net.Conn // the same as a client, of the standard library
+}
+
+// overTLS is TLS of the library. It is nil with the original, which has none.
+var overTLS layer
+
+// layers returns all there are.
+func layers() []layer {
+	if overTLS == nil {
+		return []layer{nil}
+	}
+	return []layer{nil, overTLS}
+}
+
+// nameOver returns the name of what has a layer.
+func nameOver(name string, l layer) string {
+	if l == nil {
+		return name
+	}
+	return name + " over TLS"
+}
 
 func TestMain(m *testing.M) {
 	hlog.SetOutput(io.Discard)

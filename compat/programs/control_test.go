@@ -18,7 +18,7 @@ const soon = 5 * time.Second
 
 // againstNet runs test on package net and on the library.
 func againstNet(t *testing.T, test func(t *testing.T, on sides)) {
-	for _, on := range []sides{{name: "net"}, {"netpoll", true, true}} {
+	for _, on := range []sides{{name: "net"}, {name: "netpoll", server: true, client: true}} {
 		t.Run(on.name, func(t *testing.T) { test(t, on) })
 	}
 }

@@ -4,7 +4,6 @@ package programs
 
 import (
 	"bytes"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,14 +21,24 @@ import (
 func tool(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := exec.LookPath(name)
-	require.NoError(t, err, "these tests need %s: apt-get install -y curl wrk", name)
+	require.NoError(t, err, "these tests need %s: apt-get install -y curl wrk openssl gnutls-bin nghttp2-client", name)
 	return exec.CommandContext(timeLimit(t), path, args...)
 }
 
-// curl runs curl with input and returns what it wrote to standard output and to standard error.
-func curl(t *testing.T, input []byte, args ...string) (out []byte, messages string) {
+// curlCommand returns a command that runs curl. It trusts the site, if that has TLS.
+func (s *outsideSite) curlCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := tool(t, "curl", append([]string{"-q", "-sS", "--noproxy", "*", "--max-time", "30"}, args...)...)
+	all := []string{"-q", "-sS", "--noproxy", "*"}
+	if s.authority != "" {
+		all = append(all, "--cacert", s.authority)
+	}
+	return tool(t, "curl", append(all, args...)...)
+}
+
+// curl runs curl with input and returns what it wrote to standard output and to standard error.
+func (s *outsideSite) curl(t *testing.T, input []byte, args ...string) (out []byte, messages string) {
+	t.Helper()
+	cmd := s.curlCommand(t, append([]string{"--max-time", "30"}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &stdout, &stderr
 	require.NoError(t, cmd.Run(), stderr.String())
@@ -51,7 +60,7 @@ func TestCurlKeepsOneConnection(t *testing.T) {
 		for range requests {
 			args = append(args, s.url("/ip"))
 		}
-		out, _ := curl(t, nil, args...)
+		out, _ := s.curl(t, nil, args...)
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 		require.Len(t, lines, requests)
 		first, connects, _ := strings.Cut(lines[0], " ")
@@ -66,7 +75,7 @@ func TestCurlClosesOnRequest(t *testing.T) {
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {
 		for _, args := range [][]string{{"-H", "Connection: close"}, {"--http1.0"}} {
 			args = append(args, "-w", " %{num_connects}\n", s.url("/ip"), s.url("/ip"))
-			out, _ := curl(t, nil, args...)
+			out, _ := s.curl(t, nil, args...)
 			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 			require.Len(t, lines, 2)
 			require.NotEqual(t, lines[0], lines[1])
@@ -81,7 +90,7 @@ func TestCurlDownloadsBodiesOfEverySize(t *testing.T) {
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {
 		for _, path := range []string{"/blob", "/chunks"} {
 			for _, size := range []int{0, 1, 4095, 4096, 4097, 4 << 20} {
-				out, _ := curl(t, nil, s.url(fmt.Sprint(path, "?n=", size)))
+				out, _ := s.curl(t, nil, s.url(fmt.Sprint(path, "?n=", size)))
 				require.Equal(t, digest(pattern(0, size)), digest(out), path)
 			}
 		}
@@ -92,11 +101,11 @@ func TestCurlUploadsWithAndWithoutALength(t *testing.T) {
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {
 		for i, size := range []int{1, 4096, 3 << 20} {
 			body := pattern(i, size)
-			out, _ := curl(t, nil, "--data-binary", "@"+fileOf(t, body), s.url("/echo"))
+			out, _ := s.curl(t, nil, "--data-binary", "@"+fileOf(t, body), s.url("/echo"))
 			require.Equal(t, digest(body), digest(out))
-			out, _ = curl(t, body, "-X", "POST", "-T", "-", s.url("/echo")) // of unknown length: in chunks
+			out, _ = s.curl(t, body, "-X", "POST", "-T", "-", s.url("/echo")) // of unknown length: in chunks
 			require.Equal(t, digest(body), digest(out))
-			out, _ = curl(t, body, "-X", "POST", "-T", "-", s.url("/sum"))
+			out, _ = s.curl(t, body, "-X", "POST", "-T", "-", s.url("/sum"))
 			require.Equal(t, digest(body), string(out))
 		}
 	})
@@ -106,7 +115,7 @@ func TestCurlUploadsWithAndWithoutALength(t *testing.T) {
 func TestCurlSendsABodyWhenTheServerSaysContinue(t *testing.T) {
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {
 		body := pattern(1, 3<<20)
-		out, messages := curl(t, nil, "-v", "-H", "Expect: 100-continue", "--expect100-timeout", "60",
+		out, messages := s.curl(t, nil, "-v", "-H", "Expect: 100-continue", "--expect100-timeout", "60",
 			"--data-binary", "@"+fileOf(t, body), s.url("/sum"))
 		require.Equal(t, digest(body), string(out))
 		require.Contains(t, messages, "< HTTP/1.1 100 Continue")
@@ -120,7 +129,7 @@ func TestCurlDownloadsSlowly(t *testing.T) {
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {
 		t.Parallel()
 		for _, path := range []string{"/blob", "/chunks"} {
-			out, _ := curl(t, nil, "--limit-rate", "16M", s.url(path+"?n="+strconv.Itoa(size)))
+			out, _ := s.curl(t, nil, "--limit-rate", "16M", s.url(path+"?n="+strconv.Itoa(size)))
 			require.Equal(t, digest(pattern(0, size)), digest(out))
 		}
 	})
@@ -131,7 +140,7 @@ func TestCurlThatIsKilledEndsItsResponse(t *testing.T) {
 	const size = 48 << 20
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {
 		for _, path := range []string{"/blob", "/chunks"} {
-			cmd := tool(t, "curl", "-q", "-sS", "--noproxy", "*", s.url(path+"?n="+strconv.Itoa(size)))
+			cmd := s.curlCommand(t, s.url(path+"?n="+strconv.Itoa(size)))
 			out, err := cmd.StdoutPipe()
 			require.NoError(t, err)
 			require.NoError(t, cmd.Start())
@@ -142,7 +151,7 @@ func TestCurlThatIsKilledEndsItsResponse(t *testing.T) {
 			require.NoError(t, cmd.Process.Kill())
 			require.Error(t, cmd.Wait())
 			require.Positive(t, await(t, s.left, "the response's end"))
-			out2, _ := curl(t, nil, s.url("/blob?n=100"))
+			out2, _ := s.curl(t, nil, s.url("/blob?n=100"))
 			require.Equal(t, pattern(0, 100), out2)
 		}
 	})
@@ -151,7 +160,7 @@ func TestCurlThatIsKilledEndsItsResponse(t *testing.T) {
 func TestCurlThatIsKilledEndsItsUpload(t *testing.T) {
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {
 		for range 3 {
-			cmd := tool(t, "curl", "-q", "-sS", "--noproxy", "*", "-X", "POST", "-T", "-", s.url("/sum"))
+			cmd := s.curlCommand(t, "-X", "POST", "-T", "-", s.url("/sum"))
 			in, err := cmd.StdinPipe()
 			require.NoError(t, err)
 			require.NoError(t, cmd.Start())
@@ -159,7 +168,7 @@ func TestCurlThatIsKilledEndsItsUpload(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, cmd.Process.Kill())
 			require.Error(t, cmd.Wait())
-			out, _ := curl(t, nil, s.url("/blob?n=100"))
+			out, _ := s.curl(t, nil, s.url("/blob?n=100"))
 			require.Equal(t, pattern(0, 100), out)
 		}
 	})
@@ -169,7 +178,7 @@ func TestCurlDownloadsManyAtOnce(t *testing.T) {
 	const files = 30
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {
 		dir := t.TempDir()
-		curl(t, nil, "--parallel", "--parallel-max", "30", "-o", filepath.Join(dir, "#1"),
+		s.curl(t, nil, "--parallel", "--parallel-max", "30", "-o", filepath.Join(dir, "#1"),
 			s.url(fmt.Sprintf("/blob?n=[1-%d]0007", files)))
 		for i := 1; i <= files; i++ {
 			name := strconv.Itoa(i)
@@ -185,9 +194,9 @@ func TestCurlDownloadsManyAtOnce(t *testing.T) {
 func TestCurlIsServedAfterAPanic(t *testing.T) {
 	overOutsideSites(t, func(t *testing.T, s *outsideSite) {
 		for range 3 {
-			cmd := tool(t, "curl", "-q", "-s", "--noproxy", "*", "--fail", s.url("/boom"))
+			cmd := s.curlCommand(t, "-s", "--fail", s.url("/boom"))
 			require.Error(t, cmd.Run(), "the server does not answer, or answers with an error")
-			out, _ := curl(t, nil, s.url("/blob?n=5000"))
+			out, _ := s.curl(t, nil, s.url("/blob?n=5000"))
 			require.Equal(t, pattern(0, 5000), out)
 		}
 	})
@@ -195,28 +204,32 @@ func TestCurlIsServedAfterAPanic(t *testing.T) {
 
 func TestCurlSpeaksHTTP2OverTLS(t *testing.T) {
 	const files = 20
-	var site *webSite
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /blob", func(w http.ResponseWriter, r *http.Request) {
-		n, _ := strconv.Atoi(r.FormValue("n"))
-		_, _ = w.Write(pattern(0, n))
-	})
-	mux.HandleFunc("POST /", echoBody)
-	site = startSite(t, sides{server: true}, http2OverTLS, mux, func(s *webSite) {
-		s.server.TLSConfig.MinVersion = tls.VersionTLS12
-	})
-	authority := fileOf(t, site.pem)
-	dir := t.TempDir()
-	out, _ := curl(t, nil, "--cacert", authority, "--http2", "-w", "%{http_version} %{num_connects}\n",
-		"-o", filepath.Join(dir, "#1"), site.url+fmt.Sprintf("/blob?n=[1-%d]0007", files))
-	require.Equal(t, "2 1\n"+strings.Repeat("2 0\n", files-1), string(out))
-	for i := 1; i <= files; i++ {
-		got, err := os.ReadFile(filepath.Join(dir, strconv.Itoa(i)))
-		require.NoError(t, err)
-		size, _ := strconv.Atoi(fmt.Sprint(i, "0007"))
-		require.Equal(t, digest(pattern(0, size)), digest(got))
+	for _, p := range protocols {
+		if !p.byALPN() {
+			continue
+		}
+		t.Run(p.String(), func(t *testing.T) {
+			mux := http.NewServeMux()
+			mux.HandleFunc("GET /blob", func(w http.ResponseWriter, r *http.Request) {
+				n, _ := strconv.Atoi(r.FormValue("n"))
+				_, _ = w.Write(pattern(0, n))
+			})
+			mux.HandleFunc("POST /", echoBody)
+			site := startSite(t, sides{server: true}, p, mux)
+			s := &outsideSite{authority: fileOf(t, site.pem)}
+			dir := t.TempDir()
+			out, _ := s.curl(t, nil, "--http2", "-w", "%{http_version} %{num_connects}\n",
+				"-o", filepath.Join(dir, "#1"), site.url+fmt.Sprintf("/blob?n=[1-%d]0007", files))
+			require.Equal(t, "2 1\n"+strings.Repeat("2 0\n", files-1), string(out))
+			for i := 1; i <= files; i++ {
+				got, err := os.ReadFile(filepath.Join(dir, strconv.Itoa(i)))
+				require.NoError(t, err)
+				size, _ := strconv.Atoi(fmt.Sprint(i, "0007"))
+				require.Equal(t, digest(pattern(0, size)), digest(got))
+			}
+			body := pattern(1, 4<<20)
+			out, _ = s.curl(t, nil, "--http2", "--data-binary", "@"+fileOf(t, body), site.url)
+			require.Equal(t, digest(body), digest(out))
+		})
 	}
-	body := pattern(1, 4<<20)
-	out, _ = curl(t, nil, "--cacert", authority, "--http2", "--data-binary", "@"+fileOf(t, body), site.url)
-	require.Equal(t, digest(body), digest(out))
 }

@@ -4,8 +4,8 @@
 //	go test ./...
 //
 // Servers and clients, with the library on either side and on both: net/http, fasthttp, grpc-go, and go-redis with a
-// small server on an EventLoop. The tests also send requests with curl and wrk, which must be installed, to the HTTP
-// servers and to one of Hertz.
+// small server on an EventLoop. The tests also send requests with curl and wrk to the HTTP servers and to one of Hertz.
+// With TLS of the library, openssl, gnutls-cli and h2load judge, too. These programs must be installed.
 //
 // Programs that take any net.Conn or net.Listener, each in two subtests. "netpoll" is on the library; "net" is the
 // control, on package net. Both have to pass:
@@ -21,6 +21,9 @@
 //
 // handler_end_test.go has servers on an EventLoop. Their handlers find out that the client has closed in the ways that
 // programs on the original use.
+//
+// Files that begin with tls have the library's TLS below the same programs, and only it: they are not built with the
+// tag original.
 //
 // The script against-reference runs each test by itself with the original library, v0.7.3, in place of this one, and
 // prints which of them pass there. See its first lines.

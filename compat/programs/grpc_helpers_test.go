@@ -129,9 +129,9 @@ type rpc struct {
 	server *grpc.Server
 	client pb.TestServiceClient
 	conn   *grpc.ClientConn
-	served chan error   // delivers the result of Serve
-	dials  atomic.Int32 // written by the client
-	last   atomic.Value // the net.Conn of the last dial
+	served chan error               // delivers the result of Serve
+	dials  atomic.Int32             // written by the client
+	last   atomic.Pointer[net.Conn] // of the last dial
 }
 
 // recovered turns a panic into an error. gRPC does not recover from panics itself.
@@ -141,18 +141,33 @@ func recovered(err *error) {
 	}
 }
 
-// startRPC serves on a free loopback port, with TLS if secure, until the test ends.
-func startRPC(t *testing.T, on sides, secure bool) *rpc {
+// security is how a server and a client of gRPC have TLS, if they have.
+type security struct {
+	name    string
+	prepare func(t *testing.T, s *rpc, on *sides) (server, client credentials.TransportCredentials)
+}
+
+var plain = security{"plain", func(*testing.T, *rpc, *sides) (server, client credentials.TransportCredentials) {
+	return insecure.NewCredentials(), insecure.NewCredentials()
+}}
+
+// securities are all of them that the library under test has: the original has no TLS.
+var securities = []security{plain, {"TLS", tlsCredentials}}
+
+// tlsCredentials returns those of gRPC, by crypto/tls over the connections.
+func tlsCredentials(t *testing.T, _ *rpc, _ *sides) (server, client credentials.TransportCredentials) {
+	config, trust, _ := certificate(t)
+	config.NextProtos = []string{"h2"}
+	return credentials.NewTLS(config), credentials.NewTLS(&tls.Config{RootCAs: trust})
+}
+
+// startRPC serves on a free loopback port until the test ends.
+func startRPC(t *testing.T, on sides, secure security) *rpc {
 	t.Helper()
 	s := &rpc{testService: &testService{
 		held: make(chan struct{}, 64), release: make(chan struct{}), ended: make(chan error, 64),
 	}}
-	serverCreds, clientCreds := insecure.NewCredentials(), insecure.NewCredentials()
-	if secure {
-		config, trust, _ := certificate(t)
-		config.NextProtos = []string{"h2"}
-		serverCreds, clientCreds = credentials.NewTLS(config), credentials.NewTLS(&tls.Config{RootCAs: trust})
-	}
+	serverCreds, clientCreds := secure.prepare(t, s, &on)
 	s.serve(t, on, "127.0.0.1:0", grpc.Creds(serverCreds))
 	conn, err := grpc.NewClient("passthrough:///"+s.addr,
 		grpc.WithTransportCredentials(clientCreds),
@@ -160,7 +175,7 @@ func startRPC(t *testing.T, on sides, secure bool) *rpc {
 			conn, err := on.dial(ctx, "tcp", addr)
 			if err == nil {
 				s.dials.Add(1)
-				s.last.Store(conn)
+				s.last.Store(&conn)
 			}
 			return conn, err
 		}),

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -19,8 +18,8 @@ import (
 
 // overRPC runs test with and without TLS, with the library on either side and on both.
 func overRPC(t *testing.T, test func(t *testing.T, on sides, s *rpc)) {
-	for name, secure := range map[string]bool{"plain": false, "TLS": true} {
-		t.Run(name, func(t *testing.T) {
+	for _, secure := range securities {
+		t.Run(secure.name, func(t *testing.T) {
 			overSides(t, func(t *testing.T, on sides) { test(t, on, startRPC(t, on, secure)) })
 		})
 	}
@@ -153,7 +152,7 @@ func TestGRPCSurvivesTheLossOfItsConnection(t *testing.T) {
 		for range 5 {
 			calls = append(calls, s.hold(t, ctx))
 		}
-		require.NoError(t, s.last.Load().(net.Conn).Close())
+		require.NoError(t, (*s.last.Load()).Close())
 		for _, failed := range calls {
 			require.Equal(t, codes.Unavailable, status.Code(await(t, failed, "the call's end")))
 			require.ErrorIs(t, await(t, s.ended, "the handler's end"), context.Canceled)
@@ -203,7 +202,7 @@ func TestGRPCGracefulStopLetsCallsAndStreamsEnd(t *testing.T) {
 
 func TestGRPCClientFindsTheSuccessorOfItsServer(t *testing.T) {
 	overSides(t, func(t *testing.T, on sides) {
-		s := startRPC(t, on, false)
+		s := startRPC(t, on, plain)
 		ctx := timeLimit(t)
 		require.NoError(t, s.echo(ctx, []byte("before")))
 		old := s.server

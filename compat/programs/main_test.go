@@ -92,17 +92,40 @@ func TestLibraryUnderTestIsThisRepository(t *testing.T) {
 type sides struct {
 	name           string
 	server, client bool
+	layer          layer // above the connections of both sides; nil means none
 }
+
+// layer is what a program does not see of its connections: TLS.
+type layer interface {
+	// listener returns the listener of a server. ours says whether that is on the library, and so is ln.
+	listener(ln net.Listener, ours bool) net.Listener
+	dial(ctx context.Context, network, address string, ours bool) (net.Conn, error)
+	option() netpoll.Option // of an event loop
+	authority() []byte      // the certificate that clients trust, in PEM
+}
+
+// newOwnLayer returns TLS of the library. It is nil with the original, which has none.
+var newOwnLayer func(t *testing.T) layer
 
 // overSides runs test with the library on either side and on both.
 func overSides(t *testing.T, test func(t *testing.T, on sides)) {
-	for _, on := range []sides{{"server", true, false}, {"client", false, true}, {"both", true, true}} {
+	for _, on := range []sides{
+		{name: "server", server: true}, {name: "client", client: true}, {name: "both", server: true, client: true},
+	} {
 		t.Run(on.name, func(t *testing.T) { test(t, on) })
 	}
 }
 
 // listenOn listens on an address on this machine.
 func (on sides) listenOn(t *testing.T, address string) net.Listener {
+	t.Helper()
+	if on.layer == nil {
+		return on.listenBare(t, address)
+	}
+	return on.layer.listener(on.listenBare(t, address), on.server)
+}
+
+func (on sides) listenBare(t *testing.T, address string) net.Listener {
 	t.Helper()
 	if !on.server {
 		ln, err := net.Listen("tcp", address)
@@ -116,6 +139,9 @@ func (on sides) listenOn(t *testing.T, address string) net.Listener {
 
 // dial dials for the client side.
 func (on sides) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if on.layer != nil {
+		return on.layer.dial(ctx, network, address, on.client)
+	}
 	if !on.client {
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}

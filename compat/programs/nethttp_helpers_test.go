@@ -31,13 +31,37 @@ const (
 	http1 protocol = iota
 	http2OverTLS
 	http2Plain
+
+	// TLS of the library on each side that is on it, and of crypto/tls on the other. In those above it is net/http that
+	// has TLS.
+	http1OwnTLS
+	http2OwnTLS
 )
 
-func (p protocol) String() string { return [...]string{"HTTP1", "HTTP2-TLS", "HTTP2-plain"}[p] }
+// protocols are all of them that the library under test has: the original has no TLS.
+var protocols = []protocol{http1, http2OverTLS, http2Plain}
+
+// ownTLS prepares a site for the last two protocols, if the library has TLS, and returns its sides with TLS.
+var ownTLS func(t *testing.T, s *webSite, on sides, p protocol) sides
+
+func (p protocol) String() string {
+	return [...]string{"HTTP1", "HTTP2-TLS", "HTTP2-plain", "HTTP1-own-TLS", "HTTP2-own-TLS"}[p]
+}
+
+// version returns the version of HTTP.
+func (p protocol) version() int {
+	if p == http1 || p == http1OwnTLS {
+		return 1
+	}
+	return 2
+}
+
+// byALPN reports whether a client that knows nothing of the server finds HTTP/2.
+func (p protocol) byALPN() bool { return p == http2OverTLS || p == http2OwnTLS }
 
 // overProtocols runs test for every protocol, with the library on either side and on both.
 func overProtocols(t *testing.T, test func(t *testing.T, on sides, p protocol)) {
-	for _, p := range []protocol{http1, http2OverTLS, http2Plain} {
+	for _, p := range protocols {
 		t.Run(p.String(), func(t *testing.T) {
 			overSides(t, func(t *testing.T, on sides) { test(t, on, p) })
 		})
@@ -67,21 +91,23 @@ func startSiteOn(
 	t *testing.T, on sides, p protocol, address string, h http.Handler, change ...func(*webSite),
 ) *webSite {
 	t.Helper()
-	ln := on.listenOn(t, address)
-	s := &webSite{
-		addr:      ln.Addr().String(),
-		transport: &http.Transport{DialContext: on.dial},
-		served:    make(chan error, 1),
-	}
+	s := &webSite{transport: &http.Transport{DialContext: on.dial}, served: make(chan error, 1)}
 	s.server = &http.Server{Handler: h, ConnState: func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			s.conns.Add(1)
 		}
 	}}
 	s.client = &http.Client{Transport: s.transport, Timeout: patience}
+	if p == http1OwnTLS || p == http2OwnTLS {
+		on = ownTLS(t, s, on, p)
+	}
+	ln := on.listenOn(t, address)
+	s.addr = ln.Addr().String()
 	s.url = "http://" + s.addr
 	serve := s.server.Serve
 	switch p {
+	case http1OwnTLS, http2OwnTLS:
+		s.url = "https://" + s.addr
 	case http2OverTLS:
 		var trust *x509.CertPool
 		s.server.TLSConfig, trust, s.pem = certificate(t)

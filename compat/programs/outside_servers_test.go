@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cloudwego/hertz/pkg/app"
 	"github.com/cloudwego/hertz/pkg/app/middlewares/server/recovery"
@@ -30,21 +31,50 @@ import (
 //	POST /sum         the digest of the body
 //	GET  /boom        a panic
 type outsideSite struct {
-	name  string
-	addr  string
-	blobs atomic.Int64
-	left  chan int // gets the number of unsent bytes of each body that was closed before its end
+	name      string
+	addr      string
+	authority string // a file with the certificate that clients trust
+	layer     layer  // of all connections
+	blobs     atomic.Int64
+	left      chan int // gets the number of unsent bytes of each body that was closed before its end
 }
 
-func (s *outsideSite) url(path string) string { return "http://" + s.addr + path }
+func (s *outsideSite) url(path string) string {
+	if s.layer != nil {
+		return "https://" + s.addr + path
+	}
+	return "http://" + s.addr + path
+}
 
-// overOutsideSites runs test with each server.
+// dial opens a connection of package net, or of crypto/tls. Its deadline limits all that the test does with it.
+func (s *outsideSite) dial(t *testing.T) net.Conn {
+	t.Helper()
+	if s.layer == nil {
+		return rawDial(t, s.addr)
+	}
+	conn, err := s.layer.dial(timeLimit(t), "tcp", s.addr, false)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	return conn
+}
+
+// overOutsideSites runs test with each server, and with each over TLS if the library under test has that.
 func overOutsideSites(t *testing.T, test func(t *testing.T, s *outsideSite)) {
 	for name, start := range map[string]func(*testing.T, *outsideSite){
 		"nethttp": startOutsideHTTP, "fasthttp": startOutsideFast, "hertz": startOutsideHertz,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &outsideSite{name: name, left: make(chan int, 16)}
+			start(t, s)
+			test(t, s)
+		})
+		if newOwnLayer == nil {
+			continue
+		}
+		t.Run(name+"-TLS", func(t *testing.T) {
+			s := &outsideSite{name: name, left: make(chan int, 16), layer: newOwnLayer(t)}
+			s.authority = fileOf(t, s.layer.authority())
 			start(t, s)
 			test(t, s)
 		})
@@ -101,7 +131,7 @@ func startOutsideHTTP(t *testing.T, s *outsideSite) {
 		fmt.Fprint(w, sum, orNothing(err))
 	})
 	mux.HandleFunc("GET /boom", func(http.ResponseWriter, *http.Request) { panic("boom") })
-	s.addr = startSite(t, sides{server: true}, http1, mux).addr
+	s.addr = startSite(t, sides{server: true, layer: s.layer}, http1, mux).addr
 }
 
 func orNothing(err error) string {
@@ -112,7 +142,7 @@ func orNothing(err error) string {
 }
 
 func startOutsideFast(t *testing.T, s *outsideSite) {
-	s.addr = startFast(t, sides{server: true}, func(ctx *fasthttp.RequestCtx) {
+	s.addr = startFast(t, sides{server: true, layer: s.layer}, func(ctx *fasthttp.RequestCtx) {
 		n, _ := ctx.QueryArgs().GetUint("n")
 		switch string(ctx.Path()) {
 		case "/ip":
@@ -143,6 +173,9 @@ func startOutsideHertz(t *testing.T, s *outsideSite) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s.addr = ln.Addr().String()
+	if s.layer != nil {
+		ln = s.layer.listener(ln, true)
+	}
 	h := server.New(
 		server.WithListener(ln), server.WithDisablePrintRoute(true), server.WithExitWaitTime(patience),
 		server.WithReadTimeout(patience), server.WithWriteTimeout(patience),

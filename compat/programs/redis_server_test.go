@@ -26,6 +26,7 @@ import (
 // redisServer is a running server.
 type redisServer struct {
 	addr     string
+	layer    layer // of all connections
 	loop     netpoll.EventLoop
 	served   chan error    // delivers the result of Serve
 	accepted atomic.Int32  // connections so far
@@ -55,13 +56,16 @@ type session struct {
 type sessionKey struct{}
 
 // startRedis serves on a free loopback port until the test ends.
-func startRedis(t *testing.T) *redisServer { return startRedisOn(t, "127.0.0.1:0") }
+func startRedis(t *testing.T, l layer) *redisServer {
+	t.Helper()
+	return startRedisOn(t, l, "127.0.0.1:0")
+}
 
 // startRedisOn is startRedis on an address that the caller chooses.
-func startRedisOn(t *testing.T, address string) *redisServer {
+func startRedisOn(t *testing.T, l layer, address string) *redisServer {
 	t.Helper()
 	s := &redisServer{
-		served: make(chan error, 1), waiting: make(chan struct{}, 64), release: make(chan struct{}),
+		layer: l, served: make(chan error, 1), waiting: make(chan struct{}, 64), release: make(chan struct{}),
 		gone:   make(chan struct{}, 1024),
 		values: make(map[string][]byte), lists: make(map[string][][]byte), pushed: make(chan struct{}),
 		sessions: make(map[*session]bool), subscribers: make(map[string]map[*session]bool),
@@ -69,8 +73,11 @@ func startRedisOn(t *testing.T, address string) *redisServer {
 	ln, err := netpoll.CreateListener("tcp", address)
 	require.NoError(t, err)
 	s.addr = ln.Addr().String()
-	s.loop, err = netpoll.NewEventLoop(s.onRequest,
-		netpoll.WithOnConnect(s.onConnect), netpoll.WithOnDisconnect(s.onDisconnect))
+	opts := []netpoll.Option{netpoll.WithOnConnect(s.onConnect), netpoll.WithOnDisconnect(s.onDisconnect)}
+	if l != nil {
+		opts = append(opts, l.option())
+	}
+	s.loop, err = netpoll.NewEventLoop(s.onRequest, opts...)
 	require.NoError(t, err)
 	go func() { s.served <- s.loop.Serve(ln) }()
 	s.stop = sync.OnceValue(func() error {
@@ -354,12 +361,13 @@ func (s *redisServer) publish(channel string, p []byte) (n int) {
 
 // dialed dials for a client. It counts, and keeps the last connection.
 type dialed struct {
+	layer layer // of its connections
 	count atomic.Int32
 	last  atomic.Value // the net.Conn of the last dial
 }
 
 func (d *dialed) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := dialNetpoll(ctx, network, address)
+	conn, err := sides{client: true, layer: d.layer}.dial(ctx, network, address)
 	if err == nil {
 		d.count.Add(1)
 		d.last.Store(conn)

@@ -1,3 +1,5 @@
+//go:build !original
+
 package programs
 
 // TLS with a second implementation at the other end: the openssl program.
@@ -13,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,7 +28,13 @@ import (
 // openssl starts the program, with its input. It ends with the test.
 func openssl(t *testing.T, args ...string) (in io.Writer, out *bufio.Reader) {
 	t.Helper()
-	cmd := tool(t, "openssl", args...)
+	return talkTo(t, "openssl", args...)
+}
+
+// talkTo starts a program, with its input. It ends with the test.
+func talkTo(t *testing.T, name string, args ...string) (in io.WriteCloser, out *bufio.Reader) {
+	t.Helper()
+	cmd := tool(t, name, args...)
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	stdout, err := cmd.StdoutPipe()
@@ -39,13 +46,6 @@ func openssl(t *testing.T, args ...string) (in io.Writer, out *bufio.Reader) {
 		_ = cmd.Wait()
 	})
 	return in, bufio.NewReader(stdout)
-}
-
-// tlsConfigs returns what a server and a client need that trust each other.
-func tlsConfigs(t *testing.T) (server, client *tls.Config) {
-	t.Helper()
-	server, trust, _ := certificate(t)
-	return server, &tls.Config{RootCAs: trust, ServerName: "127.0.0.1"}
 }
 
 // expectLine reads lines until one has the prefix.
@@ -87,6 +87,44 @@ func TestTLSServesOpenSSL(t *testing.T) {
 	}
 }
 
+// Its records are cut small, it names a protocol, shows a certificate, and resumes its session.
+func TestTLSSessionIsResumedByOpenSSL(t *testing.T) {
+	for _, version := range []string{"-tls1_2", "-tls1_3"} {
+		t.Run(version, func(t *testing.T) {
+			layer := newTLSLayer(t, "lines")
+			identity, clients, _ := certificate(t)
+			layer.server.ClientAuth, layer.server.ClientCAs = tls.RequireAndVerifyClientCert, clients
+			sessions := make(chan tls.ConnectionState, 1)
+			addr := testnet.NewServer(t, "tcp", echoLine, layer.option(), netpoll.WithOnConnect(
+				func(ctx context.Context, conn netpoll.Connection) context.Context {
+					sessions <- conn.(*netpoll.TLSConnection).ConnectionState()
+					return ctx
+				})).Addr().String()
+			own, kept := pemFile(t, identity), filepath.Join(t.TempDir(), "session.pem")
+			for _, resumed := range []bool{false, true} {
+				args := []string{"s_client", "-connect", addr, version, "-alpn", "lines", "-max_send_frag", "512",
+					"-CAfile", fileOf(t, layer.pem), "-verify_return_error", "-cert", own, "-key", own, "-sess_out", kept}
+				if resumed {
+					args = append(args, "-sess_in", kept)
+				}
+				in, out := openssl(t, args...)
+				text := strings.Repeat("a line of several records ", 200) + "\n"
+				_, err := io.WriteString(in, text)
+				require.NoError(t, err)
+				expectLine(t, out, text)
+				session := await(t, sessions, "the session")
+				require.Equal(t, resumed, session.DidResume)
+				require.Equal(t, "lines", session.NegotiatedProtocol)
+				require.Len(t, session.VerifiedChains, 1)
+				_, err = io.WriteString(in, "Q\n") // it writes the session when it ends
+				require.NoError(t, err)
+				_, err = io.Copy(io.Discard, out)
+				require.NoError(t, err)
+			}
+		})
+	}
+}
+
 // lineOf reads a line.
 func lineOf(t *testing.T, conn netpoll.Connection) string {
 	line, err := conn.Reader().Until('\n')
@@ -95,15 +133,19 @@ func lineOf(t *testing.T, conn netpoll.Connection) string {
 	return string(line)
 }
 
-// opensslServer starts a server of OpenSSL that echoes lines backwards.
-func opensslServer(t *testing.T, config *tls.Config, args ...string) (in io.Writer, out *bufio.Reader, addr string) {
+// pemFile writes the certificate and the key of a server, or client, to a file.
+func pemFile(t *testing.T, config *tls.Config) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "server.pem")
 	key, err := x509.MarshalECPrivateKey(config.Certificates[0].PrivateKey.(*ecdsa.PrivateKey))
 	require.NoError(t, err)
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: config.Certificates[0].Certificate[0]})
-	text = append(text, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: key})...)
-	require.NoError(t, os.WriteFile(file, text, 0o600))
+	return fileOf(t, append(text, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: key})...))
+}
+
+// opensslServer starts a server of OpenSSL that echoes lines backwards.
+func opensslServer(t *testing.T, config *tls.Config, args ...string) (in io.Writer, out *bufio.Reader, addr string) {
+	t.Helper()
+	file := pemFile(t, config)
 	in, out = openssl(t, append([]string{"s_server", "-accept", "127.0.0.1:0", "-cert", file, "-key", file}, args...)...)
 	line := expectLine(t, out, "ACCEPT ")
 	return in, out, strings.TrimSpace(strings.TrimPrefix(line, "ACCEPT "))

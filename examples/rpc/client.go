@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"sync"
 
 	"github.com/cloudwego/netpoll"
@@ -23,8 +24,9 @@ type client struct {
 	waiting map[uint64]chan string // by number of the call; each channel has room for the reply
 }
 
-func dial(ctx context.Context, addr string) (*client, error) {
-	conn, err := netpoll.DialContext(ctx, "tcp", addr)
+// dial dials with TLS, unless config is nil.
+func dial(ctx context.Context, addr string, config *tls.Config) (*client, error) {
+	conn, err := connect(ctx, addr, config)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +44,17 @@ func dial(ctx context.Context, addr string) (*client, error) {
 		return nil, err
 	}
 	return c, conn.SetOnRequest(c.onReplies)
+}
+
+func connect(ctx context.Context, addr string, config *tls.Config) (netpoll.Connection, error) {
+	if config == nil {
+		return netpoll.DialContext(ctx, "tcp", addr)
+	}
+	conn, err := (&netpoll.TLSDialer{Config: config}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*netpoll.TLSConnection), nil
 }
 
 // Close closes the connection, which ends the calls that are waiting.

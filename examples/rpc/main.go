@@ -1,11 +1,13 @@
 // Command rpc makes many concurrent calls over one connection. Requests and replies are frames with a length and the
 // number of the call, so replies may come in any order. frame.go has the format, client.go and server.go have the two
-// ends.
+// ends. With the flag -tls the connection has TLS, which changes how it is made and nothing else.
 package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -14,10 +16,13 @@ import (
 	"sync"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/examples/internal/cert"
 )
 
 func main() {
-	if err := run(context.Background(), os.Stdout); err != nil {
+	secure := flag.Bool("tls", false, "with TLS")
+	flag.Parse()
+	if err := run(context.Background(), os.Stdout, *secure); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -25,14 +30,20 @@ func main() {
 const callers = 100
 
 // run makes a slow call, and many others on the same connection, which are answered meanwhile.
-func run(ctx context.Context, w io.Writer) error {
+func run(ctx context.Context, w io.Writer, secure bool) (err error) {
+	var serverConfig, clientConfig *tls.Config // nil: no TLS
+	if secure {
+		if serverConfig, clientConfig, err = cert.New(); err != nil {
+			return err
+		}
+	}
 	gate := make(chan struct{}) // holds back the answer to "slow"
 	srv, err := newServer(func(request string) string {
 		if request == "slow" {
 			<-gate
 		}
 		return strings.ToUpper(request)
-	})
+	}, netpoll.WithTLSConfig(serverConfig))
 	if err != nil {
 		return err
 	}
@@ -43,15 +54,14 @@ func run(ctx context.Context, w io.Writer) error {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 
-	err = callAll(ctx, ln.Addr().String(), gate, w)
+	c, err := dial(ctx, ln.Addr().String(), clientConfig)
+	if err == nil {
+		err = callAll(ctx, c, gate, w)
+	}
 	return errors.Join(err, srv.Shutdown(ctx), <-served)
 }
 
-func callAll(ctx context.Context, addr string, gate chan struct{}, w io.Writer) error {
-	c, err := dial(ctx, addr)
-	if err != nil {
-		return err
-	}
+func callAll(ctx context.Context, c *client, gate chan struct{}, w io.Writer) error {
 	defer c.Close()
 
 	slow := make(chan string, 1)
@@ -79,7 +89,7 @@ func callAll(ctx context.Context, addr string, gate chan struct{}, w io.Writer) 
 	fmt.Fprintf(w, "the slow call: %s\n", <-slow)
 
 	c.Close()
-	_, err = c.Call(ctx, "too late")
+	_, err := c.Call(ctx, "too late")
 	fmt.Fprintf(w, "a call after Close: is ErrConnClosed %v\n", errors.Is(err, netpoll.ErrConnClosed))
 	return errors.Join(errs...)
 }

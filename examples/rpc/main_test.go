@@ -9,15 +9,17 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// TestRunAnswersEveryCall runs the program and checks its output.
+// TestRunAnswersEveryCall runs the program, without TLS and with it, and checks its output.
 func TestRunAnswersEveryCall(t *testing.T) {
-	var out bytes.Buffer
-	require.NoError(t, run(t.Context(), &out))
-	require.Equal(t, `100 concurrent calls on one connection: error <nil>
+	for _, secure := range []bool{false, true} {
+		var out bytes.Buffer
+		require.NoError(t, run(t.Context(), &out, secure))
+		require.Equal(t, `100 concurrent calls on one connection: error <nil>
 the slow call was overtaken: true
 the slow call: SLOW, error <nil>
 a call after Close: is ErrConnClosed true
 `, out.String())
+	}
 }
 
 // TestReadFrameWaitsForWholeFrames feeds a frame byte by byte: readFrame must not consume any before it is complete.

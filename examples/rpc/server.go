@@ -13,7 +13,7 @@ import (
 type queueKey struct{}
 
 // newServer makes a server that answers requests with what handle returns.
-func newServer(handle func(request string) string) (netpoll.EventLoop, error) {
+func newServer(handle func(request string) string, opts ...netpoll.Option) (netpoll.EventLoop, error) {
 	onConnect := func(ctx context.Context, conn netpoll.Connection) context.Context {
 		return context.WithValue(ctx, queueKey{}, mux.NewShardQueue(0, conn))
 	}
@@ -26,7 +26,7 @@ func newServer(handle func(request string) string) (netpoll.EventLoop, error) {
 			}()
 		})
 	}
-	return netpoll.NewEventLoop(onRequest, netpoll.WithOnConnect(onConnect))
+	return netpoll.NewEventLoop(onRequest, append(opts, netpoll.WithOnConnect(onConnect))...)
 }
 
 // send queues a frame. The queue sends the frames of several goroutines with one system call.
