@@ -134,16 +134,19 @@ func TestReadTimeoutEndsCopyFromSilence(t *testing.T) {
 func TestWriteTimeoutEndsCopyToPeerThatDoesNotRead(t *testing.T) {
 	copyPairs(t, func(t *testing.T, src, dst copyEnd) {
 		flood(src.peer)
+		done := copying(dst.conn, src.conn)
+		_, err := io.ReadFull(dst.peer, make([]byte, 1)) // it has begun
+		require.NoError(t, err)
 		if conn, ok := dst.conn.(netpoll.Connection); ok {
 			require.NoError(t, conn.SetWriteTimeout(testkit.Short))
 		} else {
 			require.NoError(t, dst.conn.SetWriteDeadline(time.Now().Add(testkit.Short)))
 		}
-		result := testkit.Receive(t, copying(dst.conn, src.conn))
+		result := testkit.Receive(t, done)
 		require.ErrorIs(t, result.err, os.ErrDeadlineExceeded)
 		require.Positive(t, result.n)
 		passed := countInput(dst.peer)
-		testkit.Eventually(t, func() bool { return passed.Load() == result.n })
+		testkit.Eventually(t, func() bool { return 1+passed.Load() == result.n })
 	})
 	t.Run("from a file", func(t *testing.T) {
 		dst := makeEnd(t, "netpoll tcp")

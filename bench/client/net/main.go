@@ -4,20 +4,42 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
+	"errors"
+	"flag"
 	"io"
 	"net"
 	"sync"
 
 	"github.com/cloudwego/netpoll/bench/internal/caller"
 	"github.com/cloudwego/netpoll/bench/internal/frame"
+	"github.com/cloudwego/netpoll/bench/internal/secure"
 )
 
-func main() { caller.Main(library{}) }
+func main() {
+	var lib library
+	flag.Func("tls", "full: calls go over TLS; resumed: the same, and sessions are resumed", func(how string) error {
+		if how != "full" && how != "resumed" {
+			return errors.New("full or resumed")
+		}
+		lib.config = secure.Client(how == "resumed")
+		return nil
+	})
+	caller.Main(&lib)
+}
 
-type library struct{}
+type library struct{ config *tls.Config }
 
-func (library) Dial(addr string) (caller.Conn, error) {
-	c, err := net.Dial("tcp", addr)
+// dial connects, with TLS if there is a configuration.
+func (lib *library) dial(addr string) (net.Conn, error) {
+	if lib.config == nil {
+		return net.Dial("tcp", addr)
+	}
+	return tls.Dial("tcp", addr, lib.config)
+}
+
+func (lib *library) Dial(addr string) (caller.Conn, error) {
+	c, err := lib.dial(addr)
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +103,8 @@ type mux struct {
 	filled sync.Cond // signalled when queued or closed has changed
 }
 
-func (library) DialMux(addr string, received func([]byte, error)) (caller.Mux, error) {
-	c, err := net.Dial("tcp", addr)
+func (lib *library) DialMux(addr string, received func([]byte, error)) (caller.Mux, error) {
+	c, err := lib.dial(addr)
 	if err != nil {
 		return nil, err
 	}

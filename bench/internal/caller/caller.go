@@ -59,6 +59,7 @@ type Result struct {
 	Elapsed       time.Duration
 	P50, P90, P99 time.Duration
 	P999, Max     time.Duration
+	Lost          int          // of datagrams: how many were not answered
 	Before, After stat.Reading // at the beginning and the end of the window
 	Settled       stat.Reading // after the window and a garbage collection, connections still open
 }

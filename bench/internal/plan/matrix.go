@@ -5,6 +5,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"slices"
 )
 
 var (
@@ -35,6 +36,8 @@ func Matrix(quick, smoke bool) (list []Scenario) {
 	list = append(list, clients(quick)...)
 	list = append(list, calls(quick)...)
 	list = append(list, web(quick)...)
+	list = append(list, sessions(quick)...)
+	list = append(list, datagrams(quick)...)
 	return filled(list)
 }
 
@@ -45,7 +48,10 @@ func smokeTest() []Scenario {
 	load := echo(10, 1<<10, []string{Netpoll})
 	load.Name, load.Group, load.Rate = "load/rate=2000/conns=10/size=1024", s.Group, 2000
 	list := []Scenario{s, load}
-	for _, sc := range append(clients(true), web(true)...) {
+	for _, sc := range slices.Concat(clients(true), web(true), sessions(true), datagrams(true)) {
+		if sc.Kind == IdleTLS {
+			sc = idleSessions(50)
+		}
 		sc.Group = s.Group
 		list = append(list, sc)
 	}
@@ -256,4 +262,68 @@ func web(quick bool) []Scenario {
 	wrk := s
 	wrk.Name, wrk.Wrk = "http/wrk/conns=100/size=1024", true
 	return []Scenario{s, wrk}
+}
+
+// sessions are those of TLS.
+func sessions(quick bool) (list []Scenario) {
+	subjects := []string{Netpoll, NoRing, Net, Nbio}
+	const group = "TLS 1.3, by the server"
+	type shape struct{ conns, size int }
+	shapes := []shape{{1, 100}, {1, 1 << 10}, {64, 1 << 10}, {8, 16 << 10}, {4, 256 << 10}}
+	idle := []int{2000, 10000}
+	if quick {
+		shapes, idle = shapes[2:3], idle[:1]
+	}
+	for _, s := range shapes {
+		list = append(list, Scenario{
+			Name: fmt.Sprintf("tls/conns=%d/size=%d", s.conns, s.size), Group: group, Kind: TLS, Subjects: subjects,
+			Mode: "pool", Callers: s.conns, Conns: s.conns, Size: s.size,
+		})
+	}
+	for _, resumed := range []bool{false, true} {
+		list = append(list, Scenario{
+			Name:  "tls/handshake=" + map[bool]string{false: "full", true: "resumed"}[resumed],
+			Group: "TLS 1.3 handshakes, by the server: each connection carries one request", Kind: TLS, Subjects: subjects,
+			Mode: "dial", Callers: 16, Size: 64, Resumed: resumed,
+		})
+	}
+	for _, n := range idle {
+		list = append(list, idleSessions(n))
+	}
+	return list
+}
+
+func idleSessions(n int) Scenario {
+	return Scenario{
+		Name: fmt.Sprintf("tls/idle/conns=%d/size=%d", n, 16<<10), Group: "Idle sessions of TLS 1.3", Kind: IdleTLS,
+		Subjects: []string{Netpoll, Net, Nbio}, Conns: n, Size: 16 << 10,
+	}
+}
+
+func datagrams(quick bool) (list []Scenario) {
+	subjects := []string{Netpoll, Net, Gnet, Wireguard}
+	peers := []int{1, 64, 1000}
+	if quick {
+		peers = []int{64}
+	}
+	for _, n := range peers {
+		list = append(list, Scenario{
+			Name: fmt.Sprintf("udp/echo/peers=%d/size=64", n), Group: "Datagrams, by the server", Kind: UDP,
+			Subjects: subjects, Mode: "echo", Conns: n, Size: 64,
+		})
+	}
+	if quick {
+		return list
+	}
+	const group = "Datagrams that are not answered: requests/s are those that the server received"
+	for _, size := range []int{64, 1200} {
+		list = append(list, Scenario{
+			Name: fmt.Sprintf("udp/receive/size=%d", size), Group: group, Kind: UDP, Subjects: subjects,
+			Mode: "send", Conns: 1, Size: size,
+		})
+	}
+	return append(list, Scenario{
+		Name: "udp/receive/sender=GSO/size=1200", Group: group, Kind: UDP, Mode: "segments", Conns: 1, Size: 1200,
+		Subjects: []string{Netpoll, Segments, NoGRO, Net, Gnet, Wireguard},
+	})
 }

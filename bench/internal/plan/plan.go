@@ -29,6 +29,9 @@ const (
 	Ring      = "limit-ring"
 	NetHTTP   = "net/http"
 	FastHTTP  = "fasthttp"
+	Segments  = "netpoll-segments" // datagrams that the system has joined stay so
+	NoGRO     = "netpoll-nogro"    // it joins none
+	Wireguard = "wireguard-go"
 )
 
 const referenceMod = "ref.mod"
@@ -54,6 +57,27 @@ var HTTPServers = []Subject{
 	{Name: FastHTTP, Package: "./server/http", Args: []string{"-mode", "fasthttp"}},
 }
 
+// TLSServers are the echo servers with TLS.
+var TLSServers = []Subject{
+	{Name: Netpoll, Package: "./server/tls", Args: []string{"-mode", "netpoll"}},
+	{Name: NoRing, Package: "./server/tls", Args: []string{"-mode", "netpoll"}, Env: []string{"NETPOLL_IOURING=off", "NETPOLL_AIO=off"}},
+	{Name: Net, Package: "./server/tls", Args: []string{"-mode", "net"}},
+	{Name: Nbio, Package: "./server/tls", Args: []string{"-mode", "nbio"}},
+}
+
+// UDPServers are the servers of datagrams.
+var UDPServers = []Subject{
+	{Name: Netpoll, Package: "./server/udp", Args: []string{"-mode", "netpoll"}},
+	{Name: Segments, Package: "./server/udp", Args: []string{"-mode", "netpoll-segments"}},
+	{Name: NoGRO, Package: "./server/udp", Args: []string{"-mode", "netpoll"}, Env: []string{"NETPOLL_GRO=off"}},
+	{Name: Net, Package: "./server/udp", Args: []string{"-mode", "net"}},
+	{Name: Gnet, Package: "./server/udp", Args: []string{"-mode", "gnet"}, Env: []string{"GNET_LOGGING_LEVEL=2"}},
+	{Name: Wireguard, Package: "./server/udp", Args: []string{"-mode", "wireguard"}},
+}
+
+// Packets is the program that loads servers of datagrams. It is not measured.
+var Packets = Subject{Name: "packets", Package: "./client/packets"}
+
 // Clients are the clients of remote calls.
 var Clients = []Subject{
 	{Name: Netpoll, Package: "./client/netpoll"},
@@ -72,6 +96,10 @@ const (
 	HTTP Kind = "http" // the generator, or wrk, against an HTTP server
 	// Call measures a client of one library against the server of Server, or of the same library if that is empty.
 	Call Kind = "call"
+	// TLS measures a server of TLS under the load of a client over package net, which is not measured.
+	TLS     Kind = "tls"
+	UDP     Kind = "udp"      // a server of datagrams under the load of Packets
+	IdleTLS Kind = "idle-tls" // sessions without requests, which have echoed one message, against a server of TLS
 )
 
 // Scenario is one row of the results: a load that every subject gets.
@@ -95,13 +123,16 @@ type Scenario struct {
 
 	Reconnect bool   // Echo: a new connection for each request
 	Wrk       bool   // HTTP: loaded by wrk, where it is installed
-	Mode      string // Call: pool, mux or dial
-	Callers   int    // Call
+	Mode      string // Call, TLS: pool, mux or dial; UDP: echo, send or segments
+	Callers   int    // Call, TLS
+	Resumed   bool   // TLS: sessions are resumed
 	Server    string // Call
 }
 
 // Throughput reports whether more requests per second are better: a closed loop.
-func (s Scenario) Throughput() bool { return s.Kind != Idle && s.Rate == 0 && s.PeakShare == 0 }
+func (s Scenario) Throughput() bool {
+	return s.Kind != Idle && s.Kind != IdleTLS && s.Rate == 0 && s.PeakShare == 0
+}
 
 // Needs returns the programs that a scenario takes: those that are measured, and those beside them.
 func (s Scenario) Needs() (needs []Subject) {
@@ -115,6 +146,14 @@ func (s Scenario) Needs() (needs []Subject) {
 	switch s.Kind {
 	case HTTP:
 		add(HTTPServers, s.Subjects...)
+	case TLS:
+		add(TLSServers, s.Subjects...)
+		add(Clients, Net)
+	case IdleTLS:
+		add(TLSServers, s.Subjects...)
+	case UDP:
+		add(UDPServers, s.Subjects...)
+		needs = append(needs, Packets)
 	case Call:
 		add(Clients, s.Subjects...)
 		if s.Server != "" {

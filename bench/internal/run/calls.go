@@ -32,17 +32,11 @@ func (r *Runner) call(sub plan.Subject, sc plan.Scenario) (s Sample, err error) 
 		return s, err
 	}
 	defer func() { err = errors.Join(err, server.stop()) }()
-	client, err := start(r.programs.of(sub), []string{
-		"-addr", server.addr, "-mode", sc.Mode, "-callers", strconv.Itoa(sc.Callers), "-conns", strconv.Itoa(sc.Conns),
-		"-size", strconv.Itoa(sc.Size), "-warmup", r.Length.Warmup.String(), "-window", r.Length.Window.String(),
-	}, sub.Env, r.cpus[len(r.cpus)-1:])
+	client, err := r.clientOf(sub, sc, server)
 	if err != nil {
 		return s, err
 	}
 	defer func() { err = errors.Join(err, client.stop()) }()
-	if client.addr != "ready" {
-		return s, fmt.Errorf("the client says %q", client.addr)
-	}
 	res, serverTime, err := r.callWindow(client, server, &s)
 	if err != nil {
 		return s, err
@@ -52,6 +46,21 @@ func (r *Runner) call(sub plan.Subject, sc plan.Scenario) (s Sample, err error) 
 		s.CPU += micros(serverTime) / float64(s.Requests)
 	}
 	return s, nil
+}
+
+// clientOf starts the client of a subject, which connects to server.
+func (r *Runner) clientOf(sub plan.Subject, sc plan.Scenario, server *process, more ...string) (*process, error) {
+	client, err := start(r.programs.of(sub), append([]string{
+		"-addr", server.addr, "-mode", sc.Mode, "-callers", strconv.Itoa(sc.Callers), "-conns", strconv.Itoa(sc.Conns),
+		"-size", strconv.Itoa(sc.Size), "-warmup", r.Length.Warmup.String(), "-window", r.Length.Window.String(),
+	}, more...), sub.Env, r.cpus[len(r.cpus)-1:])
+	if err != nil {
+		return nil, err
+	}
+	if client.addr != "ready" {
+		return nil, errors.Join(fmt.Errorf("the client says %q", client.addr), client.stop())
+	}
+	return client, nil
 }
 
 // callWindow runs the client, and measures the server and the machine from about the beginning of the window to about
@@ -102,12 +111,17 @@ func look(client, server *process) (g glance, err error) {
 	return g, errors.Join(errs[:]...)
 }
 
-// calls puts the client's result into s.
-func (s *Sample) calls(res caller.Result) {
+// seen puts what the callers saw into s.
+func (s *Sample) seen(res caller.Result) {
 	us := func(d time.Duration) float64 { return micros(int64(d)) }
 	s.Requests = res.Requests
 	s.Throughput = float64(res.Requests) / res.Elapsed.Seconds()
 	s.P50, s.P90, s.P99, s.P999, s.Max = us(res.P50), us(res.P90), us(res.P99), us(res.P999), us(res.Max)
+}
+
+// calls puts the client's result into s.
+func (s *Sample) calls(res caller.Result) {
+	s.seen(res)
 	s.counts(res.Before, res.After, 1)
 	used := res.After.UserTime + res.After.SystemTime - res.Before.UserTime - res.Before.SystemTime
 	s.Used = float64(used) / float64(res.Elapsed)

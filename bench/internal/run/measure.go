@@ -155,6 +155,11 @@ func (r *Runner) idle(sub plan.Subject, sc plan.Scenario) (s Sample, err error) 
 		return s, err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
+	return r.rest(p, empty, sc.Conns)
+}
+
+// rest measures a server whose connections, conns in number, have nothing to do. empty is what it used without them.
+func (r *Runner) rest(p *process, empty stat.Reading, conns int) (s Sample, err error) {
 	if err := awaitQuiet(p); err != nil {
 		return s, err
 	}
@@ -172,7 +177,7 @@ func (r *Runner) idle(sub plan.Subject, sc plan.Scenario) (s Sample, err error) 
 	}
 	s.account(a, b, before, after)
 	s.settle(full)
-	if n := float64(sc.Conns); n > 0 {
+	if n := float64(conns); n > 0 {
 		s.PerConnRSS = float64(full.RSS-empty.RSS) / n
 		s.PerConnHeap = float64(full.HeapObjects+full.Stacks-empty.HeapObjects-empty.Stacks) / n
 	}

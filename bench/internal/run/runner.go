@@ -107,6 +107,10 @@ func (r *Runner) one(j job) (s Sample, err error) {
 		list = plan.HTTPServers
 	case plan.Call:
 		list = plan.Clients
+	case plan.UDP:
+		list = plan.UDPServers
+	case plan.TLS, plan.IdleTLS:
+		list = plan.TLSServers
 	}
 	sub, err := plan.Find(list, j.subject)
 	if err != nil {
@@ -134,6 +138,12 @@ func (r *Runner) one(j job) (s Sample, err error) {
 		s, err = r.call(sub, j.scenario)
 	case plan.Idle:
 		s, err = r.idle(sub, j.scenario)
+	case plan.TLS:
+		s, err = r.tls(sub, j.scenario)
+	case plan.UDP:
+		s, err = r.udp(sub, j.scenario)
+	case plan.IdleTLS:
+		s, err = r.idleTLS(sub, j.scenario)
 	default:
 		err = fmt.Errorf("unknown kind %q", j.scenario.Kind)
 	}

@@ -57,6 +57,7 @@ func (s *Source) Read() (r Reading, err error) {
 	}
 	r.Monotonic = now.Nano()
 	r.UserTime, r.SystemTime = use.Utime.Nano(), use.Stime.Nano()
+	r.Counted = Counted.Load()
 	r.Voluntary, r.Involuntary = int64(use.Nvcsw), int64(use.Nivcsw)
 	if r.RSS, r.PeakRSS, err = residentMemory(); err != nil {
 		return r, err

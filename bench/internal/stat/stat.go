@@ -2,6 +2,8 @@
 // it answers with. The process reads these figures itself, because allocations and pauses cannot be seen from outside.
 package stat
 
+import "sync/atomic"
+
 // Commands that a measured process reads from its standard input, one a line. It answers each with one line of JSON,
 // a [Reading], on its standard output. At the end of its input it exits.
 const (
@@ -9,6 +11,9 @@ const (
 	Collect = "collect" // a garbage collection, then a reading
 	Profile = "profile" // followed by a path and a duration in seconds: a CPU profile, then a reading
 )
+
+// Counted is what a server counts that does not answer.
+var Counted atomic.Int64
 
 // Reading is the state of a process at one moment. Times are in nanoseconds, memory in bytes. Counts are since the start
 // of the process.
@@ -27,5 +32,6 @@ type Reading struct {
 	Collections  int64 // garbage collections
 	PauseMax     int64 // the longest stop of all goroutines since the last reading; upper limit of its bucket
 	Goroutines   int64
+	Counted      int64
 	ProfileError string `json:",omitempty"`
 }

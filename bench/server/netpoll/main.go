@@ -8,7 +8,7 @@ import (
 
 	"github.com/cloudwego/netpoll"
 
-	"github.com/cloudwego/netpoll/bench/internal/frame"
+	"github.com/cloudwego/netpoll/bench/internal/overnetpoll"
 	"github.com/cloudwego/netpoll/bench/internal/serve"
 )
 
@@ -18,7 +18,7 @@ func main() {
 			return "", err
 		}
 		loop, err := netpoll.NewEventLoop(func(_ context.Context, conn netpoll.Connection) error {
-			return answer(conn, cfg.Work)
+			return overnetpoll.Answer(conn, cfg.Work)
 		})
 		if err != nil {
 			return "", err
@@ -31,43 +31,4 @@ func main() {
 		go func() { panic(fmt.Sprint("serve: ", loop.Serve(ln))) }()
 		return addr, nil
 	})
-}
-
-// answer answers the requests that have arrived, and sends all responses with one Flush. It waits until the first is
-// complete.
-func answer(conn netpoll.Connection, work serve.Work) error {
-	r, w := conn.Reader(), conn.Writer()
-	for {
-		header, err := r.Peek(frame.HeaderLen)
-		if err != nil {
-			return err
-		}
-		n := frame.HeaderLen + frame.PayloadLen(header)
-		request, err := r.Next(n)
-		if err != nil {
-			return err
-		}
-		work.Do(request[frame.HeaderLen:])
-		response, err := w.Malloc(n)
-		if err != nil {
-			return err
-		}
-		copy(response, request)
-		if !another(r) {
-			break
-		}
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return r.Release()
-}
-
-// another reports whether a whole request has arrived.
-func another(r netpoll.Reader) bool {
-	if r.Len() < frame.HeaderLen {
-		return false
-	}
-	header, err := r.Peek(frame.HeaderLen)
-	return err == nil && r.Len() >= frame.HeaderLen+frame.PayloadLen(header)
 }
