@@ -22,7 +22,8 @@
 // handler_end_test.go has servers on an EventLoop. Their handlers find out that the client has closed in the ways that
 // programs on the original use.
 //
-// The folder datagrams has programs on UDP sockets: quic-go, miekg/dns, wireguard-go.
+// The folder datagrams has programs on UDP sockets: quic-go, miekg/dns, wireguard-go. The command quicecho is an example
+// with quic-go.
 //
 // The script against-reference runs each test by itself with the original library, v0.7.3, in place of this one, and
 // prints which of them pass there. See its first lines.
