@@ -224,25 +224,21 @@ func (w *simPacketWorld) leave(conn *UDPConn) {
 
 // listen makes the sockets.
 func (w *simPacketWorld) listen() {
-	s := w.settings
-	conns, err := ListenPackets("udp4", "127.0.0.1:0", s.sockets)
-	require.NoError(w.t, err)
-	w.to = conns[0].LocalAddr().(*net.UDPAddr)
-	for _, conn := range conns {
-		w.sockets = append(w.sockets, conn)
+	if w.settings.kind == kindUDPConn {
+		conns, err := ListenPackets("udp4", "127.0.0.1:0", w.settings.sockets)
+		require.NoError(w.t, err)
+		for _, conn := range conns {
+			w.sockets = append(w.sockets, conn)
+		}
+	} else {
+		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		require.NoError(w.t, err)
+		if w.sockets = []net.PacketConn{conn}; w.settings.kind == kindOther {
+			require.NoError(w.t, conn.SetReadBuffer(4<<20)) // the loop cannot
+			w.sockets = []net.PacketConn{simOther{conn}}
+		}
 	}
-	if s.kind == kindUDPConn {
-		return
-	}
-	for _, conn := range conns {
-		require.NoError(w.t, conn.Close())
-	}
-	conn, err := net.ListenUDP("udp4", w.to)
-	require.NoError(w.t, err)
-	if w.sockets = []net.PacketConn{conn}; s.kind == kindOther {
-		require.NoError(w.t, conn.SetReadBuffer(4<<20)) // the loop cannot
-		w.sockets = []net.PacketConn{simOther{conn}}
-	}
+	w.to = w.sockets[0].LocalAddr().(*net.UDPAddr)
 }
 
 // serve serves the sockets. What it returns waits for the ends of all Serves.
