@@ -87,8 +87,11 @@ func (d *NetDialer) Dial(network, address string) (net.Conn, error) {
 
 // dial returns a nil interface with an error.
 func (d *NetDialer) dial(ctx context.Context, network, address string) (Connection, error) {
-	if isUDP(network) || network == "unixgram" {
+	switch {
+	case isUDP(network), network == "unixgram":
 		return d.dialPackets(ctx, network, address)
+	case network == networkShm:
+		return (&ShmDialer{NetDialer: *d}).dial(ctx, network, address)
 	}
 	if err := dialable(network); err != nil {
 		return nil, err

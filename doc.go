@@ -78,6 +78,7 @@
 //	                                 with a poller, over any net.Listener, on systems without a poller
 //	dialer.go                        dialing
 //	tls.go                           TLS for event loops, listeners and dialers
+//	shm.go                           shared memory for listeners and dialers
 //	udp_listen.go, packet_options.go how UDPConns are made
 //	packet_loop.go, packet_server.go the server of datagrams as its user sees it, and what it does with one socket
 //	packet_source_reader.go, packet_source_poller.go, packet_source_other.go
@@ -90,7 +91,7 @@
 //
 //	connection.go, connection_stream.go
 //	                                 what a connection is, its addresses and settings; its face as a net.Conn
-//	newconn.go, newconn_poller.go, newconn_netconn.go, newconn_nofd.go, newconn_other.go
+//	newconn.go, newconn_poller.go, newconn_netconn.go, newconn_nofd.go, newconn_shm_linux.go, newconn_other.go
 //	                                 how it is made: with a poller, without one, with and without descriptors
 //	connection_state.go              its life: one word, and what may change it
 //	connection_input.go, connection_window.go
@@ -133,6 +134,8 @@
 //	transport_tls.go, transport_tls_handshake.go, transport_tls_open.go, transport_tls_seal.go
 //	                                 TLS, as a layer over either: its states, how it begins, receives, and sends
 //	transport_tls_wire.go            what package crypto/tls has for a net.Conn
+//	transport_shm.go, transport_shm_linux.go, transport_shm_setup_linux.go, transport_shm_other.go
+//	                                 shared memory: its settings, how bytes go through it, how both sides agree on it
 //
 // Layer 3: pollers
 //

@@ -42,14 +42,18 @@ type ListenConfig struct {
 	Backlog int
 }
 
-// CreateListener listens on a network address, as [net.Listen] does. The network is "tcp", "tcp4", "tcp6" or "unix"; any
-// other that package net knows gives an error that Is [ErrUnsupported]. Errors are *[net.OpError].
+// CreateListener listens on a network address, as [net.Listen] does. The network is "tcp", "tcp4", "tcp6" or "unix", or
+// "shm" for shared memory, with the address of a Unix socket: see [NewShmListener]. Any other that package net knows gives
+// an error that Is [ErrUnsupported]. Errors are *[net.OpError].
 func CreateListener(network, addr string) (l Listener, err error) {
 	return new(ListenConfig).Listen(context.Background(), network, addr)
 }
 
 // Listen is CreateListener with the options in lc. The context limits the resolving of the address only.
 func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (Listener, error) {
+	if network == networkShm {
+		return lc.listenShm(ctx, address)
+	}
 	if unsupported, ok := checkNetwork(network).(unsupportedNetwork); ok { // package net refuses unknown networks
 		return nil, &net.OpError{Op: "listen", Net: network, Err: unsupported}
 	}

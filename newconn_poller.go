@@ -47,6 +47,9 @@ func newSocketSession(s socketInfo, side *tlsSide) *connection {
 // sessionOf makes a connection of conn, with TLS unless side is nil. If a poller can watch conn, the connection gets a
 // duplicate of its descriptor. The connection must then be prepared and started, or closed, and replace conn.
 func sessionOf(conn net.Conn, side *tlsSide) (*connection, error) {
+	if m, ok := conn.(sessionMaker); ok {
+		return m.session(side)
+	}
 	network := networkOf(conn)
 	if network == "" {
 		return newNetSession(conn, side), nil
@@ -57,6 +60,11 @@ func sessionOf(conn net.Conn, side *tlsSide) (*connection, error) {
 	}
 	c := newSocketSession(socketInfo{fd: fd, network: network, local: conn.LocalAddr(), remote: conn.RemoteAddr()}, side)
 	return c, nil
+}
+
+// sessionMaker is a net.Conn of this package that is no connection yet. session makes one that owns what it has.
+type sessionMaker interface {
+	session(side *tlsSide) (*connection, error)
 }
 
 // closeOriginal closes conn, of which c was made, unless c needs it: a duplicate keeps the socket open.

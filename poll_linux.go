@@ -104,6 +104,9 @@ func epollBits(interest pollEvent) (bits uint32) {
 	if interest&evOnce != 0 {
 		bits |= unix.EPOLLONESHOT
 	}
+	if interest&evEdge != 0 {
+		bits |= unix.EPOLLET
+	}
 	return bits
 }
 

@@ -1,0 +1,86 @@
+package netpoll
+
+// This file holds the settings of shared memory.
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/cloudwego/netpoll/internal/shmring"
+)
+
+// networkShm is the network of connections over shared memory.
+const networkShm = "shm"
+
+// ShmConfig has the settings of shared memory. The zero value is ready to use. It must not be changed while it is in use.
+type ShmConfig struct {
+	// RingSize is how many bytes of what this side has sent may wait in memory until the peer receives them: a power of two
+	// from 4 KiB to 64 MiB; any other number gives an error. 0 means 256 KiB. The system gives memory to what was used, and
+	// it stays until the connection is closed. The peer has its own ring, of the size that it has chosen.
+	RingSize int
+
+	// MaxMemory limits the rings of all connections of a listener together, in bytes; those of the clients do not count.
+	// A client that comes when it is reached is refused, or served over the socket, as Fallback says. 0 or less means no
+	// limit.
+	MaxMemory int64
+
+	// AllowUser says which users may connect to a listener, by their number. Nil means the user of this process, and root.
+	// What the file of the socket allows counts, too.
+	AllowUser func(uid uint32) bool
+
+	// Fallback lets a connection use the Unix socket itself where a system gives no memory, or MaxMemory is reached. Both
+	// sides must allow it. A listener also serves clients that know nothing of shared memory then: those whose first bytes
+	// are no greeting. Such connections are *[UnixConnection].
+	Fallback bool
+
+	// SetupTimeout is how long a listener gives a client to agree on the memory. 0 or less means 5 seconds. A dialer has
+	// the timeout of the dial.
+	SetupTimeout time.Duration
+}
+
+const (
+	defaultRing     = 256 << 10
+	defaultShmSetup = 5 * time.Second
+)
+
+// check returns an error for settings that cannot be.
+func (c *ShmConfig) check() error {
+	if !shmring.ValidRing(c.ringSize()) {
+		return fmt.Errorf("netpoll: shared memory: a ring of %d bytes: its size is a power of two from %d to %d",
+			c.RingSize, shmring.MinRing, shmring.MaxRing)
+	}
+	return nil
+}
+
+func (c *ShmConfig) ringSize() int {
+	if c.RingSize == 0 {
+		return defaultRing
+	}
+	return c.RingSize
+}
+
+func (c *ShmConfig) setupTimeout() time.Duration {
+	if c.SetupTimeout <= 0 {
+		return defaultShmSetup
+	}
+	return c.SetupTimeout
+}
+
+// allows reports whether a user may connect.
+func (c *ShmConfig) allows(uid uint32) bool {
+	if c.AllowUser != nil {
+		return c.AllowUser(uid)
+	}
+	return uid == 0 || int64(uid) == int64(os.Geteuid())
+}
+
+// shmAddr is a Unix address under the name of shared memory.
+func shmAddr(addr net.Addr) net.Addr {
+	name := ""
+	if addr != nil {
+		name = addr.String()
+	}
+	return &net.UnixAddr{Name: name, Net: networkShm}
+}
