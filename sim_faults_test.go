@@ -26,7 +26,10 @@ var simFaultKinds = map[fault.Op][2][]syscall.Errno{
 	fault.Send:      {{fault.Short, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET, syscall.ENOBUFS}},
 	fault.Sendv:     {{fault.Short, syscall.EINTR, syscall.EAGAIN}, {syscall.ECONNRESET, syscall.ENOBUFS}},
 	fault.EpollWait: {{syscall.EINTR}, nil},
-	fault.Accept:    {{syscall.EINTR, syscall.EAGAIN, syscall.ECONNABORTED}, nil},
+	// A false EAGAIN would be waited for: the Go runtime reports once that there is something.
+	fault.RecvPackets: {{fault.Short, syscall.EINTR}, nil},
+	fault.SendPackets: {{fault.Short, syscall.EINTR}, nil},
+	fault.Accept:      {{syscall.EINTR, syscall.EAGAIN, syscall.ECONNABORTED}, nil},
 }
 
 // injectFaults fails one call in a few, and one in many for good if rude is set.

@@ -25,6 +25,9 @@
 // Files that begin with tls have the library's TLS below the same programs, and only it: they are not built with the
 // tag original.
 //
+// The folder datagrams has programs on UDP sockets: quic-go, miekg/dns, wireguard-go. The command quicecho is an example
+// with quic-go.
+//
 // The script against-reference runs each test by itself with the original library, v0.7.3, in place of this one, and
 // prints which of them pass there. See its first lines.
 package programs
