@@ -36,12 +36,12 @@ func (c *connection) Close() error {
 // Detach takes the connection off its poller without closing the descriptor, which is the caller's from then on: when
 // Detach returns, neither the poller nor a Flush uses it any more. It waits for that, and for room for flushed output,
 // at most for the write timeout or 30 s. In all other respects it is Close: the close callbacks run, and later calls
-// fail. On a connection that is closed already it returns an error that Is [ErrConnClosed], and there is no descriptor
+// fail. Connections with TLS, and over shared memory, stay as they are, and the error Is [ErrUnsupported]. On a connection that is closed already it returns an error that Is [ErrConnClosed], and there is no descriptor
 // to own. A connection over a [net.Conn] gives that back. If the net.Conn ignores deadlines this is not possible: it is
 // closed, and the error Is [ErrUnsupported].
 func (c *connection) Detach() error {
-	if c.layered {
-		return Exception(ErrUnsupported, "when detach: the session would be lost")
+	if err := c.detachable(); err != nil {
+		return err
 	}
 	w := wait.New()
 	if !c.detaching.CompareAndSwap(nil, w) {
@@ -57,6 +57,17 @@ func (c *connection) Detach() error {
 	}
 	c.leaveHere(0)
 	return err
+}
+
+// detachable returns an error if there is nothing to give back that carries the very bytes of the connection.
+func (c *connection) detachable() error {
+	switch {
+	case c.layered:
+		return Exception(ErrUnsupported, "when detach: the session would be lost")
+	case c.transport.fd() < 0 && c.transport.netConn() == nil:
+		return Exception(ErrUnsupported, "when detach: there is no descriptor")
+	}
+	return nil
 }
 
 // CloseRead shuts down the reading side: reads return buffered input and then io.EOF, and everything that the peer

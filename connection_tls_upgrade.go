@@ -56,8 +56,8 @@ func upgrade(conn Connection, side *tlsSide) (*TLSConnection, error) {
 // upgrade returns a connection with TLS that has taken over the transport of c, its unread input and its settings. It
 // must then be started.
 func (c *connection) upgrade(side *tlsSide) (*connection, error) {
-	if c.layered {
-		return nil, Exception(ErrUnsupported, "when upgrade to TLS: the connection has TLS already")
+	if err := c.detachable(); err != nil {
+		return nil, err
 	}
 	if err := c.enterErr(bitReading, "when upgrade to TLS"); err != nil {
 		return nil, err

@@ -17,11 +17,12 @@ import (
 // [EventLoop] serves them without a goroutine for each.
 //
 // A client and its server have a ring of memory for each direction, which only its sender can write to. A peer that is
-// broken, or hostile, can end its connection and nothing else: it can neither crash this process nor make it wait. It could
-// change bytes while they are copied out of its ring, but never those that a Reader shows.
+// broken, or hostile, can end its connection, but neither crash this process nor make a connection wait that is not its
+// own. It could change bytes while they are copied out of its ring, but never those that a Reader shows.
 //
-// A client that says nothing, or the wrong thing, is closed when SetupTimeout is over, and holds up nobody. After an error
-// inner still belongs to the caller. There is shared memory on Linux; elsewhere the error Is [ErrUnsupported], unless
+// A client that says nothing, or the wrong thing, is closed when SetupTimeout is over. Up to 256 clients agree on memory at
+// a time, those included that have agreed and wait for Accept; others wait until one of these has ended. SetDeadline, File
+// and SyscallConn of the listener are not supported. After an error inner still belongs to the caller. There is shared memory on Linux; elsewhere the error Is [ErrUnsupported], unless
 // Fallback allows the plain socket.
 func NewShmListener(inner *net.UnixListener, config ShmConfig) (Listener, error) {
 	if inner == nil {
@@ -179,6 +180,8 @@ func (d *ShmDialer) dial(ctx context.Context, network, address string) (Connecti
 	if err := errors.Join(d.Config.check(), shmSupported(&d.Config)); err != nil {
 		return nil, dialError(network, nil, nil, err)
 	}
+	ctx, cancel := d.limited(ctx)
+	defer cancel()
 	conn, err := connect(ctx, &d.Dialer, "unix", address)
 	if err != nil {
 		return nil, asShmError(err)
@@ -196,6 +199,20 @@ func (d *ShmDialer) dial(ctx context.Context, network, address string) (Connecti
 	}
 	_ = conn.Close()
 	return nil, nameTimeout(dialError(network, shmAddr(conn.LocalAddr()), shmAddr(conn.RemoteAddr()), err))
+}
+
+// limited returns ctx with the limits of the net.Dialer, which are for the whole dial.
+func (d *ShmDialer) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline := d.Dialer.Deadline
+	if timeout := d.Dialer.Timeout; timeout > 0 {
+		if until := time.Now().Add(timeout); deadline.IsZero() || until.Before(deadline) {
+			deadline = until
+		}
+	}
+	if deadline.IsZero() {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline)
 }
 
 // asShmError puts the name of the network into an error of the dialing of its socket.

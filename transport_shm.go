@@ -16,17 +16,19 @@ const networkShm = "shm"
 // ShmConfig has the settings of shared memory. The zero value is ready to use. It must not be changed while it is in use.
 type ShmConfig struct {
 	// RingSize is how many bytes of what this side has sent may wait in memory until the peer receives them: a power of two
-	// from 4 KiB to 64 MiB; any other number gives an error. 0 means 256 KiB. The system gives memory to what was used, and
-	// it stays until the connection is closed. The peer has its own ring, of the size that it has chosen.
+	// from 4 KiB to 64 MiB; any other number gives an error. 0 means 256 KiB. Each connection takes that much memory from its
+	// beginning to its end. The peer has its own ring, of the size that it has chosen, and pays for it.
 	RingSize int
 
-	// MaxMemory limits the rings of all connections of a listener together, in bytes; those of the clients do not count.
+	// MaxMemory limits the rings of all connections of a listener together, in bytes; those of the clients do not count. A
+	// client that keeps the memory of a connection that has ended is not noticed, so this is a limit for honest ones.
 	// A client that comes when it is reached is refused, or served over the socket, as Fallback says. 0 or less means no
 	// limit.
 	MaxMemory int64
 
 	// AllowUser says which users may connect to a listener, by their number. Nil means the user of this process, and root.
-	// What the file of the socket allows counts, too.
+	// What the file of the socket allows counts, too; a name in the abstract name space has no such file. It must return
+	// soon, and not panic. On systems without shared memory it is not asked, so a listener that has it is refused there.
 	AllowUser func(uid uint32) bool
 
 	// Fallback lets a connection use the Unix socket itself where a system gives no memory, or MaxMemory is reached. Both

@@ -133,34 +133,40 @@ func (s *shmTransport) unsettled() bool {
 	wanted := s.up.interest()
 	input := wanted&evRead != 0 && s.pair.AwaitInput()
 	room := wanted&evWrite != 0 && s.pair.AwaitRoom()
-	return input || room || wanted&(evRead|evWrite) != 0 && s.gone.Load()
+	return input || room || wanted&(evRead|evWrite) != 0 && (s.gone.Load() || s.failure.Load() != nil)
 }
 
-// readWakeUps reads all but one. The caller holds mu.
+// readWakeUps reads all but one, and no more than a peer has sent that only wakes who waits. The caller holds mu.
 func (s *shmTransport) readWakeUps() {
 	s.unread = 0
-	there, err := unix.IoctlGetInt(s.sysfd, unix.TIOCINQ)
 	var p [8 * mostUnread]byte
-	for err == nil && there > 1 {
-		var n int
-		n, err = sock.Recv(s.sysfd, p[:min(there-1, len(p))])
-		if there -= n; n == 0 {
-			return
-		}
+	if there, err := unix.IoctlGetInt(s.sysfd, unix.TIOCINQ); err == nil && there > 1 {
+		_, _ = sock.Recv(s.sysfd, p[:min(there-1, len(p))])
 	}
 }
 
 // wakePeer sends a wake-up. If there is no room for it there are many that the peer has not read.
 func (s *shmTransport) wakePeer() {
-	err := unix.Sendto(s.sysfd, []byte{1}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
-	if err != nil && err != unix.EAGAIN && err != unix.EINTR {
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		err = unix.Sendto(s.sysfd, []byte{1}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+	}
+	switch err {
+	case nil, unix.EAGAIN:
+	case unix.EPIPE, unix.ECONNRESET, unix.ENOTCONN:
 		s.gone.Store(true)
+	default: // the peer would wait for ever
+		_ = s.broken(os.NewSyscallError("sendto", err))
 	}
 }
 
 // receive implements receiver.
 func (s *shmTransport) receive(p []byte) (n int, full bool, err error) {
-	ended, gone := s.pair.Ended(), s.gone.Load() // before the bytes: nothing comes after these
+	if failure := s.failure.Load(); failure != nil {
+		return 0, false, failure
+	}
+	gone := s.gone.Load() // in this order: what is true now was preceded by what follows
+	ended := s.pair.Ended()
 	n, wake, err := s.pair.Receive(p)
 	if wake {
 		s.wakePeer()
@@ -201,7 +207,9 @@ func (s *shmTransport) send(v *vector, _ int64) (n int, err error) {
 	for _, p := range v.Bufs[:v.N] {
 		k, err := s.pair.Send(p)
 		if err != nil {
-			return n, s.broken(err)
+			err = s.broken(err)
+			_ = s.updateInterest() // the reading side has to know, too
+			return n, err
 		}
 		if n += k; k < len(p) {
 			break

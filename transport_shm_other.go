@@ -12,7 +12,7 @@ import (
 
 // shmSupported returns an error for what this system cannot do.
 func shmSupported(config *ShmConfig) error {
-	if config.Fallback {
+	if config.Fallback && config.AllowUser == nil {
 		return nil
 	}
 	return Exception(ErrUnsupported, "shared memory on this system")

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll/internal/shmring"
+	"github.com/cloudwego/netpoll/internal/sock"
 )
 
 // shmLink is a Unix socket with the memory that both sides have agreed on. A connection is made of it.
@@ -82,7 +83,7 @@ func shmConnect(conn *net.UnixConn, config *ShmConfig) (net.Conn, error) {
 	return nil, err
 }
 
-var errShmRefused = errors.New("the server has refused shared memory")
+var errShmRefused = fmt.Errorf("the server has refused shared memory: %w", syscall.ECONNREFUSED)
 
 // shmAgreePlain is shmConnect without memory.
 func shmAgreePlain(conn *net.UnixConn) error {
@@ -100,7 +101,10 @@ func shmAgreePlain(conn *net.UnixConn) error {
 // something else and config allows that, or if both have chosen the plain socket.
 func shmAccept(conn *net.UnixConn, config *ShmConfig, used *atomic.Int64) (net.Conn, error) {
 	if err := shmCheckUser(conn, config); err != nil {
-		return nil, err
+		if _, peer, _ := shmGreeting(conn); peer != nil { // or the answer would be lost with it
+			peer.Free()
+		}
+		return nil, errors.Join(err, shmRefuse(conn))
 	}
 	if other, err := shmSpeaksOther(conn); err != nil || other {
 		if err == nil && !config.Fallback {
@@ -120,12 +124,16 @@ func shmAccept(conn *net.UnixConn, config *ShmConfig, used *atomic.Int64) (net.C
 		}
 		peer.Free()
 		if !config.Fallback {
-			return nil, errors.Join(err, shmGreet(conn, shmring.Hello{Answer: shmring.Refused}, -1))
+			return nil, errors.Join(err, shmRefuse(conn))
 		}
 	} else if hello.Answer != shmring.Plain || !config.Fallback {
-		return nil, errors.Join(errShmRefused, shmGreet(conn, shmring.Hello{Answer: shmring.Refused}, -1))
+		return nil, errors.Join(errShmRefused, shmRefuse(conn))
 	}
 	return conn, shmGreet(conn, shmring.Hello{Answer: shmring.Plain}, -1)
+}
+
+func shmRefuse(conn *net.UnixConn) error {
+	return shmGreet(conn, shmring.Hello{Answer: shmring.Refused}, -1)
 }
 
 var errShmMemory = errors.New("the limit of shared memory is reached")
@@ -217,17 +225,22 @@ func shmGreet(conn *net.UnixConn, hello shmring.Hello, fd int) error {
 // shmGreeting receives a greeting, and the region that comes with it.
 func shmGreeting(conn *net.UnixConn) (hello shmring.Hello, peer *shmring.Region, err error) {
 	var p [shmring.HelloSize]byte
-	var oob [128]byte // of one message with a few descriptors; the system closes what does not fit
+	oob := make([]byte, unix.CmsgLen(4)) // one descriptor; the system closes what does not fit
 	fds := shmDescriptors{}
 	defer fds.close()
 	for n := 0; n < len(p); {
-		k, oobn, _, _, err := conn.ReadMsgUnix(p[n:], oob[:])
+		k, oobn, flags, _, err := conn.ReadMsgUnix(p[n:], oob)
 		if err != nil {
 			return hello, nil, err
 		}
 		fds.add(oob[:oobn])
-		if k == 0 {
+		switch {
+		case k == 0:
 			return hello, nil, io.ErrUnexpectedEOF
+		case flags&unix.MSG_CTRUNC != 0 && len(fds) == 0:
+			return hello, nil, fmt.Errorf("no room for the descriptor of a region: %w", syscall.EMFILE)
+		case flags&unix.MSG_CTRUNC != 0 || len(fds) > 1:
+			return hello, nil, shmring.ErrRegion
 		}
 		n += k
 	}
@@ -254,6 +267,7 @@ func (list *shmDescriptors) add(oob []byte) {
 
 func (list *shmDescriptors) close() {
 	for _, fd := range *list {
+		sock.EndLinger(fd) // it may be any descriptor, such as a socket that lingers
 		_ = unix.Close(fd)
 	}
 }

@@ -46,11 +46,11 @@ func sealed(t *testing.T, size int) (mem []byte, fd int) {
 	fd, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	require.NoError(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
-	require.NoError(t, unix.Ftruncate(fd, int64(size)))
+	require.NoError(t, unix.Fallocate(fd, 0, 0, int64(size)))
 	mem, err = unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = unix.Munmap(mem) })
-	_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW)
+	_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_FUTURE_WRITE)
 	require.NoError(t, err)
 	return mem, fd
 }
@@ -86,6 +86,7 @@ func hostile(t *testing.T, ln net.Listener) (*hostileShm, netpoll.Connection) {
 	accepted, err := ln.Accept()
 	require.NoError(t, err)
 	t.Cleanup(func() { accepted.Close() })
+	h.wake() // as each side does at first
 	return h, accepted.(netpoll.Connection)
 }
 
@@ -117,9 +118,11 @@ func TestPeerThatLiesAboutItsCountersEndsItsConnectionOnly(t *testing.T) {
 	}
 	t.Run("took what was not sent", func(t *testing.T) {
 		h, conn := hostile(t, ln)
+		reader := testkit.Blocked(t, func() error { _, err := conn.Reader().Next(1); return err })
 		h.set(shmTaken, 1)
 		_, err := conn.Write([]byte("x"))
 		require.ErrorIs(t, err, shmring.ErrCorrupt)
+		require.ErrorIs(t, testkit.Receive(t, reader), shmring.ErrCorrupt, "a reader learns of it, too")
 	})
 }
 

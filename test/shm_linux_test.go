@@ -224,10 +224,15 @@ func TestClientsThatDoNotAgree(t *testing.T) {
 	var op *net.OpError
 	require.ErrorAs(t, err, &op)
 	require.Equal(t, "shm", op.Net)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 
 	plain := testkit.Listen(t, "unix")
 	_, err = netpoll.DialConnection("shm", plain.Addr().String(), testkit.Short)
 	require.ErrorIs(t, err, netpoll.ErrDialTimeout, "a server that says nothing")
+	limited := &netpoll.ShmDialer{}
+	limited.Timeout = testkit.Short
+	_, err = limited.Dial("shm", plain.Addr().String())
+	require.ErrorIs(t, err, netpoll.ErrDialTimeout, "the timeout of the net.Dialer")
 	_, err = netpoll.DialConnection("shm", testkit.LocalAddress(t, "unix"), testkit.Timeout)
 	require.ErrorIs(t, err, syscall.ENOENT)
 }
@@ -320,14 +325,16 @@ func TestTLSOverSharedMemory(t *testing.T) {
 
 // The descriptor carries wake-ups, so it is not for programs.
 func TestSharedMemoryKeepsItsDescriptor(t *testing.T) {
-	a, _ := shmPair(t, netpoll.ShmConfig{})
+	a, b := shmPair(t, netpoll.ShmConfig{})
 	require.Equal(t, -1, a.(netpoll.Conn).Fd())
 	_, err := a.(syscall.Conn).SyscallConn()
 	require.ErrorIs(t, err, netpoll.ErrUnsupported)
 	_, err = a.(interface{ File() (*os.File, error) }).File()
 	require.ErrorIs(t, err, netpoll.ErrUnsupported)
 	require.ErrorIs(t, a.(interface{ Detach() error }).Detach(), netpoll.ErrUnsupported)
-	b, _ := shmPair(t, netpoll.ShmConfig{})
-	_, err = netpoll.TLSServer(b, new(tls.Config))
+	_, err = netpoll.TLSServer(a, new(tls.Config))
 	require.ErrorIs(t, err, netpoll.ErrUnsupported)
+	require.NoError(t, testkit.ErrorOf(a.Write([]byte("it goes on"))))
+	_, err = io.ReadFull(b, make([]byte, 10))
+	require.NoError(t, err)
 }

@@ -11,10 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The seals. Without the first two the memory could be taken away under the reader, who would get a SIGBUS.
+// The seals. Without the first two the memory could be taken away under the reader, who would get a SIGBUS; without the
+// third it could get holes, which the reader would have to fill.
 const (
-	sizeSeals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW
-	allSeals  = sizeSeals | unix.F_SEAL_FUTURE_WRITE | unix.F_SEAL_SEAL
+	needSeals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_FUTURE_WRITE
+	allSeals  = needSeals | unix.F_SEAL_SEAL
 )
 
 // ErrRegion says that a descriptor is not that of a region with the size that was agreed on.
@@ -41,6 +42,9 @@ func createIn(fd, size int) (*Region, error) {
 	if err := unix.Ftruncate(fd, int64(size)); err != nil {
 		return nil, os.NewSyscallError("ftruncate", err)
 	}
+	if err := unix.Fallocate(fd, 0, 0, int64(size)); err != nil { // now, and not by a fault, which cannot fail
+		return nil, os.NewSyscallError("fallocate", err)
+	}
 	mem, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, os.NewSyscallError("mmap", err)
@@ -53,7 +57,7 @@ func createIn(fd, size int) (*Region, error) {
 }
 
 // Map maps the region of the other side, with a ring of that size, read-only. It takes nothing but sealed memory of the
-// right size: reading it can never fail. The caller closes fd.
+// right size, without holes: reading it needs no more memory, and can never fail. The caller closes fd.
 func Map(fd, ring int) (*Region, error) {
 	if !ValidRing(ring) {
 		return nil, ErrRegion
@@ -63,11 +67,11 @@ func Map(fd, ring int) (*Region, error) {
 		return nil, ErrRegion
 	}
 	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
-	if err != nil || seals&sizeSeals != sizeSeals {
+	if err != nil || seals&needSeals != needSeals {
 		return nil, ErrRegion
 	}
-	var st unix.Stat_t // after the seals: the size cannot change any more
-	if err := unix.Fstat(fd, &st); err != nil || st.Size != int64(Header+ring) {
+	var st unix.Stat_t // after the seals: size and content cannot go any more
+	if err := unix.Fstat(fd, &st); err != nil || st.Size != int64(Header+ring) || st.Blocks*512 < st.Size {
 		return nil, ErrRegion
 	}
 	mem, err := unix.Mmap(fd, 0, Header+ring, unix.PROT_READ, unix.MAP_SHARED)

@@ -33,10 +33,14 @@ func TestRegionIsSharedAndOnlyItsOwnerWrites(t *testing.T) {
 }
 
 func TestMapTakesNothingButSealedMemory(t *testing.T) {
+	hole := false
 	memfd := func(size int64, seals int) int {
 		fd, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 		require.NoError(t, err)
 		require.NoError(t, unix.Ftruncate(fd, size))
+		if size > 0 && !hole {
+			require.NoError(t, unix.Fallocate(fd, 0, 0, size))
+		}
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
 		require.NoError(t, err)
 		return fd
@@ -48,8 +52,9 @@ func TestMapTakesNothingButSealedMemory(t *testing.T) {
 	require.NoError(t, err)
 	for name, fd := range map[string]int{
 		"no seals":      memfd(Header+MinRing, 0),
-		"may shrink":    memfd(Header+MinRing, unix.F_SEAL_GROW),
-		"may grow":      memfd(Header+MinRing, unix.F_SEAL_SHRINK),
+		"may shrink":    memfd(Header+MinRing, needSeals&^unix.F_SEAL_SHRINK),
+		"may grow":      memfd(Header+MinRing, needSeals&^unix.F_SEAL_GROW),
+		"may get holes": memfd(Header+MinRing, needSeals&^unix.F_SEAL_FUTURE_WRITE),
 		"too small":     memfd(Header+MinRing-1, allSeals),
 		"empty":         memfd(0, allSeals),
 		"too large":     memfd(Header+2*MinRing, allSeals),
@@ -61,7 +66,13 @@ func TestMapTakesNothingButSealedMemory(t *testing.T) {
 		require.ErrorIs(t, err, ErrRegion, name)
 		_ = unix.Close(fd)
 	}
-	good := memfd(Header+MinRing, sizeSeals)
+	hole = true
+	holes := memfd(Header+MinRing, needSeals)
+	defer unix.Close(holes)
+	_, err = Map(holes, MinRing)
+	require.ErrorIs(t, err, ErrRegion, "memory with holes")
+	hole = false
+	good := memfd(Header+MinRing, needSeals)
 	defer unix.Close(good)
 	for _, ring := range []int{0, -1, MinRing - 1, MinRing + 1, MaxRing * 2} {
 		_, err := Map(good, ring)
