@@ -132,6 +132,7 @@ type tlsTransport struct {
 	// Only the sending goroutine uses these.
 	userEnd uint64 // position in out up to which there is output of the user
 	batched int    // plaintext that beginPending has sealed
+	sendErr error  // what has ended the sending below
 
 	endWanted atomic.Bool  // close_notify is to follow the output; set by wantEnd and closing
 	endSealed atomic.Bool  // it is in out, or was sent; set by the sending goroutine

@@ -26,6 +26,9 @@ func (t *tlsTransport) send(v *vector, start int64) (n int, err error) {
 	if err := t.sendSealed(start); err != nil {
 		return 0, err
 	}
+	if t.dead.Load() {
+		return 0, t.brokenBy()
+	}
 	if v.Total() == 0 && !t.endDue() {
 		return 0, nil
 	}
@@ -60,9 +63,17 @@ func (t *tlsTransport) failureNow() error {
 	return ErrConnClosed
 }
 
+// brokenBy is the error of a send when nothing can be sent any more.
+func (t *tlsTransport) brokenBy() error {
+	if t.sendErr != nil {
+		return t.sendErr
+	}
+	return syscall.EPIPE
+}
+
 // seal has conn encrypt bytes of v. Small pieces are joined, so that they do not become small records.
 func (t *tlsTransport) seal(v *vector) (n int, err error) {
-	if t.dead.Load() || v.Total() == 0 {
+	if v.Total() == 0 {
 		return 0, nil
 	}
 	defer t.sealing.Store(0)
@@ -170,7 +181,11 @@ func (t *tlsTransport) resumeStalled() {
 // sendFailed returns the error of a send. If no output of the user is lost by it there is none: the next call that sends or
 // receives gets it.
 func (t *tlsTransport) sendFailed(err error) error {
-	if passing(err) || int64(t.userEnd-t.out.consumed()) > 0 {
+	if passing(err) {
+		return err
+	}
+	t.sendErr = err
+	if int64(t.userEnd-t.out.consumed()) > 0 {
 		return err
 	}
 	t.dropHeld()
@@ -218,7 +233,9 @@ func (t *tlsTransport) beginPending() (p []byte, ok bool) {
 	}
 	var err error
 	t.batched = 0
-	if len(p) > 0 && t.is(tlsOpen) {
+	if t.dead.Load() {
+		err = t.brokenBy()
+	} else if len(p) > 0 && t.is(tlsOpen) {
 		t.sealing.Store(int64(len(p)))
 		t.batched, err = t.write(p)
 		t.sealing.Store(0)
