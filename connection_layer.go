@@ -7,6 +7,8 @@ package netpoll
 import (
 	"net"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/errno"
 )
 
 var _ layerUser = (*connection)(nil)
@@ -65,6 +67,14 @@ func (c *connection) sendOwn() {
 	c.wakeSender()
 }
 
+// ownLost implements layerUser. A socket reports a reset to one call only. If that one sent output of the layer, the
+// receive finds the end of the stream, which is not an orderly one.
+func (c *connection) ownLost(no syscall.Errno) {
+	if no != syscall.EPIPE && errno.EndsConnection(no) {
+		c.life.noteError(no)
+	}
+}
+
 // wakeSender makes a goroutine that waits for room try again, and sends pending output.
 func (c *connection) wakeSender() {
 	if c.wantWrite.CompareAndSwap(true, false) {
@@ -98,11 +108,11 @@ func (c *connection) handshakeFailed(err error) {
 		c.wakeSender()
 		return
 	}
-	errno := asErrno(err)
-	if errno == 0 {
-		errno = syscall.EIO
+	no := asErrno(err)
+	if no == 0 {
+		no = syscall.EIO
 	}
-	c.life.noteError(errno)
+	c.life.noteError(no)
 	c.guard("WithOnTLSHandshakeError", func() { c.layer().reportFailure(c.self.(net.Conn)) })
 	c.close(causePeer)
 }

@@ -139,9 +139,9 @@ func (t *tlsTransport) opened(b *batch) {
 		return
 	}
 	for {
-		t.resumeUnopened()
 		t.open(b)
 		if t.role.release() {
+			t.resumeUnopened()
 			return
 		}
 	}

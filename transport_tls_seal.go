@@ -184,10 +184,13 @@ func (t *tlsTransport) sendFailed(err error) error {
 	if passing(err) {
 		return err
 	}
-	t.sendErr = err
+	if t.sendErr == nil {
+		t.sendErr = err
+	}
 	if int64(t.userEnd-t.out.consumed()) > 0 {
 		return err
 	}
+	t.up.ownLost(asErrno(err))
 	t.dropHeld()
 	return nil
 }
@@ -264,7 +267,9 @@ func (t *tlsTransport) endPending(n int, err error) {
 	case t.batched > 0 && (err == errWouldBlock || err == errNotExecuted):
 		err = nil // the plaintext is sealed; the connection tries to send the ciphertext
 	case err != nil && err != errNotExecuted:
-		err = t.sendFailed(err)
+		if err = t.sendFailed(err); err != nil {
+			t.batched = 0 // what was sealed is lost; the error must not be
+		}
 	}
 	t.up.endPending(t.batched, err)
 }

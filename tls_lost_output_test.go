@@ -1,0 +1,85 @@
+//go:build (linux && !netconn) || darwin || dragonfly || freebsd || netbsd || openbsd
+
+package netpoll
+
+// Sessions of TLS over a transport that fails, and the hand-over from the goroutine of the handshake.
+
+import (
+	"crypto/tls"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// openSession returns a server after its handshake, and the transport below it.
+func openSession(t *testing.T) (s *piecewiseServer, below *fakeTransport) {
+	t.Helper()
+	toClient := newMemoryPipe()
+	s = newPiecewiseServer(testTLSConfig(), toClient, 4096, 1)
+	t.Cleanup(func() { _ = s.c.Close() })
+	client := tls.Client(memoryConn{toClient, writerFunc(s.feed)}, testTLSConfig())
+	require.NoError(t, client.Handshake())
+	s.wait()
+	session := s.session()
+	for session.role.taken() || session.out.Len() > 0 {
+		s.c.sendOwn()
+	}
+	return s, session.below.(*fakeTransport)
+}
+
+func (s *piecewiseServer) session() *tlsTransport { return &s.c.self.(*TLSConnection).session }
+
+// failingOnce makes the first send fail with a reset. As with sockets the others see that the stream has ended.
+func (f *fakeTransport) failingOnce() {
+	failed := false
+	f.onSend = func(*vector) (int, error) {
+		if failed {
+			return 0, syscall.EPIPE
+		}
+		failed = true
+		return 0, syscall.ECONNRESET
+	}
+}
+
+func TestTLSResetOfOwnOutputIsNoOrderlyEnd(t *testing.T) {
+	s, below := openSession(t)
+	below.failingOnce()
+	_, _ = (*tlsWire)(s.session()).Write([]byte("an answer to KeyUpdate"))
+	s.c.sendOwn()
+	s.end()
+	_, err := s.result()
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+}
+
+func TestTLSResetInABatchIsNoOrderlyEnd(t *testing.T) {
+	s, below := openSession(t)
+	below.failingOnce()
+	session := s.session()
+	below.onSendLater = session.addPending
+	_, _ = s.c.WriteString("left to the poller")
+	require.NoError(t, s.c.Flush())
+	_, ok := session.beginPending()
+	require.True(t, ok)
+	session.endPending(0, syscall.ECONNRESET)
+	s.end()
+	_, err := s.result()
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+}
+
+// The goroutine of the handshake does not look at the limit of the input. So it opens only what has waited for it.
+func TestTLSNothingIsReceivedForTheGoroutineOfTheHandshake(t *testing.T) {
+	s, _ := openSession(t)
+	session := s.session()
+	require.True(t, session.role.take()) // as that goroutine
+	require.True(t, session.begin(evRead))
+	require.False(t, session.wants(false))
+	require.Zero(t, session.interest()&evRead)
+	session.end()
+	require.True(t, session.role.release())
+	session.resumeUnopened()
+	require.NotZero(t, session.interest()&evRead)
+	require.True(t, session.begin(evRead))
+	require.True(t, session.wants(false))
+	session.end()
+}
