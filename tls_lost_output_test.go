@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cloudwego/netpoll/internal/testkit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -82,4 +83,17 @@ func TestTLSNothingIsReceivedForTheGoroutineOfTheHandshake(t *testing.T) {
 	require.True(t, session.begin(evRead))
 	require.True(t, session.wants(false))
 	session.end()
+}
+
+// A handshake whose flight is lost does not wait for the answer.
+func TestTLSHandshakeEndsWhenItsFlightIsLost(t *testing.T) {
+	side := &tlsSide{config: testTLSConfig(), client: true}
+	c := newSession("", side)
+	c.transport = &fakeTransport{onSend: func(*vector) (int, error) { return 0, syscall.ENOBUFS }}
+	c.beginSession(side)
+	require.NoError(t, c.start(causePoller))
+	defer c.Close()
+	failed := make(chan error, 1)
+	go func() { failed <- c.self.(*TLSConnection).Handshake() }()
+	require.ErrorIs(t, testkit.Receive(t, failed), syscall.ENOBUFS)
 }

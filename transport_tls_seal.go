@@ -191,6 +191,9 @@ func (t *tlsTransport) sendFailed(err error) error {
 		return err
 	}
 	t.up.ownLost(asErrno(err))
+	if !t.is(tlsOpen) {
+		t.cancelWith(err) // a handshake would wait for the answer to what is lost
+	}
 	t.dropHeld()
 	return nil
 }
