@@ -67,9 +67,9 @@ func (c *connection) sendOwn() {
 	c.wakeSender()
 }
 
-// ownLost implements layerUser. A socket reports a reset to one call only. If that one sent output of the layer, the
+// sendLost implements layerUser. A socket reports a reset to one call only. If that one sent output of the layer, the
 // receive finds the end of the stream, which is not an orderly one.
-func (c *connection) ownLost(no syscall.Errno) {
+func (c *connection) sendLost(no syscall.Errno) {
 	if no != syscall.EPIPE && errno.EndsConnection(no) {
 		c.life.noteError(no)
 	}

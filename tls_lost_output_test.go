@@ -6,6 +6,7 @@ package netpoll
 
 import (
 	"crypto/tls"
+	"io"
 	"syscall"
 	"testing"
 
@@ -16,17 +17,24 @@ import (
 // openSession returns a server after its handshake, and the transport below it.
 func openSession(t *testing.T) (s *piecewiseServer, below *fakeTransport) {
 	t.Helper()
+	s, below, _ = openSessionWith(t)
+	return s, below
+}
+
+// openSessionWith returns the client as well.
+func openSessionWith(t *testing.T) (s *piecewiseServer, below *fakeTransport, client *tls.Conn) {
+	t.Helper()
 	toClient := newMemoryPipe()
 	s = newPiecewiseServer(testTLSConfig(), toClient, 4096, 1)
 	t.Cleanup(func() { _ = s.c.Close() })
-	client := tls.Client(memoryConn{toClient, writerFunc(s.feed)}, testTLSConfig())
+	client = tls.Client(memoryConn{toClient, writerFunc(s.feed)}, testTLSConfig())
 	require.NoError(t, client.Handshake())
 	s.wait()
 	session := s.session()
 	for session.role.taken() || session.out.Len() > 0 {
 		s.c.sendOwn()
 	}
-	return s, session.below.(*fakeTransport)
+	return s, session.below.(*fakeTransport), client
 }
 
 func (s *piecewiseServer) session() *tlsTransport { return &s.c.self.(*TLSConnection).session }
@@ -96,4 +104,29 @@ func TestTLSHandshakeEndsWhenItsFlightIsLost(t *testing.T) {
 	failed := make(chan error, 1)
 	go func() { failed <- c.self.(*TLSConnection).Handshake() }()
 	require.ErrorIs(t, testkit.Receive(t, failed), syscall.ENOBUFS)
+}
+
+// What a send with a passing error has left is sent later, and so it counts as taken: else it would be sent twice.
+func TestTLSOutputIsSentOnceThoughASendFails(t *testing.T) {
+	s, below, client := openSessionWith(t)
+	send, fails := below.onSend, true
+	below.onSend = func(v *vector) (int, error) {
+		if fails = !fails; !fails {
+			return 0, syscall.ENOBUFS
+		}
+		return send(v)
+	}
+	const text = "sent once"
+	for taken := 0; taken < len(text); {
+		n, err := s.c.Write([]byte(text)[taken:])
+		if err != nil {
+			require.ErrorIs(t, err, syscall.ENOBUFS)
+		}
+		taken += n
+	}
+	below.onSend = send
+	require.NoError(t, s.c.Close())
+	got, err := io.ReadAll(client)
+	require.NoError(t, err)
+	require.Equal(t, text, string(got))
 }

@@ -196,8 +196,8 @@ type layerUser interface {
 
 	// sendOwn makes the sending goroutine send what the layer holds.
 	sendOwn()
-	// ownLost notes the error of a send by which only output of the layer is lost, so that no call returns it.
-	ownLost(no syscall.Errno)
+	// sendLost notes the error of a send, which no call may return.
+	sendLost(no syscall.Errno)
 	// handshakeDone is called when the beginning was successful. It returns what to run once input may follow, or nil.
 	handshakeDone() task
 	// handshakeFailed is called when it has failed.

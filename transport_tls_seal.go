@@ -5,6 +5,7 @@ package netpoll
 import (
 	"syscall"
 
+	"github.com/cloudwego/netpoll/internal/errno"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
 
@@ -23,11 +24,11 @@ func (t *tlsTransport) send(v *vector, start int64) (n int, err error) {
 	if start == 0 && t.below.blocks() {
 		start = clock.Now()
 	}
+	if t.sendErr != nil || t.dead.Load() {
+		return 0, t.brokenBy()
+	}
 	if err := t.sendSealed(start); err != nil {
 		return 0, err
-	}
-	if t.dead.Load() {
-		return 0, t.brokenBy()
 	}
 	if v.Total() == 0 && !t.endDue() {
 		return 0, nil
@@ -46,10 +47,10 @@ func (t *tlsTransport) send(v *vector, start int64) (n int, err error) {
 	if n == total {
 		t.sealEnd()
 	}
-	if err := t.sendSealed(start); err != nil && (n == 0 || !passing(err)) {
+	if err := t.sendSealed(start); err != nil && n == 0 {
 		return 0, err
 	}
-	return n, nil
+	return n, nil // the next call gets the error, if it stays
 }
 
 // passing reports whether err ends one call, and not the connection.
@@ -184,13 +185,18 @@ func (t *tlsTransport) sendFailed(err error) error {
 	if passing(err) {
 		return err
 	}
+	no := asErrno(err)
+	usersLost := int64(t.userEnd-t.out.consumed()) > 0
+	if usersLost && no != 0 && !errno.EndsConnection(no) {
+		return err // what is sealed is sent when that is possible again
+	}
+	t.up.sendLost(no)
 	if t.sendErr == nil {
 		t.sendErr = err
 	}
-	if int64(t.userEnd-t.out.consumed()) > 0 {
+	if usersLost {
 		return err
 	}
-	t.up.ownLost(asErrno(err))
 	if !t.is(tlsOpen) {
 		t.cancelWith(err) // a handshake would wait for the answer to what is lost
 	}
@@ -239,7 +245,7 @@ func (t *tlsTransport) beginPending() (p []byte, ok bool) {
 	}
 	var err error
 	t.batched = 0
-	if t.dead.Load() {
+	if t.sendErr != nil || t.dead.Load() {
 		err = t.brokenBy()
 	} else if len(p) > 0 && t.is(tlsOpen) {
 		t.sealing.Store(int64(len(p)))
