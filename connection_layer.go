@@ -5,6 +5,7 @@ package netpoll
 // transport_tls.go.
 
 import (
+	"cmp"
 	"net"
 	"syscall"
 
@@ -68,10 +69,14 @@ func (c *connection) sendOwn() {
 }
 
 // sendLost implements layerUser. A socket reports a reset to one call only. If that one sent output of the layer, the
-// receive finds the end of the stream, which is not an orderly one.
+// receive finds the end of the stream, which is not an orderly one. After any other error, too, nothing more can be sent.
 func (c *connection) sendLost(no syscall.Errno) {
-	if no != syscall.EPIPE && errno.EndsConnection(no) {
+	switch {
+	case no == syscall.EPIPE: // the reading side knows, or will know, why it is broken
+	case errno.EndsConnection(no):
 		c.life.noteError(no)
+	default:
+		c.peerClosed(cmp.Or(no, syscall.EIO), false)
 	}
 }
 

@@ -313,7 +313,9 @@ func (l *simLife) begin() {
 	switch l.plan.carrier {
 	case servedTCP, servedUnix, servedForeign:
 		l.peer.attach(l.w.dialServer(l))
+		_ = l.peer.conn.SetDeadline(time.Now().Add(simPatience))
 		l.peer.handshake()
+		_ = l.peer.conn.SetDeadline(time.Time{})
 	case dialedTCP, dialedUnix, dialedForeign:
 		conn, peer := l.w.dialPeer(l)
 		l.peer.attach(peer)

@@ -130,3 +130,17 @@ func TestTLSOutputIsSentOnceThoughASendFails(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, text, string(got))
 }
+
+// Where only output of the session is lost no call returns the error. The stream then ends for both sides.
+func TestTLSLossOfOwnOutputEndsTheStream(t *testing.T) {
+	s, below := openSession(t)
+	shut := false
+	below.onSend = func(*vector) (int, error) { return 0, syscall.ENOBUFS }
+	below.onCloseWrite = func() { shut = true }
+	_, _ = (*tlsWire)(s.session()).Write([]byte("an answer to KeyUpdate"))
+	s.c.sendOwn()
+	require.True(t, shut)
+	require.False(t, s.c.IsActive())
+	_, err := s.c.Write([]byte("more"))
+	require.ErrorIs(t, err, syscall.ENOBUFS)
+}

@@ -199,6 +199,8 @@ func (t *tlsTransport) sendFailed(err error) error {
 	}
 	if !t.is(tlsOpen) {
 		t.cancelWith(err) // a handshake would wait for the answer to what is lost
+	} else {
+		_, _ = t.below.closeWrite() // and so would the peer
 	}
 	t.dropHeld()
 	return nil
