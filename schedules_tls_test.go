@@ -130,10 +130,6 @@ func TestScheduleTLSPauseEndsWhenTheHandshakeHasTakenItsInput(t *testing.T) {
 				_ = s.in.Release()
 				s.resumeUnopened()
 			}
-			interleave.Step("take", &s.in)
-			fillBuffer(&s.in, 1)
-			_ = s.in.Skip(1)
-			s.resumeUnopened()
 		})
 	})
 }

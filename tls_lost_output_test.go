@@ -126,9 +126,12 @@ func TestTLSOutputIsSentOnceThoughASendFails(t *testing.T) {
 	}
 	below.onSend = send
 	require.NoError(t, s.c.Close())
-	got, err := io.ReadAll(client)
-	require.NoError(t, err)
-	require.Equal(t, text, string(got))
+	got := make(chan string, 1)
+	go func() {
+		all, _ := io.ReadAll(client)
+		got <- string(all)
+	}()
+	require.Equal(t, text, testkit.Receive(t, got))
 }
 
 // Where only output of the session is lost no call returns the error. The stream then ends for both sides.
