@@ -119,6 +119,7 @@ func TestScheduleTLSPauseEndsWhenTheHandshakeHasTakenItsInput(t *testing.T) {
 		s, below := bareSession(r, tlsHandshaking)
 		fillBuffer(&s.in, maxUnopened)
 		r.Go("poller", func() {
+			interleave.Step("look", below)
 			for s.pauseUnopened() {
 				interleave.Await("reports", below, func() bool { return below.asked&evRead != 0 })
 			}
@@ -170,6 +171,7 @@ func TestScheduleTLSStallEndsWhenTheOutputIsSent(t *testing.T) {
 		fillBuffer(&s.out, maxOwnOutput+1)
 		s.own.Store(maxOwnOutput + 1)
 		r.Go("opener", func() {
+			interleave.Step("look", below)
 			s.stallIfFlooded()
 			if s.flooded.Load() {
 				interleave.Await("reports", below, func() bool { return below.asked&evRead != 0 })

@@ -147,3 +147,27 @@ func TestTLSLossOfOwnOutputEndsTheStream(t *testing.T) {
 	_, err := s.c.Write([]byte("more"))
 	require.ErrorIs(t, err, syscall.ENOBUFS)
 }
+
+// Flush has promised to send what is lost here: the peer must not wait for it.
+func TestTLSLossOfPendingOutputEndsTheStream(t *testing.T) {
+	for name, fail := range map[string]func(s *tlsTransport){
+		"in a batch": func(s *tlsTransport) { s.endPending(0, syscall.ENOBUFS) },
+		"behind it":  func(s *tlsTransport) { s.endPending(0, errNotExecuted) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, below := openSession(t)
+			shut := false
+			below.onSend = func(*vector) (int, error) { return 0, syscall.ENOBUFS }
+			below.onCloseWrite = func() { shut = true }
+			session := s.session()
+			below.onSendLater = session.addPending
+			_, _ = s.c.WriteString("left to the poller")
+			require.NoError(t, s.c.Flush())
+			_, ok := session.beginPending()
+			require.True(t, ok)
+			fail(session)
+			require.True(t, shut)
+			require.False(t, s.c.IsActive())
+		})
+	}
+}

@@ -214,6 +214,7 @@ func (t *tlsTransport) holds() bool {
 // dropHeld implements layer.
 func (t *tlsTransport) dropHeld() {
 	t.dead.Store(true)
+	t.cut = t.cut || t.out.Len() > 0
 	t.sealedSent(t.out.Len())
 }
 
