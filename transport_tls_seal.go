@@ -279,9 +279,7 @@ func (t *tlsTransport) endPending(n int, err error) {
 	case t.batched > 0 && (err == errWouldBlock || err == errNotExecuted):
 		err = nil // the plaintext is sealed; the connection tries to send the ciphertext
 	case err != nil && err != errNotExecuted:
-		if err = t.sendFailed(err); err != nil {
-			t.batched = 0 // what was sealed is lost; the error must not be
-		}
+		err = t.sendFailed(err) // if what is sealed is taken, the next send has the error
 	}
 	t.up.endPending(t.batched, err)
 }
