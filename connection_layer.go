@@ -5,8 +5,11 @@ package netpoll
 // transport_tls.go.
 
 import (
+	"cmp"
 	"net"
 	"syscall"
+
+	"github.com/cloudwego/netpoll/internal/errno"
 )
 
 var _ layerUser = (*connection)(nil)
@@ -65,6 +68,18 @@ func (c *connection) sendOwn() {
 	c.wakeSender()
 }
 
+// sendLost implements layerUser. A socket reports a reset to one call only. If that one sent output of the layer, the
+// receive finds the end of the stream, which is not an orderly one. After any other error, too, nothing more can be sent.
+func (c *connection) sendLost(no syscall.Errno) {
+	switch {
+	case no == syscall.EPIPE: // the reading side knows, or will know, why it is broken
+	case errno.EndsConnection(no):
+		c.life.noteError(no)
+	default:
+		c.peerClosed(cmp.Or(no, syscall.EIO), false)
+	}
+}
+
 // wakeSender makes a goroutine that waits for room try again, and sends pending output.
 func (c *connection) wakeSender() {
 	if c.wantWrite.CompareAndSwap(true, false) {
@@ -98,11 +113,11 @@ func (c *connection) handshakeFailed(err error) {
 		c.wakeSender()
 		return
 	}
-	errno := asErrno(err)
-	if errno == 0 {
-		errno = syscall.EIO
+	no := asErrno(err)
+	if no == 0 {
+		no = syscall.EIO
 	}
-	c.life.noteError(errno)
+	c.life.noteError(no)
 	c.guard("WithOnTLSHandshakeError", func() { c.layer().reportFailure(c.self.(net.Conn)) })
 	c.close(causePeer)
 }

@@ -107,7 +107,7 @@ func (c *connection) pendingSent(n int, err error) bool {
 func (c *connection) pendingFailed(err error) {
 	c.life.set(bitSendFailed)
 	_ = c.sendFailed(err, "when send")
-	if c.out.Len() > 0 { // not an error that usually ends a connection
+	if c.out.Len() > 0 || c.held() { // not an error that usually ends a connection
 		c.peerClosed(asErrno(err), false)
 		c.dropOutput()
 		_, _ = c.transport.closeWrite() // else the peer would wait for ever for lost bytes

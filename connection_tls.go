@@ -25,7 +25,7 @@ import (
 //     SetOnRequest or SetOnConnect. It runs on a goroutine of the runner, and so do the callbacks of the [tls.Config].
 //   - Deadlines and timeouts end calls, never the session: after a timeout in the middle of a record the rest is sent
 //     first by the next Flush or Write. A Write that has timed out returns how many bytes it has encrypted; the peer gets
-//     these, if later calls can send.
+//     these, if later calls can send. WriteByte cannot say that: after a timeout its byte may be one of these.
 //   - Close sends close_notify behind everything that was flushed, and does not wait for it. It does not if output that
 //     was flushed is lost, or while another goroutine is in Flush or Write: then the peer sees a stream that is cut.
 //   - close_notify of the peer ends the input as the end of a stream does: IsActive is false, Read returns io.EOF. So does

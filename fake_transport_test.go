@@ -16,6 +16,7 @@ type fakeTransport struct {
 	onReceive      func(p []byte) (n int, full bool, err error)
 	onUpdate       func() // before what below does
 	onSendLater    func() bool
+	onCloseWrite   func()
 	dropsInterests bool       // updateInterest does not reach below
 	up             upperLayer // if it is below a layer
 }
@@ -89,6 +90,9 @@ func (s plainSender) beginSend() (fd int, p []byte, ok bool) {
 func (s plainSender) endSend(int32) {}
 
 func (f *fakeTransport) closeWrite() (ended bool, err error) {
+	if f.onCloseWrite != nil {
+		f.onCloseWrite()
+	}
 	if f.below == nil {
 		return true, nil
 	}

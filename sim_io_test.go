@@ -319,6 +319,11 @@ var writerActs = []simAct[*simWriter]{
 		w.sent("WriteString of a net.Conn", n, len(p), err)
 	}},
 	{"own-byte", 1, func(w *simWriter, _ int) {
+		if w.l.plan.tls != 0 { // after a timeout WriteByte cannot say whether the byte is encrypted
+			n, err := w.l.conn.Write(w.next(1))
+			w.sent("Write of a byte", n, 1, err)
+			return
+		}
 		n := 1
 		err := w.l.conn.(io.ByteWriter).WriteByte(w.next(1)[0])
 		if err != nil {
@@ -395,6 +400,9 @@ func (w *simWriter) finish() {
 
 // mayBreak reports whether err can come of what the peer has done, or of an injected fault.
 func (l *simLife) mayBreak(err error) bool {
+	if l.plan.tls != 0 && l.sessionMayBreak(err) {
+		return true
+	}
 	if l.w.faulty {
 		var no syscall.Errno
 		return errors.As(err, &no)

@@ -101,8 +101,8 @@ func (l *simLife) adopt(conn Connection) {
 
 // countPolls makes the reports of the poller be counted. The connection has not been started.
 func (l *simLife) countPolls() {
-	if l.plan.carrier.foreign() {
-		return // there is no poller
+	if l.plan.carrier.foreign() || l.plan.tls != 0 {
+		return // there is no poller, or a layer above it
 	}
 	l.c.common.up = &simInput{l.c, &l.polls}
 }
@@ -299,11 +299,11 @@ func (l *simLife) checkBound() {
 		return
 	}
 	have := l.buffered() // first, because the limits may be raised meanwhile
-	limit := l.limit.Load()
+	limit := l.limit.Load() + l.plan.beyondLimit()
 	if l.searches.Load() || l.leaves.Load() || l.c.takesRest() {
 		return
 	}
-	if have > max(limit, l.asked.Load()) {
+	if have > max(limit, l.asked.Load()+l.plan.beyondLimit()) {
 		l.fail("%d bytes are buffered; the bound was %d at most, and nobody wanted more than %d", have, limit, l.asked.Load())
 	}
 }
@@ -313,10 +313,14 @@ func (l *simLife) begin() {
 	switch l.plan.carrier {
 	case servedTCP, servedUnix, servedForeign:
 		l.peer.attach(l.w.dialServer(l))
+		_ = l.peer.conn.SetDeadline(time.Now().Add(simPatience))
+		l.peer.handshake()
+		_ = l.peer.conn.SetDeadline(time.Time{})
 	case dialedTCP, dialedUnix, dialedForeign:
 		conn, peer := l.w.dialPeer(l)
 		l.peer.attach(peer)
 		l.adopt(conn)
+		l.handshakeBoth()
 		if l.plan.carrier.foreign() && l.plan.readLimit > 0 { // its first Read has begun
 			l.limit.Store(max(l.limit.Load(), idleRead))
 		}

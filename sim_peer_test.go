@@ -39,6 +39,7 @@ type simPeer struct {
 	abrupt atomic.Bool // it closes, or resets, without regard to what is on its way
 	sends  int
 	steps  int
+	tls    *simSession // over conn, or nil
 }
 
 var peerActs = []simAct[*simPeer]{
@@ -74,6 +75,11 @@ func (p *simPeer) stop() bool { return p.broken != nil || p.sent > p.l.plan.maxI
 // send sends as many of n bytes as the socket takes now.
 func (p *simPeer) send(n int) {
 	n = int(min(int64(n), p.l.plan.maxInput()))
+	p.sends++
+	if p.tls != nil {
+		p.tls.send(n)
+		return
+	}
 	_ = p.raw.Write(func(fd uintptr) bool {
 		m, err := unix.SendmsgN(int(fd), p.l.in.Piece(p.sent, n), nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if err == nil {
@@ -82,11 +88,13 @@ func (p *simPeer) send(n int) {
 		p.failed("send", err)
 		return true
 	})
-	p.sends++
 }
 
 // receive takes up to n bytes that are there, and reports whether there may be more.
 func (p *simPeer) receive(n int) (more bool) {
+	if p.tls != nil {
+		return p.tls.receive(n)
+	}
 	_ = p.raw.Read(func(fd uintptr) bool {
 		m, _, err := unix.Recvfrom(int(fd), p.buf[:n], unix.MSG_DONTWAIT)
 		if !p.failed("receive", err) {
@@ -129,7 +137,7 @@ func (p *simPeer) live() {
 	switch p.l.plan.end {
 	case endPeerFin:
 		if p.broken == nil {
-			err := p.conn.(interface{ CloseWrite() error }).CloseWrite()
+			err := p.closeWrite()
 			p.fin = err == nil // else the other side has reset it meanwhile
 		}
 		p.drain()
@@ -151,8 +159,20 @@ func (p *simPeer) live() {
 	_ = p.conn.Close()
 }
 
+// closeWrite ends the sending side in order.
+func (p *simPeer) closeWrite() error {
+	if p.tls != nil {
+		return p.tls.conn.CloseWrite()
+	}
+	return p.conn.(interface{ CloseWrite() error }).CloseWrite()
+}
+
 // drain receives until the end.
 func (p *simPeer) drain() {
+	if p.tls != nil {
+		p.tls.drain()
+		return
+	}
 	_ = p.conn.SetReadDeadline(time.Now().Add(simPatience))
 	for p.broken == nil && !p.eof {
 		p.steps++

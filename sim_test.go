@@ -32,6 +32,7 @@ func (s *simTotals) add(o simTotals) {
 	s.panics += o.panics
 	s.exits += o.exits
 	s.injected += o.injected
+	s.sessions += o.sessions
 }
 
 // Users, handlers and peers do what they like; each connection keeps every promise, and nothing is left.
@@ -67,6 +68,7 @@ func TestSimulatedConnectionsKeepTheirPromises(t *testing.T) {
 	require.NotZero(t, sum.panics)
 	require.NotZero(t, sum.exits)
 	require.NotZero(t, sum.polls)
+	require.NotZero(t, sum.sessions, "sessions of TLS that ended in order")
 }
 
 func simVariable(name, otherwise string) string {

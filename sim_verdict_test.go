@@ -15,7 +15,7 @@ func (l *simLife) judge() {
 	l.judgeInput(b)
 	l.judgeOutput(b)
 	l.judgeCallbacks(b)
-	if l.plan.carrier.served() && !l.plan.carrier.foreign() {
+	if l.plan.carrier.served() && !l.plan.carrier.foreign() && l.plan.tls == 0 {
 		// A report says that there is something to receive, that there is room again, or that the peer has ended. So
 		// there are not many more than things that happened.
 		if polls, most := l.polls.Load(), int64(64+8*l.steps())+l.peer.sent/64; polls > most {
@@ -71,6 +71,9 @@ func (l *simLife) judgeOutput(b lifeBits) {
 		l.fail("the peer was told of the end after %d bytes; %d had been flushed: %v", p.got, w.flushed, b)
 	case p.eof && p.broken == nil:
 		l.w.orderlyOut.Add(1)
+		if l.plan.tls != 0 {
+			l.w.sessions.Add(1)
+		}
 	}
 }
 
@@ -86,7 +89,7 @@ func (l *simLife) judgeCallbacks(b lifeBits) {
 	switch {
 	case l.plan.rejected && l.connects+l.requests+l.disconnects > 0:
 		l.fail("callbacks of a connection that was rejected: %+v", &l.simOrder)
-	case served && !l.plan.rejected && l.connects != 1 && !l.w.faulty:
+	case served && !l.plan.rejected && l.connects != 1 && !l.w.faulty && !(l.plan.tls != 0 && l.w.shuts.Load()):
 		l.fail("OnConnect has run %d times", l.connects)
 	case l.disconnects > 1 || l.disconnects != l.disconnected:
 		l.fail("OnDisconnect has run %d times", l.disconnects)

@@ -104,6 +104,7 @@ type simTotals struct {
 	worlds, lives, steps, bytes  int64
 	orderlyIn, orderlyOut, polls int64
 	panics, exits, injected      int64
+	sessions                     int64
 }
 
 // simWorld is one run.
@@ -114,9 +115,9 @@ type simWorld struct {
 	settings simSettings
 	faulty   bool
 	lives    []*simLife
-	loops    [2]EventLoop // without a handler, and with one
-	servers  [2][3]net.Listener
-	others   [3]net.Listener // those that dialed connections dial
+	loops    [2]EventLoop       // without a handler, and with one
+	servers  [2][6]net.Listener // those from the fourth on have TLS
+	others   [3]net.Listener    // those that dialed connections dial
 	served   chan error
 
 	dialing  sync.Mutex // held by the one who connects, so that both ends know each other
@@ -131,6 +132,7 @@ type simWorld struct {
 	exits      atomic.Int64 // callbacks that ended their goroutine
 	orderlyIn  atomic.Int64 // connections whose input had to be complete
 	orderlyOut atomic.Int64 // and those whose output had
+	sessions   atomic.Int64 // those with TLS whose peer has seen close_notify
 
 	mu       sync.Mutex // guards the fields below
 	failures []string
@@ -158,7 +160,7 @@ func (w *simWorld) count(l *simLife) {
 func simulate(t testing.TB, dir string, seed uint64, lives, length int) simTotals {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 3))
-	w := &simWorld{t: t, dir: dir, seed: seed, settings: drawSettings(r), served: make(chan error, 6)}
+	w := &simWorld{t: t, dir: dir, seed: seed, settings: drawSettings(r), served: make(chan error, 12)}
 	w.foreign = make(chan *simPlan, 1)
 	w.expected, w.prepared, w.goOn = make(chan *simLife, 1), make(chan struct{}, 1), make(chan struct{})
 	for i := range lives {
@@ -192,6 +194,7 @@ func simulate(t testing.TB, dir string, seed uint64, lives, length int) simTotal
 	}
 	w.verdict(log.String())
 	w.totals.worlds, w.totals.panics, w.totals.exits = 1, w.panics.Load(), w.exits.Load()
+	w.totals.sessions = w.sessions.Load()
 	w.totals.orderlyIn, w.totals.orderlyOut = w.orderlyIn.Load(), w.orderlyOut.Load()
 	return w.totals
 }
@@ -224,8 +227,11 @@ func (w *simWorld) serve() {
 		loop, err := NewEventLoop(on, opts...)
 		require.NoError(w.t, err)
 		w.loops[i] = loop
-		for j, network := range []string{"tcp", "unix", "foreign"} {
-			ln := w.listen(network, i)
+		for j, network := range []string{"tcp", "unix", "foreign", "tcp", "unix", "foreign"} {
+			ln := w.listen(network, i+j/3*3)
+			if j >= 3 {
+				ln = NewTLSListener(ln, testTLSConfig())
+			}
 			w.servers[i][j] = ln
 			go func() { w.served <- loop.Serve(ln) }()
 		}
@@ -267,7 +273,11 @@ func (w *simWorld) dialServer(l *simLife) (peer net.Conn) {
 	if l.plan.byServer {
 		i = 1
 	}
-	addr := w.servers[i][l.plan.carrier-servedTCP].Addr()
+	j := l.plan.carrier - servedTCP
+	if l.plan.tls != 0 {
+		j += 3
+	}
+	addr := w.servers[i][j].Addr()
 	w.expected <- l
 	if l.plan.carrier.foreign() {
 		w.foreign <- l.plan
@@ -294,6 +304,9 @@ func (w *simWorld) dialPeer(l *simLife) (conn Connection, peer net.Conn) {
 		}
 	} else {
 		conn, err = DialConnection(network, address, simPatience)
+	}
+	if err == nil && l.plan.tls != 0 {
+		conn, err = TLSClient(conn, testTLSConfig())
 	}
 	if err != nil {
 		panic(err)

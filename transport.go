@@ -196,6 +196,8 @@ type layerUser interface {
 
 	// sendOwn makes the sending goroutine send what the layer holds.
 	sendOwn()
+	// sendLost notes the error of a send, which no call may return.
+	sendLost(no syscall.Errno)
 	// handshakeDone is called when the beginning was successful. It returns what to run once input may follow, or nil.
 	handshakeDone() task
 	// handshakeFailed is called when it has failed.

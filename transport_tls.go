@@ -132,6 +132,8 @@ type tlsTransport struct {
 	// Only the sending goroutine uses these.
 	userEnd uint64 // position in out up to which there is output of the user
 	batched int    // plaintext that beginPending has sealed
+	sendErr error  // what has ended the sending below
+	cut     bool   // ciphertext is lost
 
 	endWanted atomic.Bool  // close_notify is to follow the output; set by wantEnd and closing
 	endSealed atomic.Bool  // it is in out, or was sent; set by the sending goroutine
@@ -228,8 +230,13 @@ func (t *tlsTransport) wantEnd() { t.endWanted.Store(true) }
 func (t *tlsTransport) canCloseWrite() bool { return t.is(tlsOpen) }
 
 // closeWrite implements transport. close_notify was sent as pending output. The connection below stays open in both
-// directions, as with crypto/tls.
-func (t *tlsTransport) closeWrite() (ended bool, err error) { return true, nil }
+// directions, as with crypto/tls, unless output is lost: then the peer must not wait for that.
+func (t *tlsTransport) closeWrite() (ended bool, err error) {
+	if t.cut {
+		return t.below.closeWrite()
+	}
+	return true, nil
+}
 
 // quiet implements layer.
 func (t *tlsTransport) quiet() bool { return t.in.Len() == 0 && !t.role.taken() }

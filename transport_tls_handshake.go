@@ -82,16 +82,24 @@ func (t *tlsTransport) runHandshake() {
 	t.slot = true
 	var b batch
 	t.up.guard("the TLS handshake", func() {
-		if err := t.conn.HandshakeContext(t.up.context()); err != nil {
+		returned := false
+		defer func() {
+			if !returned { // a callback of the configuration has panicked, or has ended the goroutine
+				t.handshakeFailed(Exception(ErrPanic, "in TLS handshake"))
+			}
+		}()
+		err := t.conn.HandshakeContext(t.up.context())
+		returned = true
+		if cancelled := t.cancelled.Load(); err == nil && cancelled != nil && cancelled.err != net.ErrClosed {
+			err = cancelled.err // a callback has taken too long
+		}
+		if err != nil {
 			t.handshakeFailed(t.handshakeError(err))
 			return
 		}
 		b.inline = true
 		t.opened(&b)
 	})
-	if t.is(tlsHandshaking) { // a callback of the configuration has panicked
-		t.move(tlsHandshaking, tlsFailed)
-	}
 	t.endHandshake()
 	for _, task := range b.ready {
 		task.runTask()
@@ -139,9 +147,9 @@ func (t *tlsTransport) opened(b *batch) {
 		return
 	}
 	for {
-		t.resumeUnopened()
 		t.open(b)
 		if t.role.release() {
+			t.resumeUnopened()
 			return
 		}
 	}

@@ -125,20 +125,27 @@ func (t *tlsTransport) wants(hup bool) bool {
 	return wanted && !t.flooded.Load() && !t.pauseUnopened()
 }
 
-// pauseUnopened stops receiving if too much ciphertext waits for a handshake.
+// pauseUnopened stops receiving if too much ciphertext waits for a handshake, or while the goroutine of the handshake opens
+// what has waited. That one does not look at the limit of the upper layer, and there must be an end to it.
 func (t *tlsTransport) pauseUnopened() bool {
-	if t.in.Len() < maxUnopened {
+	if t.in.Len() < maxUnopened && !t.openedElsewhere() {
 		return false
 	}
 	t.inPaused.Store(true)
-	if t.in.Len() < maxUnopened/2 && t.inPaused.CompareAndSwap(true, false) { // the opener may not have seen it
+	if t.in.Len() < maxUnopened/2 && !t.openedElsewhere() && t.inPaused.CompareAndSwap(true, false) { // the opener may not have seen it
 		return false
 	}
 	_ = t.below.updateInterest()
 	return true
 }
 
-// resumeUnopened undoes pauseUnopened. The opener calls it after it has taken ciphertext.
+// openedElsewhere reports whether the goroutine of the handshake, which has succeeded, still is the opener. The receiving
+// goroutine calls it.
+func (t *tlsTransport) openedElsewhere() bool {
+	return !t.opening && t.is(tlsOpen) && !t.forGood && t.role.taken()
+}
+
+// resumeUnopened undoes pauseUnopened. The opener calls it after it has taken ciphertext, and when it gives the role up.
 func (t *tlsTransport) resumeUnopened() {
 	if t.inPaused.Load() && t.in.Len() < maxUnopened/2 && t.inPaused.CompareAndSwap(true, false) {
 		_ = t.below.updateInterest()

@@ -5,6 +5,7 @@ package netpoll
 import (
 	"syscall"
 
+	"github.com/cloudwego/netpoll/internal/errno"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
 
@@ -22,6 +23,9 @@ const (
 func (t *tlsTransport) send(v *vector, start int64) (n int, err error) {
 	if start == 0 && t.below.blocks() {
 		start = clock.Now()
+	}
+	if t.sendErr != nil || t.dead.Load() {
+		return 0, t.brokenBy()
 	}
 	if err := t.sendSealed(start); err != nil {
 		return 0, err
@@ -43,10 +47,10 @@ func (t *tlsTransport) send(v *vector, start int64) (n int, err error) {
 	if n == total {
 		t.sealEnd()
 	}
-	if err := t.sendSealed(start); err != nil && (n == 0 || !passing(err)) {
+	if err := t.sendSealed(start); err != nil && n == 0 {
 		return 0, err
 	}
-	return n, nil
+	return n, nil // the next call gets the error, if it stays
 }
 
 // passing reports whether err ends one call, and not the connection.
@@ -60,9 +64,17 @@ func (t *tlsTransport) failureNow() error {
 	return ErrConnClosed
 }
 
+// brokenBy is the error of a send when nothing can be sent any more.
+func (t *tlsTransport) brokenBy() error {
+	if t.sendErr != nil {
+		return t.sendErr
+	}
+	return syscall.EPIPE
+}
+
 // seal has conn encrypt bytes of v. Small pieces are joined, so that they do not become small records.
 func (t *tlsTransport) seal(v *vector) (n int, err error) {
-	if t.dead.Load() || v.Total() == 0 {
+	if v.Total() == 0 {
 		return 0, nil
 	}
 	defer t.sealing.Store(0)
@@ -170,8 +182,25 @@ func (t *tlsTransport) resumeStalled() {
 // sendFailed returns the error of a send. If no output of the user is lost by it there is none: the next call that sends or
 // receives gets it.
 func (t *tlsTransport) sendFailed(err error) error {
-	if passing(err) || int64(t.userEnd-t.out.consumed()) > 0 {
+	if passing(err) {
 		return err
+	}
+	no := asErrno(err)
+	usersLost := int64(t.userEnd-t.out.consumed()) > 0
+	if usersLost && no != 0 && !errno.EndsConnection(no) {
+		return err // what is sealed is sent when that is possible again
+	}
+	t.up.sendLost(no)
+	if t.sendErr == nil {
+		t.sendErr = err
+	}
+	if usersLost {
+		return err
+	}
+	if !t.is(tlsOpen) {
+		t.cancelWith(err) // a handshake would wait for the answer to what is lost
+	} else {
+		_, _ = t.below.closeWrite() // and so would the peer
 	}
 	t.dropHeld()
 	return nil
@@ -185,6 +214,7 @@ func (t *tlsTransport) holds() bool {
 // dropHeld implements layer.
 func (t *tlsTransport) dropHeld() {
 	t.dead.Store(true)
+	t.cut = t.cut || t.out.Len() > 0
 	t.sealedSent(t.out.Len())
 }
 
@@ -218,7 +248,9 @@ func (t *tlsTransport) beginPending() (p []byte, ok bool) {
 	}
 	var err error
 	t.batched = 0
-	if len(p) > 0 && t.is(tlsOpen) {
+	if t.sendErr != nil || t.dead.Load() {
+		err = t.brokenBy()
+	} else if len(p) > 0 && t.is(tlsOpen) {
 		t.sealing.Store(int64(len(p)))
 		t.batched, err = t.write(p)
 		t.sealing.Store(0)
@@ -247,7 +279,7 @@ func (t *tlsTransport) endPending(n int, err error) {
 	case t.batched > 0 && (err == errWouldBlock || err == errNotExecuted):
 		err = nil // the plaintext is sealed; the connection tries to send the ciphertext
 	case err != nil && err != errNotExecuted:
-		err = t.sendFailed(err)
+		err = t.sendFailed(err) // if what is sealed is taken, the next send has the error
 	}
 	t.up.endPending(t.batched, err)
 }

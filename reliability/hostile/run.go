@@ -181,7 +181,11 @@ func (t *trial) phases(d time.Duration) (err error) {
 
 // attacked runs the attack, and arrivals at the same time.
 func (t *trial) attacked(d time.Duration) error {
-	attacker, err := child.Start(attackerRole, order{t.scenario.name, t.server.Addr, t.Peers})
+	target := t.server.Addr
+	if t.scenario.server.TLS {
+		target = t.server.TLSAddr
+	}
+	attacker, err := child.Start(attackerRole, order{t.scenario.name, target, t.Peers})
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,8 @@ const (
 	connection = 4 * kib
 	// stack is the most that a waiting handler may cost in addition, in bytes.
 	stack = 16 * kib
+	// handshake is the most that one of TLS may cost in addition, and what is left of it, in bytes.
+	handshake = 64 * kib
 	// most is the connection limit, in the scenarios that have one. Those of the well-behaved client count, too.
 	most = 64
 )
@@ -146,6 +148,48 @@ var scenarios = []scenario{
 		server: victim.Config{Waiting: true, MaxFrame: 1 << 30},
 		attack: giantFrame, peers: 200, short: 20,
 		held: mib + connection + stack, idle: true,
+	},
+	{
+		name: "tls-slow-hello", what: "sends a ClientHello, a byte each 200 ms; a handshake may take 500 ms",
+		server: victim.Config{TLS: true, HandshakeTimeout: 500 * time.Millisecond},
+		attack: slowHello, peers: 2000, short: 200,
+		held: connection + handshake, twice: true, ends: true,
+	},
+	{
+		name: "tls-garbage", what: "sends a record that is no ClientHello, and connects again",
+		server: victim.Config{TLS: true},
+		attack: garbage, peers: 500, short: 50,
+		held: connection + handshake, conns: 4096, ends: true,
+	},
+	{
+		name: "tls-handshakes", what: "one handshake after the other, and resets",
+		server: victim.Config{TLS: true},
+		attack: handshakes, peers: 16, short: 4,
+		held: connection + handshake, conns: 1024,
+	},
+	{
+		name: "tls-hello-again", what: "begins a second handshake in each session",
+		server: victim.Config{TLS: true},
+		attack: helloAgain, peers: 16, short: 4,
+		held: connection + handshake, conns: 1024,
+	},
+	{
+		name: "tls-slow-record", what: "sends a record of 16 KiB, a byte each 200 ms",
+		server: victim.Config{TLS: true},
+		attack: slowRecord, peers: 500, short: 50,
+		held: connection + handshake,
+	},
+	{
+		name: "tls-key-updates", what: "asks for new keys without end, reads no answer",
+		server: victim.Config{TLS: true},
+		attack: keyUpdates, peers: 50, short: 10,
+		held: connection + handshake + 256*kib,
+	},
+	{
+		name: "tls-tiny-records", what: "requests of 64 bytes in 64 records, as many as it can",
+		server: victim.Config{TLS: true},
+		attack: tinyRecords, peers: 50, short: 10,
+		held: connection + handshake + 64*kib,
 	},
 }
 

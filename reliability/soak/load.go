@@ -22,9 +22,10 @@ const loadRole = "load"
 
 // loadConfig has the settings of the load.
 type loadConfig struct {
-	Addr string
-	Seed uint64
-	Idle int // number of idle connections
+	Addr    string
+	TLSAddr string
+	Seed    uint64
+	Idle    int // number of idle connections
 }
 
 // loadQuestion is a question to the load.

@@ -42,6 +42,8 @@ var workers = []worker{
 	{"panics in handlers", 1, 50 * time.Millisecond, (*load).panics},
 	{"read timeouts", 2, 5 * time.Millisecond, (*load).timeouts},
 	{"refused dials", 1, 20 * time.Millisecond, (*load).refused},
+	{"TLS sessions", 1, 5 * time.Millisecond, (*load).tlsSession},
+	{"TLS visits", 2, 10 * time.Millisecond, (*load).tlsVisit},
 }
 
 // echo makes a body that asks for an echo. No two are alike.
@@ -66,6 +68,11 @@ func (l *load) session(random *rand.Rand) error {
 	} else if err != nil {
 		return err
 	}
+	return l.rounds(conn, random)
+}
+
+// rounds are the rounds of a session.
+func (l *load) rounds(conn netpoll.Connection, random *rand.Rand) error {
 	defer conn.Close()
 	if err := conn.SetReadTimeout(patience); err != nil {
 		return err

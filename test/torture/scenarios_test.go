@@ -44,6 +44,13 @@ var scenarios = []scenario{
 	{"descriptors of the user", false, runDescriptors},
 	{"accept by the caller", true, runAccept},
 	{"converted listener", false, runConverted},
+	{"tls echo", false, runTLSEcho},
+	{"tls large message both ways", false, runTLSLarge},
+	{"tls half-close then reply", false, runTLSHalfClose},
+	{"tls dial many", false, runTLSMany},
+	{"tls peer without tls", false, runTLSPlain},
+	{"tls upgrade", false, runTLSUpgrade},
+	{"tls write timeout", true, runTLSWriteTimeout},
 }
 
 func runEcho(e *env) error {

@@ -13,7 +13,8 @@ import (
 // Process is a running victim. One goroutine at a time may use it.
 type Process struct {
 	*child.Process
-	Addr string
+	Addr    string
+	TLSAddr string // empty: there is none
 }
 
 // State is a reading of a victim from both sides.
@@ -33,7 +34,7 @@ func Start(config Config) (*Process, error) {
 		_ = p.Stop()
 		return nil, err
 	}
-	return &Process{p, a.Addr}, nil
+	return &Process{p, a.Addr, a.TLSAddr}, nil
 }
 
 // Read takes a reading, after a garbage collection if collect is set.

@@ -48,6 +48,9 @@ func (s *server) servePlain(ln net.Listener) error {
 
 // servePlainConn answers until the connection fails or ends.
 func (s *server) servePlainConn(conn net.Conn) error {
+	if err := s.handshake(conn); err != nil {
+		return err
+	}
 	r, w := bufio.NewReader(conn), bufio.NewWriter(conn)
 	var body bytes.Buffer
 	for {

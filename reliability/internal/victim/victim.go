@@ -42,7 +42,10 @@ type Config struct {
 	Backlog      int           // 0: the system's default
 	Descriptors  int           // the limit; 0: the system's
 	Plain        bool          // over package net, for comparison
-	Leak         string        // what it leaks: "heap", "descriptors", "goroutines", or nothing
+	TLS          bool          // on a second listener
+
+	HandshakeTimeout time.Duration // 0: the default
+	Leak             string        // what it leaks: "heap", "descriptors", "goroutines", or nothing
 }
 
 // Question is a question to the server.
@@ -54,6 +57,7 @@ type Question struct {
 // Answer is the server's answer.
 type Answer struct {
 	Addr         string // of the listener
+	TLSAddr      string // of the one with TLS
 	Inside       gauge.Inside
 	Connections  int64  // open now
 	Most         int64  // the maximum so far
@@ -71,6 +75,7 @@ type server struct {
 	loop   netpoll.EventLoop
 	source *gauge.Source
 	addr   string
+	tls    string // the address of the listener with TLS
 	served chan error
 
 	connections, most, accepted, requests atomic.Int64
@@ -117,20 +122,29 @@ func start(config Config) (*server, error) {
 		return nil, err
 	}
 	s.addr = ln.Addr().String()
+	list := []net.Listener{ln}
+	if config.TLS {
+		ln, err := listenTLS(config)
+		if err != nil {
+			return nil, err
+		}
+		s.tls = ln.Addr().String()
+		list = append(list, ln)
+	}
 	if n := uint64(config.Descriptors); n != 0 {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}); err != nil {
 			return nil, fmt.Errorf("limit of descriptors: %w", err)
 		}
 	}
 	if config.Plain {
-		go func() { s.served <- s.servePlain(ln) }()
+		s.serveAll(s.servePlain, list)
 		return s, nil
 	}
 	s.loop, err = netpoll.NewEventLoop(s.onRequest, s.options()...)
 	if err != nil {
 		return nil, err
 	}
-	go func() { s.served <- s.loop.Serve(ln) }()
+	s.serveAll(s.loop.Serve, list)
 	return s, nil
 }
 
@@ -149,6 +163,8 @@ func (s *server) options() []netpoll.Option {
 		netpoll.WithWriteTimeout(s.config.WriteTimeout),
 		netpoll.WithIdleLimit(s.config.IdleLimit),
 		netpoll.WithMaxConnections(s.config.MaxConns),
+		netpoll.WithTLSHandshakeTimeout(s.config.HandshakeTimeout),
+		netpoll.WithOnTLSHandshakeError(func(net.Conn, error) {}), // there are many
 	}
 	if s.config.ReadLimit != 0 {
 		options = append(options, netpoll.WithReadLimit(s.config.ReadLimit))
@@ -180,7 +196,7 @@ func (s *server) onPrepare(conn netpoll.Connection) context.Context {
 }
 
 func (s *server) answer(collect bool) Answer {
-	a := Answer{Addr: s.addr, Connections: s.connections.Load(), Most: s.most.Load(), Accepted: s.accepted.Load(),
+	a := Answer{Addr: s.addr, TLSAddr: s.tls, Connections: s.connections.Load(), Most: s.most.Load(), Accepted: s.accepted.Load(),
 		Requests: s.requests.Load()}
 	if collect {
 		a.Inside = s.source.Collect()
