@@ -7,6 +7,7 @@ package netpoll
 
 import (
 	"io"
+	"net"
 	"syscall"
 
 	"github.com/cloudwego/netpoll/internal/interleave"
@@ -38,6 +39,12 @@ type line struct {
 	kept     bool
 	ending   bool // the server is shutting down
 }
+
+// netConn implements endpoint: there is something that Detach can give back.
+func (l *line) netConn() net.Conn { return memoryOfLine{} }
+
+// memoryOfLine stands for what a line gives back; nobody uses it.
+type memoryOfLine struct{ net.Conn }
 
 // makeLine makes a connection over a line. It has yet to be started.
 func makeLine(r *interleave.Run, room int) *line {
