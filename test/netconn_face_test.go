@@ -251,7 +251,7 @@ func TestHTTPReadTimeoutEndsABodyThatIsReadSlowly(t *testing.T) {
 	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ended := make(chan error, 1)
-	server := &http.Server{ReadTimeout: testkit.Short, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	server := &http.Server{ReadTimeout: testkit.Ample, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		ticker := time.NewTicker(testkit.Short / 4)
 		defer ticker.Stop()
 		for p := make([]byte, 16<<10); ; {
