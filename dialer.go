@@ -61,13 +61,31 @@ func DialContext(ctx context.Context, network, address string) (Connection, erro
 
 // DialConnection implements Dialer.
 func (d *NetDialer) DialConnection(network, address string, timeout time.Duration) (connection Connection, err error) {
-	ctx := context.Background()
-	if timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
+	ctx, cancel := contextFor(timeout)
+	defer cancel()
 	return d.dial(ctx, network, address)
+}
+
+// contextFor returns the context of a dial that may take that long; 0 or less means no limit.
+func contextFor(timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout > 0 {
+		return context.WithTimeout(context.Background(), timeout)
+	}
+	return context.Background(), func() {}
+}
+
+// limited returns ctx with the limits of d, for a dial of which connecting is only a part.
+func limited(ctx context.Context, d *net.Dialer) (context.Context, context.CancelFunc) {
+	deadline := d.Deadline
+	if d.Timeout > 0 {
+		if until := time.Now().Add(d.Timeout); deadline.IsZero() || until.Before(deadline) {
+			deadline = until
+		}
+	}
+	if deadline.IsZero() {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline)
 }
 
 // DialTimeout implements Dialer.
@@ -189,16 +207,22 @@ func dialSession(ctx context.Context, d *net.Dialer, network, address string, si
 	if err != nil {
 		return nil, err
 	}
+	c, err := startSession(conn, side)
+	if err != nil {
+		return nil, dialError(network, conn.LocalAddr(), conn.RemoteAddr(), err)
+	}
+	return c, nil
+}
+
+// startSession is sessionOf for a conn that was dialed, which it closes after an error, and starts the connection.
+func startSession(conn net.Conn, side *tlsSide) (*connection, error) {
 	c, err := sessionOf(conn, side)
 	if err != nil {
 		_ = conn.Close()
-	} else {
-		c.closeOriginal(conn)
-		if err = c.start(causePoller); err == nil {
-			return c, nil
-		}
+		return nil, err
 	}
-	return nil, dialError(network, conn.LocalAddr(), conn.RemoteAddr(), err)
+	c.closeOriginal(conn)
+	return c, c.start(causePoller)
 }
 
 // connect dials by package net.

@@ -13,7 +13,7 @@ const (
 	evErr                            // both sides are over, or there is an error; always reported
 	evDetached                       // the poller failed, or watching did; nothing will be reported again
 	evOnce                           // in an interest only: with epoll, its events are reported once, and then no more
-	evEdge                           // in an interest only: with epoll, what is there already is reported once, after each change of the interest
+	evEdge                           // in an interest only: with epoll, what is there is reported once after each change of the interest
 )
 
 // task is the run of a connection's handlers.

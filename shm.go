@@ -22,8 +22,8 @@ import (
 //
 // A client that says nothing, or the wrong thing, is closed when SetupTimeout is over. Up to 256 clients agree on memory at
 // a time, those included that have agreed and wait for Accept; others wait until one of these has ended. SetDeadline, File
-// and SyscallConn of the listener are not supported. After an error inner still belongs to the caller. There is shared memory on Linux; elsewhere the error Is [ErrUnsupported], unless
-// Fallback allows the plain socket.
+// and SyscallConn of the listener are not supported. After an error inner still belongs to the caller. There is shared
+// memory on Linux; elsewhere the error Is [ErrUnsupported], unless Fallback allows the plain socket.
 func NewShmListener(inner *net.UnixListener, config ShmConfig) (Listener, error) {
 	if inner == nil {
 		return nil, errors.New("netpoll: shared memory: the listener is nil")
@@ -110,11 +110,10 @@ func (ln *shmListener) setUp(conn *net.UnixConn) {
 	_ = conn.SetDeadline(time.Now().Add(ln.config.setupTimeout()))
 	stop := context.AfterFunc(ln.open, func() { _ = conn.SetDeadline(longAgo) })
 	agreed, err := shmAccept(conn, &ln.config, &ln.used)
-	if !stop() && err == nil {
-		_ = agreed.Close()
-		return
-	}
-	if err != nil {
+	if open := stop(); err != nil || !open {
+		if err == nil {
+			_ = agreed.Close()
+		}
 		_ = conn.Close()
 		return
 	}
@@ -149,12 +148,8 @@ var _ Dialer = (*ShmDialer)(nil)
 
 // DialConnection implements Dialer. The address for "shm" is that of the Unix socket of the listener.
 func (d *ShmDialer) DialConnection(network, address string, timeout time.Duration) (Connection, error) {
-	ctx := context.Background()
-	if timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
+	ctx, cancel := contextFor(timeout)
+	defer cancel()
 	return d.dial(ctx, network, address)
 }
 
@@ -180,7 +175,7 @@ func (d *ShmDialer) dial(ctx context.Context, network, address string) (Connecti
 	if err := errors.Join(d.Config.check(), shmSupported(&d.Config)); err != nil {
 		return nil, dialError(network, nil, nil, err)
 	}
-	ctx, cancel := d.limited(ctx)
+	ctx, cancel := limited(ctx, &d.Dialer)
 	defer cancel()
 	conn, err := connect(ctx, &d.Dialer, "unix", address)
 	if err != nil {
@@ -189,30 +184,12 @@ func (d *ShmDialer) dial(ctx context.Context, network, address string) (Connecti
 	agreed, err := shmAgree(ctx, conn.(*net.UnixConn), &d.Config)
 	if err == nil {
 		var c *connection
-		if c, err = sessionOf(agreed, nil); err == nil {
-			c.closeOriginal(agreed)
-			if err = c.start(causePoller); err == nil {
-				return c.self, nil
-			}
+		if c, err = startSession(agreed, nil); err == nil {
+			return c.self, nil
 		}
-		_ = agreed.Close()
 	}
 	_ = conn.Close()
 	return nil, nameTimeout(dialError(network, shmAddr(conn.LocalAddr()), shmAddr(conn.RemoteAddr()), err))
-}
-
-// limited returns ctx with the limits of the net.Dialer, which are for the whole dial.
-func (d *ShmDialer) limited(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline := d.Dialer.Deadline
-	if timeout := d.Dialer.Timeout; timeout > 0 {
-		if until := time.Now().Add(timeout); deadline.IsZero() || until.Before(deadline) {
-			deadline = until
-		}
-	}
-	if deadline.IsZero() {
-		return context.WithCancel(ctx)
-	}
-	return context.WithDeadline(ctx, deadline)
 }
 
 // asShmError puts the name of the network into an error of the dialing of its socket.

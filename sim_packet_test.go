@@ -16,7 +16,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -419,20 +418,11 @@ func (s *simPacketTotals) misses() bool {
 // Each datagram that arrives is what was sent, comes once, and is counted; none is lost that the system has not counted
 // as dropped; and nothing is left in the end.
 func TestSimulatedClientsOfAPacketLoopGetWhatWasSent(t *testing.T) {
-	if s := os.Getenv("NETPOLL_SIM_SEED"); s != "" {
-		seed, err := strconv.ParseUint(s, 10, 64)
-		require.NoError(t, err)
-		for range 50 {
-			simulatePackets(t, seed)
-		}
+	if simRepeated(t, func(seed uint64) { simulatePackets(t, seed) }) {
 		return
 	}
-	steps, err := strconv.ParseInt(simVariable("NETPOLL_SIM_STEPS", strconv.Itoa(defaultSimSteps)), 10, 64)
-	require.NoError(t, err)
-	limit, err := time.ParseDuration(simVariable("NETPOLL_SIM_TIME", "0s"))
-	require.NoError(t, err)
-	seed, start := rand.Uint64()>>1, time.Now()
-	t.Logf("first NETPOLL_SIM_SEED=%d", seed)
+	steps, limit, seed := simRun(t)
+	start := time.Now()
 	var sum simPacketTotals
 	// A datagram takes as long as ten steps of a connection.
 	// A short run may miss what is rare, so it goes on until it has seen everything.

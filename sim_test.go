@@ -38,21 +38,11 @@ func (s *simTotals) add(o simTotals) {
 // Users, handlers and peers do what they like; each connection keeps every promise, and nothing is left.
 func TestSimulatedConnectionsKeepTheirPromises(t *testing.T) {
 	dir := t.TempDir()
-	if s := os.Getenv("NETPOLL_SIM_SEED"); s != "" {
-		seed, err := strconv.ParseUint(s, 10, 64)
-		require.NoError(t, err)
-		for range 50 {
-			simulate(t, dir, seed, simLives, simLength)
-		}
+	if simRepeated(t, func(seed uint64) { simulate(t, dir, seed, simLives, simLength) }) {
 		return
 	}
-	steps, err := strconv.ParseInt(simVariable("NETPOLL_SIM_STEPS", strconv.Itoa(defaultSimSteps)), 10, 64)
-	require.NoError(t, err)
-	limit, err := time.ParseDuration(simVariable("NETPOLL_SIM_TIME", "0s"))
-	require.NoError(t, err)
-
-	seed, start := rand.Uint64()>>1, time.Now()
-	t.Logf("first NETPOLL_SIM_SEED=%d", seed)
+	steps, limit, seed := simRun(t)
+	start := time.Now()
 	var sum simTotals
 	for ; limit == 0 && sum.steps < steps || time.Since(start) < limit; seed++ {
 		sum.add(simulate(t, dir, seed, simLives, simLength))
@@ -69,6 +59,31 @@ func TestSimulatedConnectionsKeepTheirPromises(t *testing.T) {
 	require.NotZero(t, sum.exits)
 	require.NotZero(t, sum.polls)
 	require.NotZero(t, sum.sessions, "sessions of TLS that ended in order")
+}
+
+// simRepeated repeats the world of the seed that is asked for, if one is.
+func simRepeated(t *testing.T, world func(seed uint64)) bool {
+	s := os.Getenv("NETPOLL_SIM_SEED")
+	if s == "" {
+		return false
+	}
+	seed, err := strconv.ParseUint(s, 10, 64)
+	require.NoError(t, err)
+	for range 50 {
+		world(seed)
+	}
+	return true
+}
+
+// simRun returns how many steps a run has, or, unless limit is 0, how long it takes; and its first seed.
+func simRun(t *testing.T) (steps int64, limit time.Duration, seed uint64) {
+	steps, err := strconv.ParseInt(simVariable("NETPOLL_SIM_STEPS", strconv.Itoa(defaultSimSteps)), 10, 64)
+	require.NoError(t, err)
+	limit, err = time.ParseDuration(simVariable("NETPOLL_SIM_TIME", "0s"))
+	require.NoError(t, err)
+	seed = rand.Uint64() >> 1
+	t.Logf("first NETPOLL_SIM_SEED=%d", seed)
+	return steps, limit, seed
 }
 
 func simVariable(name, otherwise string) string {

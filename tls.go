@@ -122,12 +122,8 @@ var _ Dialer = (*TLSDialer)(nil)
 
 // DialConnection implements Dialer.
 func (d *TLSDialer) DialConnection(network, address string, timeout time.Duration) (connection Connection, err error) {
-	ctx := context.Background()
-	if timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
+	ctx, cancel := contextFor(timeout)
+	defer cancel()
 	return d.dialTLS(ctx, network, address)
 }
 
@@ -151,16 +147,8 @@ func (d *TLSDialer) dialTLS(ctx context.Context, network, address string) (Conne
 	if err := dialable(network); err != nil {
 		return nil, err
 	}
-	if d.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d.Timeout)
-		defer cancel()
-	}
-	if !d.Deadline.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, d.Deadline)
-		defer cancel()
-	}
+	ctx, cancel := limited(ctx, &d.Dialer)
+	defer cancel()
 	side := &tlsSide{config: configFor(d.Config, address), client: true}
 	c, err := dialSession(ctx, &d.Dialer, network, address, side)
 	if err != nil {

@@ -7,14 +7,9 @@ package netpoll
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	crand "crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -29,17 +24,8 @@ import (
 
 // testTLSConfig is for a server, and for a client that does not look at its certificate.
 var testTLSConfig = sync.OnceValue(func() *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(crand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
 	return &tls.Config{
-		Certificates:       []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		Certificates:       []tls.Certificate{testkit.Certificate()},
 		InsecureSkipVerify: true,
 		CipherSuites:       []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
 		CurvePreferences:   []tls.CurveID{tls.X25519}, // the quickest

@@ -16,7 +16,6 @@ package netpoll
 
 import (
 	"io"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -145,11 +144,14 @@ func (s *shmTransport) readWakeUps() {
 	}
 }
 
+// wakeUp is what goes over the socket.
+var wakeUp = []byte{1}
+
 // wakePeer sends a wake-up. If there is no room for it there are many that the peer has not read.
 func (s *shmTransport) wakePeer() {
 	err := error(unix.EINTR)
 	for err == unix.EINTR {
-		err = unix.Sendto(s.sysfd, []byte{1}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+		err = unix.Sendto(s.sysfd, wakeUp, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
 	}
 	switch err {
 	case nil, unix.EAGAIN:
@@ -224,10 +226,7 @@ func (s *shmTransport) send(v *vector, _ int64) (n int, err error) {
 	return n, nil
 }
 
-func (s *shmTransport) sendLater() bool {
-	w := s.watch.by.Load()
-	return w != nil && w.sends.add(s)
-}
+func (s *shmTransport) sendLater() bool { return s.sendLaterBy(s) }
 
 // beginReceive implements batchReceiver: no event is for a ring of the kernel.
 func (s *shmTransport) beginReceive(pollEvent) (fd int, p []byte, ok bool) { return 0, nil, false }
@@ -295,5 +294,3 @@ func (s *shmTransport) file(string) (*os.File, error) {
 func (s *shmTransport) options() any { return nil }
 
 func (s *shmTransport) setKeepAlive(int) error { return nil }
-
-func (s *shmTransport) netConn() net.Conn { return nil }

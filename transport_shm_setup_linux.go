@@ -90,7 +90,10 @@ func shmAgreePlain(conn *net.UnixConn) error {
 	if err := shmGreet(conn, shmring.Hello{Answer: shmring.Plain}, -1); err != nil {
 		return err
 	}
-	hello, _, err := shmGreeting(conn)
+	hello, peer, err := shmGreeting(conn)
+	if peer != nil {
+		peer.Free() // it was not asked for
+	}
 	if err == nil && hello.Answer != shmring.Plain {
 		err = errShmRefused
 	}
@@ -141,22 +144,25 @@ var errShmMemory = errors.New("the limit of shared memory is reached")
 // answer creates the region of the server and sends it, if the limit allows one more.
 func (l *shmLink) answer(config *ShmConfig, used *atomic.Int64) error {
 	size := int64(config.ringSize())
+	freed := func() { used.Add(-size) }
+	defer func() {
+		if l.own == nil {
+			freed()
+		}
+	}()
 	if total := used.Add(size); config.MaxMemory > 0 && total > config.MaxMemory {
-		used.Add(-size)
 		return errShmMemory
 	}
 	own, fd, err := shmring.Create(config.ringSize())
 	if err != nil {
-		used.Add(-size)
 		return err
 	}
 	defer unix.Close(fd)
 	if err := shmGreet(l.UnixConn, shmring.Hello{Answer: shmring.Shared, Ring: config.ringSize()}, fd); err != nil {
 		own.Free()
-		used.Add(-size)
 		return err
 	}
-	l.own, l.freed = own, func() { used.Add(-size) }
+	l.own, l.freed = own, freed
 	return nil
 }
 
@@ -233,7 +239,7 @@ func shmGreeting(conn *net.UnixConn) (hello shmring.Hello, peer *shmring.Region,
 		if err != nil {
 			return hello, nil, err
 		}
-		fds.add(oob[:oobn])
+		sock.EachDescriptor(oob[:oobn], func(fd int) { fds = append(fds, fd) })
 		switch {
 		case k == 0:
 			return hello, nil, io.ErrUnexpectedEOF
@@ -256,14 +262,6 @@ func shmGreeting(conn *net.UnixConn) (hello shmring.Hello, peer *shmring.Region,
 
 // shmDescriptors are those that have come with a greeting.
 type shmDescriptors []int
-
-func (list *shmDescriptors) add(oob []byte) {
-	messages, _ := unix.ParseSocketControlMessage(oob)
-	for i := range messages {
-		fds, _ := unix.ParseUnixRights(&messages[i])
-		*list = append(*list, fds...)
-	}
-}
 
 func (list *shmDescriptors) close() {
 	for _, fd := range *list {

@@ -163,9 +163,12 @@ func (s *socket) endReceive(res int32, full bool, b *batch) {
 
 func (s *socket) send(v *vector, _ int64) (n int, err error) { return sock.Sendv(s.sysfd, v) }
 
-func (s *socket) sendLater() bool {
+func (s *socket) sendLater() bool { return s.sendLaterBy(s) }
+
+// sendLaterBy is sendLater with by as the sender.
+func (s *socket) sendLaterBy(by sender) bool {
 	w := s.watch.by.Load()
-	return w != nil && w.sends.add(s)
+	return w != nil && w.sends.add(by)
 }
 
 // addPending implements sender.

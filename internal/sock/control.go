@@ -79,7 +79,7 @@ func received(room []byte, flags int) Control {
 func (c *Control) Empty() bool { return len(c.Data) == 0 && c.Flags&unix.MSG_CTRUNC == 0 }
 
 // Close closes every descriptor in c.
-func (c *Control) Close() { eachDescriptor(c.Data, closeDescriptor) }
+func (c *Control) Close() { EachDescriptor(c.Data, closeDescriptor) }
 
 // Lost returns the mark that stands for c when c has been closed.
 func (c *Control) Lost() Control { return Control{Flags: c.Flags | unix.MSG_CTRUNC} }
@@ -113,8 +113,8 @@ func (c *Control) HandOver(oob []byte) (n, flags int) {
 	return n, flags
 }
 
-// eachDescriptor calls f for every descriptor in the control data oob.
-func eachDescriptor(oob []byte, f func(fd int)) {
+// EachDescriptor calls f for every descriptor in the control data oob.
+func EachDescriptor(oob []byte, f func(fd int)) {
 	for len(oob) >= unix.CmsgLen(0) {
 		hdr, data, rest, err := unix.ParseOneSocketControlMessage(oob)
 		if err != nil {

@@ -8,5 +8,5 @@ const receiveFlags = unix.MSG_DONTWAIT
 
 // closeOnExec marks the descriptors in oob. A program that is started at that very moment may still inherit them.
 func closeOnExec(oob []byte) {
-	eachDescriptor(oob, unix.CloseOnExec)
+	EachDescriptor(oob, unix.CloseOnExec)
 }

@@ -13,7 +13,7 @@ import (
 
 // found lists the descriptors in oob.
 func found(oob []byte) (fds []int) {
-	eachDescriptor(oob, func(fd int) { fds = append(fds, fd) })
+	EachDescriptor(oob, func(fd int) { fds = append(fds, fd) })
 	return fds
 }
 

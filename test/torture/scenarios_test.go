@@ -53,8 +53,13 @@ var scenarios = []scenario{
 	{"tls write timeout", true, runTLSWriteTimeout},
 }
 
-func runEcho(e *env) error {
-	conn, err := e.connect(orClose(testnet.Echo))
+// connector connects to a server of its own: connect or connectTLS.
+type connector func(e *env, on netpoll.OnRequest, opts ...netpoll.Option) (netpoll.Connection, error)
+
+func runEcho(e *env) error { return echoOver(e, (*env).connect) }
+
+func echoOver(e *env, connect connector) error {
+	conn, err := connect(e, orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -66,8 +71,11 @@ func runEcho(e *env) error {
 	return conn.Close()
 }
 
-func runLarge(e *env) error {
-	conn, err := e.connect(orClose(testnet.Echo))
+func runLarge(e *env) error { return largeOver(e, (*env).connect) }
+
+// largeOver sends a large message in parts, and takes it back meanwhile.
+func largeOver(e *env, connect connector) error {
+	conn, err := connect(e, orClose(testnet.Echo))
 	if err != nil {
 		return err
 	}
@@ -315,7 +323,11 @@ func runWriteTimeout(e *env) error {
 		return err
 	}
 	defer peer.Close()
-	data := testkit.Pattern(300 << 10)
+	return e.flushTwice(conn, peer, testkit.Pattern(300<<10))
+}
+
+// flushTwice flushes data that peer does not take, and, after the timeout, once more while peer reads.
+func (e *env) flushTwice(conn netpoll.Connection, peer net.Conn, data []byte) error {
 	_ = conn.SetWriteTimeout(3 * time.Millisecond)
 	if _, err := conn.Writer().WriteBinary(data); err != nil {
 		return err
@@ -332,7 +344,7 @@ func runWriteTimeout(e *env) error {
 		got <- all
 	}()
 	_ = conn.SetWriteTimeout(0)
-	err = conn.Writer().Flush()
+	err := conn.Writer().Flush()
 	_ = conn.Close()
 	all := <-got
 	e.prefixOf(data, all)

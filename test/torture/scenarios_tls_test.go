@@ -6,16 +6,10 @@ package torture
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,17 +21,8 @@ import (
 
 // tlsConfig is for servers, and for clients that do not look at the certificate.
 var tlsConfig = sync.OnceValue(func() *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
 	return &tls.Config{
-		Certificates:       []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		Certificates:       []tls.Certificate{testkit.Certificate()},
 		InsecureSkipVerify: true,
 		CurvePreferences:   []tls.CurveID{tls.X25519}, // the quickest
 	}
@@ -75,40 +60,9 @@ func (e *env) quietTLS() netpoll.Option {
 	})
 }
 
-func runTLSEcho(e *env) error {
-	conn, err := e.connectTLS(orClose(testnet.Echo))
-	if err != nil {
-		return err
-	}
-	for _, text := range []string{"a", "two", strings.Repeat("three", 100)} {
-		if err := e.exchange(conn, text); err != nil {
-			return err
-		}
-	}
-	return conn.Close()
-}
+func runTLSEcho(e *env) error { return echoOver(e, (*env).connectTLS) }
 
-func runTLSLarge(e *env) error {
-	conn, err := e.connectTLS(orClose(testnet.Echo))
-	if err != nil {
-		return err
-	}
-	data := testkit.Pattern(150 << 10)
-	return allOf(2, func(i int) error {
-		if i == 0 {
-			return orEnd(conn, sendInParts(conn, data, 50<<10))
-		}
-		for rest := data; len(rest) > 0; {
-			got, err := conn.Reader().ReadBinary(min(len(rest), 20_000))
-			if err != nil {
-				return orEnd(conn, err)
-			}
-			e.prefixOf(rest, got)
-			rest = rest[len(got):]
-		}
-		return nil
-	})
-}
+func runTLSLarge(e *env) error { return largeOver(e, (*env).connectTLS) }
 
 // runTLSHalfClose ends one direction by close_notify, and then the other.
 func runTLSHalfClose(e *env) error {
@@ -258,29 +212,5 @@ func runTLSWriteTimeout(e *env) error {
 		return io.ErrUnexpectedEOF
 	}
 	defer peer.Close()
-	data := testkit.Pattern(600 << 10)
-	_ = conn.SetWriteTimeout(3 * time.Millisecond)
-	if _, err := conn.Writer().WriteBinary(data); err != nil {
-		return err
-	}
-	switch err := conn.Writer().Flush(); {
-	case err == nil:
-		e.wrong("a peer that does not read took everything")
-	case !errors.Is(err, netpoll.ErrWriteTimeout):
-		return err
-	}
-	got := make(chan []byte)
-	go func() {
-		all, _ := io.ReadAll(peer)
-		got <- all
-	}()
-	_ = conn.SetWriteTimeout(0)
-	err = conn.Writer().Flush()
-	_ = conn.Close()
-	all := <-got
-	e.prefixOf(data, all)
-	if err == nil && len(all) < len(data) {
-		e.wrong("Flush returned nil, but of %d bytes %d arrived", len(data), len(all))
-	}
-	return err
+	return e.flushTwice(conn, peer, testkit.Pattern(600<<10))
 }

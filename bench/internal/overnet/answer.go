@@ -1,4 +1,4 @@
-// Package overnet answers requests on connections of package net, or of what is like it.
+// Package overnet is the server over package net, or over what is like its connections.
 package overnet
 
 import (
@@ -13,8 +13,17 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/serve"
 )
 
-// Accept accepts connections and answers their requests for ever.
-func Accept(ln net.Listener, work serve.Work) {
+// Serve starts a server, and returns its address. wrap may put something between its connections and the network.
+func Serve(work serve.Work, wrap func(net.Listener) net.Listener) (addr string, err error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	go accept(wrap(ln), work)
+	return ln.Addr().String(), nil
+}
+
+func accept(ln net.Listener, work serve.Work) {
 	for {
 		conn, err := ln.Accept()
 		if err != nil {

@@ -11,11 +11,6 @@ import (
 
 func main() {
 	serve.Main(func(cfg serve.Config) (string, error) {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		go overnet.Accept(ln, cfg.Work)
-		return ln.Addr().String(), nil
+		return overnet.Serve(cfg.Work, func(ln net.Listener) net.Listener { return ln })
 	})
 }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -35,22 +34,7 @@ func overNetpoll(cfg serve.Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := netpoll.Configure(netpoll.Config{PollerNum: cfg.Loops}); err != nil {
-		return "", err
-	}
-	loop, err := netpoll.NewEventLoop(func(_ context.Context, conn netpoll.Connection) error {
-		return overnetpoll.Answer(conn, cfg.Work)
-	}, netpoll.WithTLSConfig(config))
-	if err != nil {
-		return "", err
-	}
-	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	addr := ln.Addr().String()
-	go func() { panic(fmt.Sprint("serve: ", loop.Serve(ln))) }()
-	return addr, nil
+	return overnetpoll.Serve(cfg, netpoll.WithTLSConfig(config))
 }
 
 func overNet(cfg serve.Config) (string, error) {
@@ -58,10 +42,5 @@ func overNet(cfg serve.Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	go overnet.Accept(tls.NewListener(ln, config), cfg.Work)
-	return ln.Addr().String(), nil
+	return overnet.Serve(cfg.Work, func(ln net.Listener) net.Listener { return tls.NewListener(ln, config) })
 }
