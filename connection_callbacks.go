@@ -324,12 +324,21 @@ func (c *connection) runDisconnect() {
 	})
 }
 
-// context is what the callbacks are called with.
+// context is what the callbacks are called with. OnConnect may replace it, so it is read before OnConnect, or by a
+// goroutine that knows that OnConnect has returned.
 func (c *connection) context() context.Context {
 	if c.calls.ctx == nil {
 		return context.Background()
 	}
 	return c.calls.ctx
+}
+
+// startContext is what the library's own tasks start with: they may start while OnConnect sets the callbacks' context.
+func (c *connection) startContext() context.Context {
+	if base := c.calls.base.Load(); base != nil {
+		return *base
+	}
+	return context.Background()
 }
 
 // guard runs a callback. If the callback panics or ends its goroutine (runtime.Goexit), guard reports it and closes the

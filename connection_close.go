@@ -156,7 +156,7 @@ func (c *connection) closing(old lifeBits) (err error) {
 	}
 	switch {
 	case old.has(bitPending) && c.layered && c.transport.blocks():
-		runner.Run(c.context(), c.linger) // a net.Conn may take long for it
+		runner.Run(c.startContext(), c.linger) // a net.Conn may take long for it
 	case old.has(bitPending):
 		c.linger()
 	default:

@@ -183,8 +183,10 @@ type layerUser interface {
 	// back.
 	hold() bool
 	drop()
-	// context is what callbacks are called with. guard calls f, and closes the connection if f panics.
+	// context is what callbacks are called with, until OnConnect runs. startContext is what tasks of the layer start with.
 	context() context.Context
+	startContext() context.Context
+	// guard calls f, and closes the connection if f panics.
 	guard(name string, f func())
 
 	// roomFor is room for bytes that are there already, so that no limit matters.

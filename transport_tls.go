@@ -264,7 +264,7 @@ func (t *tlsTransport) blocks() bool { return t.below.blocks() }
 func (t *tlsTransport) deadlineChanged() {
 	t.below.deadlineChanged()
 	if t.below.blocks() && t.out.Len() > 0 {
-		runner.Run(t.up.context(), t.up.sendPending)
+		runner.Run(t.up.startContext(), t.up.sendPending)
 	}
 }
 

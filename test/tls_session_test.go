@@ -45,6 +45,17 @@ func tlsPair(t *testing.T, config, client *tls.Config) (conn *netpoll.TLSConnect
 	return conn, peer
 }
 
+// The last output of TLS is sent by a task of its own over a net.Conn, which may start while OnConnect still returns: the
+// race detector watches that they share nothing.
+func TestTLSCloseBesideOnConnect(t *testing.T) {
+	config, client := newTLSConfigs(t)
+	for range 50 {
+		conn, peer := tlsPair(t, config, client)
+		require.NoError(t, conn.Close())
+		require.NoError(t, peer.Close())
+	}
+}
+
 // A tls.Conn is broken for ever by a write timeout.
 func TestTLSWriteTimeoutLeavesTheSessionIntact(t *testing.T) {
 	overVersions(t, func(t *testing.T, config, client *tls.Config) {
