@@ -301,7 +301,7 @@ func idleSessions(n int) Scenario {
 }
 
 func datagrams(quick bool) (list []Scenario) {
-	subjects := []string{Netpoll, Net, Gnet, Wireguard}
+	subjects := []string{Netpoll, Net, Gnet, Wireguard, Mmsg}
 	peers := []int{1, 64, 1000}
 	if quick {
 		peers = []int{64}

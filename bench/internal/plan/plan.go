@@ -32,6 +32,7 @@ const (
 	Segments  = "netpoll-segments" // datagrams that the system has joined stay so
 	NoGRO     = "netpoll-nogro"    // it joins none
 	Wireguard = "wireguard-go"
+	Mmsg      = "limit-mmsg"
 )
 
 const referenceMod = "ref.mod"
@@ -73,6 +74,7 @@ var UDPServers = []Subject{
 	{Name: Net, Package: "./server/udp", Args: []string{"-mode", "net"}},
 	{Name: Gnet, Package: "./server/udp", Args: []string{"-mode", "gnet"}, Env: []string{"GNET_LOGGING_LEVEL=2"}},
 	{Name: Wireguard, Package: "./server/udp", Args: []string{"-mode", "wireguard"}},
+	{Name: Mmsg, Package: "./server/udp", Args: []string{"-mode", "limit"}},
 }
 
 // Packets is the program that loads servers of datagrams. It is not measured.

@@ -29,6 +29,8 @@ func main() {
 			return overGnet(cfg.Loops)
 		case "wireguard":
 			return overWireguard()
+		case "limit":
+			return overLimit()
 		}
 		return "", fmt.Errorf("unknown mode %q", cfg.Mode)
 	})
