@@ -33,6 +33,8 @@ type options struct {
 	window                    time.Duration
 	dir                       string
 	publish, old, explain     bool
+	shown                     bool
+	again                     int
 }
 
 func main() {
@@ -47,6 +49,8 @@ func main() {
 	flag.DurationVar(&o.window, "window", 0, "how long each run measures")
 	flag.StringVar(&o.dir, "o", "results", "folder for the results")
 	flag.BoolVar(&o.publish, "publish", false, "put tables and plots into the documents of the repository, too")
+	flag.BoolVar(&o.shown, "shown", false, "only what docs/performance.md shows: about 15 minutes")
+	flag.IntVar(&o.again, "again", 0, "how often a run is repeated that something else disturbed")
 	flag.BoolVar(&o.explain, "explain", false, "instead: system calls for each request, and profiles (needs strace)")
 	flag.BoolVar(&o.old, "old", false, "run nothing: report on the results that the folder has")
 	flag.Parse()
@@ -96,6 +100,9 @@ func (o options) scenarios() (list []plan.Scenario, err error) {
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("nothing matches -run %q -subjects %q", o.pattern, o.subjects)
+	}
+	if o.shown {
+		list = plan.Shown(list)
 	}
 	return list, nil
 }
@@ -148,7 +155,7 @@ func bench(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	r.Length, r.PlainGenerator = o.length(), o.plain
+	r.Length, r.PlainGenerator, r.Again = o.length(), o.plain, o.again
 	if r.Wrk, err = exec.LookPath("wrk"); err != nil && slices.ContainsFunc(list, usesWrk) {
 		fmt.Fprintln(os.Stderr, "wrk is not installed: the built-in generator loads the HTTP servers in its place")
 	}
@@ -198,7 +205,12 @@ func finish(root string, about report.About, samples []run.Sample, list []plan.S
 	if _, err := os.Stdout.Write(tables); err != nil || !o.publish {
 		return err
 	}
-	docs := documents(root)
+	return publish(root, about, samples, list, tables)
+}
+
+// publish puts the plots and the table of few rows into docs/, and all tables into results.md.
+func publish(root string, about report.About, samples []run.Sample, list []plan.Scenario, tables []byte) error {
+	docs := filepath.Join(root, "..", "docs")
 	plots := filepath.Join(docs, "performance")
 	if err := os.MkdirAll(plots, 0o755); err != nil {
 		return err
@@ -206,11 +218,10 @@ func finish(root string, about report.About, samples []run.Sample, list []plan.S
 	if _, err := report.Plots(plots, samples, list); err != nil {
 		return err
 	}
-	return report.InsertFile(filepath.Join(docs, "performance.md"), "results", tables)
+	return errors.Join(
+		report.InsertFile(filepath.Join(docs, "performance.md"), "summary", report.Summary(about, samples)),
+		report.InsertFile(filepath.Join(root, "results.md"), "results", tables))
 }
-
-// documents returns the folder of the repository's documents.
-func documents(root string) string { return filepath.Join(root, "..", "docs") }
 
 // explain finds out where some subjects spend their time.
 func explain(r *run.Runner, root string, about report.About, o options) error {
@@ -240,5 +251,5 @@ func explain(r *run.Runner, root string, about report.About, o options) error {
 	if _, err := os.Stdout.Write(text); err != nil || !o.publish {
 		return err
 	}
-	return report.InsertFile(filepath.Join(documents(root), "performance.md"), "explanation", text)
+	return report.InsertFile(filepath.Join(root, "results.md"), "explanation", text)
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,4 +65,17 @@ func TestASubjectCanBeLeftOut(t *testing.T) {
 	rest := Without(list, Ring)
 	require.Equal(t, []Scenario{{Subjects: []string{Net}}}, rest)
 	require.Equal(t, []string{Ring, Net}, list[0].Subjects, "the plan stays as it is")
+}
+
+func TestShownScenariosHaveTheSubjectsOfTheirRows(t *testing.T) {
+	shown := Shown(Matrix(false, false))
+	require.Less(t, len(shown), 20)
+	for _, row := range Rows {
+		i := slices.IndexFunc(shown, func(s Scenario) bool { return s.Name == row.Scenario })
+		require.GreaterOrEqual(t, i, 0, row.Scenario)
+		require.Subset(t, shown[i].Subjects, []string{row.Subject, Net})
+		if row.Limit != "" {
+			require.Contains(t, shown[i].Subjects, row.Limit)
+		}
+	}
 }

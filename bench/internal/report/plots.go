@@ -3,15 +3,19 @@ package report
 // This file holds the plots.
 
 import (
+	"errors"
 	"fmt"
 	"image/color"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
 
 	"github.com/cloudwego/netpoll/bench/internal/plan"
 	"github.com/cloudwego/netpoll/bench/internal/run"
@@ -71,7 +75,6 @@ func Plots(dir string, samples []run.Sample, scenarios []plan.Scenario) (files [
 	for _, f := range figurePlots {
 		p := plot.New()
 		p.Title.Text, p.X.Label.Text, p.Y.Label.Text = f.title, f.x, f.y
-		p.Legend.Top, p.Legend.Left = true, true
 		p.Add(plotter.NewGrid())
 		lines, err := f.draw(p, samples, scenarios)
 		if err != nil {
@@ -87,9 +90,8 @@ func Plots(dir string, samples []run.Sample, scenarios []plan.Scenario) (files [
 			p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 		} else {
 			p.Y.Min = 0
-			p.Y.Max *= 1.25 // room for the legend
 		}
-		if err := p.Save(16*vg.Centimeter, 10*vg.Centimeter, filepath.Join(dir, f.file)); err != nil {
+		if err := save(p, filepath.Join(dir, f.file)); err != nil {
 			return files, fmt.Errorf("%s: %w", f.file, err)
 		}
 		files = append(files, f.file)
@@ -97,18 +99,44 @@ func Plots(dir string, samples []run.Sample, scenarios []plan.Scenario) (files [
 	return files, nil
 }
 
-// draw adds a line for each subject that has at least two points.
+// The parts of a picture: the margin is for half of the last tick's label.
+const (
+	width, height = 20 * vg.Centimeter, 10 * vg.Centimeter
+	legendWidth   = 5 * vg.Centimeter
+	margin        = 0.5 * vg.Centimeter
+)
+
+// save draws the plot with its legend beside it.
+func save(p *plot.Plot, path string) (err error) {
+	picture := vgsvg.New(width, height)
+	c := draw.New(picture)
+	c.FillPolygon(color.White, c.ClipPolygonXY([]vg.Point{c.Min, {X: c.Max.X, Y: c.Min.Y}, c.Max, {X: c.Min.X, Y: c.Max.Y}}))
+	legend := p.Legend
+	p.Legend = plot.NewLegend()
+	legend.Top, legend.Left, legend.Padding = true, true, vg.Points(3)
+	p.Draw(draw.Crop(c, margin, -legendWidth, margin, -margin))
+	legend.Draw(draw.Crop(c, width-legendWidth+margin, 0, 0, -2*margin))
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = picture.WriteTo(f)
+	return err
+}
+
+// draw adds a line for each subject that has at least two points, with bars from the least to the greatest value.
 func (f figurePlot) draw(p *plot.Plot, samples []run.Sample, scenarios []plan.Scenario) (lines int, err error) {
-	points := make(map[string]plotter.XYs)
+	points := make(map[string]series)
 	for _, c := range Cells(samples) {
 		i := slices.IndexFunc(scenarios, func(s plan.Scenario) bool { return s.Name == c.Scenario })
 		if i < 0 {
 			continue
 		}
 		x, ok := f.at(c.Samples[0], scenarios[i])
-		y := c.Of(f.value).Median
-		if ok && (!f.logX || x > 0) && (!f.logY || y > 0) && !math.IsNaN(y) {
-			points[c.Subject] = append(points[c.Subject], plotter.XY{X: x, Y: y})
+		y := c.Of(f.value)
+		if ok && (!f.logX || x > 0) && (!f.logY || y.Min > 0) && !math.IsNaN(y.Median) {
+			points[c.Subject] = append(points[c.Subject], point{x, y})
 		}
 	}
 	for _, sub := range plan.Servers {
@@ -116,19 +144,39 @@ func (f figurePlot) draw(p *plot.Plot, samples []run.Sample, scenarios []plan.Sc
 		if len(xys) < 2 {
 			continue
 		}
-		slices.SortFunc(xys, func(a, b plotter.XY) int { return int(a.X - b.X) })
+		slices.SortFunc(xys, func(a, b point) int { return int(a.x - b.x) })
 		line, dots, err := plotter.NewLinePoints(xys)
 		if err != nil {
 			return lines, err
 		}
+		bars, err := plotter.NewYErrorBars(xys)
+		if err != nil {
+			return lines, err
+		}
+		bars.Color, bars.CapWidth = colours[sub.Name], vg.Points(4)
 		line.Color, line.Width = colours[sub.Name], vg.Points(1.5)
 		dots.Color = colours[sub.Name]
 		if sub.Name == plan.Epoll || sub.Name == plan.Ring {
 			line.Dashes = []vg.Length{vg.Points(4), vg.Points(3)}
 		}
-		p.Add(line, dots)
+		p.Add(line, dots, bars)
 		p.Legend.Add(sub.Name, line)
 		lines++
 	}
 	return lines, nil
+}
+
+// point is a value with its range.
+type point struct {
+	x float64
+	y Spread
+}
+
+// series implements the interfaces of package plotter.
+type series []point
+
+func (s series) Len() int                { return len(s) }
+func (s series) XY(i int) (x, y float64) { return s[i].x, s[i].y.Median }
+func (s series) YError(i int) (low, high float64) {
+	return s[i].y.Median - s[i].y.Min, s[i].y.Max - s[i].y.Median
 }

@@ -39,7 +39,7 @@ func (a About) String() string {
 // Write writes tables, plots and the file for benchstat into dir.
 func Write(dir string, about About, samples []run.Sample, scenarios []plan.Scenario) error {
 	var tables, bench bytes.Buffer
-	fmt.Fprintf(&tables, "%s\n%s", about, warning(samples))
+	fmt.Fprintf(&tables, "%s\n%s%s", about, repeated(samples), warning(samples))
 	if err := errors.Join(Tables(&tables, samples), Benchstat(&bench, about.Machine, samples)); err != nil {
 		return err
 	}

@@ -85,6 +85,20 @@ func TestPlotsAreDrawnWhereThereAreSamples(t *testing.T) {
 	require.Contains(t, string(svg), plan.Netpoll)
 }
 
+func TestSummaryHasTheShareOfEachOther(t *testing.T) {
+	list := samples()
+	for i := range list {
+		if list[i].Subject == plan.Net {
+			list[i].CPU, list[i].P99 = 4, 7000
+		}
+	}
+	list[0].Repeated = 3
+	out := string(Summary(About{}, list))
+	require.Contains(t, out, "3 runs that something else disturbed")
+	require.Contains(t, out, "| 100 connections | 2.0 | 0.50 (0.50–0.50) | – | – | – | 0.0 | 7.0 |\n")
+	require.NotContains(t, out, "1000 connections", "no samples")
+}
+
 func TestInsertReplacesTheNamedPartOnly(t *testing.T) {
 	doc := "a\n<!-- generated: x -->\nold\n<!-- end: x -->\nb\n"
 	once, err := Insert([]byte(doc), "x", []byte("new\n"))

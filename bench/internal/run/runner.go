@@ -18,6 +18,7 @@ type Runner struct {
 	Length         plan.Length
 	PlainGenerator bool
 	Wrk            string // the path of wrk; if empty, the generator loads HTTP servers instead
+	Again          int    // how often a disturbed run is repeated
 	// Run calls Done after each run, and Progress before each, with an estimate of the time that is left.
 	Done     func(Sample) error
 	Progress func(sc plan.Scenario, subject string, rep int, left time.Duration)
@@ -87,7 +88,7 @@ func (r *Runner) Run(ctx context.Context, list []plan.Scenario) error {
 			perRun = r.Length.Warmup + r.Length.Window + 300*time.Millisecond
 		}
 		r.Progress(j.scenario, j.subject, j.rep, perRun*time.Duration(len(jobs)-i))
-		s, err := r.one(j)
+		s, err := r.undisturbed(j)
 		if err != nil {
 			return fmt.Errorf("%s, %s: %w", j.scenario.Name, j.subject, err)
 		}
@@ -96,6 +97,20 @@ func (r *Runner) Run(ctx context.Context, list []plan.Scenario) error {
 		}
 	}
 	return nil
+}
+
+// undisturbed carries out a run, and repeats it while something else disturbs it, Again times at most.
+func (r *Runner) undisturbed(j job) (s Sample, err error) {
+	for try := range r.Again + 1 {
+		if s, err = r.one(j); err != nil {
+			return s, err
+		}
+		s.Repeated = try
+		if !s.Disturbed {
+			break
+		}
+	}
+	return s, nil
 }
 
 // one carries out one run.

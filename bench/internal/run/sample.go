@@ -47,6 +47,7 @@ type Sample struct {
 	Stolen     float64 // share that other machines took
 	SharedCPU  bool    `json:",omitempty"` // generator and server had to share a processor
 	Disturbed  bool    `json:",omitempty"` // Other or Stolen is too much to trust the figures
+	Repeated   int     `json:",omitempty"` // how many disturbed runs this one replaces
 }
 
 // disturbance is how much of a processor others may use before a run counts as disturbed. The use of the whole machine
