@@ -17,10 +17,13 @@ import (
 
 // TestDocumentsLinkToWhatExists follows every relative link of the documents to its file and its heading.
 func TestDocumentsLinkToWhatExists(t *testing.T) {
-	documents := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md"}
+	documents := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"}
 	more, err := filepath.Glob("docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, more)
+	beside, err := filepath.Glob("bench/*.md")
+	require.NoError(t, err)
+	more = append(more, beside...)
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	for _, document := range append(documents, more...) {
 		for _, match := range link.FindAllStringSubmatch(readText(t, document), -1) {
