@@ -36,6 +36,7 @@ func Matrix(quick, smoke bool) (list []Scenario) {
 	list = append(list, clients(quick)...)
 	list = append(list, calls(quick)...)
 	list = append(list, web(quick)...)
+	list = append(list, frameworkServers(quick)...)
 	list = append(list, sessions(quick)...)
 	list = append(list, datagrams(quick)...)
 	return filled(list)
@@ -48,9 +49,12 @@ func smokeTest() []Scenario {
 	load := echo(10, 1<<10, []string{Netpoll})
 	load.Name, load.Group, load.Rate = "load/rate=2000/conns=10/size=1024", s.Group, 2000
 	list := []Scenario{s, load}
-	for _, sc := range slices.Concat(clients(true), web(true), sessions(true), datagrams(true)) {
-		if sc.Kind == IdleTLS {
+	for _, sc := range slices.Concat(clients(true), web(true), frameworkServers(true), sessions(true), datagrams(true)) {
+		switch sc.Kind {
+		case IdleTLS:
 			sc = idleSessions(50)
+		case Hertz, Kitex:
+			sc.Subjects = sc.Subjects[:1] // they take long to build
 		}
 		sc.Group = s.Group
 		list = append(list, sc)
@@ -262,6 +266,24 @@ func web(quick bool) []Scenario {
 	wrk := s
 	wrk.Name, wrk.Wrk = "http/wrk/conns=100/size=1024", true
 	return []Scenario{s, wrk}
+}
+
+// frameworkServers are Hertz and Kitex, pinned to one processor, and on two, which they share with their load.
+func frameworkServers(quick bool) (list []Scenario) {
+	cores := []int{1, 2}
+	if quick {
+		cores = cores[:1]
+	}
+	for _, n := range cores {
+		for _, kind := range []Kind{Hertz, Kitex} {
+			list = append(list, Scenario{
+				Name:  fmt.Sprintf("%s/cores=%d/conns=100/size=1024", kind, n),
+				Group: "Frameworks, unchanged, by the server", Kind: kind, Subjects: []string{Netpoll, Reference, Net},
+				Mode: "pool", Callers: 100, Conns: 100, Size: 1 << 10, Cores: n,
+			})
+		}
+	}
+	return list
 }
 
 // sessions are those of TLS.

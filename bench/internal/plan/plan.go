@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// Subject is something that is measured: a program of this module with its arguments.
+// Subject is something that is measured: a program of this module, or of one below it, with its arguments.
 type Subject struct {
 	Name    string
-	Package string   // below the module's root
+	Dir     string   // of a module below the root of this one; "" for this one
+	Package string   // below the root of its module
 	ModFile string   // another go.mod to build it with; "" for the module's own
 	Args    []string // before those of the scenario
 	Env     []string // beyond that of the command
@@ -77,6 +78,24 @@ var UDPServers = []Subject{
 	{Name: Mmsg, Package: "./server/udp", Args: []string{"-mode", "limit"}},
 }
 
+// HertzServers and KitexServers are the frameworks, unchanged, over this library, the original and package net. They are in
+// a module of their own, for what they need.
+var (
+	HertzServers = frameworks("./hertz")
+	KitexServers = frameworks("./kitex")
+)
+
+func frameworks(pkg string) []Subject {
+	return []Subject{
+		{Name: Netpoll, Dir: "frameworks", Package: pkg, Args: []string{"-mode", "netpoll"}},
+		{Name: Reference, Dir: "frameworks", Package: pkg, Args: []string{"-mode", "netpoll"}, ModFile: referenceMod},
+		{Name: Net, Dir: "frameworks", Package: pkg, Args: []string{"-mode", "net"}},
+	}
+}
+
+// KitexClient is the program that loads Kitex servers. It is not measured.
+var KitexClient = Subject{Name: "kitexclient", Dir: "frameworks", Package: "./kitexclient"}
+
 // Packets is the program that loads servers of datagrams. It is not measured.
 var Packets = Subject{Name: "packets", Package: "./client/packets"}
 
@@ -101,6 +120,8 @@ const (
 	// TLS measures a server of TLS under the load of a client over package net, which is not measured.
 	TLS     Kind = "tls"
 	UDP     Kind = "udp"      // a server of datagrams under the load of Packets
+	Hertz   Kind = "hertz"    // the generator against a Hertz server
+	Kitex   Kind = "kitex"    // a Kitex server under the load of KitexClient
 	IdleTLS Kind = "idle-tls" // sessions without requests, which have echoed one message, against a server of TLS
 )
 
@@ -156,6 +177,11 @@ func (s Scenario) Needs() (needs []Subject) {
 	case UDP:
 		add(UDPServers, s.Subjects...)
 		needs = append(needs, Packets)
+	case Hertz:
+		add(HertzServers, s.Subjects...)
+	case Kitex:
+		add(KitexServers, s.Subjects...)
+		needs = append(needs, KitexClient)
 	case Call:
 		add(Clients, s.Subjects...)
 		if s.Server != "" {

@@ -15,11 +15,16 @@ import (
 	"github.com/cloudwego/netpoll/bench/internal/plan"
 )
 
-// Programs has the paths of the built programs, by package and modfile.
-type Programs map[[2]string]string
+// Programs has the paths of the built programs.
+type Programs map[program]string
+
+// program is what is built.
+type program struct{ dir, pkg, modFile string }
+
+func programOf(s plan.Subject) program { return program{s.Dir, s.Package, s.ModFile} }
 
 // of returns the path of a subject's program.
-func (p Programs) of(s plan.Subject) string { return p[[2]string{s.Package, s.ModFile}] }
+func (p Programs) of(s plan.Subject) string { return p[programOf(s)] }
 
 // Build builds the programs of the subjects into dir. root is the folder of this module. Subjects that differ only by
 // their arguments share a program.
@@ -29,7 +34,7 @@ func Build(ctx context.Context, root, dir string, subjects []plan.Subject) (Prog
 		if programs.of(s) != "" {
 			continue
 		}
-		name := path.Base(path.Dir(s.Package)) + "-" + path.Base(s.Package)
+		name := s.Dir + path.Base(path.Dir(s.Package)) + "-" + path.Base(s.Package)
 		args := []string{"build"}
 		if s.ModFile != "" {
 			name += "-" + strings.TrimSuffix(s.ModFile, ".mod")
@@ -37,11 +42,11 @@ func Build(ctx context.Context, root, dir string, subjects []plan.Subject) (Prog
 		}
 		file := filepath.Join(dir, name)
 		cmd := exec.CommandContext(ctx, "go", append(args, "-o", file, s.Package)...)
-		cmd.Dir = root
+		cmd.Dir = filepath.Join(root, s.Dir)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("build %s: %w\n%s", s.Name, err, out)
 		}
-		programs[[2]string{s.Package, s.ModFile}] = file
+		programs[programOf(s)] = file
 	}
 	return programs, nil
 }

@@ -67,3 +67,10 @@ func (r *Runner) udp(sub plan.Subject, sc plan.Scenario) (Sample, error) {
 		}, nil, r.cpus[len(r.cpus)-1:])
 	})
 }
+
+// kitex measures a Kitex server.
+func (r *Runner) kitex(sub plan.Subject, sc plan.Scenario) (Sample, error) {
+	return r.loaded(sub, sc, func(server *process) (*process, error) {
+		return r.clientOf(plan.KitexClient, sc, server)
+	})
+}

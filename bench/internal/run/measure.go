@@ -94,7 +94,7 @@ func (r *Runner) echo(sub plan.Subject, sc plan.Scenario, rate float64) (s Sampl
 	var a, b mark
 	g, err := load.Open(load.Spec{
 		Addr: addr, Conns: sc.Conns, Active: sc.Active, Size: sc.Size, Depth: sc.Depth, Rate: rate,
-		HTTP: sc.Kind == plan.HTTP, Reconnect: sc.Reconnect,
+		HTTP: sc.Kind == plan.HTTP || sc.Kind == plan.Hertz, Reconnect: sc.Reconnect,
 		Warmup: r.Length.Warmup, Window: r.Length.Window, Plain: r.PlainGenerator,
 		Begin: func() { a = note(p) }, End: func() { b = note(p) },
 	})

@@ -126,13 +126,17 @@ func (r *Runner) one(j job) (s Sample, err error) {
 		list = plan.UDPServers
 	case plan.TLS, plan.IdleTLS:
 		list = plan.TLSServers
+	case plan.Hertz:
+		list = plan.HertzServers
+	case plan.Kitex:
+		list = plan.KitexServers
 	}
 	sub, err := plan.Find(list, j.subject)
 	if err != nil {
 		return s, err
 	}
 	switch j.scenario.Kind {
-	case plan.Echo, plan.HTTP:
+	case plan.Echo, plan.HTTP, plan.Hertz:
 		if j.scenario.Wrk && r.Wrk != "" {
 			s, err = r.wrk(sub, j.scenario)
 			break
@@ -157,6 +161,8 @@ func (r *Runner) one(j job) (s Sample, err error) {
 		s, err = r.tls(sub, j.scenario)
 	case plan.UDP:
 		s, err = r.udp(sub, j.scenario)
+	case plan.Kitex:
+		s, err = r.kitex(sub, j.scenario)
 	case plan.IdleTLS:
 		s, err = r.idleTLS(sub, j.scenario)
 	default:
