@@ -32,6 +32,9 @@ const (
 	Segments  = "netpoll-segments" // datagrams that the system has joined stay so
 	NoGRO     = "netpoll-nogro"    // it joins none
 	Wireguard = "wireguard-go"
+	Shm       = "netpoll-shm"  // shared memory
+	Unix      = "netpoll-unix" // a Unix socket
+	NetUnix   = "net-unix"
 )
 
 const referenceMod = "ref.mod"
@@ -75,6 +78,20 @@ var UDPServers = []Subject{
 	{Name: Wireguard, Package: "./server/udp", Args: []string{"-mode", "wireguard"}},
 }
 
+// LocalServers are the servers for clients on the same machine.
+var LocalServers = []Subject{
+	{Name: Shm, Package: "./server/local", Args: []string{"-mode", "shm"}},
+	{Name: Unix, Package: "./server/local", Args: []string{"-mode", "unix"}},
+	{Name: NetUnix, Package: "./server/local", Args: []string{"-mode", "net"}},
+}
+
+// LocalClients are their clients.
+var LocalClients = []Subject{
+	{Name: Shm, Package: "./client/local", Args: []string{"-over", "shm"}},
+	{Name: Unix, Package: "./client/local", Args: []string{"-over", "unix"}},
+	{Name: NetUnix, Package: "./client/local", Args: []string{"-over", "net"}},
+}
+
 // Packets is the program that loads servers of datagrams. It is not measured.
 var Packets = Subject{Name: "packets", Package: "./client/packets"}
 
@@ -100,6 +117,9 @@ const (
 	TLS     Kind = "tls"
 	UDP     Kind = "udp"      // a server of datagrams under the load of Packets
 	IdleTLS Kind = "idle-tls" // sessions without requests, which have echoed one message, against a server of TLS
+	// Local measures a server and a client on one machine, of the same library, together.
+	Local     Kind = "local"
+	IdleLocal Kind = "idle-local" // connections that have echoed one message, against a server of Local
 )
 
 // Scenario is one row of the results: a load that every subject gets.
@@ -123,7 +143,8 @@ type Scenario struct {
 
 	Reconnect bool   // Echo: a new connection for each request
 	Wrk       bool   // HTTP: loaded by wrk, where it is installed
-	Mode      string // Call, TLS: pool, mux or dial; UDP: echo, send or segments
+	Mode      string // Call, TLS: pool, mux or dial; UDP: echo, send or segments; Local: ping or oneway
+	Batch     int    // Local: messages that are sent together; 0 means 1
 	Callers   int    // Call, TLS
 	Resumed   bool   // TLS: sessions are resumed
 	Server    string // Call
@@ -131,7 +152,7 @@ type Scenario struct {
 
 // Throughput reports whether more requests per second are better: a closed loop.
 func (s Scenario) Throughput() bool {
-	return s.Kind != Idle && s.Kind != IdleTLS && s.Rate == 0 && s.PeakShare == 0
+	return s.Kind != Idle && s.Kind != IdleTLS && s.Kind != IdleLocal && s.Rate == 0 && s.PeakShare == 0
 }
 
 // Needs returns the programs that a scenario takes: those that are measured, and those beside them.
@@ -151,6 +172,9 @@ func (s Scenario) Needs() (needs []Subject) {
 		add(Clients, Net)
 	case IdleTLS:
 		add(TLSServers, s.Subjects...)
+	case Local, IdleLocal:
+		add(LocalServers, s.Subjects...)
+		add(LocalClients, s.Subjects...)
 	case UDP:
 		add(UDPServers, s.Subjects...)
 		needs = append(needs, Packets)
