@@ -142,7 +142,7 @@ func bench(ctx context.Context, o options) error {
 	fmt.Fprintln(os.Stderr, "building")
 	needed := plan.Needed(list)
 	if o.explain {
-		needed = plan.Servers
+		needed = slices.Concat(plan.Servers, plan.LocalServers, plan.LocalClients)
 	}
 	programs, err := run.Build(ctx, root, bin, needed)
 	if err != nil {
@@ -225,7 +225,7 @@ func publish(root string, about report.About, samples []run.Sample, list []plan.
 
 // explain finds out where some subjects spend their time.
 func explain(r *run.Runner, root string, about report.About, o options) error {
-	names := []string{plan.Netpoll, plan.NoRing, plan.Reference, plan.Net, plan.Epoll}
+	names := []string{plan.Netpoll, plan.NoRing, plan.Reference, plan.Net, plan.Epoll, plan.Shm, plan.Unix, plan.NetUnix}
 	if !o.plain {
 		names = append(names, plan.Ring)
 	}
@@ -236,15 +236,21 @@ func explain(r *run.Runner, root string, about report.About, o options) error {
 		return err
 	}
 	var list []run.Explanation
+	var locals []run.LocalCalls
 	for _, name := range names {
 		fmt.Fprintln(os.Stderr, "explaining", name)
-		e, err := r.Explain(name, o.dir)
+		calls, err := explainLocal(r, name, o.dir)
+		locals = append(locals, calls...)
+		if err == nil && len(calls) == 0 {
+			var e run.Explanation
+			e, err = r.Explain(name, o.dir)
+			list = append(list, e)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		list = append(list, e)
 	}
-	text := report.Explanations(about, list)
+	text := report.Explanations(about, list, locals)
 	if err := os.WriteFile(filepath.Join(o.dir, "explain.md"), text, 0o644); err != nil {
 		return err
 	}
@@ -252,4 +258,19 @@ func explain(r *run.Runner, root string, about report.About, o options) error {
 		return err
 	}
 	return report.InsertFile(filepath.Join(root, "results.md"), "explanation", text)
+}
+
+// explainLocal counts the system calls of the local scenarios, if the subject is one of those.
+func explainLocal(r *run.Runner, subject, dir string) (list []run.LocalCalls, err error) {
+	for _, sc := range plan.Matrix(false, false) {
+		if sc.Kind != plan.Local || !slices.Contains(sc.Subjects, subject) {
+			continue
+		}
+		c, err := r.ExplainLocal(sc, subject, dir)
+		if err != nil {
+			return list, fmt.Errorf("%s: %w", sc.Name, err)
+		}
+		list = append(list, c)
+	}
+	return list, nil
 }

@@ -3,22 +3,16 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"os"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"github.com/cloudwego/netpoll"
 
 	"github.com/cloudwego/netpoll/bench/internal/caller"
 	"github.com/cloudwego/netpoll/bench/internal/datagram"
-	"github.com/cloudwego/netpoll/bench/internal/stat"
 )
 
 type config struct {
@@ -51,45 +45,10 @@ func run(cfg config) error {
 	if err != nil {
 		return err
 	}
-	defer load.close()
-	fmt.Println("ready")
-	lines := bufio.NewScanner(os.Stdin)
-	if !lines.Scan() {
-		return errors.Join(errors.New("not started"), lines.Err())
-	}
-	if _, err := load.run(cfg.warmup); err != nil {
-		return err
-	}
-	source := stat.NewSource()
-	before, err := source.Read()
-	if err != nil {
-		return err
-	}
-	began := time.Now()
-	res, err := load.run(cfg.window)
-	if err != nil {
-		return err
-	}
-	res.Elapsed = time.Since(began)
-	res.Before = before
-	if res.After, err = source.Read(); err != nil {
-		return err
-	}
-	if err := json.NewEncoder(os.Stdout).Encode(res); err != nil {
-		return err
-	}
-	for lines.Scan() { // until the end of the input
-	}
-	return lines.Err()
+	return caller.MainOf(load, cfg.warmup, cfg.window)
 }
 
-// loader loads the server for a while. What is under way at its end is so at the beginning of the next call.
-type loader interface {
-	run(d time.Duration) (*caller.Result, error)
-	close()
-}
-
-func open(cfg config) (loader, error) {
+func open(cfg config) (caller.Loader, error) {
 	switch cfg.mode {
 	case "echo":
 		return openPeers(cfg)
@@ -104,7 +63,7 @@ const (
 	maxSegmented = 65507 // bytes of what the system cuts into datagrams
 )
 
-// sender sends as much as goes out.
+// sender implements caller.Loader. It sends as much as goes out.
 type sender struct {
 	conn    *netpoll.UDPConn
 	packets []netpoll.Packet
@@ -137,7 +96,7 @@ func openSender(cfg config) (*sender, error) {
 	return s, nil
 }
 
-func (s *sender) run(d time.Duration) (*caller.Result, error) {
+func (s *sender) Load(d time.Duration) (*caller.Result, error) {
 	for until := time.Now().Add(d); time.Now().Before(until); {
 		if _, err := s.conn.WriteBatch(s.packets); err != nil {
 			return nil, err
@@ -146,11 +105,4 @@ func (s *sender) run(d time.Duration) (*caller.Result, error) {
 	return new(caller.Result), nil
 }
 
-func (s *sender) close() { s.conn.Close() }
-
-// result puts latencies into a result.
-func result(h *hdrhistogram.Histogram, lost int) *caller.Result {
-	q := func(p float64) time.Duration { return time.Duration(h.ValueAtQuantile(p)) }
-	return &caller.Result{Requests: int(h.TotalCount()), P50: q(50), P90: q(90), P99: q(99), P999: q(99.9),
-		Max: time.Duration(h.Max()), Lost: lost}
-}
+func (s *sender) Close() { s.conn.Close() }

@@ -25,7 +25,7 @@ type peer struct {
 	sent time.Time
 }
 
-// peers implements loader.
+// peers implements caller.Loader.
 type peers struct {
 	poll   *sock.Poll
 	list   []peer
@@ -46,7 +46,7 @@ func openPeers(cfg config) (_ *peers, err error) {
 	ps := &peers{poll: poll, events: make([]unix.EpollEvent, 256), out: make([]byte, cfg.size), in: make([]byte, cfg.size+1)}
 	defer func() {
 		if err != nil {
-			ps.close()
+			ps.Close()
 		}
 	}()
 	for i := range cfg.conns {
@@ -65,7 +65,7 @@ func openPeers(cfg config) (_ *peers, err error) {
 	return ps, nil
 }
 
-func (ps *peers) run(d time.Duration) (*caller.Result, error) {
+func (ps *peers) Load(d time.Duration) (*caller.Result, error) {
 	h := hdrhistogram.New(1, int64(time.Minute), 3)
 	now := time.Now()
 	until, checked, lost := now.Add(d), time.Time{}, 0
@@ -88,7 +88,7 @@ func (ps *peers) run(d time.Duration) (*caller.Result, error) {
 			}
 		}
 	}
-	return result(h, lost), nil
+	return caller.ResultOf(h, lost), nil
 }
 
 // answered takes an answer, and sends the next datagram. One that comes after the patience is nothing.
@@ -133,7 +133,7 @@ func (ps *peers) sendAgain(now time.Time) (lost int, err error) {
 	return lost, err
 }
 
-func (ps *peers) close() {
+func (ps *peers) Close() {
 	for _, p := range ps.list {
 		_ = unix.Close(p.fd)
 	}

@@ -39,6 +39,7 @@ func Matrix(quick, smoke bool) (list []Scenario) {
 	list = append(list, frameworkServers(quick)...)
 	list = append(list, sessions(quick)...)
 	list = append(list, datagrams(quick)...)
+	list = append(list, local(quick)...)
 	return filled(list)
 }
 
@@ -49,14 +50,18 @@ func smokeTest() []Scenario {
 	load := echo(10, 1<<10, []string{Netpoll})
 	load.Name, load.Group, load.Rate = "load/rate=2000/conns=10/size=1024", s.Group, 2000
 	list := []Scenario{s, load}
-	for _, sc := range slices.Concat(clients(true), web(true), frameworkServers(true), sessions(true), datagrams(true)) {
+	for _, sc := range slices.Concat(clients(true), web(true), frameworkServers(true), sessions(true), datagrams(true), local(true)) {
 		switch sc.Kind {
 		case IdleTLS:
 			sc = idleSessions(50)
+		case IdleLocal:
+			sc = idleLocal(50)
 		case Hertz, Kitex:
 			sc.Subjects = sc.Subjects[:1] // they take long to build
 		}
-		sc.Group = s.Group
+		if sc.Kind != Local && sc.Kind != IdleLocal { // their columns are others
+			sc.Group = s.Group
+		}
 		list = append(list, sc)
 	}
 	return list
@@ -348,4 +353,39 @@ func datagrams(quick bool) (list []Scenario) {
 		Name: "udp/receive/sender=GSO/size=1200", Group: group, Kind: UDP, Mode: "segments", Conns: 1, Size: 1200,
 		Subjects: []string{Netpoll, Segments, NoGRO, Net, Gnet, Wireguard},
 	})
+}
+
+// local are servers and clients on one machine, over shared memory and over Unix sockets.
+func local(quick bool) (list []Scenario) {
+	const group = "Shared memory and Unix sockets"
+	subjects := []string{Shm, Unix, NetUnix}
+	sizes := []int{64, 64 << 10, 1 << 20}
+	for _, size := range sizes {
+		list = append(list, Scenario{
+			Name: fmt.Sprintf("shm/ping/size=%d", size), Group: group + ": there and back, both sides together", Kind: Local,
+			Subjects: subjects, Mode: "ping", Conns: 1, Size: size,
+		})
+	}
+	for _, size := range sizes {
+		batch := 1
+		if size == 64 {
+			batch = 64
+		}
+		list = append(list, Scenario{
+			Name:  fmt.Sprintf("shm/oneway/size=%d/batch=%d", size, batch),
+			Group: group + ": one way, both sides together; latency is that of sending a batch", Kind: Local,
+			Subjects: subjects, Mode: "oneway", Conns: 1, Size: size, Batch: batch,
+		})
+	}
+	if quick {
+		list = []Scenario{list[0], list[3], list[4]}
+	}
+	return append(list, idleLocal(1000))
+}
+
+func idleLocal(n int) Scenario {
+	return Scenario{
+		Name: fmt.Sprintf("shm/idle/conns=%d/size=64", n), Group: "Idle connections over shared memory and Unix sockets",
+		Kind: IdleLocal, Subjects: []string{Shm, Unix, NetUnix}, Mode: "idle", Conns: n, Size: 64,
+	}
 }

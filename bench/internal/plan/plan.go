@@ -34,6 +34,9 @@ const (
 	NoGRO     = "netpoll-nogro"    // it joins none
 	Wireguard = "wireguard-go"
 	Mmsg      = "limit-mmsg"
+	Shm       = "netpoll-shm"  // shared memory
+	Unix      = "netpoll-unix" // a Unix socket
+	NetUnix   = "net-unix"
 )
 
 const referenceMod = "ref.mod"
@@ -96,6 +99,20 @@ func frameworks(pkg string) []Subject {
 // KitexClient is the program that loads Kitex servers. It is not measured.
 var KitexClient = Subject{Name: "kitexclient", Dir: "frameworks", Package: "./kitexclient"}
 
+// LocalServers are the servers for clients on the same machine.
+var LocalServers = []Subject{
+	{Name: Shm, Package: "./server/local", Args: []string{"-mode", "shm"}},
+	{Name: Unix, Package: "./server/local", Args: []string{"-mode", "unix"}},
+	{Name: NetUnix, Package: "./server/local", Args: []string{"-mode", "net"}},
+}
+
+// LocalClients are their clients.
+var LocalClients = []Subject{
+	{Name: Shm, Package: "./client/local", Args: []string{"-over", "shm"}},
+	{Name: Unix, Package: "./client/local", Args: []string{"-over", "unix"}},
+	{Name: NetUnix, Package: "./client/local", Args: []string{"-over", "net"}},
+}
+
 // Packets is the program that loads servers of datagrams. It is not measured.
 var Packets = Subject{Name: "packets", Package: "./client/packets"}
 
@@ -123,6 +140,9 @@ const (
 	Hertz   Kind = "hertz"    // the generator against a Hertz server
 	Kitex   Kind = "kitex"    // a Kitex server under the load of KitexClient
 	IdleTLS Kind = "idle-tls" // sessions without requests, which have echoed one message, against a server of TLS
+	// Local measures a server and a client on one machine, of the same library, together.
+	Local     Kind = "local"
+	IdleLocal Kind = "idle-local" // connections that have echoed one message, against a server of Local
 )
 
 // Scenario is one row of the results: a load that every subject gets.
@@ -146,7 +166,8 @@ type Scenario struct {
 
 	Reconnect bool   // Echo: a new connection for each request
 	Wrk       bool   // HTTP: loaded by wrk, where it is installed
-	Mode      string // Call, TLS: pool, mux or dial; UDP: echo, send or segments
+	Mode      string // Call, TLS: pool, mux or dial; UDP: echo, send or segments; Local: ping or oneway
+	Batch     int    // Local: messages that are sent together; 0 means 1
 	Callers   int    // Call, TLS
 	Resumed   bool   // TLS: sessions are resumed
 	Server    string // Call
@@ -154,7 +175,7 @@ type Scenario struct {
 
 // Throughput reports whether more requests per second are better: a closed loop.
 func (s Scenario) Throughput() bool {
-	return s.Kind != Idle && s.Kind != IdleTLS && s.Rate == 0 && s.PeakShare == 0
+	return s.Kind != Idle && s.Kind != IdleTLS && s.Kind != IdleLocal && s.Rate == 0 && s.PeakShare == 0
 }
 
 // Needs returns the programs that a scenario takes: those that are measured, and those beside them.
@@ -174,6 +195,9 @@ func (s Scenario) Needs() (needs []Subject) {
 		add(Clients, Net)
 	case IdleTLS:
 		add(TLSServers, s.Subjects...)
+	case Local, IdleLocal:
+		add(LocalServers, s.Subjects...)
+		add(LocalClients, s.Subjects...)
 	case UDP:
 		add(UDPServers, s.Subjects...)
 		needs = append(needs, Packets)

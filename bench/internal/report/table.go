@@ -5,6 +5,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/cloudwego/netpoll/bench/internal/plan"
@@ -71,6 +72,10 @@ var requestColumns = []column{
 	runs,
 }
 
+// localColumns are for scenarios of Unix sockets, where no subject is called net.
+var localColumns = slices.Concat(requestColumns[:2],
+	[]column{ratio("÷ net-unix", plan.NetUnix), ratio("÷ netpoll-unix", plan.Unix)}, requestColumns[4:])
+
 var idleColumns = []column{
 	figure("heap and stacks per connection, bytes", "%.0f", func(s run.Sample) float64 { return s.PerConnHeap }),
 	figure("RSS per connection, bytes", "%.0f", func(s run.Sample) float64 { return s.PerConnRSS }),
@@ -89,6 +94,8 @@ func Tables(w io.Writer, samples []run.Sample) error {
 		columns := requestColumns
 		if c.Samples[0].Throughput == 0 {
 			columns = idleColumns
+		} else if slices.Contains([]string{plan.Shm, plan.Unix, plan.NetUnix}, c.Subject) {
+			columns = localColumns
 		}
 		if c.Group != group {
 			group, scenario = c.Group, ""

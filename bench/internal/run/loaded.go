@@ -13,7 +13,8 @@ import (
 // loaded measures a server. load starts the program, which connects to it. The sample is about the server, except for what
 // only the program can see.
 func (r *Runner) loaded(sub plan.Subject, sc plan.Scenario, load func(server *process) (*process, error)) (s Sample, err error) {
-	server, _, err := r.serverOf(sub, sc)
+	command := r.commandOf(sub, sc)
+	server, err := start(command[0], command[1:], sub.Env, r.serverCPUs(sc))
 	if err != nil {
 		return s, err
 	}

@@ -63,12 +63,17 @@ func (s *Sample) settle(r stat.Reading) {
 
 // serverOf starts the server of a subject for a scenario.
 func (r *Runner) serverOf(sub plan.Subject, sc plan.Scenario) (*process, netip.AddrPort, error) {
-	args := append([]string{}, sub.Args...)
-	args = append(args, "-loops", strconv.Itoa(sc.LoopsOf(sub.Name)))
+	return startServer(r.commandOf(sub, sc), sub.Env, r.serverCPUs(sc))
+}
+
+// commandOf is the command line of that server.
+func (r *Runner) commandOf(sub plan.Subject, sc plan.Scenario) []string {
+	command := append([]string{r.programs.of(sub)}, sub.Args...)
+	command = append(command, "-loops", strconv.Itoa(sc.LoopsOf(sub.Name)))
 	if sc.Work != "" {
-		args = append(args, "-work", sc.Work)
+		command = append(command, "-work", sc.Work)
 	}
-	return startServer(append([]string{r.programs.of(sub)}, args...), sub.Env, r.serverCPUs(sc))
+	return command
 }
 
 // startServer starts a server by its command line, and finds out its address.

@@ -124,6 +124,8 @@ func (r *Runner) one(j job) (s Sample, err error) {
 		list = plan.Clients
 	case plan.UDP:
 		list = plan.UDPServers
+	case plan.Local, plan.IdleLocal:
+		list = plan.LocalServers
 	case plan.TLS, plan.IdleTLS:
 		list = plan.TLSServers
 	case plan.Hertz:
@@ -165,6 +167,10 @@ func (r *Runner) one(j job) (s Sample, err error) {
 		s, err = r.kitex(sub, j.scenario)
 	case plan.IdleTLS:
 		s, err = r.idleTLS(sub, j.scenario)
+	case plan.Local:
+		s, err = r.local(sub, j.scenario)
+	case plan.IdleLocal:
+		s, err = r.idleLocal(sub, j.scenario)
 	default:
 		err = fmt.Errorf("unknown kind %q", j.scenario.Kind)
 	}
