@@ -8,9 +8,11 @@ import (
 	"context"
 	"net"
 	"time"
+	"unique"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/wait"
 )
 
@@ -131,7 +133,8 @@ type connection struct {
 	owner connOwner // set, if at all, before prepare and start
 	link  connLink
 
-	network string
+	network unique.Handle[string]
+	id      uint64                   // see ConnectionID; constant after it is made
 	remote  atomic.Pointer[net.Addr] // the remote address, stored by the first call that asks
 
 	derived atomic.Pointer[derivedContext] // see connection_context.go
@@ -158,7 +161,8 @@ func newConnection(network string) (c *connection) {
 
 // init is for a new connection.
 func (c *connection) init(network string) {
-	c.network = network
+	c.network = unique.Make(network)
+	c.id = metric.Process.Made.Add(1)
 	c.life.begin(true)
 	c.direct = directFlush.Load()
 	c.window.init(defaultBufferSize(), defaultReadLimit())

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/runner"
 )
 
@@ -72,7 +73,7 @@ type callbacks struct {
 	// ctx is base, or a descendant, until OnConnect has returned another. Written before start and by the task that
 	// runs OnConnect; all others read it after they have seen bitConnected.
 	ctx context.Context
-	// task is the method value connection.runTask, made once so that starting a task allocates nothing. Written by
+	// task is the method value connection.runDispatched, made once so that starting a task allocates nothing. Written by
 	// the first owner of bitRunning, read by later ones.
 	task func()
 	// endSeen says that OnRequest has been called since the input ended, or is being called. Stored by the owner of
@@ -229,10 +230,22 @@ func (c *connection) trigger(b *batch) {
 // dispatch implements task.
 func (c *connection) dispatch() {
 	if c.calls.task == nil {
-		c.calls.task = c.runTask
+		c.calls.task = c.runDispatched
 	}
+	c.counts().Queued.Add(1)
 	runner.Run(c.context(), c.calls.task)
 }
+
+// runDispatched is runTask in the runner.
+func (c *connection) runDispatched() {
+	counts := c.counts()
+	counts.Started.Add(1)
+	defer counts.Finished.Add(1)
+	c.runTask()
+}
+
+// counts is where runs in the runner are counted.
+func (c *connection) counts() *metric.Counters { return metric.Elsewhere.Shard(uint(c.id)) }
 
 // runTask implements task: it runs until it finds nothing new to do.
 func (c *connection) runTask() {

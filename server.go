@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/metric"
 )
 
 // server implements EventLoop.
@@ -18,6 +19,7 @@ type server struct {
 	opts       *options
 	handshakes *handshakeLimiter // of all listeners with TLS
 	limit      limiter           // counts registered connections, and those that are being accepted at the moment
+	counts     metric.Connections
 
 	// ending is set once by Shutdown, under mu; connections that become idle read it.
 	ending atomic.Bool
@@ -89,6 +91,7 @@ func (s *server) addAcceptor(a *acceptor) bool {
 		return false
 	}
 	s.acceptors = append(s.acceptors, a)
+	servedLoops.add(s)
 	return true
 }
 
@@ -217,6 +220,7 @@ func (s *server) link(c *connection) {
 
 // connClosed implements connOwner. The descriptor of the connection is free, too, now.
 func (s *server) connClosed(c *connection) {
+	s.counts.Ended[c.life.load().endReason()].Add(1)
 	backingOff := s.unregister(c)
 	s.limit.release()
 	for _, a := range backingOff {
