@@ -83,7 +83,7 @@ func (t *tlsTransport) runHandshake() {
 	t.slot = true
 	metric.TLS.Started.Add(1)
 	var b batch
-	t.up.guard("the TLS handshake", func() {
+	t.up.guard(handshakeCallback, func() {
 		returned := false
 		defer func() {
 			if !returned { // a callback of the configuration has panicked, or has ended the goroutine
