@@ -13,6 +13,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/metric"
 )
 
 const (
@@ -180,7 +181,11 @@ func (a *acceptor) admit(c *connection) error {
 		a.srv.limit.release() // no descriptor came free: acceptors that wait for one go on waiting
 		return nil
 	}
+	a.count(func(n *metric.Connections) { n.Accepted.Add(1) })
 	c.prepare(a.srv.opts)
+	if c.life.load().phase() >= phaseClosing {
+		a.count(func(n *metric.Connections) { n.Refused.Add(1) })
+	}
 	if err := c.start(causePoller); err != nil {
 		return err
 	}
@@ -189,6 +194,12 @@ func (a *acceptor) admit(c *connection) error {
 		c.closeIfIdleApart() // Shutdown came too early to close it
 	}
 	return nil
+}
+
+// count counts for the server and for the process.
+func (a *acceptor) count(add func(*metric.Connections)) {
+	add(&a.srv.counts)
+	add(&metric.Process)
 }
 
 // acquire counts the next connection before it is accepted. At the connection limit it returns false, and the acceptor
@@ -209,6 +220,9 @@ func (a *acceptor) ask(get func(limitWaiter) bool) bool {
 		return true
 	}
 	a.pauseAccept()
+	if !a.srv.ending.Load() {
+		a.count(func(n *metric.Connections) { n.PausedAtLimit.Add(1) })
+	}
 	return false
 }
 
@@ -257,6 +271,7 @@ func (a *acceptor) pauseForAWhile() (backOff time.Duration, report bool) {
 	}
 	a.backOff = min(max(2*a.backOff, minBackOff), maxBackOff)
 	a.pauseAccept()
+	a.count(func(n *metric.Connections) { n.PausedForLack.Add(1) })
 	a.retry = clock.AfterFunc(a.backOff, a.tryAgain)
 	a.srv.addBackingOff(a)
 	report = !a.short && time.Since(a.reported) >= reportInterval

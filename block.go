@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"github.com/bytedance/gopkg/lang/dirtmake"
+
+	"github.com/cloudwego/netpoll/internal/metric"
 )
 
 // Blocks come in powers of two. Larger ones than the largest class come from the heap and go back there.
@@ -102,6 +104,8 @@ func makeBlock(n, class int) *block {
 	if class != noClass {
 		n = 1 << (class + minBlockBits)
 	}
+	metric.Blocks.Made.Add(1)
+	metric.Blocks.Bytes.Add(uint64(n))
 	blk := &block{class: int32(class)}
 	blk.first.buf = dirtmake.Bytes(n, n)
 	blk.first.lim = n

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"time"
 
 	"github.com/cloudwego/netpoll/internal/runner"
 )
@@ -29,6 +31,19 @@ type Config struct {
 	// LoggerOutput is where messages go for which there is no caller to return an error to, such as a panic in a
 	// callback. The default is os.Stderr.
 	LoggerOutput io.Writer
+
+	// Logger takes the same messages in place of LoggerOutput, at the level Error. Those of a callback that has panicked
+	// have the attributes "callback", "conn" (its ID), "peer", "panic" and "stack". If both are set, Logger counts.
+	Logger *slog.Logger
+
+	// OnPanic is called when a callback of a connection has panicked, or has ended its goroutine, after the message about
+	// it, on the goroutine of the callback, and before the connection is closed. It must not panic itself.
+	OnPanic func(PanicReport)
+
+	// SlowHandler is how long a callback of a connection may take before OnSlowHandler is called: when it has returned, on
+	// its goroutine. The two must be set together. While they are, each callback costs two readings of the clock.
+	SlowHandler   time.Duration
+	OnSlowHandler func(SlowReport)
 
 	// LoadBalance says how new connections are spread over the pollers. [RoundRobin], which is the zero value, leaves
 	// the setting as it is: to return to it use [SetLoadBalance].
@@ -73,6 +88,9 @@ func Configure(config Config) (err error) {
 		return fmt.Errorf("netpoll: configure: number of pollers is %d", config.PollerNum)
 	case config.BufferSize < 0:
 		return fmt.Errorf("netpoll: configure: buffer size is %d", config.BufferSize)
+	case config.SlowHandler < 0 || (config.SlowHandler > 0) != (config.OnSlowHandler != nil):
+		return fmt.Errorf("netpoll: configure: slow handler is %v, and what to call is set: %v", config.SlowHandler,
+			config.OnSlowHandler != nil)
 	case config.LoadBalance != RoundRobin && config.LoadBalance != Random:
 		return fmt.Errorf("netpoll: configure: unknown load balance %d", int(config.LoadBalance))
 	case config.IOUring < IOUringAuto || config.IOUring > IOUringAlways:
@@ -116,6 +134,15 @@ func Configure(config Config) (err error) {
 	}
 	if config.LoggerOutput != nil {
 		SetLoggerOutput(config.LoggerOutput)
+	}
+	if config.Logger != nil {
+		setLogger(config.Logger)
+	}
+	if config.OnPanic != nil {
+		panicHook.Store(&config.OnPanic)
+	}
+	if config.OnSlowHandler != nil {
+		slowHook.Store(&slowHandlers{limit: config.SlowHandler, report: config.OnSlowHandler})
 	}
 	return nil
 }

@@ -8,9 +8,11 @@ import (
 	"context"
 	"net"
 	"time"
+	"unique"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/wait"
 )
 
@@ -93,6 +95,8 @@ type connOwner interface {
 	adopt(c *connection)
 	// draining reports that connections which become idle must close.
 	draining() bool
+	// drainBegun returns a channel that is closed when that begins.
+	drainBegun() <-chan struct{}
 }
 
 // connLink chains the connections of one owner. Only the owner uses it, under its own lock.
@@ -131,7 +135,8 @@ type connection struct {
 	owner connOwner // set, if at all, before prepare and start
 	link  connLink
 
-	network string
+	network unique.Handle[string]
+	id      uint64                   // constant after it is made
 	remote  atomic.Pointer[net.Addr] // the remote address, stored by the first call that asks
 
 	derived atomic.Pointer[derivedContext] // see connection_context.go
@@ -158,7 +163,8 @@ func newConnection(network string) (c *connection) {
 
 // init is for a new connection.
 func (c *connection) init(network string) {
-	c.network = network
+	c.network = unique.Make(network)
+	c.id = metric.Process.Made.Add(1)
 	c.life.begin(true)
 	c.direct = directFlush.Load()
 	c.window.init(defaultBufferSize(), defaultReadLimit())
@@ -335,6 +341,21 @@ func (c *connection) SetReadLimit(bytes int) error {
 		c.triggerRequest(nil) // a handler that waits by returning had no limit to go beyond at its last call
 	}
 	return nil
+}
+
+// ID returns the number of the connection, which no other connection of the process has or had. It is for logs and maps. It
+// says nothing about the order of connections, and is never 0.
+func (c *connection) ID() uint64 { return c.id }
+
+// Draining returns a channel that is closed when the Shutdown of the connection's [EventLoop] begins. A handler that finds
+// it closed may say so to its peer, by "Connection: close" or GOAWAY, in its last answer: the connection closes when it is
+// idle. See [WithOnShutdown] for connections that are idle already. The channel of a connection that no EventLoop has
+// accepted is nil.
+func (c *connection) Draining() <-chan struct{} {
+	if c.owner == nil {
+		return nil
+	}
+	return c.owner.drainBegun()
 }
 
 // Context returns a context that is cancelled when the peer is gone or the connection is closed; [context.Cause] tells

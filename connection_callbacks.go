@@ -10,9 +10,12 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/runner"
 )
 
@@ -72,7 +75,7 @@ type callbacks struct {
 	// ctx is base, or a descendant, until OnConnect has returned another. Written before start and by the task that
 	// runs OnConnect; all others read it after they have seen bitConnected.
 	ctx context.Context
-	// task is the method value connection.runTask, made once so that starting a task allocates nothing. Written by
+	// task is the method value connection.runDispatched, made once so that starting a task allocates nothing. Written by
 	// the first owner of bitRunning, read by later ones.
 	task func()
 	// endSeen says that OnRequest has been called since the input ended, or is being called. Stored by the owner of
@@ -229,10 +232,22 @@ func (c *connection) trigger(b *batch) {
 // dispatch implements task.
 func (c *connection) dispatch() {
 	if c.calls.task == nil {
-		c.calls.task = c.runTask
+		c.calls.task = c.runDispatched
 	}
+	c.counts().Queued.Add(1)
 	runner.Run(c.context(), c.calls.task)
 }
+
+// runDispatched is runTask in the runner.
+func (c *connection) runDispatched() {
+	counts := c.counts()
+	counts.Started.Add(1)
+	defer counts.Finished.Add(1)
+	c.runTask()
+}
+
+// counts is where runs in the runner are counted.
+func (c *connection) counts() *metric.Counters { return metric.Elsewhere.Shard(uint(c.id)) }
 
 // runTask implements task: it runs until it finds nothing new to do.
 func (c *connection) runTask() {
@@ -344,18 +359,84 @@ func (c *connection) startContext() context.Context {
 // guard runs a callback. If the callback panics or ends its goroutine (runtime.Goexit), guard reports it and closes the
 // connection; the server lives on. After the end of the goroutine only deferred calls of guard's callers run.
 func (c *connection) guard(name string, f func()) {
+	if slow := slowHook.Load(); slow != nil {
+		f = slow.timed(name, c.self, f)
+	}
 	runner.Guard(f, func(value any) { c.callbackFailed(name, value) })
 }
 
 // callbackFailed reports the failure and closes the connection, even if the logger panics.
 func (c *connection) callbackFailed(name string, value any) {
 	defer c.close(causePanic)
-	logger().Printf("netpoll: %s", failureText(name, c.peerName(), value))
+	reportFailure(PanicReport{Callback: name, Conn: c.self, Value: value, Stack: debug.Stack()}, c.peerName(), c.id)
 }
 
-func failureText(name, peer string, value any) string {
-	if value == runner.ErrGoexit {
-		return fmt.Sprintf("%s of the connection with %s, which is closed, %v\n%s", name, peer, value, debug.Stack())
+// PanicReport describes a callback that has panicked; see [Config].
+type PanicReport struct {
+	// Callback is its name: "OnPrepare", "OnConnect", "OnRequest", "OnDisconnect", "CloseCallback", or, for a function of a
+	// configuration of TLS, "the TLS handshake".
+	Callback string
+	// Conn is the connection, which is about to be closed.
+	Conn Connection
+	// Value is what the callback has panicked with, or an error that says that it has ended its goroutine.
+	Value any
+	// Stack is the stack of the goroutine, as [debug.Stack] returns it.
+	Stack []byte
+}
+
+// SlowReport describes a callback that took long; see [Config].
+type SlowReport struct {
+	// Callback is its name, as in a [PanicReport]. A handshake of TLS is never reported.
+	Callback string
+	// Conn is the connection.
+	Conn Connection
+	// Took is how long it took, waiting included.
+	Took time.Duration
+}
+
+// What Configure has set, nil for nothing.
+var (
+	panicHook atomic.Pointer[func(PanicReport)]
+	slowHook  atomic.Pointer[slowHandlers]
+)
+
+// reportFailure logs r, and calls the hook for it. An id of 0 is none.
+func reportFailure(r PanicReport, peer string, id uint64) {
+	logPanic(failureText(r.Callback, peer, r.Value, r.Stack),
+		"callback", r.Callback, "conn", id, "peer", peer, "panic", r.Value, "stack", string(r.Stack))
+	if hook := panicHook.Load(); hook != nil {
+		(*hook)(r)
 	}
-	return fmt.Sprintf("panic in %s of the connection with %s, which is closed: %v\n%s", name, peer, value, debug.Stack())
+}
+
+func failureText(name, peer string, value any, stack []byte) string {
+	if value == runner.ErrGoexit {
+		return fmt.Sprintf("%s of the connection with %s, which is closed, %v\n%s", name, peer, value, stack)
+	}
+	return fmt.Sprintf("panic in %s of the connection with %s, which is closed: %v\n%s", name, peer, value, stack)
+}
+
+// slowHandlers is which callbacks to report, and where.
+type slowHandlers struct {
+	limit  time.Duration
+	report func(SlowReport)
+}
+
+// handshakeCallback is the name of what waits for the peer for as long as that takes.
+const handshakeCallback = "the TLS handshake"
+
+// timed returns f with a report if it takes long.
+func (s *slowHandlers) timed(name string, conn Connection, f func()) func() {
+	if name == handshakeCallback {
+		return f
+	}
+	return func() {
+		start := clock.Now()
+		defer func() {
+			if took := time.Duration(clock.Now() - start); took >= s.limit {
+				s.report(SlowReport{Callback: name, Conn: conn, Took: took})
+			}
+		}()
+		f()
+	}
 }

@@ -6,6 +6,7 @@ package netpoll
 import (
 	"syscall"
 
+	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/runner"
 	"github.com/cloudwego/netpoll/internal/wait"
 )
@@ -333,7 +334,9 @@ func (c *connection) release(callbacks []CloseCallback) {
 	if c.life.load().has(bitSendFailed) {
 		c.transport.abort() // after an orderly end the peer would believe that it has received everything
 	}
-	_ = c.transport.release(c.life.load().cause() == causeDetach) // a stream socket reports nothing new at its close
+	b := c.life.load()
+	_ = c.transport.release(b.cause() == causeDetach) // a stream socket reports nothing new at its close
+	metric.Process.Ended[b.endReason()].Add(1)
 	if c.owner != nil {
 		c.owner.connClosed(c)
 	}

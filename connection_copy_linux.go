@@ -170,6 +170,7 @@ func (c *connection) moveAll(m mover, what string, own *lifeBits) (n int64, err 
 		}
 		var moved int
 		moved, done, err = c.callMover(m)
+		c.common.watch.countSent(moved)
 		if moved > 0 {
 			n += int64(moved)
 			c.touch()
@@ -284,6 +285,7 @@ func (k *connectionCopy) passBuffered() error {
 // passSpliced sends bytes that have arrived, and stay in the kernel.
 func (k *connectionCopy) passSpliced() error {
 	n, err := k.pipe.Fill(k.src.transport.fd(), int(min(k.left, math.MaxInt32)))
+	k.src.common.watch.countReceived(n)
 	switch {
 	case err == errWouldBlock:
 		k.drained = true

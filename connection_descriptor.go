@@ -23,7 +23,7 @@ import (
 // off for both. Over a [net.Conn] it is the File of the net.Conn, if it has one.
 func (c *connection) File() (f *os.File, err error) {
 	err = c.withTransport("when file", func() (err error) {
-		f, err = c.transport.file(c.network + ":" + c.peerName())
+		f, err = c.transport.file(c.network.Value() + ":" + c.peerName())
 		return err
 	})
 	return f, err
@@ -42,7 +42,7 @@ func (c *connection) withTransport(what string, f func() error) error {
 // SetKeepAlive sets the TCP keepalive time, in seconds, and switches keepalive on. It does nothing for 0 or less and
 // for connections that are not TCP.
 func (c *connection) SetKeepAlive(second int) error {
-	if second <= 0 || c.network != "tcp" {
+	if second <= 0 || c.network.Value() != "tcp" {
 		return nil
 	}
 	return c.withTransport("when set keepalive", func() error { return c.transport.setKeepAlive(second) })

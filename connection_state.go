@@ -117,6 +117,19 @@ const (
 	causePoller       // the poller failed, or could not watch it
 )
 
+// Reasons for the end of a connection, as they are counted: the causes, but what the peer did counts more than the Close
+// that followed.
+const (
+	reasonClosed   = int(causeUser)
+	reasonPeer     = int(causePeer)
+	reasonDetached = int(causeDetach)
+	reasonShutdown = int(causeServer)
+	reasonIdle     = int(causeIdle)
+	reasonPanic    = int(causePanic)
+	reasonPoller   = int(causePoller)
+	reasonReset    = int(causePoller) + 1
+)
+
 func (c cause) String() string {
 	names := [...]string{"none", "user", "peer", "detach", "server", "idle", "panic", "poller"}
 	if int(c) < len(names) {
@@ -176,6 +189,20 @@ func (b lifeBits) failed(e syscall.Errno) lifeBits {
 		return b // the first error is the one that tells why
 	}
 	return b | lifeBits(errno.Pack(e))<<errnoShift
+}
+
+// endReason is why a connection in the state b has ended.
+func (b lifeBits) endReason() int {
+	why := b.cause()
+	switch {
+	case why != causeUser && why != causePeer:
+		return int(why)
+	case b.errno() != 0:
+		return reasonReset
+	case b.has(bitPeerClosed):
+		return reasonPeer
+	}
+	return reasonClosed
 }
 
 // String is for failure messages: "open refs=2 reading".

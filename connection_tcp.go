@@ -81,5 +81,5 @@ func setting[O any](c *connection, set func(on O) error) error {
 	if _, done := err.(*net.OpError); err == nil || done {
 		return err
 	}
-	return &net.OpError{Op: "set", Net: c.network, Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+	return &net.OpError{Op: "set", Net: c.network.Value(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }

@@ -70,6 +70,13 @@ func (l *limiter) admits(w limitWaiter) bool {
 	return false
 }
 
+// count is how many are held.
+func (l *limiter) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held
+}
+
 // forget removes w from the waiting ones.
 func (l *limiter) forget(w limitWaiter) {
 	l.mu.Lock()

@@ -89,6 +89,7 @@ func (s *unixSocket) receive(p []byte) (n int, full bool, err error) {
 	}
 	p = p[:min(len(p), maxMessage)] // the rest of the memory is for later messages
 	n, c, err := sock.RecvMessage(s.sysfd, p, s.held.Load() == nil)
+	s.watch.countReceived(n)
 	if !c.Empty() { // before the bytes are published: a reader may then read past it
 		start := s.c.in.received()
 		s.held.Store(&heldControl{start: start, end: start + uint64(n), Control: c})
@@ -157,7 +158,9 @@ func (c *UnixConnection) takeMessage(in *LinkBuffer, b, oob []byte) (m message) 
 
 // sendMessage implements messenger.
 func (s *unixSocket) sendMessage(b, oob []byte, _ int64) (n int, err error) {
-	return sock.SendMessage(s.sysfd, b, oob)
+	n, err = sock.SendMessage(s.sysfd, b, oob)
+	s.watch.countSent(n)
+	return n, err
 }
 
 // dropsControl makes a served connection keep no control data, unless its program asks for it.

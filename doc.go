@@ -86,6 +86,7 @@
 //	packet_connection.go, packet_connection_io.go
 //	                                 connections over datagrams
 //	config.go                        settings of the process
+//	stats.go                         figures of the process
 //
 // Layer 5: connections, and sockets of datagrams
 //
@@ -147,6 +148,7 @@
 //	poll_watchdog.go, poll_block.go  handlers that do not return, and handlers that wait for a connection
 //	poll_sleep_linux.go, poll_sleep_other.go
 //	                                 where a worker sleeps
+//	poll_stats.go                    what pollers count
 //	poll_batch.go, features.go       one system call for a batch of receives and sends: how, and when
 //	features_offload.go, features_offload_unix.go, features_offload_other.go
 //	                                 which work on datagrams is left to the system
@@ -174,6 +176,7 @@
 //	internal/iobatch                 what the two executors of batches, uring and aio, have in common
 //	internal/interleave              atomics, locks and a clock, which the tests of schedules replace
 //	internal/kqueue                  kqueue, and a model of it for tests on Linux
+//	internal/metric                  counters and histograms
 //	internal/runner                  where callbacks run
 //	internal/sock                    system calls on sockets, on every system
 //	internal/thread                  how much of a processor a goroutine has, and which thread

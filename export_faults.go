@@ -46,12 +46,6 @@ func (s *pollerSet) setSize(n int) (old int) {
 	return old
 }
 
-func (t *slotTable) inUse() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.used
-}
-
 // BlocksOut is the number of blocks in use that were taken in memory debug mode.
 func BlocksOut() int64 { return blocksOut.Load() }
 

@@ -157,11 +157,12 @@ type executorKind struct {
 	name     string
 	variable string // the environment variable for operators, which overrides [Config]
 	off      error
+	index    int // in the figures
 }
 
 var (
-	ioUring  = &executorKind{"io_uring", "NETPOLL_IOURING", ErrIOUringOff}
-	linuxAIO = &executorKind{"linux aio", "NETPOLL_AIO", ErrAIOOff}
+	ioUring  = &executorKind{"io_uring", "NETPOLL_IOURING", ErrIOUringOff, 0}
+	linuxAIO = &executorKind{"linux aio", "NETPOLL_AIO", ErrAIOOff, 1}
 )
 
 // executorPolicy says whether pollers may use an executor.

@@ -7,7 +7,9 @@ import (
 	"context"
 	"io"
 	"log"
+	"log/slog"
 	"os"
+	"sync/atomic"
 
 	"github.com/cloudwego/netpoll/internal/runner"
 )
@@ -15,7 +17,24 @@ import (
 // processLog may be used and redirected by many goroutines at once.
 var processLog = log.New(os.Stderr, "", log.LstdFlags)
 
-func logger() *log.Logger { return processLog }
+// structuredLog takes its place while it is not nil. Stored by setLogOutput and setLogger.
+var structuredLog atomic.Pointer[slog.Logger]
+
+func logger() *log.Logger {
+	if l := structuredLog.Load(); l != nil {
+		return slog.NewLogLogger(l.Handler(), slog.LevelError)
+	}
+	return processLog
+}
+
+// logPanic logs a failure that has a text for lines, and attributes for a structured logger.
+func logPanic(text string, attributes ...any) {
+	if l := structuredLog.Load(); l != nil {
+		l.Error("netpoll: a callback failed", attributes...)
+		return
+	}
+	processLog.Printf("netpoll: %s", text)
+}
 
 // setLogOutput sets where messages go; nil drops them. Those of the runner go there, too.
 func setLogOutput(w io.Writer) {
@@ -23,7 +42,23 @@ func setLogOutput(w io.Writer) {
 		w = io.Discard
 	}
 	processLog.SetOutput(w)
+	structuredLog.Store(nil)
+	takePanics()
+}
+
+// setLogger makes messages go to l.
+func setLogger(l *slog.Logger) {
+	structuredLog.Store(l)
+	takePanics()
+}
+
+// takePanics makes panics in the runner, of no connection, go where messages go.
+func takePanics() {
 	runner.OnPanic(func(_ context.Context, v any, stack []byte) {
+		if l := structuredLog.Load(); l != nil {
+			l.Error("netpoll: a callback failed", "panic", v, "stack", string(stack))
+			return
+		}
 		processLog.Printf("netpoll: panic in a callback: %v\n%s", v, stack)
 	})
 }

@@ -99,7 +99,7 @@ func (c *connection) setTransport(conn net.Conn) {
 // successor makes a connection with TLS that has the transport of c, which was detached.
 func (c *connection) successor(side *tlsSide) *connection {
 	if fd := c.transport.fd(); fd >= 0 {
-		return newSocketSession(socketInfo{fd: fd, network: c.network, local: c.LocalAddr(), remote: c.RemoteAddr()}, side)
+		return newSocketSession(socketInfo{fd: fd, network: c.network.Value(), local: c.LocalAddr(), remote: c.RemoteAddr()}, side)
 	}
 	return newNetSession(c.transport.netConn(), side)
 }

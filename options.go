@@ -30,6 +30,7 @@ type options struct {
 	idleLimit    time.Duration // 0 or less: none
 	maxConns     int           // 0 or less: no limit
 	connContext  bool
+	onShutdown   []func()
 	directFlush  bool
 	halfOpen     bool
 
@@ -103,6 +104,18 @@ func WithIdleLimit(d time.Duration) Option {
 // keeps. 0 or less means no limit, which is the default.
 func WithMaxConnections(n int) Option {
 	return Option{func(o *options) { o.maxConns = n }}
+}
+
+// WithOnShutdown adds a function that Shutdown calls, in the runner, when it has ended accepting and before it closes idle
+// connections. There it can say goodbye to them, by a GOAWAY for example: Shutdown waits until all such functions have
+// returned, or its context has ended. net/http calls this RegisterOnShutdown. Handlers learn of a Shutdown by the method
+// Draining of their connections.
+func WithOnShutdown(f func()) Option {
+	return Option{func(o *options) {
+		if f != nil {
+			o.onShutdown = append(o.onShutdown, f)
+		}
+	}}
 }
 
 // WithConnContext makes the context that OnConnect and OnRequest get one that is cancelled when the peer is gone or the

@@ -5,6 +5,9 @@ package netpoll
 import (
 	"net/netip"
 	"sync/atomic"
+	"unsafe"
+
+	"github.com/cloudwego/netpoll/internal/metric"
 )
 
 // maxPacketSize is more than any datagram of UDP has.
@@ -88,6 +91,9 @@ func (p *packetCounters) addReceived(batch []Packet) {
 	}
 	p.received.Add(uint64(len(batch)))
 	p.receives.Add(1)
+	all := p.ofProcess()
+	all.PacketsIn.Add(uint64(len(batch)))
+	all.PacketReceives.Add(1)
 	if truncated > 0 {
 		p.truncated.Add(truncated)
 	}
@@ -96,7 +102,13 @@ func (p *packetCounters) addReceived(batch []Packet) {
 func (p *packetCounters) addSent(n int) {
 	p.sent.Add(uint64(n))
 	p.sends.Add(1)
+	all := p.ofProcess()
+	all.PacketsOut.Add(uint64(n))
+	all.PacketSends.Add(1)
 }
+
+// ofProcess is where the same is counted for the process.
+func (p *packetCounters) ofProcess() *metric.Counters { return metric.Elsewhere.For(unsafe.Pointer(p)) }
 
 // Stats tells what has happened to the datagrams of the socket. It asks the system, and may be called at any time.
 func (c *UDPConn) Stats() PacketStats {

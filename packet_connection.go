@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -196,9 +197,12 @@ func (c *packetConnection) addCallback(callback CloseCallback) bool {
 
 // guard runs a callback; one that panics or ends its goroutine closes the connection.
 func (c *packetConnection) guard(name string, f func()) {
+	if slow := slowHook.Load(); slow != nil {
+		f = slow.timed(name, c, f)
+	}
 	runner.Guard(f, func(value any) {
 		defer c.close(true)
-		logger().Printf("netpoll: %s", failureText(name, c.peerName(), value))
+		reportFailure(PanicReport{Callback: name, Conn: c, Value: value, Stack: debug.Stack()}, c.peerName(), 0)
 	})
 }
 

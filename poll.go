@@ -40,6 +40,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/fault"
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/runner"
 )
 
@@ -70,6 +71,8 @@ type poller struct {
 	watchdog     watchdog
 	broken       failedWatches
 	inlinePolicy inlinePolicy
+	counts       *metric.Set // constant
+	gauges       pollGauges
 
 	// These belong to the leader.
 	leader   *worker            // itself
@@ -84,14 +87,20 @@ func newPoller(failed func(*poller)) (*poller, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := makePoller(sel, failed)
+	p := makePollerCounting(sel, failed, pollerCounts.take())
+	pollerCounts.use(p)
 	go p.run(p.leader)
 	return p, nil
 }
 
 // makePoller makes a poller without its goroutine, which is to run its leader.
 func makePoller(sel *selector, failed func(*poller)) *poller {
-	p := &poller{sel: sel, done: make(chan struct{}), failed: failed}
+	return makePollerCounting(sel, failed, new(metric.Set))
+}
+
+// makePollerCounting is makePoller with the counters for it.
+func makePollerCounting(sel *selector, failed func(*poller), counts *metric.Set) *poller {
+	p := &poller{sel: sel, done: make(chan struct{}), failed: failed, counts: counts}
 	p.worthCall, p.worthFull = int64(worthFollower), int64(worthFollowerFull)
 	p.turnFunc = p.turn
 	first := newWorker(p)
@@ -109,6 +118,7 @@ func (p *poller) run(w *worker) {
 		t.timer.stop()
 		if t.offered {
 			p.rescue(w, false)
+			w.counts.Returned.Add(1)
 		} else {
 			sync.Go(func() { p.run(w) })
 		}
@@ -144,6 +154,7 @@ func (p *poller) serve(w *worker, t *turn) {
 // watched.
 func (p *poller) end(w *worker) {
 	defer close(p.done)
+	defer pollerCounts.free(p)
 	p.watchdog.alarm.Close()
 	p.dismiss()
 	if p.failure == nil {
@@ -173,6 +184,8 @@ func (p *poller) endSends(w *worker) {
 // safe: the kernel sends no wake-up for a descriptor that it has in its ready list already, and keeps it there until a
 // look finds it drained.
 func (p *poller) turn() (stop bool) {
+	polls := uint64(0)
+	defer func() { p.leader.counts.Polls.Add(polls) }()
 	for {
 		if p.broken.any.Load() {
 			p.endFailedWatches()
@@ -185,6 +198,7 @@ func (p *poller) turn() (stop bool) {
 		w.batch.inline = p.inlinePolicy.allowed() && runner.IsDefault()
 		limit := p.fetchLimit(w)
 		n, err := p.sel.look(limit)
+		polls++
 		if err != nil {
 			p.failure = err
 			return true
@@ -323,6 +337,7 @@ func (w *watch) open(p *poller, fd int, h pollHandler, interest pollEvent) error
 		return err
 	}
 	w.opened, w.asked = true, interest
+	p.gauges.move(0, interest)
 	return nil
 }
 
@@ -361,6 +376,7 @@ func (w *watch) updateInterest() error {
 	p := w.poller()
 	want := w.handler.interest()
 	err := p.sel.modify(int(w.fd), w.token, w.asked, want)
+	p.gauges.move(w.asked, want)
 	w.asked = want
 	if err != nil {
 		w.asked |= evDetached
@@ -383,6 +399,7 @@ func (w *watch) close() {
 		return
 	}
 	p := w.poller()
+	p.gauges.move(w.asked, 0)
 	if !p.dead.Load() { // the number of a closed queue may belong to another file by now
 		p.sel.remove(int(w.fd), w.asked)
 	}

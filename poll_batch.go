@@ -18,6 +18,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
 	"github.com/cloudwego/netpoll/internal/iobatch"
+	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/runner"
 	"github.com/cloudwego/netpoll/internal/uring"
 	"github.com/cloudwego/netpoll/internal/wait"
@@ -130,6 +131,7 @@ type ioBatch struct {
 	others   []int                       // events that are not for the ring
 	done     func(tag uint64, res int32) // note, made once
 	batch    *batch                      // of the worker
+	counts   *metric.Counters            // likewise
 }
 
 // receiving and sending are operations in the ring, or those that it has done.
@@ -325,11 +327,33 @@ func (e *ioBatch) submit() {
 	if e.ring == nil {
 		return
 	}
-	if err := e.ring.Submit(e.done); err != nil {
+	err := e.ring.Submit(e.done)
+	e.count()
+	if err != nil {
 		e.by.failed(err)
 		e.close()
 	}
 	e.deliver()
+}
+
+// count counts what the ring has done.
+func (e *ioBatch) count() {
+	n := len(e.sending) + len(e.recvs)
+	if n == 0 {
+		return
+	}
+	var in, out uint64
+	for i := range e.sending {
+		out += uint64(max(e.sending[i].res, 0))
+	}
+	for i := range e.recvs {
+		in += uint64(max(e.recvs[i].res, 0))
+	}
+	to := &e.counts.Rings[e.by.kind.index]
+	to.Calls.Add(1)
+	to.Operations.Add(uint64(n))
+	e.counts.BytesIn.Add(in)
+	e.counts.BytesOut.Add(out)
 }
 
 // note keeps a result until the ring has all of them.

@@ -1,7 +1,9 @@
 package netpoll
 
-// This file holds the types that pollers share with transports that have none: events, the tasks of a batch, and how
-// new connections are spread.
+// This file holds the types that pollers share with transports that have none: events, the tasks of a batch, their
+// figures, and how new connections are spread.
+
+import "github.com/cloudwego/netpoll/internal/metric"
 
 // pollEvent is a set of things that a descriptor can be watched for, or that happened to it.
 type pollEvent uint8
@@ -15,6 +17,15 @@ const (
 	evOnce                           // in an interest only: with epoll, its events are reported once, and then no more
 	evEdge                           // in an interest only: with epoll, what is there is reported once after each change of the interest
 )
+
+// pollerFigures are those of a poller at the moment, beside its counters.
+type pollerFigures struct {
+	counts           *metric.Set
+	watched, workers int // descriptors, and goroutines that do not sleep
+	running          int // handlers on workers
+	blocked, paused  int // see pollGauges
+	slow             uint64
+}
 
 // task is the run of a connection's handlers.
 type task interface {

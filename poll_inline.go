@@ -45,6 +45,7 @@ const (
 type inlinePolicy struct {
 	slowUntil atomic.Int64 // handlers go to the runner until then, as clock.Now counts. Stored under mu
 	suspected atomic.Bool  // score is not 0. Stored under mu
+	penalties atomic.Int64 // how many there were
 	each      atomic.Int64 // what a handler takes, in nanoseconds, on average
 
 	// mu guards the fields below.
@@ -130,6 +131,7 @@ func (p *inlinePolicy) penalize(at int64) {
 	if at-p.slowUntil.Load() > calmPenalty*int64(p.penalty) {
 		p.penalty = 0
 	}
+	p.penalties.Add(1)
 	p.penalty = min(max(minPenalty, 2*p.penalty), maxPenalty)
 	p.slowUntil.Store(at + int64(p.penalty))
 }

@@ -51,24 +51,29 @@ func (p *poller) runReady(w *worker, t *turn) (stays bool) {
 	p.watchdog.watch() // not before: it must find the offer
 	p.callFollower(len(tasks), full)
 	end, done := start, 0
+	times := handlerTimes{to: w.counts}
 	for {
 		tasks[done].runTask()
 		done++
 		last := end
 		end = clock.Now()
+		times.add(end - last)
 		if done == len(tasks) || !p.alone() && p.inlinePolicy.overrun(end-start, end-last) {
 			break
 		}
 		if mark, ok = w.handOff.next(mark); !ok {
+			times.lost()
 			t.timer.stop()
 			return false
 		}
 	}
 	others := p.workers.awake.Load() > 1
 	if !w.withdraw(mark, others) {
+		times.lost()
 		t.timer.stop()
 		return false
 	}
+	times.over(end - start)
 	offers.Add(-1)
 	t.offered = false
 	p.inlinePolicy.done(&t.timer, end, end-start, done)
@@ -141,6 +146,7 @@ func (p *poller) rescue(w *worker, late bool) {
 	if !ok {
 		return
 	}
+	w.counts.HandedOver.Add(1)
 	offers.Add(-1)
 	sync.Go(func() {
 		// The goroutine that was w keeps this array, perhaps for long, and may be reading its own task there.

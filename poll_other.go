@@ -28,5 +28,8 @@ func (pollerSet) setBalance(lb LoadBalance) error {
 	return nil
 }
 
+// figuresOfPollers returns none.
+func figuresOfPollers() []pollerFigures { return nil }
+
 // worker: where there is no poller there are none.
 type worker struct{}

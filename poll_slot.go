@@ -119,6 +119,13 @@ func (t *slotTable) endBatch() {
 	t.mu.Unlock()
 }
 
+// inUse is how many slots are in use.
+func (t *slotTable) inUse() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.used
+}
+
 // shutIfEmpty shuts the table if no slot is in use, and reports whether it is shut.
 func (t *slotTable) shutIfEmpty() bool {
 	t.mu.Lock()

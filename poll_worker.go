@@ -19,6 +19,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/metric"
 )
 
 const (
@@ -39,7 +40,8 @@ type worker struct {
 	started atomic.Int64 // when its tasks began to run, as clock.Now counts
 	timer   batchTimer   // of these. Written by the goroutine of the worker before its offer, read by the one that takes it
 	thread  workerThread
-	seen    uint64 // its handOff when the watchdog last looked; belongs to the watchdog
+	counts  *metric.Counters // constant
+	seen    uint64           // its handOff when the watchdog last looked; belongs to the watchdog
 	sends   sendQueue
 
 	// These belong to the goroutine of the worker.
@@ -57,8 +59,10 @@ type worker struct {
 }
 
 func newWorker(p *poller) *worker {
-	w := &worker{p: p}
+	w := &worker{p: p, counts: p.counts.Shard(p.workers.made)}
+	p.workers.made++
 	w.io.init()
+	w.io.counts = w.counts
 	w.io.batch, w.batch.of = &w.batch, w
 	return w
 }
@@ -85,6 +89,7 @@ type workers struct {
 
 	// mu guards the fields below.
 	mu     sync.Mutex
+	made   uint        // how many there have been
 	idle   []*worker   // those that sleep; the last one fell asleep last
 	coming bool        // one has been called and has not tried to lead yet
 	ended  bool        // the poller has ended

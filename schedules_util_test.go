@@ -286,6 +286,8 @@ func (l *line) connClosed(*connection) {}
 // draining implements connOwner.
 func (l *line) adopt(*connection) {}
 
+func (l *line) drainBegun() <-chan struct{} { return nil }
+
 func (l *line) draining() bool {
 	interleave.Step("draining?", l)
 	return l.ending

@@ -6,11 +6,15 @@ package netpoll
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"runtime/debug"
 	"slices"
 
 	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/metric"
+	"github.com/cloudwego/netpoll/internal/runner"
 )
 
 // server implements EventLoop.
@@ -18,9 +22,12 @@ type server struct {
 	opts       *options
 	handshakes *handshakeLimiter // of all listeners with TLS
 	limit      limiter           // counts registered connections, and those that are being accepted at the moment
+	counts     metric.Connections
 
 	// ending is set once by Shutdown, under mu; connections that become idle read it.
 	ending atomic.Bool
+	// began is closed when ending is set.
+	began chan struct{}
 
 	// mu guards the fields below and the link of every registered connection. It is taken after the lock of an acceptor,
 	// never before it, and no user code runs under it.
@@ -36,7 +43,7 @@ var (
 )
 
 func newServer(opts *options) *server {
-	s := &server{opts: opts, limit: newLimiter(opts.maxConns)}
+	s := &server{opts: opts, limit: newLimiter(opts.maxConns), began: make(chan struct{})}
 	if opts.tlsLimit > 0 {
 		s.handshakes = newHandshakeLimiter(opts.tlsLimit)
 	}
@@ -89,6 +96,7 @@ func (s *server) addAcceptor(a *acceptor) bool {
 		return false
 	}
 	s.acceptors = append(s.acceptors, a)
+	servedLoops.add(s)
 	return true
 }
 
@@ -107,7 +115,7 @@ func (s *server) Shutdown(ctx context.Context) error {
 	if !first {
 		return nil
 	}
-	ended := endAll(acceptors, conns)
+	ended := endAll(acceptors, conns, func() { s.giveNotice(ctx) })
 	for _, work := range []<-chan struct{}{ended, s.limit.empty} {
 		select {
 		case <-work:
@@ -125,8 +133,8 @@ func (s *server) Shutdown(ctx context.Context) error {
 
 // endAll ends accepting and closes idle connections; a busy connection closes itself when it becomes idle. A listener
 // or a net.Conn from outside this package may take long to close, so it closes in a goroutine of its own. The result is
-// closed when all listeners are.
-func endAll(acceptors []*acceptor, conns []*connection) <-chan struct{} {
+// closed when all listeners are. Between listeners and connections notice is called.
+func endAll(acceptors []*acceptor, conns []*connection, notice func()) <-chan struct{} {
 	ended := make(chan struct{})
 	var slow atomic.Int64 // listeners that are being closed, and one for the loop
 	slow.Store(1)
@@ -148,10 +156,32 @@ func endAll(acceptors []*acceptor, conns []*connection) <-chan struct{} {
 			_ = a.ln.Close()
 		}()
 	}
+	notice()
 	for _, c := range conns {
 		c.closeIfIdleApart()
 	}
 	return ended
+}
+
+// giveNotice calls what the program wants to be called when Shutdown begins, and waits for it until ctx ends.
+func (s *server) giveNotice(ctx context.Context) {
+	returned := make(chan struct{}, len(s.opts.onShutdown))
+	for _, f := range s.opts.onShutdown {
+		runner.Run(context.Background(), func() {
+			defer func() { returned <- struct{}{} }()
+			runner.Guard(f, func(value any) {
+				logPanic(fmt.Sprintf("panic in a function of WithOnShutdown: %v\n%s", value, debug.Stack()),
+					"callback", "WithOnShutdown", "panic", value, "stack", string(debug.Stack()))
+			})
+		})
+	}
+	for range s.opts.onShutdown {
+		select {
+		case <-returned:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // beginShutdown returns the acceptors and connections to end. No more are added from here on.
@@ -161,6 +191,7 @@ func (s *server) beginShutdown() (acceptors []*acceptor, conns []*connection, fi
 	if s.ending.Swap(true) {
 		return nil, nil, false
 	}
+	close(s.began)
 	s.limit.close()
 	return slices.Clone(s.acceptors), s.connections(), true
 }
@@ -217,6 +248,7 @@ func (s *server) link(c *connection) {
 
 // connClosed implements connOwner. The descriptor of the connection is free, too, now.
 func (s *server) connClosed(c *connection) {
+	s.counts.Ended[c.life.load().endReason()].Add(1)
 	backingOff := s.unregister(c)
 	s.limit.release()
 	for _, a := range backingOff {
@@ -257,6 +289,9 @@ func (s *server) removeBackingOff(a *acceptor) {
 
 // draining implements connOwner.
 func (s *server) draining() bool { return s.ending.Load() }
+
+// drainBegun implements connOwner.
+func (s *server) drainBegun() <-chan struct{} { return s.began }
 
 // without returns list with a removed.
 func without(list []*acceptor, a *acceptor) []*acceptor {

@@ -17,9 +17,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/cloudwego/netpoll/internal/happens"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
+	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/sock"
 	"github.com/cloudwego/netpoll/internal/wait"
 )
@@ -81,6 +83,9 @@ func (t *netConn) init(conn net.Conn, to upperLayer) {
 
 // reportTo makes up the upper layer, before start.
 func (t *netConn) reportTo(up upperLayer) { t.up = up }
+
+// counts is where its calls are counted.
+func (t *netConn) counts() *metric.Counters { return metric.Elsewhere.For(unsafe.Pointer(t)) }
 
 // start implements transport.
 func (t *netConn) start() error { return t.updateInterest() }
@@ -213,6 +218,7 @@ func (t *netConn) readInto(p []byte) (n int, err error) {
 	for range maxEmptyReads {
 		n, err = t.conn.Read(p)
 		happens.AfterReceive()
+		t.counts().Received(n)
 		switch {
 		case n < 0 || n > len(p):
 			return 0, errors.New("netpoll: net.Conn returned an impossible number of bytes from Read")

@@ -109,6 +109,7 @@ func (t *netConn) write(v *vector) (n int, err error) {
 		n, err = t.conn.Write(p)
 		joined.free()
 	}
+	t.counts().Sent(n)
 	switch {
 	case n < 0 || n > want:
 		return 0, errors.New("netpoll: net.Conn returned an impossible number of bytes from Write")

@@ -110,6 +110,7 @@ func (s *socket) letInput() {}
 // receive implements receiver.
 func (s *socket) receive(p []byte) (n int, full bool, err error) {
 	n, err = sock.Recv(s.sysfd, p)
+	s.watch.countReceived(n)
 	switch {
 	case err == sock.ErrWouldBlock:
 		return 0, false, nil
@@ -161,7 +162,11 @@ func (s *socket) endReceive(res int32, full bool, b *batch) {
 	}
 }
 
-func (s *socket) send(v *vector, _ int64) (n int, err error) { return sock.Sendv(s.sysfd, v) }
+func (s *socket) send(v *vector, _ int64) (n int, err error) {
+	n, err = sock.Sendv(s.sysfd, v)
+	s.watch.countSent(n)
+	return n, err
+}
 
 func (s *socket) sendLater() bool { return s.sendLaterBy(s) }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
+	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/runner"
 )
 
@@ -80,8 +81,9 @@ func (t *tlsTransport) runHandshake() {
 	defer t.up.drop()
 	defer t.endHandshake() // also if a callback of the configuration ends the goroutine
 	t.slot = true
+	metric.TLS.Started.Add(1)
 	var b batch
-	t.up.guard("the TLS handshake", func() {
+	t.up.guard(handshakeCallback, func() {
 		returned := false
 		defer func() {
 			if !returned { // a callback of the configuration has panicked, or has ended the goroutine
@@ -137,6 +139,7 @@ func (t *tlsTransport) opened(b *batch) {
 		t.cancelled.CompareAndSwap(late, nil) // its time was over when it had ended
 	}
 	t.move(tlsHandshaking, tlsOpen)
+	metric.TLS.Done.Add(1)
 	if t.out.Len() > 0 {
 		t.up.sendOwn()
 	}
@@ -157,6 +160,7 @@ func (t *tlsTransport) opened(b *batch) {
 
 // handshakeFailed follows one that has failed.
 func (t *tlsTransport) handshakeFailed(err error) {
+	metric.TLS.Failed.Add(1)
 	t.failure.CompareAndSwap(nil, &connError{err}) // unlike fail, also where an errno says it
 	t.phase.Store(uint32(tlsFailed))
 	t.inEnded.Store(true)
