@@ -33,7 +33,7 @@ const (
 // TestAPIIsTheOneInTheFile compares the exported names of the packages for users, with their types, and the methods
 // that types get from embedded ones, with api.txt.
 func TestAPIIsTheOneInTheFile(t *testing.T) {
-	packages := []string{module, module + "/mux"}
+	packages := []string{module, module + "/mux", module + "/framing", module + "/pool"}
 	imp := importer.ForCompiler(token.NewFileSet(), "gc", openExports(t, packages))
 	var lines []string
 	for _, path := range packages {

@@ -184,9 +184,9 @@
 //	internal/uring                   a ring for batches of system calls
 //	internal/wait                    how a goroutine waits, timeouts and deadlines
 //
-// Package mux, one connection for many writers, is above it. Tests share internal/testkit and internal/testnet. The
-// tests of the public behaviour are in test, and those of failing system calls in test/torture; export_faults.go gives
-// the latter access to internals.
+// Above it are package mux, one connection for many writers, package framing, frames in a stream, and package pool,
+// connections for reuse. Tests share internal/testkit and internal/testnet. The tests of the public behaviour are in test,
+// and those of failing system calls in test/torture; export_faults.go gives the latter access to internals.
 //
 // docs/guide.md tells how to use the package, docs/design.md how it works and why.
 package netpoll

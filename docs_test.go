@@ -74,7 +74,7 @@ func TestCitedBehaviourExists(t *testing.T) {
 	}
 	cite := regexp.MustCompile(`// Behaviours? (\d+\.\d+(?:, \d+\.\d+)*)`)
 	cited := 0
-	for _, pattern := range []string{"*_test.go", "test/*_test.go", "test/torture/*_test.go", "mux/*_test.go", "examples/*/*_test.go", "compat/*_test.go", "compat/*/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "test/*_test.go", "test/torture/*_test.go", "mux/*_test.go", "framing/*_test.go", "pool/*_test.go", "examples/*/*_test.go", "compat/*_test.go", "compat/*/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		for _, file := range files {

@@ -1,5 +1,5 @@
-// Command pool keeps connections for reuse. It shows that the pool notices, without reading, that a server has closed a
-// connection, and does not use it again. The pool is in pool.go.
+// Command pool keeps connections for reuse, in a pool of package pool. It shows that the pool notices, without reading, that
+// a server has closed a connection, and does not use it again.
 package main
 
 import (
@@ -9,8 +9,10 @@ import (
 	"io"
 	"log"
 	"os"
+	"time"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/pool"
 )
 
 func main() {
@@ -32,28 +34,35 @@ func run(ctx context.Context, w io.Writer) error {
 	served := make(chan error, 1)
 	go func() { served <- srv.loop.Serve(ln) }()
 
-	p := &pool{addr: ln.Addr().String()}
-	err = useAndDrop(ctx, p, srv, w)
-	p.close()
+	p, err := pool.New(pool.Config{
+		Dial: func(ctx context.Context) (netpoll.Connection, error) {
+			return netpoll.DialContext(ctx, "tcp", ln.Addr().String())
+		},
+		MaxConns: 10,          // Get waits at that number
+		IdleTime: time.Minute, // shorter than that of the server
+	})
+	if err == nil {
+		err = errors.Join(useAndDrop(ctx, p, srv, w), p.Close())
+	}
 	return errors.Join(err, srv.loop.Shutdown(ctx), <-served)
 }
 
-func useAndDrop(ctx context.Context, p *pool, srv *server, w io.Writer) error {
+func useAndDrop(ctx context.Context, p *pool.Pool, srv *server, w io.Writer) error {
 	for range 3 {
 		if err := request(ctx, p); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(w, "3 requests: %+v\n", p.stats())
+	printStats(w, "3 requests", p)
 
 	// The program waits until the end of the connection has arrived, so that its output is always the same. A real
-	// program does not have to wait: get finds each connection that has ended by then.
-	conn, err := p.get(ctx)
+	// program does not have to wait: Get finds each connection that has ended by then.
+	conn, err := p.Get(ctx)
 	if err != nil {
 		return err
 	}
 	gone := conn.(interface{ Context() context.Context }).Context()
-	p.put(conn)
+	p.Put(conn)
 	srv.dropAll()
 	<-gone.Done()
 	fmt.Fprintf(w, "the server dropped its connections: %v\n", errors.Is(context.Cause(gone), netpoll.ErrEOF))
@@ -61,13 +70,18 @@ func useAndDrop(ctx context.Context, p *pool, srv *server, w io.Writer) error {
 	if err := request(ctx, p); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "1 more request: %+v\n", p.stats())
+	printStats(w, "1 more request", p)
 	return nil
 }
 
+func printStats(w io.Writer, what string, p *pool.Pool) {
+	s := p.Stats()
+	fmt.Fprintf(w, "%s: %d dialed, %d reused, %d unfit\n", what, s.Dialed, s.Reused, s.Unfit)
+}
+
 // request sends a line over a connection from the pool and reads the answer.
-func request(ctx context.Context, p *pool) error {
-	conn, err := p.get(ctx)
+func request(ctx context.Context, p *pool.Pool) error {
+	conn, err := p.Get(ctx)
 	if err != nil {
 		return err
 	}
@@ -84,6 +98,6 @@ func request(ctx context.Context, p *pool) error {
 		conn.Close()
 		return err
 	}
-	p.put(conn)
+	p.Put(conn)
 	return nil
 }

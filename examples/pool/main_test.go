@@ -11,8 +11,8 @@ import (
 func TestRunReplacesDeadConnection(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), &out))
-	require.Equal(t, `3 requests: {dialed:1 reused:2 dead:0}
+	require.Equal(t, `3 requests: 1 dialed, 2 reused, 0 unfit
 the server dropped its connections: true
-1 more request: {dialed:2 reused:3 dead:1}
+1 more request: 2 dialed, 3 reused, 1 unfit
 `, out.String())
 }

@@ -5,16 +5,15 @@ package main
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/cloudwego/netpoll"
+	"github.com/cloudwego/netpoll/framing"
 )
 
-const (
-	headerSize = 12
-	// maxText limits how much a peer can make this side buffer: a connection buffers a frame until it is complete.
-	maxText = 64 << 10
-)
+const callSize = 8
+
+// format limits how much a peer can make this side buffer: a connection buffers a frame until it is complete.
+var format = framing.LengthField{Size: 4, Adjustment: callSize, Limit: callSize + 64<<10}
 
 type frame struct {
 	call uint64
@@ -23,37 +22,24 @@ type frame struct {
 
 // readFrame reads the next frame from r. It does not wait: ok is false if the frame has not arrived completely.
 func readFrame(r netpoll.Reader) (f frame, ok bool, err error) {
-	if r.Len() < headerSize {
-		return f, false, nil
-	}
-	header, err := r.Peek(headerSize)
-	if err != nil {
+	p, ok, err := framing.TryNext(r, format)
+	if !ok || err != nil {
 		return f, false, err
 	}
-	size := int(binary.BigEndian.Uint32(header))
-	f.call = binary.BigEndian.Uint64(header[4:])
-	if size > maxText {
-		return f, false, fmt.Errorf("frame of %d bytes: at most %d are allowed", size, maxText)
-	}
-	if r.Len() < headerSize+size {
-		return f, false, nil
-	}
-	if err := r.Skip(headerSize); err != nil {
-		return f, false, err
-	}
-	f.text, err = r.ReadString(size) // a copy, because it outlives Release
-	return f, err == nil, err
+	return frame{binary.BigEndian.Uint64(p), string(p[callSize:])}, true, nil // a copy, because it outlives Release
 }
 
 // buffer returns the frame in a buffer of its own, for a mux.ShardQueue.
 func (f frame) buffer() (netpoll.Writer, error) {
-	b := netpoll.NewLinkBuffer(headerSize + len(f.text))
-	header, err := b.Malloc(headerSize)
+	b := netpoll.NewLinkBuffer()
+	if err := format.WriteHeader(b, nil, callSize+len(f.text)); err != nil {
+		return nil, err
+	}
+	call, err := b.Malloc(callSize)
 	if err != nil {
 		return nil, err
 	}
-	binary.BigEndian.PutUint32(header, uint32(len(f.text)))
-	binary.BigEndian.PutUint64(header[4:], f.call)
+	binary.BigEndian.PutUint64(call, f.call)
 	_, err = b.WriteString(f.text)
 	return b, err
 }

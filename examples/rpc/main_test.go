@@ -53,5 +53,5 @@ func TestReadFrameRefusesHugeFrames(t *testing.T) {
 	require.NoError(t, in.Flush())
 	_, ok, err := readFrame(in)
 	require.False(t, ok)
-	require.ErrorContains(t, err, "at most 65536")
+	require.ErrorContains(t, err, "at most 65544 are allowed")
 }

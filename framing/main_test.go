@@ -1,0 +1,9 @@
+package framing_test
+
+import (
+	"testing"
+
+	"github.com/cloudwego/netpoll/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
