@@ -37,7 +37,8 @@ type Config struct {
 	Logger *slog.Logger
 
 	// OnPanic is called when a callback of a connection has panicked, or has ended its goroutine, after the message about
-	// it, on the goroutine of the callback, and before the connection is closed. It must not panic itself.
+	// it, on the goroutine of the callback, and before the connection is closed. It must not panic itself. It stays once it
+	// is set, until another is.
 	OnPanic func(PanicReport)
 
 	// SlowHandler is how long a callback of a connection may take before OnSlowHandler is called: when it has returned, on

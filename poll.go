@@ -80,6 +80,7 @@ type poller struct {
 	turnFunc func() (stop bool) // turn, made once
 	empty    bool               // nothing is watched any more, and nothing will be
 	full     bool               // the last look found as much as it was to fetch
+	polls    uint64             // looks that have not been added to the figures
 }
 
 func newPoller(failed func(*poller)) (*poller, error) {
@@ -184,8 +185,6 @@ func (p *poller) endSends(w *worker) {
 // safe: the kernel sends no wake-up for a descriptor that it has in its ready list already, and keeps it there until a
 // look finds it drained.
 func (p *poller) turn() (stop bool) {
-	polls := uint64(0)
-	defer func() { p.leader.counts.Polls.Add(polls) }()
 	for {
 		if p.broken.any.Load() {
 			p.endFailedWatches()
@@ -198,7 +197,7 @@ func (p *poller) turn() (stop bool) {
 		w.batch.inline = p.inlinePolicy.allowed() && runner.IsDefault()
 		limit := p.fetchLimit(w)
 		n, err := p.sel.look(limit)
-		polls++
+		p.countPoll(n == 0)
 		if err != nil {
 			p.failure = err
 			return true

@@ -62,14 +62,14 @@ func (p *poller) runReady(w *worker, t *turn) (stays bool) {
 			break
 		}
 		if mark, ok = w.handOff.next(mark); !ok {
-			times.lost()
+			times.lost(end - start)
 			t.timer.stop()
 			return false
 		}
 	}
 	others := p.workers.awake.Load() > 1
 	if !w.withdraw(mark, others) {
-		times.lost()
+		times.lost(end - start)
 		t.timer.stop()
 		return false
 	}

@@ -53,8 +53,8 @@ func (w *watch) counts() *metric.Counters {
 type handlerTimes struct {
 	to     *metric.Counters
 	bucket int
-	n      uint64
-	sum    int64
+	n      uint64 // so many in a row
+	all    int
 }
 
 func (h *handlerTimes) add(took int64) {
@@ -63,26 +63,43 @@ func (h *handlerTimes) add(took int64) {
 		h.bucket = bucket
 	}
 	h.n++
-	h.sum += took
+	h.all++
 }
 
 func (h *handlerTimes) flush() {
 	if h.n > 0 {
-		h.to.Handlers.AddMany(h.bucket, h.n, h.sum)
+		h.to.Handlers[h.bucket].Add(h.n)
 	}
-	h.n, h.sum = 0, 0
+	h.n = 0
 }
 
 // over ends a batch that took so long.
 func (h *handlerTimes) over(took int64) {
+	h.to.Busy.Add(took)
+	if h.all == 1 {
+		h.to.Single[h.bucket].Add(1)
+		return
+	}
 	h.flush()
-	h.to.Batches.Add(took)
+	h.to.Batches[metric.Bucket(took)].Add(1)
 }
 
 // lost ends it for a goroutine that is no worker any more.
-func (h *handlerTimes) lost() {
-	h.flush()
+func (h *handlerTimes) lost(took int64) {
+	h.over(took)
 	h.to.Returned.Add(1)
+}
+
+// keptPolls is how many looks the leader counts by itself before it adds them.
+const keptPolls = 16
+
+// countPoll counts a look. idle says that there may be no other one soon.
+func (p *poller) countPoll(idle bool) {
+	p.polls++
+	if idle || p.polls >= keptPolls {
+		p.leader.counts.Polls.Add(p.polls)
+		p.polls = 0
+	}
 }
 
 // pollerCounts has the counters of the pollers of the process. Those of a poller that has ended go to the next one, so the

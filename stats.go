@@ -67,7 +67,8 @@ type EndStats struct {
 	Panic uint64
 	// Poller: the poller has failed, or could not watch it.
 	Poller uint64
-	// Detached: the program has taken its descriptor or net.Conn back.
+	// Detached: the program has taken its descriptor or net.Conn back, or another connection has: one that changes to TLS
+	// takes the place of the one before.
 	Detached uint64
 }
 
@@ -81,7 +82,8 @@ type TrafficStats struct {
 	// BytesIn and BytesOut are bytes that the system has received and sent, also by splice and sendfile. What a program
 	// moves by a RawConn is not counted, nor is what goes through shared memory.
 	BytesIn, BytesOut uint64
-	// Polls is how often a poller has looked for events: calls of epoll_wait or kevent.
+	// Polls is how often a poller has looked for events: calls of epoll_wait or kevent. Of a busy poller the newest 15 may be
+	// missing.
 	Polls uint64
 	// Receives and Sends are system calls for one connection, and calls of Read and Write of a net.Conn.
 	Receives, Sends uint64
@@ -270,8 +272,10 @@ func (s *HandlerStats) add(c *metric.Counters) {
 		Running: int(started-finished) + max(int(handedOver-returned), 0), Queued: int(queued - started),
 		InRunner: queued, HandedOver: handedOver, Slow: c.Slow.Load(),
 	}
-	t.Times.read(&c.Handlers)
-	t.Batches.read(&c.Batches)
+	t.Times.read(&c.Handlers, &c.Single)
+	t.Batches.read(&c.Batches, &c.Single)
+	t.Times.Sum = time.Duration(c.Busy.Load())
+	t.Batches.Sum = t.Times.Sum
 	s.join(&t)
 }
 
@@ -286,11 +290,11 @@ func (s *HandlerStats) join(t *HandlerStats) {
 	s.Batches.join(&t.Batches)
 }
 
-func (h *Histogram) read(from *metric.Histogram) {
-	for i := range from.Counts {
-		h.Counts[i] = from.Counts[i].Load()
+// read adds two histograms up.
+func (h *Histogram) read(a, b *metric.Histogram) {
+	for i := range h.Counts {
+		h.Counts[i] = a[i].Load() + b[i].Load()
 	}
-	h.Sum = time.Duration(from.Sum.Load())
 }
 
 func (h *Histogram) join(other *Histogram) {

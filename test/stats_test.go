@@ -291,3 +291,12 @@ func TestHistogram(t *testing.T) {
 		require.Equal(t, c.want, h.Quantile(c.q), "%v", c.q)
 	}
 }
+
+func BenchmarkReadStats(b *testing.B) {
+	s := testnet.NewServer(b, "tcp", testnet.Echo)
+	testkit.ExpectEcho(b, s.Dial(), "hello")
+	b.ReportAllocs()
+	for b.Loop() {
+		netpoll.ReadStats()
+	}
+}

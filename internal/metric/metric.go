@@ -30,19 +30,7 @@ func Bucket(took int64) int {
 }
 
 // Histogram counts times.
-type Histogram struct {
-	Counts [Buckets]atomic.Uint64
-	Sum    atomic.Int64 // nanoseconds
-}
-
-// Add counts one time.
-func (h *Histogram) Add(took int64) { h.AddMany(Bucket(took), 1, took) }
-
-// AddMany counts n times of one bucket, which are sum together.
-func (h *Histogram) AddMany(bucket int, n uint64, sum int64) {
-	h.Counts[bucket].Add(n)
-	h.Sum.Add(sum)
-}
+type Histogram [Buckets]atomic.Uint64
 
 // Counters are what one worker of a poller counts. Others add to them, too, but rarely at the same time.
 type Counters struct {
@@ -53,8 +41,10 @@ type Counters struct {
 	Receives, Sends   atomic.Uint64 // system calls for one socket
 	Rings             [2]Ring       // system calls for many sockets, by executor
 
-	Batches  Histogram // how long the handlers of a batch took
-	Handlers Histogram // how long single runs took
+	Single   Histogram    // how long runs of handlers took that were a batch by themselves
+	Handlers Histogram    // how long the others took
+	Batches  Histogram    // how long these batches took
+	Busy     atomic.Int64 // how long all runs took together, and so all batches, in nanoseconds
 
 	HandedOver, Returned atomic.Uint64 // times that another goroutine went on as a worker, and handlers of those that are over
 	Slow                 atomic.Uint64 // times that handlers were found slow

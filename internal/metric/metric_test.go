@@ -20,15 +20,6 @@ func TestBucketHasTheLeastLimit(t *testing.T) {
 	}
 }
 
-func TestHistogramAddsWhatItIsGiven(t *testing.T) {
-	var h Histogram
-	h.Add(300)
-	h.AddMany(0, 5, 1000)
-	require.EqualValues(t, 1, h.Counts[1].Load())
-	require.EqualValues(t, 5, h.Counts[0].Load())
-	require.EqualValues(t, 1300, h.Sum.Load())
-}
-
 func TestShardsOfASetAreOneSum(t *testing.T) {
 	var s Set
 	for n := range uint(3 * shards) {
@@ -46,4 +37,18 @@ func TestShardsOfASetAreOneSum(t *testing.T) {
 	require.EqualValues(t, 30*shards, in)
 	require.EqualValues(t, 3*shards, sends)
 	require.Zero(t, out, "an error sends nothing")
+}
+
+// BenchmarkCountsOfOneRequest adds what is added for one request that comes alone, by plain calls.
+func BenchmarkCountsOfOneRequest(b *testing.B) {
+	var s Set
+	c := s.Shard(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Polls.Add(2)
+		c.Received(64)
+		c.Single[Bucket(700)].Add(1)
+		c.Busy.Add(700)
+		c.Sent(64)
+	}
 }
