@@ -101,8 +101,8 @@ func (l *simLife) adopt(conn Connection) {
 
 // countPolls makes the reports of the poller be counted. The connection has not been started.
 func (l *simLife) countPolls() {
-	if l.plan.carrier.foreign() || l.plan.tls != 0 {
-		return // there is no poller, or a layer above it
+	if l.plan.carrier.foreign() || l.plan.tls != 0 || l.plan.shm != 0 {
+		return // there is no poller, a layer above it, or another transport
 	}
 	l.c.common.up = &simInput{l.c, &l.polls}
 }

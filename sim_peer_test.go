@@ -40,6 +40,7 @@ type simPeer struct {
 	sends  int
 	steps  int
 	tls    *simSession // over conn, or nil
+	ring   *simRing    // or nil
 }
 
 var peerActs = []simAct[*simPeer]{
@@ -67,6 +68,9 @@ func (p *simPeer) attach(conn net.Conn) {
 		p.l.fail("SyscallConn of the peer: %v", err)
 	}
 	p.conn, p.raw, p.buf = conn, raw, make([]byte, testkit.MaxPiece)
+	if p.l.plan.shm != 0 {
+		p.ring = newSimRing(conn, raw)
+	}
 }
 
 // stop holds when the peer has nothing more to do with its socket.
@@ -78,6 +82,12 @@ func (p *simPeer) send(n int) {
 	p.sends++
 	if p.tls != nil {
 		p.tls.send(n)
+		return
+	}
+	if p.ring != nil {
+		m, err := p.ring.send(p.l.in.Piece(p.sent, n))
+		p.sent += int64(m)
+		p.failed("send", err)
 		return
 	}
 	_ = p.raw.Write(func(fd uintptr) bool {
@@ -94,6 +104,10 @@ func (p *simPeer) send(n int) {
 func (p *simPeer) receive(n int) (more bool) {
 	if p.tls != nil {
 		return p.tls.receive(n)
+	}
+	if p.ring != nil {
+		m, eof, err := p.ring.receive(p.buf[:n])
+		return !p.failed("receive", err) && p.took(m, eof)
 	}
 	_ = p.raw.Read(func(fd uintptr) bool {
 		m, _, err := unix.Recvfrom(int(fd), p.buf[:n], unix.MSG_DONTWAIT)
@@ -156,6 +170,9 @@ func (p *simPeer) live() {
 		p.drain()
 	}
 	p.abrupt.Store(true) // for this side it makes no difference any more
+	if p.ring != nil && p.l.plan.end != endReset {
+		p.ring.end()
+	}
 	_ = p.conn.Close()
 }
 
@@ -163,6 +180,9 @@ func (p *simPeer) live() {
 func (p *simPeer) closeWrite() error {
 	if p.tls != nil {
 		return p.tls.conn.CloseWrite()
+	}
+	if p.ring != nil {
+		return p.ring.closeWrite()
 	}
 	return p.conn.(interface{ CloseWrite() error }).CloseWrite()
 }
@@ -173,6 +193,10 @@ func (p *simPeer) drain() {
 		p.tls.drain()
 		return
 	}
+	if p.ring != nil {
+		p.drainRing()
+		return
+	}
 	_ = p.conn.SetReadDeadline(time.Now().Add(simPatience))
 	for p.broken == nil && !p.eof {
 		p.steps++
@@ -181,6 +205,21 @@ func (p *simPeer) drain() {
 		if no := asErrno(err); no != 0 {
 			p.failed("receive", no)
 		} else if err != nil && err != io.EOF {
+			p.l.fail("the peer has waited for the end in vain: %v; %v", err, p.l.c.life.load())
+			p.broken = err
+		}
+	}
+}
+
+// drainRing is drain for shared memory.
+func (p *simPeer) drainRing() {
+	deadline := time.Now().Add(simPatience)
+	for p.broken == nil && !p.eof {
+		p.steps++
+		if p.receive(len(p.buf)) || p.eof || p.broken != nil {
+			continue
+		}
+		if err := p.ring.await(deadline); err != nil {
 			p.l.fail("the peer has waited for the end in vain: %v; %v", err, p.l.c.life.load())
 			p.broken = err
 		}

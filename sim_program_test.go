@@ -152,6 +152,7 @@ func (c simCarrier) foreign() bool { return c == servedForeign || c == dialedFor
 type simPlan struct {
 	carrier       simCarrier
 	tls           uint16 // the version of TLS, or 0
+	shm           int    // the size of the peer's ring in shared memory, or 0
 	owner         simOwner
 	end           simEnd
 	byServer      bool   // the handler is that of the EventLoop; else SetOnRequest sets it
@@ -194,6 +195,7 @@ func drawPlan(r *rand.Rand, length int) *simPlan {
 	}
 	p.readLimit = [...]int{0, 1, 700, 10_000, 1 << 20}[r.IntN(5)]
 	p.drawTLS(r)
+	p.drawShm(r)
 	p.reader.steps = drawProgram(r, readerActs, r.IntN(length))
 	p.writer.steps = drawProgram(r, writerActs, r.IntN(length))
 	p.handler.steps = drawProgram(r, handlerActs, r.IntN(length))
@@ -207,8 +209,8 @@ func (p *simPlan) loses(what string) bool { return p.panics == what || p.exits =
 
 func (p *simPlan) String() string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "carrier %d, TLS %x, owner %d, end %v, by server %t, rejected %t, lazy %t, half-closes %t, early %t",
-		p.carrier, p.tls, p.owner, p.end, p.byServer, p.rejected, p.lazy, p.canCloseWrite, p.early)
+	fmt.Fprintf(&s, "carrier %d, TLS %x, ring %d, owner %d, end %v, by server %t, rejected %t, lazy %t, half-closes %t, early %t",
+		p.carrier, p.tls, p.shm, p.owner, p.end, p.byServer, p.rejected, p.lazy, p.canCloseWrite, p.early)
 	fmt.Fprintf(&s, ", half-open %t, panics %q, exits %q, limit %d", p.halfOpen, p.panics, p.exits, p.readLimit)
 	fmt.Fprintf(&s, "\n  control:%s", writeDown(controlActs, &p.control))
 	if p.owner != ownerHandler {

@@ -33,6 +33,7 @@ func (s *simTotals) add(o simTotals) {
 	s.exits += o.exits
 	s.injected += o.injected
 	s.sessions += o.sessions
+	s.shared += o.shared
 }
 
 // Users, handlers and peers do what they like; each connection keeps every promise, and nothing is left.
@@ -59,6 +60,7 @@ func TestSimulatedConnectionsKeepTheirPromises(t *testing.T) {
 	require.NotZero(t, sum.exits)
 	require.NotZero(t, sum.polls)
 	require.NotZero(t, sum.sessions, "sessions of TLS that ended in order")
+	require.True(t, sum.shared > 0 || !simHasShm, "connections over shared memory that ended in order")
 }
 
 // simRepeated repeats the world of the seed that is asked for, if one is.

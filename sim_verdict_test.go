@@ -15,7 +15,7 @@ func (l *simLife) judge() {
 	l.judgeInput(b)
 	l.judgeOutput(b)
 	l.judgeCallbacks(b)
-	if l.plan.carrier.served() && !l.plan.carrier.foreign() && l.plan.tls == 0 {
+	if l.plan.carrier.served() && !l.plan.carrier.foreign() && l.plan.tls == 0 && l.plan.shm == 0 {
 		// A report says that there is something to receive, that there is room again, or that the peer has ended. So
 		// there are not many more than things that happened.
 		if polls, most := l.polls.Load(), int64(64+8*l.steps())+l.peer.sent/64; polls > most {
@@ -73,6 +73,9 @@ func (l *simLife) judgeOutput(b lifeBits) {
 		l.w.orderlyOut.Add(1)
 		if l.plan.tls != 0 {
 			l.w.sessions.Add(1)
+		}
+		if l.plan.shm != 0 {
+			l.w.shared.Add(1)
 		}
 	}
 }

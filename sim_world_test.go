@@ -104,7 +104,7 @@ type simTotals struct {
 	worlds, lives, steps, bytes  int64
 	orderlyIn, orderlyOut, polls int64
 	panics, exits, injected      int64
-	sessions                     int64
+	sessions, shared             int64
 }
 
 // simWorld is one run.
@@ -116,7 +116,7 @@ type simWorld struct {
 	faulty   bool
 	lives    []*simLife
 	loops    [2]EventLoop       // without a handler, and with one
-	servers  [2][6]net.Listener // those from the fourth on have TLS
+	servers  [2][7]net.Listener // the fourth to the sixth have TLS, the seventh has shared memory
 	others   [3]net.Listener    // those that dialed connections dial
 	served   chan error
 
@@ -133,6 +133,7 @@ type simWorld struct {
 	orderlyIn  atomic.Int64 // connections whose input had to be complete
 	orderlyOut atomic.Int64 // and those whose output had
 	sessions   atomic.Int64 // those with TLS whose peer has seen close_notify
+	shared     atomic.Int64 // those over shared memory whose peer has seen the end
 
 	mu       sync.Mutex // guards the fields below
 	failures []string
@@ -160,7 +161,7 @@ func (w *simWorld) count(l *simLife) {
 func simulate(t testing.TB, dir string, seed uint64, lives, length int) simTotals {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 3))
-	w := &simWorld{t: t, dir: dir, seed: seed, settings: drawSettings(r), served: make(chan error, 12)}
+	w := &simWorld{t: t, dir: dir, seed: seed, settings: drawSettings(r), served: make(chan error, 14)}
 	w.foreign = make(chan *simPlan, 1)
 	w.expected, w.prepared, w.goOn = make(chan *simLife, 1), make(chan struct{}, 1), make(chan struct{})
 	for i := range lives {
@@ -194,7 +195,7 @@ func simulate(t testing.TB, dir string, seed uint64, lives, length int) simTotal
 	}
 	w.verdict(log.String())
 	w.totals.worlds, w.totals.panics, w.totals.exits = 1, w.panics.Load(), w.exits.Load()
-	w.totals.sessions = w.sessions.Load()
+	w.totals.sessions, w.totals.shared = w.sessions.Load(), w.shared.Load()
 	w.totals.orderlyIn, w.totals.orderlyOut = w.orderlyIn.Load(), w.orderlyOut.Load()
 	return w.totals
 }
@@ -235,6 +236,9 @@ func (w *simWorld) serve() {
 			w.servers[i][j] = ln
 			go func() { w.served <- loop.Serve(ln) }()
 		}
+		ln := w.listenShm(w.address("unix", 6+i))
+		w.servers[i][6] = ln
+		go func() { w.served <- loop.Serve(ln) }()
 	}
 	for j, network := range []string{"tcp", "unix", "tcp"} {
 		ln, err := net.Listen(network, w.address(network, 2))
@@ -277,12 +281,22 @@ func (w *simWorld) dialServer(l *simLife) (peer net.Conn) {
 	if l.plan.tls != 0 {
 		j += 3
 	}
+	if l.plan.shm != 0 {
+		j = 6
+	}
 	addr := w.servers[i][j].Addr()
 	w.expected <- l
 	if l.plan.carrier.foreign() {
 		w.foreign <- l.plan
 	}
-	peer, err := net.Dial(addr.Network(), addr.String())
+	network := addr.Network()
+	if l.plan.shm != 0 {
+		network = "unix"
+	}
+	peer, err := net.Dial(network, addr.String())
+	if err == nil && l.plan.shm != 0 {
+		peer, err = l.plan.agreeShm(peer)
+	}
 	if err != nil {
 		panic(err)
 	}
@@ -297,6 +311,12 @@ func (w *simWorld) dialPeer(l *simLife) (conn Connection, peer net.Conn) {
 	ln := w.others[l.plan.carrier-dialedTCP]
 	network, address := ln.Addr().Network(), ln.Addr().String()
 	var err error
+	if l.plan.shm != 0 {
+		if conn, peer, err = w.dialShm(l, ln); err != nil {
+			panic(err)
+		}
+		return conn, peer
+	}
 	if l.plan.carrier.foreign() {
 		var over net.Conn
 		if over, err = net.Dial(network, address); err == nil {

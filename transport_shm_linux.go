@@ -17,12 +17,12 @@ package netpoll
 import (
 	"io"
 	"os"
-	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
+	"github.com/cloudwego/netpoll/internal/interleave/sync"
 	"github.com/cloudwego/netpoll/internal/shmring"
 	"github.com/cloudwego/netpoll/internal/sock"
 )

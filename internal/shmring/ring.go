@@ -7,8 +7,9 @@ package shmring
 
 import (
 	"errors"
-	"sync/atomic"
 	"unsafe"
+
+	"github.com/cloudwego/netpoll/internal/interleave/atomic"
 )
 
 // A Region begins with a page of counters and flags, each in a cache line of its own, and the ring follows. Counters count
@@ -26,6 +27,24 @@ const (
 	MinRing = 4 << 10
 	MaxRing = 64 << 20
 )
+
+// # Order
+//
+// The two sides are threads of different processes, which share physical memory, so the memory model of the processor holds
+// between them as between threads of one process; other addresses for the same memory change nothing. All counters and flags
+// are written and read by operations of package atomic, which are sequentially consistent: on amd64 stores are XCHG, on
+// arm64 they are STLR and loads are LDAR, or the acquiring and releasing forms of LSE, and an LDAR is not done before an
+// STLR that comes before it in the program. 64-bit counters are aligned, so they are never torn, on 32-bit systems neither.
+// The order that matters, and the schedules of package netpoll try every one of:
+//
+//   - Bytes go into the ring before offSent is stored, and are read after it was loaded: what is counted is there. Likewise
+//     bytes are taken out before offTaken is stored, and overwritten after it was loaded.
+//   - Who waits stores its flag, and then loads the counter; who sends or takes stores the counter, and then loads the flag.
+//     Each is a store before a load of another address, which plain release and acquire would let change places. In one order
+//     for all of them one load comes last, and sees the other side's store: a wait is noticed, or is none.
+//   - offEnded is stored after the last offSent and loaded before it: who sees the end sees all bytes before it.
+//
+// A peer that breaks the order hurts itself only: what it gets wrong are its own bytes, counters and wake-ups.
 
 // ErrCorrupt says that the counters of the other side cannot be right. The stream is over then.
 var ErrCorrupt = errors.New("shared memory: the peer's counters cannot be right")

@@ -24,6 +24,7 @@ const loadRole = "load"
 type loadConfig struct {
 	Addr    string
 	TLSAddr string
+	ShmAddr string
 	Seed    uint64
 	Idle    int // number of idle connections
 }

@@ -94,10 +94,10 @@ type soak struct {
 func run(set settings) (*outcome, error) {
 	s := &soak{outcome: outcome{settings: set, verdicts: map[string]verdict{}}}
 	var err error
-	if s.server, err = victim.Start(victim.Config{Leak: set.leak, TLS: true}); err != nil {
+	if s.server, err = victim.Start(victim.Config{Leak: set.leak, TLS: true, Shm: true}); err != nil {
 		return nil, err
 	}
-	s.load, err = child.Start(loadRole, loadConfig{Addr: s.server.Addr, TLSAddr: s.server.TLSAddr, Seed: set.seed, Idle: set.idle})
+	s.load, err = child.Start(loadRole, loadConfig{Addr: s.server.Addr, TLSAddr: s.server.TLSAddr, ShmAddr: s.server.ShmAddr, Seed: set.seed, Idle: set.idle})
 	if err != nil {
 		return nil, errors.Join(err, s.server.Stop())
 	}

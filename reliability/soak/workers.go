@@ -44,6 +44,8 @@ var workers = []worker{
 	{"refused dials", 1, 20 * time.Millisecond, (*load).refused},
 	{"TLS sessions", 1, 5 * time.Millisecond, (*load).tlsSession},
 	{"TLS visits", 2, 10 * time.Millisecond, (*load).tlsVisit},
+	{"sessions over shared memory", 2, 5 * time.Millisecond, (*load).shmSession},
+	{"visits over shared memory", 2, 10 * time.Millisecond, (*load).shmVisit},
 }
 
 // echo makes a body that asks for an echo. No two are alike.

@@ -51,9 +51,13 @@ var scenarios = []scenario{
 	{"tls peer without tls", false, runTLSPlain},
 	{"tls upgrade", false, runTLSUpgrade},
 	{"tls write timeout", true, runTLSWriteTimeout},
+	{"shm echo", true, runShmEcho},
+	{"shm large message both ways", true, runShmLarge},
+	{"shm half-close then reply", true, runShmHalfClose},
+	{"shm dial many", true, runShmMany},
 }
 
-// connector connects to a server of its own: connect or connectTLS.
+// connector connects to a server of its own: connect, connectTLS or connectShm.
 type connector func(e *env, on netpoll.OnRequest, opts ...netpoll.Option) (netpoll.Connection, error)
 
 func runEcho(e *env) error { return echoOver(e, (*env).connect) }

@@ -15,6 +15,7 @@ type Process struct {
 	*child.Process
 	Addr    string
 	TLSAddr string // empty: there is none
+	ShmAddr string // likewise
 }
 
 // State is a reading of a victim from both sides.
@@ -34,7 +35,7 @@ func Start(config Config) (*Process, error) {
 		_ = p.Stop()
 		return nil, err
 	}
-	return &Process{p, a.Addr, a.TLSAddr}, nil
+	return &Process{p, a.Addr, a.TLSAddr, a.ShmAddr}, nil
 }
 
 // Read takes a reading, after a garbage collection if collect is set.

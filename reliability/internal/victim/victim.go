@@ -43,6 +43,7 @@ type Config struct {
 	Descriptors  int           // the limit; 0: the system's
 	Plain        bool          // over package net, for comparison
 	TLS          bool          // on a second listener
+	Shm          bool          // on a third
 
 	HandshakeTimeout time.Duration // 0: the default
 	Leak             string        // what it leaks: "heap", "descriptors", "goroutines", or nothing
@@ -58,6 +59,7 @@ type Question struct {
 type Answer struct {
 	Addr         string // of the listener
 	TLSAddr      string // of the one with TLS
+	ShmAddr      string // of the one with shared memory
 	Inside       gauge.Inside
 	Connections  int64  // open now
 	Most         int64  // the maximum so far
@@ -76,6 +78,7 @@ type server struct {
 	source *gauge.Source
 	addr   string
 	tls    string // the address of the listener with TLS
+	shm    string // and of that with shared memory
 	served chan error
 
 	connections, most, accepted, requests atomic.Int64
@@ -129,6 +132,14 @@ func start(config Config) (*server, error) {
 			return nil, err
 		}
 		s.tls = ln.Addr().String()
+		list = append(list, ln)
+	}
+	if config.Shm {
+		ln, err := listenShm()
+		if err != nil {
+			return nil, err
+		}
+		s.shm = ln.Addr().String()
 		list = append(list, ln)
 	}
 	if n := uint64(config.Descriptors); n != 0 {
@@ -196,7 +207,7 @@ func (s *server) onPrepare(conn netpoll.Connection) context.Context {
 }
 
 func (s *server) answer(collect bool) Answer {
-	a := Answer{Addr: s.addr, TLSAddr: s.tls, Connections: s.connections.Load(), Most: s.most.Load(), Accepted: s.accepted.Load(),
+	a := Answer{Addr: s.addr, TLSAddr: s.tls, ShmAddr: s.shm, Connections: s.connections.Load(), Most: s.most.Load(), Accepted: s.accepted.Load(),
 		Requests: s.requests.Load()}
 	if collect {
 		a.Inside = s.source.Collect()
