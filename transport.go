@@ -46,6 +46,8 @@ type input interface {
 	// wants reports whether to receive now. If not, the interest is already such that the poller does not report the
 	// same event again. hup says that the peer has ended its side: the poller may not report that again.
 	wants(hup bool) bool
+	// expect says before room that n bytes are there already: room is then for all of them, if the limit allows.
+	expect(n int)
 	// room returns memory for at least one and at most most bytes of input.
 	room(most int) []byte
 	// next is how much to receive at once; lacks is how many bytes a waiting reader still lacks.

@@ -17,7 +17,8 @@ const networkShm = "shm"
 type ShmConfig struct {
 	// RingSize is how many bytes of what this side has sent may wait in memory until the peer receives them: a power of two
 	// from 4 KiB to 64 MiB; any other number gives an error. 0 means 256 KiB. Each connection takes that much memory from its
-	// beginning to its end. The peer has its own ring, of the size that it has chosen, and pays for it.
+	// beginning to its end. The peer has its own ring, of the size that it has chosen, and pays for it. Large messages are
+	// fast where a whole one has room, and a stream of them where four have: the guide has figures.
 	RingSize int
 
 	// MaxMemory limits the rings of all connections of a listener together, in bytes; those of the clients do not count. A

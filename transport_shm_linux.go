@@ -90,10 +90,22 @@ func (s *shmTransport) updateInterest() error {
 func (s *shmTransport) onPoll(ev pollEvent, b *batch) {
 	s.watch.servedBy(b)
 	if s.up.begin(s.meaning(ev)) {
-		receiveAll(s, s.up, s.gone.Load(), b)
+		s.receiveAll(s.gone.Load(), b)
 		s.up.end()
 	}
 	_ = s.updateInterest()
+}
+
+// receiveAll receives until the ring is empty, or until the upper layer wants no more for now.
+func (s *shmTransport) receiveAll(hup bool, b *batch) {
+	for s.up.wants(hup) {
+		s.up.expect(s.pair.Available())
+		n, full, err := s.receive(s.up.room(sock.MaxTransfer))
+		s.up.put(n)
+		if !s.up.fed(n, full, hup, err, b) {
+			return
+		}
+	}
 }
 
 // meaning is what ev says about the stream. This side is awake from here on.
@@ -169,21 +181,35 @@ func (s *shmTransport) receive(p []byte) (n int, full bool, err error) {
 	}
 	gone := s.gone.Load() // in this order: what is true now was preceded by what follows
 	ended := s.pair.Ended()
-	n, wake, err := s.pair.Receive(p)
-	if wake {
-		s.wakePeer()
-	}
+	n, err = s.take(p)
 	switch {
+	case n > 0:
+		return n, n == len(p) || s.pair.Available() > 0, nil
 	case err != nil:
 		return 0, false, s.broken(err)
-	case n > 0:
-		return n, n == len(p), nil
 	case ended:
 		return 0, false, io.EOF
 	case gone:
 		return 0, false, syscall.ECONNRESET
 	}
 	return 0, false, nil
+}
+
+// shmPiece is how many bytes are copied before the peer may use their room.
+const shmPiece = 64 << 10
+
+// take copies what is there into p, piece by piece: the peer fills the room of one while this side copies the next.
+func (s *shmTransport) take(p []byte) (n int, err error) {
+	for n < len(p) {
+		k, wake, err := s.pair.Receive(p[n:min(len(p), n+shmPiece)])
+		if wake {
+			s.wakePeer()
+		}
+		if n += k; k == 0 || err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // broken notes an error that has no errno, and returns it as one that ends the connection.

@@ -61,7 +61,7 @@ func (r *Region) copyOut(at uint64, p []byte) {
 }
 
 // Pair is the two regions of a connection, as one side sees them. The sending methods are for one goroutine at a time, and
-// so are the receiving ones; those of both kinds may be called at the same time. Room and Input may always be called.
+// so are the receiving ones; those of both kinds may be called at the same time. Room, Input and Available may always be called.
 type Pair struct {
 	own, peer *Region
 	waits     atomic.Uint32 // how often this side has asked to be woken; the number of each is what its flag has
@@ -163,6 +163,12 @@ func (c *Pair) input() (int, error) {
 		return 0, ErrCorrupt
 	}
 	return int(have), nil
+}
+
+// Available returns how many bytes there are to receive; 0 if the counters of the peer cannot be right.
+func (c *Pair) Available() int {
+	n, _ := c.input()
+	return n
 }
 
 // Input reports whether there is something to receive: bytes, their end, or an error.
