@@ -27,7 +27,7 @@ func TestWindowSaysHowMuchToReceiveAtOnce(t *testing.T) {
 		"in one piece what a reader waits for":           {limit: 1 << 20, lowWater: 9000, quota: 9000, have: 1000, want: 8000},
 		"for a reader, beyond the limit":                 {limit: 100, lowWater: 9000, quota: 9000, have: 50, want: 8950},
 		"not all of it before so much of it has arrived": {limit: 1 << 20, lowWater: 1 << 30, quota: 1 << 30, want: eagerReceive},
-		"all that is known to be there":                 {limit: 1 << 20, there: 500_000, want: 500_000},
+		"all that is known to be there":                  {limit: 1 << 20, there: 500_000, want: 500_000},
 		"no more of it than fits":                        {limit: 5000, have: 4000, there: 500_000, want: 1000},
 		"as usual where little is there":                 {limit: 1 << 20, there: 10, want: 4096},
 		"for a reader, more than is there":               {limit: 1 << 20, lowWater: 9000, quota: 9000, there: 5000, want: 9000},

@@ -123,6 +123,17 @@ type transport interface {
 	explain(errno syscall.Errno) error
 }
 
+// pollingTransport is a transport whose input a goroutine can see without the system, and so without being woken for it.
+// A connection with one says so in its callbacks.polls.
+type pollingTransport interface {
+	transport
+
+	// pollInput looks for input again and again, for as long as the transport is set to and until the time until at most,
+	// and receives it. It reports whether there is something new. The caller has a reference to the connection, and runs
+	// on no poller.
+	pollInput(until int64) bool
+}
+
 // endpoint describes the socket or net.Conn that carries the bytes. A transport over another transport passes on the
 // endpoint below. file, options and setKeepAlive are called before release only, the others at any time.
 type endpoint interface {

@@ -38,7 +38,10 @@ type shmTransport struct {
 	failure atomic.Pointer[connError]
 	aborted atomic.Bool // the peer shall see that the stream is cut
 	freed   func()      // called when own is free again; may be nil
-	unread  int         // reports since wake-ups were read; belongs to the receiving goroutine
+	unread  int         // reports since wake-ups were read; belongs to the poller
+
+	receiving sync.Mutex // held by the receiving goroutine
+	busy      shmPolling
 
 	// mu guards released, and with it the memory and the descriptor where the caller has no reference to the connection:
 	// until begin has succeeded, and in updateInterest.
@@ -61,6 +64,7 @@ const mostUnread = 16
 func newShmTransport(fd int, link *shmLink, up upperLayer) *shmTransport {
 	s := &shmTransport{own: link.own, peer: link.peer, pair: shmring.NewPair(link.own, link.peer)}
 	s.sysfd, s.up, s.socket.local, s.freed = fd, up, link.LocalAddr(), link.freed
+	s.busy.limit = int64(link.busyPoll)
 	link.own, link.peer, link.freed = nil, nil, nil
 	return s
 }
@@ -89,11 +93,18 @@ func (s *shmTransport) updateInterest() error {
 // onPoll implements pollHandler.
 func (s *shmTransport) onPoll(ev pollEvent, b *batch) {
 	s.watch.servedBy(b)
-	if s.up.begin(s.meaning(ev)) {
+	s.receiving.Lock()
+	s.handle(s.meaning(ev), b)
+	s.receiving.Unlock()
+	_ = s.updateInterest()
+}
+
+// handle handles ev, and receives. The caller holds receiving.
+func (s *shmTransport) handle(ev pollEvent, b *batch) {
+	if s.up.begin(ev) {
 		s.receiveAll(s.gone.Load(), b)
 		s.up.end()
 	}
-	_ = s.updateInterest()
 }
 
 // receiveAll receives until the ring is empty, or until the upper layer wants no more for now.
@@ -101,6 +112,9 @@ func (s *shmTransport) receiveAll(hup bool, b *batch) {
 	for s.up.wants(hup) {
 		s.up.expect(s.pair.Available())
 		n, full, err := s.receive(s.up.room(sock.MaxTransfer))
+		if n > 0 {
+			s.busy.arrived()
+		}
 		s.up.put(n)
 		if !s.up.fed(n, full, hup, err, b) {
 			return
@@ -275,6 +289,7 @@ func (s *shmTransport) stop(keep bool) error {
 	if keep {
 		return Exception(ErrUnsupported, "giving back the descriptor of shared memory")
 	}
+	s.busy.stopped.Store(true)
 	return s.socket.stop(false)
 }
 

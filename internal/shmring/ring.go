@@ -46,6 +46,13 @@ func (r *Region) counter(at int) *atomic.Uint64 { return (*atomic.Uint64)(unsafe
 
 func (r *Region) flag(at int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&r.mem[at])) }
 
+// clear clears a flag that the other side may be looking at: a store costs more than a load.
+func (r *Region) clear(at int) {
+	if flag := r.flag(at); flag.Load() != 0 {
+		flag.Store(0)
+	}
+}
+
 // copyIn copies p into the ring, from the position at on. It must fit.
 func (r *Region) copyIn(at uint64, p []byte) {
 	i := int(at) & (len(r.ring) - 1)
@@ -183,12 +190,15 @@ func (c *Pair) AwaitInput() bool { return c.await(offSleeping, c.Input) }
 
 // Awake undoes AwaitInput and AwaitRoom: this side looks by itself.
 func (c *Pair) Awake() {
-	for _, at := range [...]int{offSleeping, offStuck} {
-		if flag := c.own.flag(at); flag.Load() != 0 {
-			flag.Store(0)
-		}
-	}
+	c.own.clear(offSleeping)
+	c.own.clear(offStuck)
 }
+
+// AwakeForInput undoes AwaitInput.
+func (c *Pair) AwakeForInput() { c.own.clear(offSleeping) }
+
+// Taken returns how many bytes this side has received. It may always be called.
+func (c *Pair) Taken() uint64 { return c.own.counter(offTaken).Load() }
 
 // Ended reports whether the peer sends nothing more. What it has sent before can be received all the same, and was there
 // before Ended returned true.
