@@ -17,6 +17,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave/sync"
 	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/runner"
+	"github.com/cloudwego/netpoll/internal/wait"
 )
 
 // OnPrepare is called first on an accepted connection, before anything is read from it. It may set timeouts, add close
@@ -86,6 +87,7 @@ type callbacks struct {
 	mu      sync.Mutex
 	closed  bool // the close callbacks have been taken
 	ended   bool // and have returned
+	polls   bool // the transport is a pollingTransport. Constant after it is made, so it needs no lock; there is room here
 	onClose []CloseCallback
 }
 
@@ -224,7 +226,7 @@ func (c *connection) handlerDone(b lifeBits) bool {
 // which may do more than answer a request, always goes to the runner.
 func (c *connection) trigger(b *batch) {
 	connected := c.life.load().has(bitConnected) || c.calls.onConnect.Load() == nil
-	if c.life.startTask() && !(connected && b.add(c)) {
+	if c.life.startTask() && (c.calls.polls || !connected || !b.add(c)) {
 		c.dispatch()
 	}
 }
@@ -279,8 +281,14 @@ func (c *connection) runHandlers() {
 		}
 		on := c.calls.onRequest.Load()
 		b := c.life.load()
-		if on == nil || b.phase() >= phaseClosing || !c.requestDue(b) {
+		if on == nil || b.phase() >= phaseClosing {
 			return
+		}
+		if !c.requestDue(b) {
+			if !c.awaitRequest(b) {
+				return
+			}
+			continue
 		}
 		if b.has(bitEnded) {
 			c.calls.endSeen.Store(true)
@@ -293,6 +301,15 @@ func (c *connection) runHandlers() {
 		}
 		c.window.endGrant()
 	}
+}
+
+// awaitRequest polls for the next request, where the transport can, and reports whether to look for one.
+func (c *connection) awaitRequest(b lifeBits) bool {
+	if !c.calls.polls || b.phase() != phaseOpen || !runner.IsDefault() || !c.pollInput(wait.NoDeadline) {
+		return false
+	}
+	c.life.clearNotified() // of that input
+	return true
 }
 
 // grantMore doubles the limit on the input for a handler that has seen everything up to it and wants to see more.

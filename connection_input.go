@@ -110,6 +110,9 @@ func (c *connection) wants(hup bool) bool {
 	return true
 }
 
+// expect implements input.
+func (c *connection) expect(n int) { c.window.there = int32(n) }
+
 // room implements input.
 func (c *connection) room(most int) []byte {
 	return c.in.book(min(c.window.next(c.in.Len(), c.takesRest()), most))

@@ -74,8 +74,21 @@ func (c *connection) waitForInput(w *wait.Waiter, n int, start int64) error {
 		if deadline != wait.NoDeadline && deadline <= clock.Now() {
 			return Exception(ErrReadTimeout, c.peerName())
 		}
-		w.Wait(deadline)
+		if !c.pollInput(deadline) {
+			w.Wait(deadline)
+		}
 	}
+}
+
+// pollInput looks for input that a transport may have without its poller, and reports whether some has come.
+func (c *connection) pollInput(until int64) bool {
+	if !c.calls.polls {
+		return false
+	}
+	if wait.BeforeBlock != nil {
+		wait.BeforeBlock() // a poller has others to serve
+	}
+	return c.transport.(pollingTransport).pollInput(until)
 }
 
 // inputOver returns why no more input will come, or nil.

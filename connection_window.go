@@ -23,8 +23,9 @@ type inputWindow struct {
 	paused       atomic.Bool  // nothing is received. Set by the receiving goroutine, cleared by the one that resumes
 
 	// Only the receiving goroutine uses these.
-	base int // bytes to receive at once, at first and at least
-	size int // bytes to receive at once, now
+	there int32 // bytes that the transport has for the next receive; 0 if it does not know
+	base  int   // bytes to receive at once, at first and at least
+	size  int   // bytes to receive at once, now
 }
 
 // init makes w receive size bytes at once, at first.
@@ -52,6 +53,9 @@ func (w *inputWindow) full(have int, rest bool) bool {
 // it arrives in one piece; and never more than may be buffered.
 func (w *inputWindow) next(have int, rest bool) int {
 	size, held := int64(w.size), int64(have)
+	if w.there > 0 {
+		size = int64(max(int(w.there), w.base))
+	}
 	if missing := w.lowWater.Load() - held; missing > size {
 		size = min(missing, max(size, held, eagerReceive))
 	}

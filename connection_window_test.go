@@ -15,6 +15,7 @@ func newInputWindow(size, limit int) *inputWindow {
 func TestWindowSaysHowMuchToReceiveAtOnce(t *testing.T) {
 	for name, test := range map[string]struct {
 		limit, lowWater, quota, have int
+		there                        int32
 		rest                         bool
 		want                         int
 	}{
@@ -26,11 +27,16 @@ func TestWindowSaysHowMuchToReceiveAtOnce(t *testing.T) {
 		"in one piece what a reader waits for":           {limit: 1 << 20, lowWater: 9000, quota: 9000, have: 1000, want: 8000},
 		"for a reader, beyond the limit":                 {limit: 100, lowWater: 9000, quota: 9000, have: 50, want: 8950},
 		"not all of it before so much of it has arrived": {limit: 1 << 20, lowWater: 1 << 30, quota: 1 << 30, want: eagerReceive},
+		"all that is known to be there":                  {limit: 1 << 20, there: 500_000, want: 500_000},
+		"no more of it than fits":                        {limit: 5000, have: 4000, there: 500_000, want: 1000},
+		"as usual where little is there":                 {limit: 1 << 20, there: 10, want: 4096},
+		"for a reader, more than is there":               {limit: 1 << 20, lowWater: 9000, quota: 9000, there: 5000, want: 9000},
 		"as much again as has arrived":                   {lowWater: 1 << 30, quota: 1 << 30, have: 4 << 20, want: 4 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newInputWindow(4096, test.limit)
 			w.await(test.lowWater, test.quota)
+			w.there = test.there
 			require.Equal(t, test.want, w.next(test.have, test.rest))
 		})
 	}

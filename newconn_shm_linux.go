@@ -14,6 +14,7 @@ func (l *shmLink) session(side *tlsSide) (*connection, error) {
 	remote := l.RemoteAddr()
 	c.remote.Store(&remote)
 	c.transport = newShmTransport(fd, l, c)
+	c.calls.polls = l.busyPoll > 0 && side == nil
 	c.beginSession(side)
 	_ = l.UnixConn.Close()
 	return c, nil

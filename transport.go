@@ -46,6 +46,8 @@ type input interface {
 	// wants reports whether to receive now. If not, the interest is already such that the poller does not report the
 	// same event again. hup says that the peer has ended its side: the poller may not report that again.
 	wants(hup bool) bool
+	// expect says before room that n bytes are there already: room is then for all of them, if the limit allows.
+	expect(n int)
 	// room returns memory for at least one and at most most bytes of input.
 	room(most int) []byte
 	// next is how much to receive at once; lacks is how many bytes a waiting reader still lacks.
@@ -119,6 +121,17 @@ type transport interface {
 	letInput()
 	// explain returns an error that says more than the errno that ended the connection, or that errno.
 	explain(errno syscall.Errno) error
+}
+
+// pollingTransport is a transport whose input a goroutine can see without the system, and so without being woken for it.
+// A connection with one says so in its callbacks.polls.
+type pollingTransport interface {
+	transport
+
+	// pollInput looks for input again and again, for as long as the transport is set to and until the time until at most,
+	// and receives it. It reports whether there is something new. The caller has a reference to the connection, and runs
+	// on no poller.
+	pollInput(until int64) bool
 }
 
 // endpoint describes the socket or net.Conn that carries the bytes. A transport over another transport passes on the

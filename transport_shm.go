@@ -17,7 +17,8 @@ const networkShm = "shm"
 type ShmConfig struct {
 	// RingSize is how many bytes of what this side has sent may wait in memory until the peer receives them: a power of two
 	// from 4 KiB to 64 MiB; any other number gives an error. 0 means 256 KiB. Each connection takes that much memory from its
-	// beginning to its end. The peer has its own ring, of the size that it has chosen, and pays for it.
+	// beginning to its end. The peer has its own ring, of the size that it has chosen, and pays for it. Large messages are
+	// fast where a whole one has room, and a stream of them where four have: the guide has figures.
 	RingSize int
 
 	// MaxMemory limits the rings of all connections of a listener together, in bytes; those of the clients do not count. A
@@ -35,6 +36,16 @@ type ShmConfig struct {
 	// sides must allow it. A listener also serves clients that know nothing of shared memory then: those whose first bytes
 	// are no greeting. Such connections are *[UnixConnection].
 	Fallback bool
+
+	// BusyPoll makes a goroutine that waits for input look at the memory again and again for so long before it sleeps, and
+	// the goroutine of an OnRequest for the next request. What comes meanwhile costs neither side a system call, so a
+	// round trip of a small message takes a few microseconds instead of many; but a waiting goroutine takes a processor
+	// all the time, and a deadline or a Close may be noticed later by so much. It is for few connections, and where there
+	// are processors to spare; with one processor it is not done. It adapts: when the last waits have taken longer only
+	// each 16th tries again. Pollers never do it: the handlers of such a connection run in goroutines of their own, and
+	// with another Runner they do not poll. Connections with TLS by this package do not either. It should be longer than
+	// a wake-up takes, 50 microseconds or more; 0 or less means none, and more than 1 millisecond means that.
+	BusyPoll time.Duration
 
 	// SetupTimeout is how long a listener gives a client to agree on the memory. 0 or less means 5 seconds. A dialer has
 	// the timeout of the dial.
@@ -61,6 +72,11 @@ func (c *ShmConfig) ringSize() int {
 	}
 	return c.RingSize
 }
+
+// maxBusyPoll is the longest that a goroutine polls.
+const maxBusyPoll = time.Millisecond
+
+func (c *ShmConfig) busyPoll() time.Duration { return min(max(c.BusyPoll, 0), maxBusyPoll) }
 
 func (c *ShmConfig) setupTimeout() time.Duration {
 	if c.SetupTimeout <= 0 {

@@ -38,7 +38,10 @@ type shmTransport struct {
 	failure atomic.Pointer[connError]
 	aborted atomic.Bool // the peer shall see that the stream is cut
 	freed   func()      // called when own is free again; may be nil
-	unread  int         // reports since wake-ups were read; belongs to the receiving goroutine
+	unread  int         // reports since wake-ups were read; belongs to the poller
+
+	receiving sync.Mutex // held by the receiving goroutine
+	busy      shmPolling
 
 	// mu guards released, and with it the memory and the descriptor where the caller has no reference to the connection:
 	// until begin has succeeded, and in updateInterest.
@@ -61,6 +64,7 @@ const mostUnread = 16
 func newShmTransport(fd int, link *shmLink, up upperLayer) *shmTransport {
 	s := &shmTransport{own: link.own, peer: link.peer, pair: shmring.NewPair(link.own, link.peer)}
 	s.sysfd, s.up, s.socket.local, s.freed = fd, up, link.LocalAddr(), link.freed
+	s.busy.limit = int64(link.busyPoll)
 	link.own, link.peer, link.freed = nil, nil, nil
 	return s
 }
@@ -89,11 +93,33 @@ func (s *shmTransport) updateInterest() error {
 // onPoll implements pollHandler.
 func (s *shmTransport) onPoll(ev pollEvent, b *batch) {
 	s.watch.servedBy(b)
-	if s.up.begin(s.meaning(ev)) {
-		receiveAll(s, s.up, s.gone.Load(), b)
+	s.receiving.Lock()
+	s.handle(s.meaning(ev), b)
+	s.receiving.Unlock()
+	_ = s.updateInterest()
+}
+
+// handle handles ev, and receives. The caller holds receiving.
+func (s *shmTransport) handle(ev pollEvent, b *batch) {
+	if s.up.begin(ev) {
+		s.receiveAll(s.gone.Load(), b)
 		s.up.end()
 	}
-	_ = s.updateInterest()
+}
+
+// receiveAll receives until the ring is empty, or until the upper layer wants no more for now.
+func (s *shmTransport) receiveAll(hup bool, b *batch) {
+	for s.up.wants(hup) {
+		s.up.expect(s.pair.Available())
+		n, full, err := s.receive(s.up.room(sock.MaxTransfer))
+		if n > 0 {
+			s.busy.arrived()
+		}
+		s.up.put(n)
+		if !s.up.fed(n, full, hup, err, b) {
+			return
+		}
+	}
 }
 
 // meaning is what ev says about the stream. This side is awake from here on.
@@ -169,21 +195,35 @@ func (s *shmTransport) receive(p []byte) (n int, full bool, err error) {
 	}
 	gone := s.gone.Load() // in this order: what is true now was preceded by what follows
 	ended := s.pair.Ended()
-	n, wake, err := s.pair.Receive(p)
-	if wake {
-		s.wakePeer()
-	}
+	n, err = s.take(p)
 	switch {
+	case n > 0:
+		return n, n == len(p) || s.pair.Available() > 0, nil
 	case err != nil:
 		return 0, false, s.broken(err)
-	case n > 0:
-		return n, n == len(p), nil
 	case ended:
 		return 0, false, io.EOF
 	case gone:
 		return 0, false, syscall.ECONNRESET
 	}
 	return 0, false, nil
+}
+
+// shmPiece is how many bytes are copied before the peer may use their room.
+const shmPiece = 64 << 10
+
+// take copies what is there into p, piece by piece: the peer fills the room of one while this side copies the next.
+func (s *shmTransport) take(p []byte) (n int, err error) {
+	for n < len(p) {
+		k, wake, err := s.pair.Receive(p[n:min(len(p), n+shmPiece)])
+		if wake {
+			s.wakePeer()
+		}
+		if n += k; k == 0 || err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // broken notes an error that has no errno, and returns it as one that ends the connection.
@@ -249,6 +289,7 @@ func (s *shmTransport) stop(keep bool) error {
 	if keep {
 		return Exception(ErrUnsupported, "giving back the descriptor of shared memory")
 	}
+	s.busy.stopped.Store(true)
 	return s.socket.stop(false)
 }
 

@@ -19,6 +19,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +32,7 @@ type shmLink struct {
 	*net.UnixConn
 	own, peer *shmring.Region // nil when the connection owns them
 	freed     func()          // called once when own is free again; may be nil
+	busyPoll  time.Duration
 }
 
 func (l *shmLink) LocalAddr() net.Addr { return shmAddr(l.UnixConn.LocalAddr()) }
@@ -64,7 +66,7 @@ func shmConnect(conn *net.UnixConn, config *ShmConfig) (net.Conn, error) {
 		return conn, shmAgreePlain(conn)
 	}
 	defer unix.Close(fd)
-	link := &shmLink{UnixConn: conn, own: own}
+	link := &shmLink{UnixConn: conn, own: own, busyPoll: config.busyPoll()}
 	hello := shmring.Hello{Answer: shmring.Shared, Ring: config.ringSize()}
 	if err = shmGreet(conn, hello, fd); err == nil {
 		hello, link.peer, err = shmGreeting(conn)
@@ -119,7 +121,7 @@ func shmAccept(conn *net.UnixConn, config *ShmConfig, used *atomic.Int64) (net.C
 	if err != nil {
 		return nil, err
 	}
-	link := &shmLink{UnixConn: conn, peer: peer}
+	link := &shmLink{UnixConn: conn, peer: peer, busyPoll: config.busyPoll()}
 	if hello.Answer == shmring.Shared {
 		err := link.answer(config, used)
 		if err == nil {

@@ -55,6 +55,11 @@ func TestSharedMemoryConformsToNetConn(t *testing.T) {
 	t.Run("dialed to accepted", func(t *testing.T) {
 		nettest.TestConn(t, pipeMaker(listenShm(t, netpoll.ShmConfig{}), dialNetpoll))
 	})
+	t.Run("with busy polling", func(t *testing.T) {
+		config := netpoll.ShmConfig{BusyPoll: time.Millisecond}
+		dialer := &netpoll.ShmDialer{Config: config}
+		nettest.TestConn(t, pipeMaker(listenShm(t, config), dialer.Dial))
+	})
 	t.Run("accepted from dialed, the smallest ring", func(t *testing.T) {
 		config := netpoll.ShmConfig{RingSize: 4 << 10}
 		dialer := &netpoll.ShmDialer{Config: config}
@@ -103,8 +108,17 @@ func TestSharedMemoryCarriesEverythingBothWays(t *testing.T) {
 }
 
 func TestEventLoopServesSharedMemory(t *testing.T) {
+	for name, config := range map[string]netpoll.ShmConfig{
+		"woken":   {},
+		"polling": {BusyPoll: 100 * time.Microsecond},
+	} {
+		t.Run(name, func(t *testing.T) { eventLoopServesShm(t, config) })
+	}
+}
+
+func eventLoopServesShm(t *testing.T, config netpoll.ShmConfig) {
 	var gone sync.WaitGroup
-	s := testnet.ServeOn(t, listenShm(t, netpoll.ShmConfig{}), testnet.Echo, netpoll.WithOnConnect(
+	s := testnet.ServeOn(t, listenShm(t, config), testnet.Echo, netpoll.WithOnConnect(
 		func(ctx context.Context, conn netpoll.Connection) context.Context {
 			gone.Add(1)
 			_ = conn.AddCloseCallback(func(netpoll.Connection) error { gone.Done(); return nil })
@@ -114,7 +128,7 @@ func TestEventLoopServesSharedMemory(t *testing.T) {
 	var clients sync.WaitGroup
 	for range 20 {
 		clients.Go(func() {
-			conn, err := netpoll.DialConnection(addr.Network(), addr.String(), testkit.Timeout)
+			conn, err := (&netpoll.ShmDialer{Config: config}).DialConnection(addr.Network(), addr.String(), testkit.Timeout)
 			if err != nil {
 				t.Error(err)
 				return

@@ -18,6 +18,9 @@ const (
 	allSeals  = needSeals | unix.F_SEAL_SEAL
 )
 
+// mapFlags map all pages at once: the memory is there, and a fault for each page would cost more.
+const mapFlags = unix.MAP_SHARED | unix.MAP_POPULATE
+
 // ErrRegion says that a descriptor is not that of a region with the size that was agreed on.
 var ErrRegion = errors.New("shared memory: the descriptor is not that of sealed memory of the right size")
 
@@ -45,7 +48,7 @@ func createIn(fd, size int) (*Region, error) {
 	if err := unix.Fallocate(fd, 0, 0, int64(size)); err != nil { // now, and not by a fault, which cannot fail
 		return nil, os.NewSyscallError("fallocate", err)
 	}
-	mem, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, mapFlags)
 	if err != nil {
 		return nil, os.NewSyscallError("mmap", err)
 	}
@@ -74,7 +77,7 @@ func Map(fd, ring int) (*Region, error) {
 	if err := unix.Fstat(fd, &st); err != nil || st.Size != int64(Header+ring) || st.Blocks*512 < st.Size {
 		return nil, ErrRegion
 	}
-	mem, err := unix.Mmap(fd, 0, Header+ring, unix.PROT_READ, unix.MAP_SHARED)
+	mem, err := unix.Mmap(fd, 0, Header+ring, unix.PROT_READ, mapFlags)
 	if err != nil {
 		return nil, fmt.Errorf("map the peer's memory: %w", os.NewSyscallError("mmap", err))
 	}

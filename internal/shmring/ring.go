@@ -65,6 +65,13 @@ func (r *Region) counter(at int) *atomic.Uint64 { return (*atomic.Uint64)(unsafe
 
 func (r *Region) flag(at int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&r.mem[at])) }
 
+// clear clears a flag that the other side may be looking at: a store costs more than a load.
+func (r *Region) clear(at int) {
+	if flag := r.flag(at); flag.Load() != 0 {
+		flag.Store(0)
+	}
+}
+
 // copyIn copies p into the ring, from the position at on. It must fit.
 func (r *Region) copyIn(at uint64, p []byte) {
 	i := int(at) & (len(r.ring) - 1)
@@ -80,7 +87,7 @@ func (r *Region) copyOut(at uint64, p []byte) {
 }
 
 // Pair is the two regions of a connection, as one side sees them. The sending methods are for one goroutine at a time, and
-// so are the receiving ones; those of both kinds may be called at the same time. Room and Input may always be called.
+// so are the receiving ones; those of both kinds may be called at the same time. Room, Input and Available may always be called.
 type Pair struct {
 	own, peer *Region
 	waits     atomic.Uint32 // how often this side has asked to be woken; the number of each is what its flag has
@@ -184,6 +191,12 @@ func (c *Pair) input() (int, error) {
 	return int(have), nil
 }
 
+// Available returns how many bytes there are to receive; 0 if the counters of the peer cannot be right.
+func (c *Pair) Available() int {
+	n, _ := c.input()
+	return n
+}
+
 // Input reports whether there is something to receive: bytes, their end, or an error.
 func (c *Pair) Input() bool {
 	n, err := c.input()
@@ -196,12 +209,15 @@ func (c *Pair) AwaitInput() bool { return c.await(offSleeping, c.Input) }
 
 // Awake undoes AwaitInput and AwaitRoom: this side looks by itself.
 func (c *Pair) Awake() {
-	for _, at := range [...]int{offSleeping, offStuck} {
-		if flag := c.own.flag(at); flag.Load() != 0 {
-			flag.Store(0)
-		}
-	}
+	c.own.clear(offSleeping)
+	c.own.clear(offStuck)
 }
+
+// AwakeForInput undoes AwaitInput.
+func (c *Pair) AwakeForInput() { c.own.clear(offSleeping) }
+
+// Taken returns how many bytes this side has received. It may always be called.
+func (c *Pair) Taken() uint64 { return c.own.counter(offTaken).Load() }
 
 // Ended reports whether the peer sends nothing more. What it has sent before can be received all the same, and was there
 // before Ended returned true.

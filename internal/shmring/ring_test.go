@@ -150,6 +150,7 @@ func TestCountersThatCannotBeRightEndTheStream(t *testing.T) {
 		a, b := pairs(MinRing, MinRing)
 		a.own.counter(offSent).Store(sent)
 		require.True(t, b.Input())
+		require.Zero(t, b.Available())
 		_, _, err := b.Receive(make([]byte, 10))
 		require.ErrorIs(t, err, ErrCorrupt)
 	}
@@ -183,6 +184,8 @@ func FuzzPeer(f *testing.F) {
 				n, err := b.Send(p[:size])
 				require.True(t, n >= 0 && n <= min(size, MinRing) && (err == nil || n == 0))
 			case 1:
+				there := b.Available()
+				require.True(t, there >= 0 && there <= MinRing)
 				n, _, err := b.Receive(p[:size])
 				require.True(t, n >= 0 && n <= min(size, MinRing) && (err == nil || n == 0))
 			case 2:
