@@ -439,12 +439,9 @@ type slowHandlers struct {
 	report func(SlowReport)
 }
 
-// handshakeCallback is the name of what waits for the peer for as long as that takes.
-const handshakeCallback = "the TLS handshake"
-
 // timed returns f with a report if it takes long.
 func (s *slowHandlers) timed(name string, conn Connection, f func()) func() {
-	if name == handshakeCallback {
+	if name == handshakeCallback { // which waits for the peer
 		return f
 	}
 	return func() {

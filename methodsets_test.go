@@ -60,7 +60,7 @@ var differences = []difference{
 	{
 		why:    "what the original does not tell of a connection, and has no bound for: see the guide",
 		values: connections,
-		has:    []string{"Context", "NetConn", "SetAllowHalfOpen", "SetIdleLimit", "SetReadLimit"},
+		has:    []string{"Context", "Draining", "ID", "NetConn", "SetAllowHalfOpen", "SetIdleLimit", "SetReadLimit"},
 	},
 	{
 		why:    "one direction of the stream by itself, and the descriptor, as package net has them",

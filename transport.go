@@ -28,6 +28,9 @@ var (
 	errInDoubt     = errors.New("netpoll: result in doubt") // the kernel may still use the memory
 )
 
+// handshakeCallback is the name for guard of a handshake.
+const handshakeCallback = "the TLS handshake"
+
 // upperLayer is the user of a transport: a connection.
 type upperLayer interface {
 	input
