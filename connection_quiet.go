@@ -57,7 +57,7 @@ func (c *connection) IsHealthyForReuse(wait time.Duration) bool {
 // letInput must follow.
 func (c *connection) isQuiet(limit time.Duration) (held, quiet bool) {
 	if !c.hasDescriptor() {
-		return false, c.nothingPending()
+		return false, c.nothingPending() && peerIsQuiet(c.transport)
 	}
 	until := wait.In(limit)
 	if c.holdInput(func() int64 { return until }) != nil {
@@ -84,6 +84,18 @@ func (c *connection) socketIsQuiet() (quiet bool) {
 		c.inputEnded(err)
 	}
 	return quiet && err == nil
+}
+
+// quietTransport is a transport without a descriptor for the bytes that can look for input and the end all the same.
+type quietTransport interface {
+	// peerIsQuiet reports whether there is neither. It does not wait. The caller has a reference to the connection.
+	peerIsQuiet() bool
+}
+
+// peerIsQuiet reports whether t knows of no input and no end.
+func peerIsQuiet(t transport) bool {
+	q, ok := t.(quietTransport)
+	return !ok || q.peerIsQuiet()
 }
 
 // hasDescriptor reports whether withDescriptor has a descriptor to give, and the system can look at it.

@@ -135,7 +135,7 @@
 //	transport_tls.go, transport_tls_handshake.go, transport_tls_open.go, transport_tls_seal.go
 //	                                 TLS, as a layer over either: its states, how it begins, receives, and sends
 //	transport_tls_wire.go            what package crypto/tls has for a net.Conn
-//	transport_shm.go, transport_shm_linux.go, transport_shm_setup_linux.go, transport_shm_other.go
+//	transport_shm.go, transport_shm_linux.go, transport_shm_poll_linux.go, transport_shm_setup_linux.go, transport_shm_other.go
 //	                                 shared memory: its settings, how bytes go through it, how both sides agree on it
 //
 // Layer 3: pollers

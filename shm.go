@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -21,7 +23,8 @@ import (
 // own. It could change bytes while they are copied out of its ring, but never those that a Reader shows.
 //
 // A client that says nothing, or the wrong thing, is closed when SetupTimeout is over. Up to 256 clients agree on memory at
-// a time, those included that have agreed and wait for Accept; others wait until one of these has ended. SetDeadline, File
+// a time, those included that have agreed and wait for Accept. If one more comes the oldest that has not agreed is closed;
+// if all have, it waits. SetDeadline, File
 // and SyscallConn of the listener are not supported. After an error inner still belongs to the caller. There is shared
 // memory on Linux; elsewhere the error Is [ErrUnsupported], unless Fallback allows the plain socket.
 func NewShmListener(inner *net.UnixListener, config ShmConfig) (Listener, error) {
@@ -51,7 +54,7 @@ func (lc *ListenConfig) listenShm(ctx context.Context, address string) (Listener
 	return ln, nil
 }
 
-// maxShmSetups is how many clients agree on memory at a time. Others wait in the backlog of the socket.
+// maxShmSetups is how many clients agree on memory at a time.
 const maxShmSetups = 256
 
 // shmListener is a net.Listener whose connections have agreed on memory. A goroutine accepts, and each client has
@@ -60,6 +63,9 @@ type shmListener struct {
 	inner  *net.UnixListener
 	config ShmConfig
 	used   atomic.Int64 // bytes of the rings of all connections
+
+	mu      sync.Mutex
+	setting []*net.UnixConn // guarded by mu: the clients that have not agreed yet, the oldest first
 
 	ready  chan net.Conn
 	failed chan error      // of the accepting
@@ -83,20 +89,19 @@ func (ln *shmListener) Accept() (net.Conn, error) {
 func (ln *shmListener) accept() {
 	room := make(chan struct{}, maxShmSetups)
 	for {
-		select {
-		case room <- struct{}{}:
-		case <-ln.open.Done():
-			return
-		}
 		conn, err := ln.inner.AcceptUnix()
 		if err == nil {
+			if !ln.makeRoom(room) {
+				_ = conn.Close()
+				return
+			}
+			ln.begin(conn)
 			go func() {
 				defer func() { <-room }()
 				ln.setUp(conn)
 			}()
 			continue
 		}
-		<-room
 		select {
 		case ln.failed <- err:
 		case <-ln.open.Done():
@@ -105,11 +110,49 @@ func (ln *shmListener) accept() {
 	}
 }
 
+// makeRoom takes a place for one more client: that of the oldest one that has not agreed yet, if there is no other. It
+// returns false if the listener is closed.
+func (ln *shmListener) makeRoom(room chan<- struct{}) bool {
+	select {
+	case room <- struct{}{}:
+		return true
+	default:
+	}
+	ln.mu.Lock()
+	if len(ln.setting) > 0 {
+		_ = ln.setting[0].SetDeadline(longAgo)
+		ln.setting = slices.Delete(ln.setting, 0, 1)
+	}
+	ln.mu.Unlock()
+	select {
+	case room <- struct{}{}:
+		return true
+	case <-ln.open.Done():
+		return false
+	}
+}
+
+// begin and end note that a client has not agreed yet.
+func (ln *shmListener) begin(conn *net.UnixConn) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	_ = conn.SetDeadline(time.Now().Add(ln.config.setupTimeout()))
+	ln.setting = append(ln.setting, conn)
+}
+
+func (ln *shmListener) end(conn *net.UnixConn) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if i := slices.Index(ln.setting, conn); i >= 0 {
+		ln.setting = slices.Delete(ln.setting, i, i+1)
+	}
+}
+
 // setUp agrees with a client, and gives the connection to Accept.
 func (ln *shmListener) setUp(conn *net.UnixConn) {
-	_ = conn.SetDeadline(time.Now().Add(ln.config.setupTimeout()))
 	stop := context.AfterFunc(ln.open, func() { _ = conn.SetDeadline(longAgo) })
 	agreed, err := shmAccept(conn, &ln.config, &ln.used)
+	ln.end(conn)
 	if open := stop(); err != nil || !open {
 		if err == nil {
 			_ = agreed.Close()

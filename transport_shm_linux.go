@@ -306,6 +306,16 @@ func (s *shmTransport) release(bool) error {
 	return err
 }
 
+// peerIsQuiet implements quietTransport: it looks at the memory, and for the end of the socket.
+func (s *shmTransport) peerIsQuiet() bool {
+	if s.gone.Load() || s.failure.Load() != nil || s.pair.Input() {
+		return false
+	}
+	poll := []unix.PollFd{{Fd: int32(s.sysfd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(poll, 0)
+	return n == 0 && err == nil
+}
+
 // free gives up the descriptor and the memory.
 func (s *shmTransport) free() error {
 	s.mu.Lock()

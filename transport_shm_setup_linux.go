@@ -71,13 +71,15 @@ func shmConnect(conn *net.UnixConn, config *ShmConfig) (net.Conn, error) {
 	if err = shmGreet(conn, hello, fd); err == nil {
 		hello, link.peer, err = shmGreeting(conn)
 	}
-	switch {
+	switch other := errors.Is(err, shmring.ErrVersion); {
+	case (err == nil || other) && hello.Answer == shmring.Plain && config.Fallback:
+		own.Free()
+		return conn, nil
+	case other:
+		err = errors.Join(errShmRefused, err)
 	case err != nil:
 	case hello.Answer == shmring.Shared:
 		return link, nil
-	case hello.Answer == shmring.Plain && config.Fallback:
-		own.Free()
-		return conn, nil
 	default:
 		err = errShmRefused
 	}
@@ -118,8 +120,14 @@ func shmAccept(conn *net.UnixConn, config *ShmConfig, used *atomic.Int64) (net.C
 		return conn, err
 	}
 	hello, peer, err := shmGreeting(conn)
-	if err != nil {
+	switch {
+	case err == nil:
+	case !errors.Is(err, shmring.ErrVersion):
 		return nil, err
+	case config.Fallback:
+		return conn, shmGreet(conn, shmring.Hello{Answer: shmring.Plain}, -1)
+	default:
+		return nil, errors.Join(err, shmRefuse(conn))
 	}
 	link := &shmLink{UnixConn: conn, peer: peer, busyPoll: config.busyPoll()}
 	if hello.Answer == shmring.Shared {

@@ -233,6 +233,50 @@ func TestGreetingsThatAreWrong(t *testing.T) {
 	require.True(t, conn.IsActive())
 }
 
+// Another version is answered, so that its client knows why, and may go on with the socket if both sides allow that.
+func TestAnotherVersionIsAnswered(t *testing.T) {
+	hello := shmring.Hello{Answer: shmring.Shared, Ring: hostileRing}.Encode()
+	hello[10]++
+	for fallback, want := range map[bool]shmring.Answer{false: shmring.Refused, true: shmring.Plain} {
+		c := dialUnix(t, listenShm(t, netpoll.ShmConfig{Fallback: fallback}))
+		_, fd := sealed(t, shmring.Header+hostileRing)
+		require.NoError(t, second(c.WriteMsgUnix(hello, unix.UnixRights(fd), nil)))
+		p := make([]byte, shmring.HelloSize)
+		require.NoError(t, testkit.ErrorOf(io.ReadFull(c, p)))
+		answer, err := shmring.Decode(p)
+		require.NoError(t, err)
+		require.Equal(t, want, answer.Answer)
+	}
+
+	for fallback, answer := range map[bool]shmring.Answer{false: shmring.Refused, true: shmring.Plain} {
+		ln := testkit.Listen(t, "unix")
+		go func() {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			_, _ = io.ReadFull(c, make([]byte, shmring.HelloSize))
+			hello := shmring.Hello{Answer: answer}.Encode()
+			hello[10]++
+			_, _ = c.Write(append(hello, "and more"...))
+			_, _ = c.Read(make([]byte, 1))
+		}()
+		dialer := &netpoll.ShmDialer{Config: netpoll.ShmConfig{Fallback: fallback}}
+		conn, err := dialer.DialConnection("shm", ln.Addr().String(), testkit.Timeout)
+		if !fallback {
+			require.ErrorIs(t, err, shmring.ErrVersion)
+			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+			continue
+		}
+		require.NoError(t, err)
+		got, err := conn.Reader().ReadString(8)
+		require.NoError(t, err)
+		require.Equal(t, "and more", got)
+		require.NoError(t, conn.Close())
+	}
+}
+
 // Nothing is left of connections that have ended: no descriptor, and no mapped memory.
 func TestSharedMemoryLeavesNothing(t *testing.T) {
 	ln := listenShm(t, netpoll.ShmConfig{RingSize: 4 << 10})

@@ -251,6 +251,38 @@ func TestClientsThatDoNotAgree(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ENOENT)
 }
 
+// Clients that are silent make way for those that come after them, however long they may be silent.
+func TestSilentClientsHoldUpNobody(t *testing.T) {
+	ln := listenShm(t, netpoll.ShmConfig{SetupTimeout: time.Hour})
+	for range 600 {
+		c, err := net.Dial("unix", ln.Addr().String())
+		require.NoError(t, err)
+		t.Cleanup(func() { c.Close() })
+	}
+	conn, err := netpoll.DialConnection("shm", ln.Addr().String(), testkit.Timeout)
+	require.NoError(t, err)
+	defer conn.Close()
+	accepted, err := ln.Accept()
+	require.NoError(t, err)
+	require.NoError(t, accepted.Close())
+}
+
+// A pool learns of input, and of a peer that is gone, from the memory and the socket themselves.
+func TestPoolLooksAtSharedMemory(t *testing.T) {
+	ln := listenShm(t, netpoll.ShmConfig{})
+	healthy := func(c netpoll.Connection) bool {
+		return c.(interface{ IsHealthyForReuse(time.Duration) bool }).IsHealthyForReuse(testkit.Timeout)
+	}
+	h, conn := hostile(t, ln)
+	require.True(t, healthy(conn))
+	h.set(shmSent, 5) // without a wake-up: no poller knows of it
+	require.False(t, healthy(conn), "input")
+	h, conn = hostile(t, ln)
+	require.True(t, healthy(conn))
+	require.NoError(t, h.Close())
+	require.False(t, healthy(conn), "the peer is gone")
+}
+
 // With Fallback both sides use the socket where there is no memory for one more, and so do clients that know nothing of it.
 func TestFallbackUsesTheSocket(t *testing.T) {
 	config := netpoll.ShmConfig{Fallback: true, RingSize: 64 << 10, MaxMemory: 64 << 10}

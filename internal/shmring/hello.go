@@ -6,6 +6,7 @@ package shmring
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 )
 
 // Hello is that message. The client sends one, and the server answers with one.
@@ -35,6 +36,9 @@ const (
 // ErrHello says that the bytes are no Hello, or one of another version.
 var ErrHello = errors.New("shared memory: no greeting of a version that is known")
 
+// ErrVersion is the [ErrHello] of a Hello of another version.
+var ErrVersion = fmt.Errorf("%w: the peer has another one", ErrHello)
+
 // Encode writes h.
 func (h Hello) Encode() []byte {
 	p := make([]byte, HelloSize)
@@ -50,12 +54,20 @@ func Begins(p []byte) bool {
 	return string(p[:min(len(p), len(magic))]) == magic[:min(len(p), len(magic))]
 }
 
-// Decode reads a Hello, all of whose bytes are checked.
+// Decode reads a Hello, all of whose bytes are checked. Each version has the same size, magic, and place of version and
+// answer, so of another version h has the answer, unless that is Shared, and the error Is [ErrVersion].
 func Decode(p []byte) (h Hello, err error) {
-	if len(p) != HelloSize || !Begins(p) || binary.LittleEndian.Uint16(p[10:]) != version {
+	if len(p) != HelloSize || !Begins(p) {
 		return h, ErrHello
 	}
-	h.Answer = Answer(binary.LittleEndian.Uint32(p[12:]))
+	answer := Answer(binary.LittleEndian.Uint32(p[12:]))
+	if v := binary.LittleEndian.Uint16(p[10:]); v != version {
+		if answer == Plain || answer == Refused {
+			h.Answer = answer
+		}
+		return h, fmt.Errorf("%w: %d for %d", ErrVersion, v, version)
+	}
+	h.Answer = answer
 	ring := binary.LittleEndian.Uint64(p[16:])
 	if h.Answer < Shared || h.Answer > Refused || ring > MaxRing || binary.LittleEndian.Uint64(p[24:]) != 0 {
 		return h, ErrHello
