@@ -12,7 +12,8 @@
 // A server is an [EventLoop] with callbacks: [OnPrepare], [OnConnect], [OnRequest], [OnDisconnect] and, for each
 // connection, any number of [CloseCallback] functions. A client dials with [DialConnection] or [DialContext] and either
 // reads and writes as with package net or sets a handler by SetOnRequest. Every [Connection] is a full [net.Conn], and
-// every [Listener] of this package a full [net.Listener].
+// every [Listener] of this package a full [net.Listener]. What a connection of this package can do beyond that is in
+// [StreamConnection].
 //
 // # Memory
 //
@@ -92,6 +93,7 @@
 //
 //	connection.go, connection_stream.go
 //	                                 what a connection is, its addresses and settings; its face as a net.Conn
+//	connection_interfaces.go         names for what it can do beyond Connection
 //	newconn.go, newconn_poller.go, newconn_netconn.go, newconn_nofd.go, newconn_shm_linux.go, newconn_other.go
 //	                                 how it is made: with a poller, without one, with and without descriptors
 //	connection_state.go              its life: one word, and what may change it

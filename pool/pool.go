@@ -185,7 +185,7 @@ func (p *Pool) fit(conn netpoll.Connection) bool {
 	if !conn.IsActive() {
 		return false
 	}
-	looker, ok := conn.(interface{ IsHealthyForReuse(wait time.Duration) bool })
+	looker, ok := conn.(netpoll.HealthChecker)
 	if !ok || p.config.NoLook {
 		return conn.Reader().Len() == 0
 	}

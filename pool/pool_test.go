@@ -57,7 +57,11 @@ func TestUnfitConnectionIsReplaced(t *testing.T) {
 			require.Equal(t, 2, fresh.number)
 			require.True(t, one.isClosed() && two.isClosed())
 			require.Equal(t, pool.Stats{InUse: 1, Dialed: 3, Unfit: 2}, p.Stats())
-			get(t, p) // there is a place again
+			get(t, p) // there is a second place again, and no third one
+			ctx, cancel := context.WithCancel(t.Context())
+			third := queue(t, ctx, p, 3)
+			cancel()
+			require.ErrorIs(t, testkit.Receive(t, third).err, context.Canceled)
 
 			p, _ = made(t, pool.Config{NoLook: true})
 			conn := get(t, p)

@@ -102,7 +102,7 @@ func transfer(ctx context.Context, addr string, seed uint64) error {
 	if _, err := conn.Write(data); err != nil {
 		return err
 	}
-	if err := conn.(halfCloser).CloseWrite(); err != nil {
+	if err := conn.(netpoll.HalfCloser).CloseWrite(); err != nil {
 		return err
 	}
 	answer, err := io.ReadAll(conn)

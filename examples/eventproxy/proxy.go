@@ -15,12 +15,6 @@ import (
 
 const dialTimeout = 5 * time.Second
 
-// halfCloser and halfOpener are methods that connections of package netpoll have in addition to those of Connection.
-type (
-	halfCloser interface{ CloseWrite() error }
-	halfOpener interface{ SetAllowHalfOpen(allow bool) error }
-)
-
 // newProxy makes a server that connects each of its clients to addr.
 func newProxy(addr string) (netpoll.EventLoop, error) {
 	onConnect := func(ctx context.Context, client netpoll.Connection) context.Context {
@@ -58,7 +52,7 @@ func connect(client netpoll.Connection, addr string) (*link, error) {
 	closeBoth := func(netpoll.Connection) error { l.close(); return nil }
 	_ = client.AddCloseCallback(closeBoth)
 	_ = server.AddCloseCallback(closeBoth)
-	if err := server.(halfOpener).SetAllowHalfOpen(true); err != nil {
+	if err := server.(netpoll.HalfOpener).SetAllowHalfOpen(true); err != nil {
 		l.close()
 		return nil, err
 	}
@@ -85,7 +79,7 @@ func (l *link) pass(src, dst netpoll.Connection, ended *atomic.Bool) error {
 	if !last || ended.Swap(true) {
 		return nil
 	}
-	if err := dst.(halfCloser).CloseWrite(); err != nil || l.clientEnded.Load() && l.serverEnded.Load() {
+	if err := dst.(netpoll.HalfCloser).CloseWrite(); err != nil || l.clientEnded.Load() && l.serverEnded.Load() {
 		l.close() // both directions have ended
 		return err
 	}

@@ -61,7 +61,7 @@ func useAndDrop(ctx context.Context, p *pool.Pool, srv *server, w io.Writer) err
 	if err != nil {
 		return err
 	}
-	gone := conn.(interface{ Context() context.Context }).Context()
+	gone := conn.(netpoll.Contexter).Context()
 	p.Put(conn)
 	srv.dropAll()
 	<-gone.Done()

@@ -72,7 +72,7 @@ func ask(ctx context.Context, addr string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := conn.(halfCloser).CloseWrite(); err != nil {
+	if err := conn.(netpoll.HalfCloser).CloseWrite(); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "sent %d bytes and then the end of the stream\n", sent)

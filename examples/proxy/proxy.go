@@ -14,9 +14,6 @@ import (
 
 const dialTimeout = 5 * time.Second
 
-// halfCloser is a method that every connection of package netpoll has in addition to those of Connection.
-type halfCloser interface{ CloseWrite() error }
-
 // newProxy makes a server that connects each of its clients to addr.
 func newProxy(addr string) (netpoll.EventLoop, error) {
 	onConnect := func(ctx context.Context, client netpoll.Connection) context.Context {
@@ -55,5 +52,5 @@ func forward(dst, src netpoll.Connection) error {
 	if _, err := io.Copy(dst, src); err != nil {
 		return err
 	}
-	return dst.(halfCloser).CloseWrite()
+	return dst.(netpoll.HalfCloser).CloseWrite()
 }
