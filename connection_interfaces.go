@@ -18,7 +18,8 @@ import (
 //	stream := conn.(netpoll.StreamConnection)
 //
 // A [Connection] over datagrams is a [Conn] and a [syscall.Conn], and one of another package, such as one made for a test,
-// may have less. Code that takes those, too, asks for the small interface that it needs. StreamConnection may get more methods in later versions, so other packages should not implement it.
+// may have less. Code that takes those, too, asks for the small interface that it needs. StreamConnection may get more
+// methods in later versions, so other packages should not implement it.
 type StreamConnection interface {
 	Connection
 	Conn
@@ -33,10 +34,14 @@ type StreamConnection interface {
 	NetConner
 	Filer
 	KeepAliver
+	Drainer
 	syscall.Conn
 	io.StringWriter // these three send, or read, at once; those of Reader and Writer do not
 	io.ByteWriter
 	io.ByteReader
+
+	// ID returns the number of the connection in the process. No other connection has or had it, and it is never 0.
+	ID() uint64
 }
 
 // Contexter is a connection with a context, which ends when the peer is gone or the connection is closed.
@@ -109,6 +114,12 @@ type Filer interface {
 type KeepAliver interface {
 	// SetKeepAlive sets the time without traffic after which the peer is probed, in seconds.
 	SetKeepAlive(seconds int) error
+}
+
+// Drainer is a connection that knows of the Shutdown of its [EventLoop].
+type Drainer interface {
+	// Draining returns a channel that is closed when Shutdown begins; nil if no EventLoop has accepted the connection.
+	Draining() <-chan struct{}
 }
 
 // DescriptorKeeper is a connection that can receive descriptors: a [*UnixConnection].
