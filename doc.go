@@ -80,6 +80,8 @@
 //	dialer.go                        dialing
 //	tls.go                           TLS for event loops, listeners and dialers
 //	shm.go                           shared memory for listeners and dialers
+//	shm_statistics.go, shm_statistics_linux.go
+//	                                 what it counts
 //	udp_listen.go, packet_options.go how UDPConns are made
 //	packet_loop.go, packet_server.go the server of datagrams as its user sees it, and what it does with one socket
 //	packet_source_reader.go, packet_source_poller.go, packet_source_other.go

@@ -95,6 +95,11 @@ type FeatureReport struct {
 	GRO bool
 	// GROError is why they do not, nil if they do: [ErrGROOff], the kernel's error, or one that Is [ErrUnsupported].
 	GROError error
+	// SharedMemory: connections over "shm" share memory; see [ShmConfig].
+	SharedMemory bool
+	// SharedMemoryError is why they cannot, nil if they can: the error of the system that gives no sealed memory, or one that
+	// Is [ErrUnsupported]. With Fallback they use the socket then.
+	SharedMemoryError error
 }
 
 // Features tells which features of the system the library uses in this process, and why it does not use the others. The
@@ -102,7 +107,9 @@ type FeatureReport struct {
 func Features() FeatureReport {
 	ring, aio := defaultExecutors.refusals()
 	gso, gro := defaultGSO.refusal(), defaultGRO.refusal()
-	return FeatureReport{IOUring: ring == nil, IOUringError: ring, AIO: aio == nil, AIOError: aio,
+	shm := shmProbe()
+	return FeatureReport{SharedMemory: shm == nil, SharedMemoryError: shm,
+		IOUring: ring == nil, IOUringError: ring, AIO: aio == nil, AIOError: aio,
 		GSO: gso == nil, GSOError: gso, GRO: gro == nil, GROError: gro}
 }
 

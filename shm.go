@@ -153,6 +153,9 @@ func (ln *shmListener) setUp(conn *net.UnixConn) {
 	stop := context.AfterFunc(ln.open, func() { _ = conn.SetDeadline(longAgo) })
 	agreed, err := shmAccept(conn, &ln.config, &ln.used)
 	ln.end(conn)
+	if err != nil {
+		ln.config.Statistics.refusedFor(err)
+	}
 	if open := stop(); err != nil || !open {
 		if err == nil {
 			_ = agreed.Close()
@@ -225,7 +228,9 @@ func (d *ShmDialer) dial(ctx context.Context, network, address string) (Connecti
 		return nil, asShmError(err)
 	}
 	agreed, err := shmAgree(ctx, conn.(*net.UnixConn), &d.Config)
-	if err == nil {
+	if err != nil {
+		d.Config.Statistics.refusedFor(err)
+	} else {
 		var c *connection
 		if c, err = startSession(agreed, nil); err == nil {
 			return c.self, nil
@@ -251,7 +256,7 @@ func shmAgree(ctx context.Context, conn *net.UnixConn, config *ShmConfig) (net.C
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(longAgo) })
 	agreed, err := shmConnect(conn, config)
 	if !stop() { // ctx has ended
-		if err == nil && agreed != nil {
+		if err == nil {
 			_ = agreed.Close()
 		}
 		return nil, contextError(ctx)

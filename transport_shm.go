@@ -5,6 +5,7 @@ package netpoll
 import (
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/cloudwego/netpoll/internal/shmring"
@@ -47,6 +48,10 @@ type ShmConfig struct {
 	// a wake-up takes, 50 microseconds or more; 0 or less means none, and more than 1 millisecond means that.
 	BusyPoll time.Duration
 
+	// Statistics counts what becomes of the connections, and what they do. Several listeners and dialers may have the same
+	// one. Nil counts nothing.
+	Statistics *ShmStatistics
+
 	// SetupTimeout is how long a listener gives a client to agree on the memory. 0 or less means 5 seconds. A dialer has
 	// the timeout of the dial.
 	SetupTimeout time.Duration
@@ -73,17 +78,14 @@ func (c *ShmConfig) ringSize() int {
 	return c.RingSize
 }
 
-// maxBusyPoll is the longest that a goroutine polls.
-const maxBusyPoll = time.Millisecond
-
-func (c *ShmConfig) busyPoll() time.Duration { return min(max(c.BusyPoll, 0), maxBusyPoll) }
-
 func (c *ShmConfig) setupTimeout() time.Duration {
 	if c.SetupTimeout <= 0 {
 		return defaultShmSetup
 	}
 	return c.SetupTimeout
 }
+
+var errShmRefused = fmt.Errorf("the server has refused shared memory: %w", syscall.ECONNREFUSED)
 
 // shmAddr is a Unix address under the name of shared memory.
 func shmAddr(addr net.Addr) net.Addr {

@@ -40,7 +40,8 @@ type shmTransport struct {
 	freed   func()      // called when own is free again; may be nil
 	unread  int         // reports since wake-ups were read; belongs to the poller
 
-	receiving sync.Mutex // held by the receiving goroutine
+	counts    *ShmStatistics // may be nil
+	receiving sync.Mutex     // held by the receiving goroutine
 	busy      shmPolling
 
 	// mu guards released, and with it the memory and the descriptor where the caller has no reference to the connection:
@@ -64,7 +65,7 @@ const mostUnread = 16
 func newShmTransport(fd int, link *shmLink, up upperLayer) *shmTransport {
 	s := &shmTransport{own: link.own, peer: link.peer, pair: shmring.NewPair(link.own, link.peer)}
 	s.sysfd, s.up, s.socket.local, s.freed = fd, up, link.LocalAddr(), link.freed
-	s.busy.limit = int64(link.busyPoll)
+	s.busy.limit, s.counts = int64(link.busyPoll), link.counts
 	link.own, link.peer, link.freed = nil, nil, nil
 	return s
 }
@@ -175,6 +176,7 @@ var wakeUp = []byte{1}
 
 // wakePeer sends a wake-up. If there is no room for it there are many that the peer has not read.
 func (s *shmTransport) wakePeer() {
+	s.counts.woke()
 	err := error(unix.EINTR)
 	for err == unix.EINTR {
 		err = unix.Sendto(s.sysfd, wakeUp, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
@@ -198,6 +200,7 @@ func (s *shmTransport) receive(p []byte) (n int, full bool, err error) {
 	n, err = s.take(p)
 	switch {
 	case n > 0:
+		s.counts.moved(0, n)
 		return n, n == len(p) || s.pair.Available() > 0, nil
 	case err != nil:
 		return 0, false, s.broken(err)
@@ -260,6 +263,7 @@ func (s *shmTransport) send(v *vector, _ int64) (n int, err error) {
 	if n == 0 && v.N > 0 {
 		return 0, errWouldBlock
 	}
+	s.counts.moved(n, 0)
 	if s.pair.WakesReader() {
 		s.wakePeer()
 	}

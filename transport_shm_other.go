@@ -18,8 +18,16 @@ func shmSupported(config *ShmConfig) error {
 	return Exception(ErrUnsupported, "shared memory on this system")
 }
 
+// shmProbe returns why there is no shared memory.
+func shmProbe() error { return Exception(ErrUnsupported, "shared memory on this system") }
+
 // shmConnect agrees on the plain socket, without a word.
-func shmConnect(conn *net.UnixConn, _ *ShmConfig) (net.Conn, error) { return conn, nil }
+func shmConnect(conn *net.UnixConn, config *ShmConfig) (net.Conn, error) {
+	config.Statistics.onSocket(shmBySystem)
+	return conn, nil
+}
 
 // shmAccept does the same.
-func shmAccept(conn *net.UnixConn, _ *ShmConfig, _ *atomic.Int64) (net.Conn, error) { return conn, nil }
+func shmAccept(conn *net.UnixConn, config *ShmConfig, _ *atomic.Int64) (net.Conn, error) {
+	return shmConnect(conn, config)
+}

@@ -8,6 +8,7 @@ package netpoll
 import (
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 )
@@ -20,6 +21,11 @@ const (
 	// looksPerYield is how often a goroutine looks before it lets others run, and asks for the time.
 	looksPerYield = 32
 )
+
+// maxBusyPoll is the longest that a goroutine polls.
+const maxBusyPoll = time.Millisecond
+
+func (c *ShmConfig) busyPoll() time.Duration { return min(max(c.BusyPoll, 0), maxBusyPoll) }
 
 // shmPolling is when a transport polls.
 type shmPolling struct {

@@ -17,6 +17,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -33,6 +34,7 @@ type shmLink struct {
 	own, peer *shmring.Region // nil when the connection owns them
 	freed     func()          // called once when own is free again; may be nil
 	busyPoll  time.Duration
+	counts    *ShmStatistics // may be nil
 }
 
 func (l *shmLink) LocalAddr() net.Addr { return shmAddr(l.UnixConn.LocalAddr()) }
@@ -56,17 +58,32 @@ func (l *shmLink) Close() error {
 // shmSupported returns an error for what this system cannot do.
 func shmSupported(*ShmConfig) error { return nil }
 
+// shmProbe tries out, once, whether the system gives memory.
+var shmProbe = sync.OnceValue(func() error {
+	r, fd, err := shmring.Create(shmring.MinRing)
+	if err != nil {
+		return err
+	}
+	_ = unix.Close(fd)
+	r.Free()
+	return nil
+})
+
 // shmConnect agrees with the server behind conn. The result is conn itself if both have chosen the plain socket.
 func shmConnect(conn *net.UnixConn, config *ShmConfig) (net.Conn, error) {
 	own, fd, err := shmring.Create(config.ringSize())
 	if err != nil {
+		err = errors.Join(errShmSystem, err)
 		if !config.Fallback {
 			return nil, err
 		}
-		return conn, shmAgreePlain(conn)
+		if err = shmAgreePlain(conn); err == nil {
+			config.Statistics.onSocket(shmBySystem)
+		}
+		return conn, err
 	}
 	defer unix.Close(fd)
-	link := &shmLink{UnixConn: conn, own: own, busyPoll: config.busyPoll()}
+	link := &shmLink{UnixConn: conn, own: own, busyPoll: config.busyPoll(), counts: config.Statistics}
 	hello := shmring.Hello{Answer: shmring.Shared, Ring: config.ringSize()}
 	if err = shmGreet(conn, hello, fd); err == nil {
 		hello, link.peer, err = shmGreeting(conn)
@@ -74,11 +91,13 @@ func shmConnect(conn *net.UnixConn, config *ShmConfig) (net.Conn, error) {
 	switch other := errors.Is(err, shmring.ErrVersion); {
 	case (err == nil || other) && hello.Answer == shmring.Plain && config.Fallback:
 		own.Free()
+		config.Statistics.onSocket(shmByPeer)
 		return conn, nil
 	case other:
 		err = errors.Join(errShmRefused, err)
 	case err != nil:
 	case hello.Answer == shmring.Shared:
+		link.opened()
 		return link, nil
 	default:
 		err = errShmRefused
@@ -86,8 +105,6 @@ func shmConnect(conn *net.UnixConn, config *ShmConfig) (net.Conn, error) {
 	own.Free()
 	return nil, err
 }
-
-var errShmRefused = fmt.Errorf("the server has refused shared memory: %w", syscall.ECONNREFUSED)
 
 // shmAgreePlain is shmConnect without memory.
 func shmAgreePlain(conn *net.UnixConn) error {
@@ -117,6 +134,9 @@ func shmAccept(conn *net.UnixConn, config *ShmConfig, used *atomic.Int64) (net.C
 		if err == nil && !config.Fallback {
 			err = shmring.ErrHello
 		}
+		if err == nil {
+			config.Statistics.onSocket(shmByOther)
+		}
 		return conn, err
 	}
 	hello, peer, err := shmGreeting(conn)
@@ -125,15 +145,21 @@ func shmAccept(conn *net.UnixConn, config *ShmConfig, used *atomic.Int64) (net.C
 	case !errors.Is(err, shmring.ErrVersion):
 		return nil, err
 	case config.Fallback:
-		return conn, shmGreet(conn, shmring.Hello{Answer: shmring.Plain}, -1)
+		return shmAnswerPlain(conn, config, shmByVersion)
 	default:
 		return nil, errors.Join(err, shmRefuse(conn))
 	}
-	link := &shmLink{UnixConn: conn, peer: peer, busyPoll: config.busyPoll()}
+	link := &shmLink{UnixConn: conn, peer: peer, busyPoll: config.busyPoll(), counts: config.Statistics}
+	reason := shmByPeer
 	if hello.Answer == shmring.Shared {
 		err := link.answer(config, used)
 		if err == nil {
+			link.opened()
 			return link, nil
+		}
+		reason = shmBySystem
+		if errors.Is(err, errShmMemory) {
+			reason = shmByLimit
 		}
 		peer.Free()
 		if !config.Fallback {
@@ -142,14 +168,33 @@ func shmAccept(conn *net.UnixConn, config *ShmConfig, used *atomic.Int64) (net.C
 	} else if hello.Answer != shmring.Plain || !config.Fallback {
 		return nil, errors.Join(errShmRefused, shmRefuse(conn))
 	}
-	return conn, shmGreet(conn, shmring.Hello{Answer: shmring.Plain}, -1)
+	return shmAnswerPlain(conn, config, reason)
+}
+
+// shmAnswerPlain chooses the socket, for that reason.
+func shmAnswerPlain(conn *net.UnixConn, config *ShmConfig, reason shmReason) (net.Conn, error) {
+	err := shmGreet(conn, shmring.Hello{Answer: shmring.Plain}, -1)
+	if err == nil {
+		config.Statistics.onSocket(reason)
+	}
+	return conn, err
+}
+
+// opened counts the connection until its region is freed.
+func (l *shmLink) opened() {
+	size, freed := l.own.Size(), l.freed
+	l.counts.opened(size)
+	l.freed = func() {
+		l.counts.closed(size)
+		if freed != nil {
+			freed()
+		}
+	}
 }
 
 func shmRefuse(conn *net.UnixConn) error {
 	return shmGreet(conn, shmring.Hello{Answer: shmring.Refused}, -1)
 }
-
-var errShmMemory = errors.New("the limit of shared memory is reached")
 
 // answer creates the region of the server and sends it, if the limit allows one more.
 func (l *shmLink) answer(config *ShmConfig, used *atomic.Int64) error {
@@ -165,7 +210,7 @@ func (l *shmLink) answer(config *ShmConfig, used *atomic.Int64) error {
 	}
 	own, fd, err := shmring.Create(config.ringSize())
 	if err != nil {
-		return err
+		return errors.Join(errShmSystem, err)
 	}
 	defer unix.Close(fd)
 	if err := shmGreet(l.UnixConn, shmring.Hello{Answer: shmring.Shared, Ring: config.ringSize()}, fd); err != nil {
@@ -190,7 +235,7 @@ func shmCheckUser(conn *net.UnixConn, config *ShmConfig) error {
 		return err
 	}
 	if !config.allows(who.Uid) {
-		return fmt.Errorf("user %d may not connect: %w", who.Uid, syscall.EACCES)
+		return fmt.Errorf("%w: user %d: %w", errShmUser, who.Uid, syscall.EACCES)
 	}
 	return nil
 }

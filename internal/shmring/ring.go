@@ -61,6 +61,9 @@ type Region struct {
 // NewRegion makes a region of memory of size [Header] and a ring, which must be aligned to 8 bytes.
 func NewRegion(mem []byte) *Region { return &Region{mem: mem, ring: mem[Header:]} }
 
+// Size is how many bytes of memory the region has.
+func (r *Region) Size() int { return len(r.mem) }
+
 func (r *Region) counter(at int) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&r.mem[at])) }
 
 func (r *Region) flag(at int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&r.mem[at])) }
