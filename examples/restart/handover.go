@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 // This file holds how a listener gets from one process to the next: the old one starts the new one, which inherits the

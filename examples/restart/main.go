@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command restart is a server that a new process takes over from, without a request lost. Try
 //
 //	go run ./examples/restart -addr 127.0.0.1:8080
