@@ -212,19 +212,22 @@ func TestDialThatPanicsKeepsNoPlace(t *testing.T) {
 func TestIdleConnectionsAreClosedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := made(t, pool.Config{IdleTime: time.Minute})
-		one, two, three := get(t, p), get(t, p), get(t, p)
+		one, two, three, four := get(t, p), get(t, p), get(t, p), get(t, p)
 		p.Put(one)
 		time.Sleep(40 * time.Second)
+		p.Put(four)
 		p.Put(two)
 		p.Put(three)
 		three.gone.Store(true) // found when the others are looked at, at the latest
 		time.Sleep(21 * time.Second)
 		synctest.Wait()
-		require.True(t, one.isClosed() && three.isClosed() && !two.isClosed())
-		require.Equal(t, pool.Stats{Idle: 1, Dialed: 3, Expired: 1, Unfit: 1}, p.Stats())
+		require.True(t, one.isClosed() && three.isClosed() && !two.isClosed() && !four.isClosed())
+		require.Equal(t, pool.Stats{Idle: 2, Dialed: 4, Expired: 1, Unfit: 1}, p.Stats())
 
 		require.Same(t, two, get(t, p)) // its time begins anew
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		require.True(t, four.isClosed() && !two.isClosed())
 		p.Put(two)
 		time.Sleep(59 * time.Second)
 		synctest.Wait()
