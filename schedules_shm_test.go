@@ -412,6 +412,22 @@ func TestScheduleShmKilledPeer(t *testing.T) {
 	})
 }
 
+// A reader that is woken for nothing finds an empty ring, and then the end: bytes that came between are not lost.
+func TestScheduleShmEndComesAfterBytes(t *testing.T) {
+	exploreShm(t, 1, func(r *interleave.Run, a, b *shmSide) {
+		a.t.wakePeer()
+		r.Go("peer", func() {
+			_ = a.write([]byte("x"))
+			a.endWriting()
+		})
+		r.Go("reader", func() {
+			if got, err := b.readAll(); string(got) != "x" || err != io.EOF {
+				r.Failf("%q, %v", got, err)
+			}
+		})
+	})
+}
+
 // Where the counters of a region are: see package shmring.
 const (
 	exploredSent  = 0

@@ -114,7 +114,7 @@ type kitexServer struct {
 }
 
 // newGeneric reads the description of the service.
-func newGeneric(t *testing.T) generic.Generic {
+func newGeneric(t testing.TB) generic.Generic {
 	t.Helper()
 	provider, err := generic.NewThriftFileProvider("testdata/echo.thrift")
 	require.NoError(t, err)
@@ -138,6 +138,12 @@ func startKitexOn(t *testing.T, network, address string, kind transportKind, opt
 	t.Helper()
 	ln, err := net.Listen(network, address)
 	require.NoError(t, err)
+	return serveKitex(t, ln, kind, opts...)
+}
+
+// serveKitex serves on ln until the test ends.
+func serveKitex(t testing.TB, ln net.Listener, kind transportKind, opts ...server.Option) *kitexServer {
+	t.Helper()
 	s := &kitexServer{echoService: newEchoService(), addr: ln.Addr(), ran: make(chan error, 1)}
 	if kind.layer != nil {
 		ln = kind.layer.listener(ln)
