@@ -80,8 +80,6 @@
 //	dialer.go                        dialing
 //	tls.go                           TLS for event loops, listeners and dialers
 //	shm.go                           shared memory for listeners and dialers
-//	shm_statistics.go, shm_statistics_linux.go
-//	                                 what it counts
 //	udp_listen.go, packet_options.go how UDPConns are made
 //	packet_loop.go, packet_server.go the server of datagrams as its user sees it, and what it does with one socket
 //	packet_source_reader.go, packet_source_poller.go, packet_source_other.go
@@ -141,6 +139,8 @@
 //	transport_tls_wire.go            what package crypto/tls has for a net.Conn
 //	transport_shm.go, transport_shm_linux.go, transport_shm_poll_linux.go, transport_shm_setup_linux.go, transport_shm_other.go
 //	                                 shared memory: its settings, how bytes go through it, how both sides agree on it
+//	shm_statistics.go, shm_statistics_linux.go
+//	                                 what it counts
 //
 // Layer 3: pollers
 //
@@ -156,6 +156,8 @@
 //	poll_batch.go, features.go       one system call for a batch of receives and sends: how, and when
 //	features_offload.go, features_offload_unix.go, features_offload_other.go
 //	                                 which work on datagrams is left to the system
+//	features_shm_linux.go, features_shm_other.go
+//	                                 whether there is memory to share
 //	poll_linux.go, poll_bsd.go, poll_other.go
 //	                                 epoll, kqueue, neither
 //

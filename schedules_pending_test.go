@@ -13,12 +13,13 @@ import (
 
 	"github.com/cloudwego/netpoll/internal/interleave"
 	"github.com/cloudwego/netpoll/internal/interleave/explored"
+	"github.com/cloudwego/netpoll/internal/metric"
 )
 
 // owing gives l a poller that sends output left to it: once while handlers run, and once before it parks. There is no
 // ring here, so each sender sends by itself.
 func (l *line) owing() {
-	w := newWorker(nil)
+	w := newWorker(&poller{counts: new(metric.Set)})
 	w.io.policy = plainCalls()
 	l.sends = &w.sends
 	l.sendsOnly()
@@ -230,7 +231,7 @@ func (q *queued) endSend(int32)                  {}
 
 func TestScheduleQueueOfSendersKeepsNone(t *testing.T) {
 	explored.Explore(t, 3, func(r *interleave.Run) {
-		w := newWorker(nil)
+		w := newWorker(&poller{counts: new(metric.Set)})
 		w.io.policy = plainCalls()
 		var senders [3]queued
 		var added [3]bool

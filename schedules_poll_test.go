@@ -16,6 +16,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/interleave"
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
 	"github.com/cloudwego/netpoll/internal/interleave/explored"
+	"github.com/cloudwego/netpoll/internal/metric"
 )
 
 func TestScheduleStaleEventFindsNobody(t *testing.T) {
@@ -186,7 +187,7 @@ func (b *bell) serve() {
 func newMadeUpPoller(t *testing.T, r *interleave.Run, batches ...[]*hand) *madeUpPoller {
 	sel, err := newSelector()
 	require.NoError(t, err)
-	p := &poller{sel: sel, done: make(chan struct{}), maxWorkers: 1}
+	p := &poller{sel: sel, done: make(chan struct{}), counts: new(metric.Set), maxWorkers: 1}
 	first := newWorker(p)
 	first.io.policy = plainCalls()
 	p.workers.init(first)
@@ -381,7 +382,7 @@ func (s *settings) Close()            {}
 func TestScheduleWorkerThatIsAddedIsWatched(t *testing.T) {
 	explored.Explore(t, -1, func(r *interleave.Run) {
 		alarm := new(settings)
-		p := &poller{maxWorkers: 2}
+		p := &poller{counts: new(metric.Set), maxWorkers: 2}
 		p.workers.init(newWorker(p))
 		p.watchdog.alarm = alarm
 		p.watchdog.set.Store(true) // for batches that are over

@@ -18,9 +18,6 @@ func shmSupported(config *ShmConfig) error {
 	return Exception(ErrUnsupported, "shared memory on this system")
 }
 
-// shmProbe returns why there is no shared memory.
-func shmProbe() error { return Exception(ErrUnsupported, "shared memory on this system") }
-
 // shmConnect agrees on the plain socket, without a word.
 func shmConnect(conn *net.UnixConn, config *ShmConfig) (net.Conn, error) {
 	config.Statistics.onSocket(shmBySystem)

@@ -17,7 +17,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -57,17 +56,6 @@ func (l *shmLink) Close() error {
 
 // shmSupported returns an error for what this system cannot do.
 func shmSupported(*ShmConfig) error { return nil }
-
-// shmProbe tries out, once, whether the system gives memory.
-var shmProbe = sync.OnceValue(func() error {
-	r, fd, err := shmring.Create(shmring.MinRing)
-	if err != nil {
-		return err
-	}
-	_ = unix.Close(fd)
-	r.Free()
-	return nil
-})
 
 // shmConnect agrees with the server behind conn. The result is conn itself if both have chosen the plain socket.
 func shmConnect(conn *net.UnixConn, config *ShmConfig) (net.Conn, error) {
