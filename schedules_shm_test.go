@@ -213,6 +213,8 @@ func (s *shmSide) wants(bool) bool {
 	return s.ended == nil && !s.closing && len(s.in) < s.limit
 }
 
+func (*shmSide) expect(int) {}
+
 func (s *shmSide) room(most int) []byte { return s.room_[:min(most, len(s.room_), s.limit)] }
 
 func (s *shmSide) put(n int) { s.in = append(s.in, s.room_[:n]...) }
