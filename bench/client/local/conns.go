@@ -27,7 +27,7 @@ func put(out []byte, kind local.Kind, size int, first uint64) {
 type netpollConn struct{ conn netpoll.Connection }
 
 func dialNetpoll(cfg config) (conn, error) {
-	c, err := netpoll.DialConnection(cfg.over, cfg.addr, dialTime)
+	c, err := local.Dial(cfg.over, cfg.addr, dialTime)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ type config struct {
 func main() {
 	var cfg config
 	flag.StringVar(&cfg.addr, "addr", "", "of the server")
-	flag.StringVar(&cfg.over, "over", "shm", "shm, unix, or net")
+	flag.StringVar(&cfg.over, "over", "shm", "shm, shm-4m, shm-busy, unix, or net")
 	flag.StringVar(&cfg.mode, "mode", "ping", "ping: one message there and back; oneway: as many as go out; idle: none, until the input ends")
 	flag.IntVar(&cfg.conns, "conns", 1, "connections; those that are idle have echoed one message")
 	flag.IntVar(&cfg.size, "size", 64, "of a message, in bytes")
@@ -73,13 +73,10 @@ type conn interface {
 }
 
 func dial(cfg config) (conn, error) {
-	switch cfg.over {
-	case "shm", "unix":
-		return dialNetpoll(cfg)
-	case "net":
+	if cfg.over == "net" {
 		return dialNet(cfg)
 	}
-	return nil, fmt.Errorf("there is no %q", cfg.over)
+	return dialNetpoll(cfg)
 }
 
 // loader implements caller.Loader.

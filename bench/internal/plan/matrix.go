@@ -358,7 +358,7 @@ func datagrams(quick bool) (list []Scenario) {
 // local are servers and clients on one machine, over shared memory and over Unix sockets.
 func local(quick bool) (list []Scenario) {
 	const group = "Shared memory and Unix sockets"
-	subjects := []string{Shm, Unix, NetUnix}
+	subjects := []string{Shm, ShmLarge, ShmBusy, Unix, NetUnix}
 	sizes := []int{64, 64 << 10, 1 << 20}
 	for _, size := range sizes {
 		list = append(list, Scenario{

@@ -34,8 +34,10 @@ const (
 	NoGRO     = "netpoll-nogro"    // it joins none
 	Wireguard = "wireguard-go"
 	Mmsg      = "limit-mmsg"
-	Shm       = "netpoll-shm"  // shared memory
-	Unix      = "netpoll-unix" // a Unix socket
+	Shm       = "netpoll-shm"      // shared memory
+	ShmLarge  = "netpoll-shm-4m"   // with rings of 4 MiB
+	ShmBusy   = "netpoll-shm-busy" // with rings of 1 MiB, and busy polling for 100 µs at both sides
+	Unix      = "netpoll-unix"     // a Unix socket
 	NetUnix   = "net-unix"
 )
 
@@ -102,6 +104,8 @@ var KitexClient = Subject{Name: "kitexclient", Dir: "frameworks", Package: "./ki
 // LocalServers are the servers for clients on the same machine.
 var LocalServers = []Subject{
 	{Name: Shm, Package: "./server/local", Args: []string{"-mode", "shm"}},
+	{Name: ShmLarge, Package: "./server/local", Args: []string{"-mode", "shm-4m"}},
+	{Name: ShmBusy, Package: "./server/local", Args: []string{"-mode", "shm-busy"}},
 	{Name: Unix, Package: "./server/local", Args: []string{"-mode", "unix"}},
 	{Name: NetUnix, Package: "./server/local", Args: []string{"-mode", "net"}},
 }
@@ -109,6 +113,8 @@ var LocalServers = []Subject{
 // LocalClients are their clients.
 var LocalClients = []Subject{
 	{Name: Shm, Package: "./client/local", Args: []string{"-over", "shm"}},
+	{Name: ShmLarge, Package: "./client/local", Args: []string{"-over", "shm-4m"}},
+	{Name: ShmBusy, Package: "./client/local", Args: []string{"-over", "shm-busy"}},
 	{Name: Unix, Package: "./client/local", Args: []string{"-over", "unix"}},
 	{Name: NetUnix, Package: "./client/local", Args: []string{"-over", "net"}},
 }

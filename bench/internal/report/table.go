@@ -94,7 +94,7 @@ func Tables(w io.Writer, samples []run.Sample) error {
 		columns := requestColumns
 		if c.Samples[0].Throughput == 0 {
 			columns = idleColumns
-		} else if slices.Contains([]string{plan.Shm, plan.Unix, plan.NetUnix}, c.Subject) {
+		} else if slices.ContainsFunc(plan.LocalServers, func(s plan.Subject) bool { return s.Name == c.Subject }) {
 			columns = localColumns
 		}
 		if c.Group != group {

@@ -21,13 +21,10 @@ import (
 func main() {
 	serve.Main(func(cfg serve.Config) (string, error) {
 		addr := fmt.Sprintf("@netpoll-bench-%d", os.Getpid()) // without a file
-		switch cfg.Mode {
-		case "shm", "unix":
-			return addr, overNetpoll(cfg, addr)
-		case "net":
+		if cfg.Mode == "net" {
 			return addr, overNet(addr)
 		}
-		return "", fmt.Errorf("unknown mode %q", cfg.Mode)
+		return addr, overNetpoll(cfg, addr)
 	})
 }
 
@@ -39,7 +36,7 @@ func overNetpoll(cfg serve.Config, addr string) error {
 	if err != nil {
 		return err
 	}
-	ln, err := netpoll.CreateListener(cfg.Mode, addr)
+	ln, err := local.Listen(cfg.Mode, addr)
 	if err != nil {
 		return err
 	}
