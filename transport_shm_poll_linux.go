@@ -25,7 +25,12 @@ const (
 // maxBusyPoll is the longest that a goroutine polls.
 const maxBusyPoll = time.Millisecond
 
-func (c *ShmConfig) busyPoll() time.Duration { return min(max(c.BusyPoll, 0), maxBusyPoll) }
+func (c *ShmConfig) busyPoll() time.Duration {
+	if runtime.NumCPU() == 1 {
+		return 0 // the peer could not run meanwhile
+	}
+	return min(max(c.BusyPoll, 0), maxBusyPoll)
+}
 
 // shmPolling is when a transport polls.
 type shmPolling struct {
@@ -39,7 +44,7 @@ type shmPolling struct {
 // due reports whether to poll now.
 func (p *shmPolling) due() bool {
 	switch {
-	case p.limit == 0 || p.stopped.Load() || runtime.NumCPU() == 1:
+	case p.limit == 0 || p.stopped.Load():
 		return false
 	case p.vain.Load() < vainPolls:
 		return true

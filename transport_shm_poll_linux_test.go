@@ -3,7 +3,6 @@
 package netpoll
 
 import (
-	"runtime"
 	"testing"
 	"time"
 
@@ -13,9 +12,6 @@ import (
 )
 
 func TestPollingStopsWhereItFindsNothing(t *testing.T) {
-	if runtime.NumCPU() == 1 {
-		t.Skip("the peer could not run meanwhile")
-	}
 	p := &shmPolling{limit: int64(time.Millisecond)}
 	for range vainPolls {
 		require.True(t, p.due())
