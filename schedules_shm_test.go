@@ -366,7 +366,7 @@ func TestScheduleShmPauseEnds(t *testing.T) {
 }
 
 // A side that closes has said so before it is gone: what it has sent arrives, and then the end. The other side, which waits
-// for room meanwhile, is told by an error.
+// for room meanwhile, gets an error.
 func TestScheduleShmCloseAgainstBothDirections(t *testing.T) {
 	exploreShm(t, 1, func(r *interleave.Run, a, b *shmSide) {
 		a.limit = 1000 // and nobody reads
