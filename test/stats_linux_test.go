@@ -1,3 +1,5 @@
+//go:build !netconn && !kqsim
+
 package test
 
 // The figures of the process, compared with those of the kernel.
