@@ -94,6 +94,9 @@ func requireHello(t *testing.T, fd int) {
 	t.Helper()
 	buf := make([]byte, 16)
 	n, err := unix.Read(fd, buf)
+	for err == unix.EINTR { // the kernel does not resume a read with a timeout after a signal of the runtime
+		n, err = unix.Read(fd, buf)
+	}
 	require.NoError(t, err)
 	require.Equal(t, "hello", string(buf[:n]))
 }
