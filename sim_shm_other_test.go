@@ -9,13 +9,19 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 const simHasShm = false
 
 func (p *simPlan) drawShm(*rand.Rand) {}
 
-func (w *simWorld) listenShm(address string) net.Listener { return w.listen("unix", 6) }
+func (w *simWorld) listenShm(address string) net.Listener {
+	ln, err := CreateListener("unix", address)
+	require.NoError(w.t, err)
+	return ln
+}
 
 func (w *simWorld) dialShm(*simLife, net.Listener) (Connection, net.Conn, error) { panic("not drawn") }
 
