@@ -376,10 +376,15 @@ func (c *connection) startContext() context.Context {
 // guard runs a callback. If the callback panics or ends its goroutine (runtime.Goexit), guard reports it and closes the
 // connection; the server lives on. After the end of the goroutine only deferred calls of guard's callers run.
 func (c *connection) guard(name string, f func()) {
+	guardCallback(name, c.self, f, func(value any) { c.callbackFailed(name, value) })
+}
+
+// guardCallback runs a callback of conn, and failed if it panics or ends its goroutine. It reports one that is slow.
+func guardCallback(name string, conn Connection, f func(), failed func(value any)) {
 	if slow := slowHook.Load(); slow != nil {
-		f = slow.timed(name, c.self, f)
+		f = slow.timed(name, conn, f)
 	}
-	runner.Guard(f, func(value any) { c.callbackFailed(name, value) })
+	runner.Guard(f, failed)
 }
 
 // callbackFailed reports the failure and closes the connection, even if the logger panics.

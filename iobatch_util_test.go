@@ -21,6 +21,7 @@ import (
 	"github.com/cloudwego/netpoll/internal/aio"
 	"github.com/cloudwego/netpoll/internal/happens"
 	"github.com/cloudwego/netpoll/internal/iobatch"
+	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
@@ -47,7 +48,7 @@ func startTestPoller(t testing.TB, change func(p *poller)) *testPoller {
 	t.Helper()
 	sel, err := newSelector()
 	require.NoError(t, err)
-	p := makePoller(sel, pollers.drop)
+	p := makePoller(sel, pollers.drop, new(metric.Set))
 	change(p)
 	go p.run(p.leader)
 	old := pollers.current.Swap(&[]*poller{p})

@@ -5,6 +5,7 @@ package netpoll
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -55,10 +56,6 @@ func setLogger(l *slog.Logger) {
 // takePanics makes panics in the runner, of no connection, go where messages go.
 func takePanics() {
 	runner.OnPanic(func(_ context.Context, v any, stack []byte) {
-		if l := structuredLog.Load(); l != nil {
-			l.Error("netpoll: a callback failed", "panic", v, "stack", string(stack))
-			return
-		}
-		processLog.Printf("netpoll: panic in a callback: %v\n%s", v, stack)
+		logPanic(fmt.Sprintf("panic in a callback: %v\n%s", v, stack), "panic", v, "stack", string(stack))
 	})
 }

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
-	"github.com/cloudwego/netpoll/internal/runner"
 	"github.com/cloudwego/netpoll/internal/wait"
 )
 
@@ -197,10 +196,7 @@ func (c *packetConnection) addCallback(callback CloseCallback) bool {
 
 // guard runs a callback; one that panics or ends its goroutine closes the connection.
 func (c *packetConnection) guard(name string, f func()) {
-	if slow := slowHook.Load(); slow != nil {
-		f = slow.timed(name, c, f)
-	}
-	runner.Guard(f, func(value any) {
+	guardCallback(name, c, f, func(value any) {
 		defer c.close(true)
 		reportFailure(PanicReport{Callback: name, Conn: c, Value: value, Stack: debug.Stack()}, c.peerName(), 0)
 	})

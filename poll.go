@@ -88,19 +88,14 @@ func newPoller(failed func(*poller)) (*poller, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := makePollerCounting(sel, failed, pollerCounts.take())
+	p := makePoller(sel, failed, pollerCounts.take())
 	pollerCounts.use(p)
 	go p.run(p.leader)
 	return p, nil
 }
 
-// makePoller makes a poller without its goroutine, which is to run its leader.
-func makePoller(sel *selector, failed func(*poller)) *poller {
-	return makePollerCounting(sel, failed, new(metric.Set))
-}
-
-// makePollerCounting is makePoller with the counters for it.
-func makePollerCounting(sel *selector, failed func(*poller), counts *metric.Set) *poller {
+// makePoller makes a poller without its goroutine, which is to run its leader. counts are its own.
+func makePoller(sel *selector, failed func(*poller), counts *metric.Set) *poller {
 	p := &poller{sel: sel, done: make(chan struct{}), failed: failed, counts: counts}
 	p.worthCall, p.worthFull = int64(worthFollower), int64(worthFollowerFull)
 	p.turnFunc = p.turn

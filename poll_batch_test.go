@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
@@ -130,7 +131,7 @@ func stoppedPoller(t *testing.T, tasks ...task) *poller {
 	t.Helper()
 	sel, err := newSelector()
 	require.NoError(t, err)
-	p := makePoller(sel, nil)
+	p := makePoller(sel, nil, new(metric.Set))
 	p.leader.batch.ready = tasks
 	p.retire()
 	return p

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloudwego/netpoll/internal/kqueue"
+	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/testkit"
 )
 
@@ -30,7 +31,7 @@ func stillPoller(t *testing.T) *poller {
 	sel, err := newSelector()
 	require.NoError(t, err)
 	t.Cleanup(sel.close)
-	return makePoller(sel, nil)
+	return makePoller(sel, nil, new(metric.Set))
 }
 
 // readable is the event of a descriptor that has something to read.

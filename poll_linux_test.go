@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloudwego/netpoll/internal/metric"
 )
 
 // breakQueue makes the queue of a poller fail.
@@ -24,7 +26,7 @@ func TestClosedWatchIsForgottenByTheSystem(t *testing.T) {
 	sel, err := newSelector()
 	require.NoError(t, err)
 	defer sel.close()
-	p := makePoller(sel, nil) // only this test polls
+	p := makePoller(sel, nil, new(metric.Set)) // only this test polls
 	defer p.watchdog.alarm.Close()
 	a, b := socketPair(t)
 	r := newRecorder(a)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudwego/netpoll/internal/interleave/clock"
+	"github.com/cloudwego/netpoll/internal/metric"
 )
 
 // countingAlarm never rings by itself.
@@ -26,7 +27,7 @@ func (a *countingAlarm) Close()            {}
 func watchedPoller(t *testing.T) (*poller, *countingAlarm) {
 	sel, err := newSelector()
 	require.NoError(t, err)
-	p := makePoller(sel, nil)
+	p := makePoller(sel, nil, new(metric.Set))
 	t.Cleanup(func() {
 		select {
 		case <-p.done:

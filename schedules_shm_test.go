@@ -20,6 +20,7 @@ import (
 
 	"github.com/cloudwego/netpoll/internal/interleave"
 	"github.com/cloudwego/netpoll/internal/interleave/explored"
+	"github.com/cloudwego/netpoll/internal/metric"
 	"github.com/cloudwego/netpoll/internal/shmring"
 )
 
@@ -52,7 +53,7 @@ func shmPollers(t *testing.T) (list [2]*poller) {
 		sel, err := newSelector()
 		require.NoError(t, err)
 		t.Cleanup(sel.close)
-		list[i] = makePoller(sel, nil)
+		list[i] = makePoller(sel, nil, new(metric.Set))
 	}
 	return list
 }

@@ -170,8 +170,9 @@ func (s *server) giveNotice(ctx context.Context) {
 		runner.Run(context.Background(), func() {
 			defer func() { returned <- struct{}{} }()
 			runner.Guard(f, func(value any) {
-				logPanic(fmt.Sprintf("panic in a function of WithOnShutdown: %v\n%s", value, debug.Stack()),
-					"callback", "WithOnShutdown", "panic", value, "stack", string(debug.Stack()))
+				stack := string(debug.Stack())
+				logPanic(fmt.Sprintf("panic in a function of WithOnShutdown: %v\n%s", value, stack),
+					"callback", "WithOnShutdown", "panic", value, "stack", stack)
 			})
 		})
 	}

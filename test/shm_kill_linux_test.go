@@ -124,15 +124,22 @@ func shmFiles(t *testing.T) int {
 	return len(list)
 }
 
+// shmEcho serves an echo over shared memory, and returns its address and a connection that works.
+func shmEcho(t *testing.T) (addr string, good netpoll.Connection) {
+	t.Helper()
+	s := testnet.ServeOn(t, listenShm(t, netpoll.ShmConfig{RingSize: 4 << 10}), testnet.Echo)
+	addr = s.Listener.Addr().String()
+	good, err := netpoll.DialConnection("shm", addr, testkit.Timeout)
+	require.NoError(t, err)
+	t.Cleanup(func() { good.Close() })
+	require.NoError(t, testkit.RoundTrip(good.(net.Conn), "before"))
+	return addr, good
+}
+
 // Peers are killed at random moments: while they dial, agree, send, receive and close. Nothing is left of them, and others
 // are served meanwhile.
 func TestKilledProcessesLeaveNothing(t *testing.T) {
-	s := testnet.ServeOn(t, listenShm(t, netpoll.ShmConfig{RingSize: 4 << 10}), testnet.Echo)
-	addr := s.Listener.Addr().String()
-	good, err := netpoll.DialConnection("shm", addr, testkit.Timeout)
-	require.NoError(t, err)
-	defer good.Close()
-	require.NoError(t, testkit.RoundTrip(good.(net.Conn), "before"))
+	addr, good := shmEcho(t)
 	sockets, maps, files := countFiles("socket:"), sharedMaps(t), shmFiles(t)
 	random := rand.New(rand.NewPCG(1, 3))
 	for range shmRounds(t, 5) {
@@ -154,12 +161,7 @@ func TestSharedMemoryAtTheLimitOfDescriptors(t *testing.T) {
 	if !testkit.InOwnProcess(t) {
 		return
 	}
-	s := testnet.ServeOn(t, listenShm(t, netpoll.ShmConfig{RingSize: 4 << 10}), testnet.Echo)
-	addr := s.Listener.Addr().String()
-	good, err := netpoll.DialConnection("shm", addr, testkit.Timeout)
-	require.NoError(t, err)
-	defer good.Close()
-	require.NoError(t, testkit.RoundTrip(good.(net.Conn), "before"))
+	addr, good := shmEcho(t)
 	maps := sharedMaps(t)
 	files := exhaust(t)
 	for n := range 8 { // none, and too few: the limit is met at each step of the set-up

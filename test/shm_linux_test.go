@@ -12,7 +12,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -193,7 +192,7 @@ func TestWaitingForRoomInSharedMemoryEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := shmPair(t, netpoll.ShmConfig{RingSize: 4 << 10})
-			require.NoError(t, b.(interface{ SetReadLimit(int) error }).SetReadLimit(1<<10))
+			require.NoError(t, b.(netpoll.ReadLimiter).SetReadLimit(1<<10))
 			result := testkit.Blocked(t, func() error { _, err := a.Write(make([]byte, 1<<20)); return err })
 			require.NoError(t, end.how(a, b))
 			require.ErrorIs(t, testkit.Receive(t, result), end.want)
@@ -271,7 +270,7 @@ func TestSilentClientsHoldUpNobody(t *testing.T) {
 func TestPoolLooksAtSharedMemory(t *testing.T) {
 	ln := listenShm(t, netpoll.ShmConfig{})
 	healthy := func(c netpoll.Connection) bool {
-		return c.(interface{ IsHealthyForReuse(time.Duration) bool }).IsHealthyForReuse(testkit.Timeout)
+		return c.(netpoll.HealthChecker).IsHealthyForReuse(testkit.Timeout)
 	}
 	h, conn := hostile(t, ln)
 	require.True(t, healthy(conn))
@@ -375,9 +374,9 @@ func TestSharedMemoryKeepsItsDescriptor(t *testing.T) {
 	require.Equal(t, -1, a.(netpoll.Conn).Fd())
 	_, err := a.(syscall.Conn).SyscallConn()
 	require.ErrorIs(t, err, netpoll.ErrUnsupported)
-	_, err = a.(interface{ File() (*os.File, error) }).File()
+	_, err = a.(netpoll.Filer).File()
 	require.ErrorIs(t, err, netpoll.ErrUnsupported)
-	require.ErrorIs(t, a.(interface{ Detach() error }).Detach(), netpoll.ErrUnsupported)
+	require.ErrorIs(t, a.(netpoll.Detacher).Detach(), netpoll.ErrUnsupported)
 	_, err = netpoll.TLSServer(a, new(tls.Config))
 	require.ErrorIs(t, err, netpoll.ErrUnsupported)
 	require.NoError(t, testkit.ErrorOf(a.Write([]byte("it goes on"))))

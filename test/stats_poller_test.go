@@ -20,7 +20,7 @@ func TestStatsCountDetachedConnections(t *testing.T) {
 	testkit.OwnProcess(t, func(t *testing.T) {
 		client, server := testnet.Pair(t, "tcp")
 		fd := client.(netpoll.Conn).Fd()
-		require.NoError(t, client.(interface{ Detach() error }).Detach())
+		require.NoError(t, client.(netpoll.Detacher).Detach())
 		require.NoError(t, syscall.Close(fd))
 		require.NoError(t, server.Close())
 		awaitEnded(t, 2)
@@ -32,13 +32,13 @@ func TestStatsTellOfConnectionsThatWait(t *testing.T) {
 	testkit.OwnProcess(t, func(t *testing.T) {
 		traffic := func() netpoll.TrafficStats { return netpoll.ReadStats().Pollers[0].Traffic }
 		client, server := testnet.Pair(t, "tcp")
-		require.NoError(t, server.(interface{ SetReadLimit(int) error }).SetReadLimit(1000))
+		require.NoError(t, server.(netpoll.ReadLimiter).SetReadLimit(1000))
 		const size = 64 << 20 // more than the buffers of the kernel hold
 		sent := make(chan error, 1)
 		go func() { sent <- testkit.ErrorOf(client.Write(make([]byte, size))) }()
 		testkit.Eventually(t, func() bool { s := traffic(); return s.InputPaused == 1 && s.OutputBlocked == 1 })
 
-		require.NoError(t, server.(interface{ SetReadLimit(int) error }).SetReadLimit(0))
+		require.NoError(t, server.(netpoll.ReadLimiter).SetReadLimit(0))
 		_, err := io.CopyN(io.Discard, server, size)
 		require.NoError(t, err)
 		require.NoError(t, testkit.Receive(t, sent))
@@ -51,7 +51,7 @@ func TestStatsOfConnectionsThatWaitEndWithThem(t *testing.T) {
 	testkit.OwnProcess(t, func(t *testing.T) {
 		traffic := func() netpoll.TrafficStats { return netpoll.ReadStats().Pollers[0].Traffic }
 		client, server := testnet.Pair(t, "tcp")
-		require.NoError(t, server.(interface{ SetReadLimit(int) error }).SetReadLimit(1000))
+		require.NoError(t, server.(netpoll.ReadLimiter).SetReadLimit(1000))
 		testkit.Blocked(t, func() error { return testkit.ErrorOf(client.Write(make([]byte, 64<<20))) })
 		testkit.Eventually(t, func() bool { s := traffic(); return s.InputPaused == 1 && s.OutputBlocked == 1 })
 		require.NoError(t, client.Close())

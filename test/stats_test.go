@@ -49,7 +49,7 @@ func TestStatsCountConnectionsByTheirEnd(t *testing.T) {
 			case "p":
 				panic("as the test wants it")
 			case "i":
-				return conn.(interface{ SetIdleLimit(time.Duration) error }).SetIdleLimit(idle)
+				return conn.(netpoll.IdleLimiter).SetIdleLimit(idle)
 			}
 			return nil
 		}

@@ -113,7 +113,7 @@ func copyAndEnd(to, from net.Conn) error {
 	if _, err := io.Copy(to, from); err != nil {
 		return err
 	}
-	return to.(interface{ CloseWrite() error }).CloseWrite()
+	return to.(netpoll.HalfCloser).CloseWrite()
 }
 
 // ask is a client, which knows nothing of shared memory.

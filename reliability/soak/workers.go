@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -64,13 +65,21 @@ func size(random *rand.Rand) int { return 9 + random.IntN(1<<random.IntN(18)) }
 
 // session is a dialed connection with rounds of pipelined requests.
 func (l *load) session(random *rand.Rand) error {
-	conn, err := netpoll.DialContext(l.ctx, "tcp", l.Addr)
+	return l.sessionBy(new(netpoll.NetDialer).DialContext, "tcp", l.Addr, random)
+}
+
+// dialFunc dials a connection of the library.
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// sessionBy is a session over what dial connects.
+func (l *load) sessionBy(dial dialFunc, network, addr string, random *rand.Rand) error {
+	conn, err := dial(l.ctx, network, addr)
 	if l.ctx.Err() != nil {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	return l.rounds(conn, random)
+	return l.rounds(conn.(netpoll.Connection), random)
 }
 
 // rounds are the rounds of a session.

@@ -18,13 +18,7 @@ var shmDialer = &netpoll.ShmDialer{Config: netpoll.ShmConfig{RingSize: 16 << 10}
 
 // shmSession is a session over shared memory.
 func (l *load) shmSession(random *rand.Rand) error {
-	conn, err := shmDialer.DialContext(l.ctx, "shm", l.ShmAddr)
-	if l.ctx.Err() != nil {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	return l.rounds(conn.(netpoll.Connection), random)
+	return l.sessionBy(shmDialer.DialContext, "shm", l.ShmAddr, random)
 }
 
 // shmVisit is an exchange and an end: in order, at once, or with an answer that nobody reads; or a client that says nothing,
@@ -55,6 +49,6 @@ func (l *load) shmVisit(random *rand.Rand) error {
 		_, err := conn.Write(victim.Ask('b', 64<<10, 0))
 		return err
 	default:
-		return conn.(interface{ CloseWrite() error }).CloseWrite()
+		return conn.(netpoll.HalfCloser).CloseWrite()
 	}
 }

@@ -19,13 +19,7 @@ var tlsConfig = &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.Ne
 
 // tlsSession is a session with TLS at both ends.
 func (l *load) tlsSession(random *rand.Rand) error {
-	conn, err := (&netpoll.TLSDialer{Config: tlsConfig}).DialContext(l.ctx, "tcp", l.TLSAddr)
-	if l.ctx.Err() != nil {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	return l.rounds(conn.(netpoll.Connection), random)
+	return l.sessionBy((&netpoll.TLSDialer{Config: tlsConfig}).DialContext, "tcp", l.TLSAddr, random)
 }
 
 // tlsVisit is an exchange of package crypto/tls, and an end: in order, cut, or by a reset; or a connection whose

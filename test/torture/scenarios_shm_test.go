@@ -6,7 +6,6 @@ package torture
 
 import (
 	"fmt"
-	"io"
 	"path/filepath"
 
 	"github.com/cloudwego/netpoll"
@@ -35,25 +34,7 @@ func runShmEcho(e *env) error { return echoOver(e, (*env).connectShm) }
 
 func runShmLarge(e *env) error { return largeOver(e, (*env).connectShm) }
 
-// runShmHalfClose ends one direction of the rings, and then the other.
-func runShmHalfClose(e *env) error {
-	conn, err := e.connectShm(orClose(answerTheEnd))
-	if err != nil {
-		return err
-	}
-	if _, err := conn.Write([]byte("question")); err != nil {
-		return err
-	}
-	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-		return err
-	}
-	answer, err := io.ReadAll(conn)
-	e.prefixOf([]byte("question answered"), answer)
-	if err == nil && len(answer) == 0 {
-		return io.ErrUnexpectedEOF // the server has failed
-	}
-	return err
-}
+func runShmHalfClose(e *env) error { return halfCloseOver(e, (*env).connectShm) }
 
 // runShmMany agrees on memory with several clients at once.
 func runShmMany(e *env) error {

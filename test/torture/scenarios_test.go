@@ -166,15 +166,18 @@ func answerTheEnd(_ context.Context, conn netpoll.Connection) error {
 	return conn.Close()
 }
 
-func runHalfClose(e *env) error {
-	conn, err := e.connect(orClose(answerTheEnd))
+func runHalfClose(e *env) error { return halfCloseOver(e, (*env).connect) }
+
+// halfCloseOver ends one direction, and then the other.
+func halfCloseOver(e *env, connect connector) error {
+	conn, err := connect(e, orClose(answerTheEnd))
 	if err != nil {
 		return err
 	}
 	if _, err := conn.Write([]byte("question")); err != nil {
 		return err
 	}
-	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+	if err := conn.(netpoll.HalfCloser).CloseWrite(); err != nil {
 		return err
 	}
 	answer, err := io.ReadAll(conn)

@@ -64,25 +64,7 @@ func runTLSEcho(e *env) error { return echoOver(e, (*env).connectTLS) }
 
 func runTLSLarge(e *env) error { return largeOver(e, (*env).connectTLS) }
 
-// runTLSHalfClose ends one direction by close_notify, and then the other.
-func runTLSHalfClose(e *env) error {
-	conn, err := e.connectTLS(orClose(answerTheEnd))
-	if err != nil {
-		return err
-	}
-	if _, err := conn.Write([]byte("question")); err != nil {
-		return err
-	}
-	if err := conn.(*netpoll.TLSConnection).CloseWrite(); err != nil {
-		return err
-	}
-	answer, err := io.ReadAll(conn)
-	e.prefixOf([]byte("question answered"), answer)
-	if err == nil && len(answer) == 0 {
-		return io.ErrUnexpectedEOF // the server has failed
-	}
-	return err
-}
+func runTLSHalfClose(e *env) error { return halfCloseOver(e, (*env).connectTLS) }
 
 // runTLSMany has more handshakes at once than the limit allows.
 func runTLSMany(e *env) error {

@@ -19,11 +19,18 @@ func Serve(work serve.Work, wrap func(net.Listener) net.Listener) (addr string, 
 	if err != nil {
 		return "", err
 	}
-	go accept(wrap(ln), work)
+	go Accept(wrap(ln), func(conn net.Conn) error {
+		err := answer(conn, work)
+		if errors.Is(err, errReset) {
+			return io.EOF
+		}
+		return err
+	})
 	return ln.Addr().String(), nil
 }
 
-func accept(ln net.Listener, work serve.Work) {
+// Accept accepts for ever, and runs answer for each connection. What it returns is reported, but for [io.EOF].
+func Accept(ln net.Listener, answer func(net.Conn) error) {
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
@@ -31,7 +38,7 @@ func accept(ln net.Listener, work serve.Work) {
 		}
 		go func() {
 			defer conn.Close()
-			if err := answer(conn, work); !errors.Is(err, io.EOF) && !errors.Is(err, errReset) {
+			if err := answer(conn); !errors.Is(err, io.EOF) {
 				fmt.Fprintln(os.Stderr, err)
 			}
 		}()

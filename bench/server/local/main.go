@@ -14,6 +14,7 @@ import (
 	"github.com/cloudwego/netpoll"
 
 	"github.com/cloudwego/netpoll/bench/internal/local"
+	"github.com/cloudwego/netpoll/bench/internal/overnet"
 	"github.com/cloudwego/netpoll/bench/internal/serve"
 	"github.com/cloudwego/netpoll/bench/internal/stat"
 )
@@ -127,20 +128,7 @@ func overNet(addr string) error {
 	if err != nil {
 		return err
 	}
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				panic(fmt.Sprint("accept: ", err))
-			}
-			go func() {
-				defer conn.Close()
-				if err := answerNet(conn); !errors.Is(err, io.EOF) {
-					fmt.Fprintln(os.Stderr, err)
-				}
-			}()
-		}
-	}()
+	go overnet.Accept(ln, answerNet)
 	return nil
 }
 
